@@ -1,0 +1,197 @@
+"""Candidates checked by the real programs: by themselves, then on this machine."""
+
+import re
+import tempfile
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePosixPath
+
+from .commands import NOT_FOUND, Result, filled
+from .errors import ConfigError
+from .host import Host
+from .plan import Change, Outcome, Plan, Reload
+from .targets import kind_of
+
+_NO_KERNEL = "Operation not permitted"
+Staged = Mapping[PurePosixPath, Path]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """What the checks say of changes: those to go on with (skipped and blocked ones marked),
+    and warnings. A refusal is a `ConfigError`."""
+
+    changes: tuple[Change, ...]
+    warnings: tuple[str, ...] = ()
+
+
+def scratch(plan: Plan, directory: Path) -> Staged:
+    """Candidates of a plan in a scratch directory: to be checked, not to be installed."""
+    staged = {}
+    for index, change in enumerate(plan.changes):
+        if change.touches_file and change.expected:
+            candidate = directory / str(index) / f".{change.path.name}.lbhook"
+            candidate.parent.mkdir()
+            candidate.write_bytes(change.expected.content)
+            staged[change.path] = candidate
+    return staged
+
+
+def skip_missing(host: Host, change: Change) -> Change:
+    """A target is skipped if a program that it requires is not installed here."""
+    idle = not change.touches_file and change.reload is not Reload.DUE
+    if not host.live or idle:
+        return change
+    missing = [program for program in change.target.requires if not host.find(program)]
+    if missing:
+        return _skipped(change, f"{', '.join(missing)} not installed")
+    in_nginx = change.touches_file and kind_of(change.target).part_of == "nginx" and host.root
+    if in_nginx and host.nginx.includes(str(change.path)) is False:
+        return _not_included(change)
+    return change
+
+
+def examine(host: Host, changes: Sequence[Change], staged: Staged) -> Verdict:
+    """Check each candidate by itself and, on a live machine as root, in place of the old.
+
+    Raises `ConfigError` with the command, its output and the lines it names.
+    """
+    refusals, warnings = [], []
+    for change in changes:
+        if change.path not in staged or change.dropped:
+            continue
+        result = _check(host, change, staged[change.path])
+        if result and _unable(host, result):
+            warnings.append(f"{change.target.name}: not checked: {_first_line(result)}")
+        elif result and not result.ok:
+            refusals.append(_refusal(change, result, staged[change.path]))
+    if refusals:
+        raise _refused(refusals)
+    if host.live and host.root:
+        changes = _examine_live(host, changes, staged)
+    return Verdict(changes=tuple(changes), warnings=tuple(warnings))
+
+
+def _check(host: Host, change: Change, candidate: Path) -> Result | None:
+    target = change.target
+    if target.check:
+        argv = filled(target.check, {"staged": candidate, "path": change.path})
+        if argv[0] == "nft" and not host.root:
+            # nft asks the kernel, which answers root only: an own namespace makes one root.
+            argv = ("unshare", "--map-root-user", "--net", *argv)
+        return host.run(argv, timeout=target.timeout)
+    if kind_of(target).part_of == "nginx":
+        return host.nginx.check(candidate, target.timeout)
+    return None
+
+
+def _unable(host: Host, result: Result) -> bool:
+    """Whether a check says nothing about the file: no such program or right here. On a live
+    machine as root that is no excuse."""
+    if host.live and host.root:
+        return False
+    no_right = _NO_KERNEL in result.output and result.argv[0] in ("nft", "unshare")
+    no_namespace = result.argv[0] == "unshare" and result.output.startswith("unshare:")
+    return result.status == NOT_FOUND or (not result.ok and (no_right or no_namespace))
+
+
+def _examine_live(host: Host, changes: Sequence[Change], staged: Staged) -> Sequence[Change]:
+    nginx = [one for one in changes if one.path in staged and _in_nginx(host, one)]
+    decided = {one.path: one for one in _examine_nginx(host, nginx, staged)}
+    refusals: list[str] = []
+    for change in changes:
+        if change.path in staged and change.target.check_live:
+            try:
+                decided[change.path] = _examine_command(host, change, staged[change.path])
+            except ConfigError as error:
+                refusals += error.problems
+    if refusals:
+        raise _refused(refusals)
+    return [decided.get(one.path, one) for one in changes]
+
+
+def _in_nginx(host: Host, change: Change) -> bool:
+    if kind_of(change.target).part_of != "nginx" or change.target.check_live:
+        return False
+    # A target is undone even if its program was removed first.
+    return not change.dropped or host.find("nginx") is not None
+
+
+def _examine_nginx(host: Host, changes: Sequence[Change], staged: Staged) -> Sequence[Change]:
+    """All files of nginx together: it has one configuration."""
+    if not changes:
+        return []
+    timeout = max(one.target.timeout for one in changes)
+    candidates = {str(one.path): staged[one.path] for one in changes}
+    tested, included = host.nginx.check_live(candidates, timeout)
+    if tested.ok:
+        known = {*included, *(str(one.path) for one in changes if one.dropped)}
+        return [one if str(one.path) in known else _not_included(one) for one in changes]
+    present = _present(host, changes, timeout)
+    if present.ok:
+        raise _refused(_refusal(one, tested, staged[one.path]) for one in changes)
+    reason = f"nginx refuses its configuration without this change, too:\n{present.report()}"
+    return [_blocked(one, reason) for one in changes]
+
+
+def _present(host: Host, changes: Sequence[Change], timeout: float) -> Result:
+    """nginx with the files as they stand; where there is none, with its resting form."""
+    missing = [one for one in changes if not one.actual and one.resting]
+    if not missing:
+        return host.nginx.check_present(timeout)
+    with tempfile.TemporaryDirectory(prefix="lbhook-") as place:
+        candidates = {}
+        for index, change in enumerate(missing):
+            candidates[str(change.path)] = Path(place, str(index))
+            candidates[str(change.path)].write_text(change.resting, encoding="utf-8")
+        return host.nginx.check_live(candidates, timeout)[0]
+
+
+def _examine_command(host: Host, change: Change, candidate: Path) -> Change:
+    target = change.target
+    places = {"staged": candidate, "path": change.path}
+    tested = host.run(filled(target.check_live, places), timeout=target.timeout)
+    if tested.ok:
+        return change
+    if change.actual:
+        places["staged"] = host.tree.outside(change.path)
+        present = host.run(filled(target.check_live, places), timeout=target.timeout)
+        if not present.ok:
+            reason = f"its check fails with the file as it stands, too:\n{present.report()}"
+            return _blocked(change, reason)
+    raise _refused([_refusal(change, tested, candidate)])
+
+
+def _skipped(change: Change, reason: str) -> Change:
+    return replace(change, outcome=Outcome.SKIPPED, reload=Reload.NONE, reason=reason)
+
+
+def _blocked(change: Change, reason: str) -> Change:
+    return replace(change, outcome=Outcome.BLOCKED, reload=Reload.NONE, reason=reason)
+
+
+def _not_included(change: Change) -> Change:
+    line = f"include {change.path};"
+    return _skipped(change, f"no nginx configuration includes it; put `{line}` into a server block")
+
+
+def _refused(refusals: Iterable[str]) -> ConfigError:
+    return ConfigError(*refusals, hint="nothing was changed")
+
+
+def _refusal(change: Change, result: Result, candidate: Path) -> str:
+    """The command, what it said, and the lines of the candidate that it names."""
+    said = result.report().replace(str(candidate), str(change.path))
+    text = f"{change.target.name}: {change.path}: refused by its check\n{said}"
+    lines = change.expected.content.decode().splitlines() if change.expected else []
+    numbers = sorted(
+        {int(one) for one in re.findall(rf"{re.escape(str(change.path))}:(\d+)", said)}
+    )
+    named = [
+        f"  {number:>5} | {lines[number - 1]}" for number in numbers if 0 < number <= len(lines)
+    ]
+    return "\n".join([text, *named])
+
+
+def _first_line(result: Result) -> str:
+    return result.report().replace("\n", ": ").split(":  ")[0]

@@ -1,0 +1,126 @@
+"""Running argv with a time limit. Nobody else starts processes.
+
+A command gets a minimal environment, no standard input and a session of its own; when its
+time is up the whole process group ends. What it prints is kept for the report.
+"""
+
+import contextlib
+import os
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+# Like sudo's secure_path: neither a unit's nor a user's PATH decides which nft is run.
+PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+_ENVIRONMENT = {"PATH": PATH, "LC_ALL": "C.UTF-8", "HOME": "/"}
+_MOST_OUTPUT = 16 * 1024 * 1024
+_MOST_LINES = 40
+TIMED_OUT = 124
+NOT_EXECUTABLE = 126
+NOT_FOUND = 127
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Result:
+    """What became of a command; `output` is standard output and error as they came."""
+
+    argv: tuple[str, ...]
+    status: int
+    output: str = ""
+    seconds: float = 0.0
+
+    @property
+    def ok(self) -> bool:
+        """Whether it ended with status 0 in time."""
+        return self.status == 0
+
+    def report(self) -> str:
+        """The command, how it ended, and its output, for a message of several lines."""
+        how = {
+            TIMED_OUT: f"took longer than {self.seconds:.0f} s and was ended",
+            NOT_FOUND: "was not found",
+        }
+        signalled = f"was ended by signal {-self.status}"
+        ended = signalled if self.status < 0 else f"ended with status {self.status}"
+        end = how.get(self.status, ended)
+        lines = self.output.strip().splitlines()[-_MOST_LINES:]
+        return "\n".join([f"`{' '.join(self.argv)}` {end}", *(f"  {line}" for line in lines)])
+
+
+class Run(Protocol):
+    """How the other rooms run a command."""
+
+    def __call__(self, argv: Sequence[str], timeout: float = 30.0) -> Result:
+        """Run a command for at most `timeout` seconds."""
+
+
+def run(argv: Sequence[str], timeout: float = 30.0) -> Result:
+    """Run a command to its end, or to the end of its time."""
+    # Not a pipe: its end would come with that of the last daemon that the command started.
+    kept = os.memfd_create("output", os.MFD_CLOEXEC)
+    begin = time.monotonic()
+    try:
+        status = _status(_started(argv, kept), timeout)
+        output = _last(kept).decode("utf-8", "backslashreplace")
+    except OSError as error:
+        status = NOT_FOUND if isinstance(error, FileNotFoundError) else NOT_EXECUTABLE
+        output = str(error.strerror)
+    finally:
+        os.close(kept)
+    seconds = time.monotonic() - begin
+    return Result(argv=tuple(argv), status=status, output=output, seconds=seconds)
+
+
+def find(program: str) -> str | None:
+    """Where a program is, on the fixed search path; None if it is not installed."""
+    return shutil.which(program, path=PATH)
+
+
+def filled(argv: Sequence[str], places: Mapping[str, object]) -> tuple[str, ...]:
+    """A command with `{path}` and `{staged}` replaced."""
+    result = []
+    for word in argv:
+        for name, place in places.items():
+            word = word.replace(f"{{{name}}}", str(place))
+        result.append(word)
+    return tuple(result)
+
+
+def _started(argv: Sequence[str], output: int) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        argv,
+        stdin=subprocess.DEVNULL,
+        stdout=output,
+        stderr=output,
+        env=_ENVIRONMENT,
+        executable=find(argv[0]),
+        cwd="/",
+        start_new_session=True,
+    )
+
+
+def _status(process: subprocess.Popen[bytes], timeout: float) -> int:
+    try:
+        return process.wait(timeout)
+    except subprocess.TimeoutExpired:
+        _end(process)
+        return TIMED_OUT
+    except BaseException:
+        _end(process)
+        raise
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(timeout=5)
+
+
+def _last(output: int) -> bytes:
+    size = os.fstat(output).st_size
+    return os.pread(output, _MOST_OUTPUT, max(0, size - _MOST_OUTPUT))

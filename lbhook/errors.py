@@ -1,0 +1,90 @@
+"""Everything that can go wrong, each kind with its exit status (sysexits) and a hint."""
+
+
+class LbhookError(Exception):
+    """An expected failure: what happened, where, and what to do about it.
+
+    `problems` lists every single problem, one line each; `status` is the exit status. Of a
+    failed fetch, `attempts` and `waited` (seconds) say how much was tried.
+    """
+
+    status = 70
+    attempts = 0
+    waited = 0.0
+
+    def __init__(self, *problems: str, hint: str = "") -> None:
+        super().__init__("; ".join(problems))
+        self.problems = problems
+        self.hint = hint
+
+
+class UsageError(LbhookError):
+    """The command line, or a file named on it, can't be used."""
+
+    status = 2
+
+
+class MetadataError(LbhookError):
+    """A body that must not be acted on; each problem begins with its path in the body.
+
+    `partial` says that nothing is wrong but that something is missing, which the
+    metadata service does while it is being updated: worth asking again.
+    """
+
+    status = 65
+
+    def __init__(self, *problems: str, partial: bool = False) -> None:
+        super().__init__(*problems, hint="nothing was changed; `lbhook show` reads the body again")
+        self.partial = partial
+
+
+class UnreadableBodyError(MetadataError):
+    """A body that is not JSON at all: cut short, or from something that is not IMDS."""
+
+
+class NoLoadBalancerError(LbhookError):
+    """IMDS says that there is no load balancer, and one was required."""
+
+    status = 66
+
+
+class ReloadError(LbhookError):
+    """A reload or a verification failed, or a target is blocked by somebody else's mistake."""
+
+    status = 69
+
+
+class WriteError(LbhookError):
+    """A file could not be written, replaced or removed."""
+
+    status = 73
+
+
+class NoAnswerError(LbhookError):
+    """IMDS gave no usable answer within the budget."""
+
+    status = 75
+
+
+class BusyError(LbhookError):
+    """Another run holds the lock."""
+
+    status = 75
+
+
+class ProtocolError(LbhookError):
+    """IMDS refused the request, or what answered is not IMDS: waiting will not help."""
+
+    status = 76
+
+
+class RightsError(LbhookError):
+    """Not root where root is needed, or a file that others than root can write."""
+
+    status = 77
+
+
+class ConfigError(LbhookError):
+    """Configuration, a template, or a rendered file that its check refused."""
+
+    status = 78

@@ -1,0 +1,83 @@
+"""What a template may see of the load balancer: sorted, without duplicates, worked out."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+
+from .model import AddressPair, InboundRule, Metadata, Protocol, TunnelInterface, order
+from .reader import Address
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listener:
+    """An address, protocol and port of this VM that traffic reaches.
+
+    `rules` are the inbound rules that lead to it; none for a gateway load balancer's tunnel.
+    """
+
+    ip: Address
+    protocol: Protocol
+    port: int
+    rules: tuple[InboundRule, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Facts:
+    """The `lb` of a template. Without an argument: what is known before any answer."""
+
+    public_ips: tuple[AddressPair, ...] = ()
+    inbound_rules: tuple[InboundRule, ...] = ()
+    outbound_rules: tuple[AddressPair, ...] = ()
+    tunnel_interfaces: tuple[TunnelInterface, ...] = ()
+    listeners: tuple[Listener, ...] = ()
+    ha_ports: tuple[Address, ...] = ()
+    floating_ips: tuple[Address, ...] = ()
+    frontend_ips: tuple[Address, ...] = ()
+
+
+def derive(metadata: Metadata) -> Facts:
+    """Work out what reaches this VM, and where.
+
+    With and without Floating IP a packet arrives at the private address and backend port of
+    its rule (Microsoft: "Azure Load Balancer Floating IP configuration"), so both are one case.
+    """
+    rules = metadata.inbound_rules
+    return Facts(
+        public_ips=metadata.public_ips,
+        inbound_rules=rules,
+        outbound_rules=metadata.outbound_rules,
+        tunnel_interfaces=metadata.tunnel_interfaces,
+        listeners=_listeners(metadata),
+        ha_ports=_addresses(rule.private_ip for rule in rules if rule.ha_ports),
+        floating_ips=_addresses(rule.frontend_ip for rule in rules if rule.floating_ip),
+        frontend_ips=_addresses(rule.frontend_ip for rule in rules),
+    )
+
+
+def here(facts: Facts, is_local: Callable[[Address], bool]) -> tuple[Facts, tuple[str, ...]]:
+    """The facts without listeners on addresses that this machine does not have, and warnings."""
+    wanted = dict.fromkeys(one.ip for one in facts.listeners)
+    absent = dict.fromkeys(ip for ip in wanted if not is_local(ip))
+    kept = tuple(one for one in facts.listeners if one.ip not in absent)
+    warnings = tuple(
+        f"{ip} is not an address of this machine; its listeners are left out" for ip in absent
+    )
+    return replace(facts, listeners=kept), warnings
+
+
+def _listeners(metadata: Metadata) -> tuple[Listener, ...]:
+    rules: dict[tuple[Address, Protocol, int], list[InboundRule]] = {}
+    for rule in metadata.inbound_rules:
+        if not rule.ha_ports:
+            place = (rule.private_ip, rule.protocol, rule.backend_port)
+            rules.setdefault(place, []).append(rule)
+    for tunnel in metadata.tunnel_interfaces:
+        rules.setdefault((tunnel.local_ip_address, Protocol.UDP, tunnel.local_port), [])
+    listeners = (
+        Listener(ip=ip, protocol=protocol, port=port, rules=tuple(found))
+        for (ip, protocol, port), found in rules.items()
+    )
+    return tuple(sorted(listeners, key=lambda one: (order(one.ip), one.protocol.value, one.port)))
+
+
+def _addresses(addresses: Iterable[Address]) -> tuple[Address, ...]:
+    return tuple(sorted(set(addresses), key=order))

@@ -1,0 +1,106 @@
+"""Where an apply happens: the disk, the programs and the services of one machine."""
+
+import contextlib
+import os
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from . import commands, lock
+from .config import Settings
+from .errors import RightsError
+from .files import Tree
+from .journal import Journal
+from .machine import Machine
+from .nginx import Nginx
+from .services import Services
+from .state import State
+
+UNFINISHED = "an earlier run did not come to its end; its files are put back"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Host:
+    """One machine, or a directory that stands for one.
+
+    `live` says that this is the running machine: programs are reloaded and verified, and its
+    addresses count. It is false below `--root`.
+    """
+
+    tree: Tree
+    live: bool
+    state: State
+    journal: Journal
+    run: commands.Run = commands.run
+    find: Callable[[str], str | None] = commands.find
+    machine: Machine = Machine()
+    kill: Callable[[int, int], None] = os.kill
+    sleep: Callable[[float], None] = time.sleep
+    clock: Callable[[], float] = time.monotonic
+
+    @property
+    def root(self) -> bool:
+        """Whether lbhook runs as root."""
+        return self.tree.privileged
+
+    @property
+    def services(self) -> Services:
+        """The services of this machine."""
+        return Services(self.run, self.machine, self.kill, self.sleep, self.clock)
+
+    @property
+    def nginx(self) -> Nginx:
+        """nginx on this machine."""
+        return Nginx(self.run, self.machine, self.sleep, self.clock)
+
+    @contextlib.contextmanager
+    def locked(
+        self,
+        runtime: PurePosixPath,
+        *,
+        wait: float = lock.WAIT,
+    ) -> Iterator[None]:
+        """Hold the lock in the runtime directory; raises `BusyError` after `wait` seconds."""
+        self.tree.make_directory(runtime)
+        place = self.tree.outside(runtime / "lock")
+        with contextlib.ExitStack() as stack:
+            try:
+                held = lock.held(place, wait=wait, clock=self.clock, sleep=self.sleep)
+                stack.enter_context(held)
+            except OSError as error:
+                raise self.tree.failure(runtime / "lock", error) from None
+            yield
+
+    def settle_journal(self, warn: Callable[[str], None]) -> None:
+        """Put back what a run that did not come to its end left half done."""
+        self.journal.tidy()
+        if self.journal.unfinished():
+            warn(UNFINISHED)
+            self.journal.put_back()
+
+    def demand_rights(self, settings: Settings) -> None:
+        """Raise `RightsError` if an apply here would need root and has not got it."""
+        needing = [
+            target.name
+            for target in settings.active()
+            if target.reload or target.reload_unit or target.check_live
+        ]
+        if self.live and not self.root and needing:
+            raise RightsError(
+                f"apply: not root, but {', '.join(needing)} must be loaded into this machine",
+                hint="use sudo; or --root DIR to write below a directory",
+            )
+
+
+def host(settings: Settings, root: Path | None) -> Host:
+    """This machine; with `root`, the directory that stands for one."""
+    machine = Machine()
+    tree = Tree(root=root or Path("/"), privileged=os.geteuid() == 0)
+    return Host(
+        tree=tree,
+        live=root is None,
+        state=State(tree, settings.paths, machine.boot_id()),
+        journal=Journal(tree, settings.paths.state),
+        machine=machine,
+    )

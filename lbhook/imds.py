@@ -1,0 +1,245 @@
+"""Asking the Azure Instance Metadata Service until there is an answer to believe.
+
+What is retried, for how long and why: docs/decisions/0003-believing-an-answer.md.
+"""
+
+import time
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+
+from .errors import LbhookError, MetadataError, NoAnswerError, ProtocolError, UnreadableBodyError
+from .model import Metadata, parse
+from .reader import decode
+from .transport import NoResponseError, Response, get
+from .verdict import Kind, Verdict, classify
+
+# The whole VM may ask five times a second; lbhook asks once, and a question that nobody takes
+# within a second is asked again: half a second after the service is there, on average, that is
+# noticed (bench/pace.py).
+_PACE = 1.0
+_SLOWEST = 8.0
+# A service that hangs is asked again soon, but every third time it gets longer to answer.
+_PATIENCE = (2.0, 2.0, 5.0)
+_ONLY_ATTEMPT = 5.0
+_LAST_QUESTION = 0.5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reading:
+    """An answer that was read whole: its body and what it says; None if IMDS says that there
+    is no load balancer. `waited` in seconds."""
+
+    body: bytes
+    metadata: Metadata | None
+    attempts: int
+    waited: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Waiting:
+    """Where a fetch stands before it sleeps: why, how often it asked, seconds gone and left."""
+
+    reason: str
+    attempts: int
+    waited: float
+    left: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Service:
+    """One metadata service, and how long it is asked.
+
+    `wait` and `absent_wait` are seconds in all, on a monotonic clock; with a `wait` of 0 there
+    is one attempt, of at most 5 s. `absent_wait` counts while IMDS says that there is no load
+    balancer, whatever `wait` is. `get` asks once, as `transport.get` does.
+    """
+
+    endpoint: str
+    api_version: str
+    wait: float
+    absent_wait: float = 0.0
+    watch: Callable[[Waiting], None] = lambda _: None
+    log: Callable[[str], None] = lambda _: None
+    clock: Callable[[], float] = time.monotonic
+    sleep: Callable[[float], None] = time.sleep
+    get: Callable[[str, dict[str, str], str, float, Callable[[], float]], Response] = get
+    path: str = "/metadata/loadbalancer"
+    parse: Callable[[bytes], Metadata] = parse
+
+    def fetch(self) -> Reading:
+        """Ask until there is an answer to believe, or the time is up.
+
+        Raises `NoAnswerError` if there was none, `MetadataError` if it must not be acted on,
+        `ProtocolError` if waiting will not help.
+        """
+        fetch = _Fetch(self, begin=self.clock())
+        try:
+            return fetch.run()
+        except LbhookError as error:
+            error.attempts, error.waited = fetch.attempts, self.clock() - fetch.begin
+            raise
+
+    def instance(self) -> bytes:
+        """The body of `/metadata/instance`, waited for in the same way; any JSON will do."""
+
+        def decoded(body: bytes) -> Metadata:
+            decode(body)
+            return Metadata()
+
+        return replace(self, path="/metadata/instance", parse=decoded).fetch().body
+
+
+def confirm(service: Service, first: Reading, times: int, between: float) -> Reading:
+    """Read again, `between` seconds apart, until `times` answers in a row agree with the one
+    before, or one of them has a rule.
+
+    Raises `NoAnswerError` if the time of `service` is up first.
+    """
+    begin, agreed, last = service.clock() - first.waited, 0, first
+    while agreed < times:
+        again = _ask_again(service, begin, last, between)
+        agreed = agreed + 1 if again.metadata == last.metadata else 0
+        last = replace(again, attempts=last.attempts + again.attempts)
+        if again.metadata is None or again.metadata.inbound_rules:
+            break
+    return replace(last, waited=service.clock() - begin)
+
+
+_EMPTY = "no inbound rule, but the last good answer had some"
+
+
+def _ask_again(service: Service, begin: float, last: Reading, between: float) -> Reading:
+    now = service.clock()
+    left = begin + (service.wait or _ONLY_ATTEMPT) - now
+    wait = left - between
+    problems: tuple[str, ...] = ()
+    if wait >= _LAST_QUESTION:
+        reason = f"{_EMPTY}: reading it again"
+        waiting = Waiting(reason=reason, attempts=last.attempts, waited=now - begin, left=left)
+        service.watch(waiting)
+        service.sleep(between)
+        try:
+            return replace(service, wait=wait, absent_wait=0.0).fetch()
+        except (NoAnswerError, MetadataError) as error:
+            if isinstance(error, MetadataError) and not error.partial:
+                raise
+            problems = error.problems
+    raise NoAnswerError(
+        f"{_EMPTY}, and there was no time to read it often enough to believe it",
+        *problems,
+        hint="if it is true, run `lbhook apply --accept-empty`",
+    )
+
+
+@dataclass(slots=True)
+class _Fetch:
+    service: Service
+    begin: float
+    attempts: int = 0
+    hung: int = 0
+    pace: float = _PACE
+    absent: bool = False
+    last: LbhookError = field(default_factory=NoAnswerError)
+
+    def run(self) -> Reading:
+        while True:
+            started = self.service.clock()
+            self.attempts += 1
+            verdict, body = self._ask(started)
+            if verdict.kind is Kind.GOOD:
+                metadata = self._parse(body)
+                if metadata:
+                    return self._reading(body, metadata)
+            elif verdict.kind in (Kind.OURS, Kind.REFUSED):
+                hint = "waiting will not help; nothing was changed"
+                raise ProtocolError(verdict.reason, hint=hint)
+            else:
+                self.absent = self.absent or verdict.kind is Kind.ABSENT
+                self.last = NoAnswerError(verdict.reason)
+            following = self._following(verdict, started)
+            if following is not None:
+                self._sleep_until(following, verdict.kind)
+            elif verdict.kind is Kind.ABSENT:
+                return self._reading(body, None)
+            else:
+                raise self._given_up()
+
+    def _ask(self, started: float) -> tuple[Verdict, bytes]:
+        service, request_id = self.service, str(uuid.uuid4())
+        url = f"{service.endpoint}{service.path}"
+        parameters = {"api-version": service.api_version}
+        patience = _PATIENCE[self.hung % len(_PATIENCE)] if service.wait else _ONLY_ATTEMPT
+        deadline = min(started + patience, self._end())
+        service.log(f"GET {url} (request {request_id})")
+        try:
+            response = service.get(url, parameters, request_id, deadline, service.clock)
+        except NoResponseError as error:
+            self.hung = self.hung + 1 if error.hung else 0
+            service.log(f"{error} (request {request_id})")
+            return Verdict(kind=Kind.TRANSIENT, reason=f"{service.endpoint}: {error}"), b""
+        self.hung = 0
+        size = len(response.body)
+        service.log(f"status {response.status}, {size} bytes (request {request_id})")
+        return classify(response.status, response.headers, response.body), response.body
+
+    def _parse(self, body: bytes) -> Metadata | None:
+        """What a body says; None if it is worth asking again."""
+        try:
+            return self.service.parse(body)
+        except UnreadableBodyError as error:
+            self.last = NoAnswerError(*error.problems)
+        except MetadataError as error:
+            if not error.partial:
+                raise
+            self.last = error
+        return None
+
+    def _end(self, kind: Kind | None = None) -> float:
+        """When the time is up for another question, after an answer of this kind."""
+        whole = self.service.wait or _ONLY_ATTEMPT
+        if kind is Kind.ABSENT:
+            whole = self.service.absent_wait
+        elif self.absent:
+            whole = max(whole, self.service.absent_wait)
+        return self.begin + whole
+
+    def _following(self, verdict: Verdict, started: float) -> float | None:
+        """When to ask again; None if there is no time left for it."""
+        self.pace = min(self.pace * 2, _SLOWEST) if verdict.slow_down else _PACE
+        if not self.service.wait and not self.absent:
+            return None
+        now, end = self.service.clock(), self._end(verdict.kind)
+        following = max(started + self.pace, now + verdict.retry_after)
+        if following < end:
+            return following
+        # The last moments of the time are worth one more question, whatever the pace.
+        following = end - _LAST_QUESTION
+        return following if following >= max(started + _LAST_QUESTION, now) else None
+
+    def _sleep_until(self, following: float, kind: Kind) -> None:
+        now = self.service.clock()
+        self.service.watch(
+            Waiting(
+                reason="; ".join(self.last.problems[:1]),
+                attempts=self.attempts,
+                waited=now - self.begin,
+                left=self._end(kind) - now,
+            )
+        )
+        self.service.sleep(max(0.0, following - now))
+
+    def _reading(self, body: bytes, metadata: Metadata | None) -> Reading:
+        waited = self.service.clock() - self.begin
+        return Reading(body=body, metadata=metadata, attempts=self.attempts, waited=waited)
+
+    def _given_up(self) -> LbhookError:
+        if isinstance(self.last, MetadataError):
+            return self.last
+        waited = self.service.clock() - self.begin
+        tried = "once" if self.attempts == 1 else f"{self.attempts} times"
+        return NoAnswerError(
+            f"no answer from the metadata service: asked {tried} in {waited:.0f} s",
+            *(f"the last reason: {problem}" for problem in self.last.problems),
+            hint="it answers the primary NIC and its primary address only",
+        )

@@ -1,0 +1,169 @@
+"""One question: where the answer comes from, how long it is waited for, and what is said of it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from . import instance
+from .answer import Answer, LastGood, describe_age, from_file
+from .config import Settings
+from .errors import NoLoadBalancerError, ProtocolError
+from .host import Host
+from .instance import Vm
+from .model import Metadata
+
+if TYPE_CHECKING:
+    from . import imds
+
+_CONFIRMATIONS = 2
+_BETWEEN_CONFIRMATIONS = 2.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wish:
+    """What the command line asks for."""
+
+    metadata: str | None = None
+    wait: float | None = None
+    cached: bool = False
+    only: tuple[str, ...] = ()
+    require_lb: bool = False
+    reload: bool = False
+    load: bool = True
+    accept_empty: bool = False
+    skip_refused: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Voice:
+    """Where an update says what it does: `warn` always, `log` at -v, `watch` while it waits
+    (an `imds.Waiting`)."""
+
+    warn: Callable[[str], None] = lambda _: None
+    log: Callable[[str], None] = lambda _: None
+    watch: Callable[..., None] = lambda _: None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Heard:
+    """An answer, and its body if it is one to be kept. `read` is when it was read, in seconds of
+    this boot; `vm` what `/metadata/instance` says, if it is to be asked."""
+
+    answer: Answer
+    body: bytes | None
+    read: float
+    vm: Vm | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Inquiry:
+    """Asks for one host. `boottime` are seconds since it booted, sleep included."""
+
+    host: Host
+    settings: Settings
+    wish: Wish
+    voice: Voice
+    read_stdin: Callable[[], bytes]
+    clock: Callable[[], float]
+    sleep: Callable[[float], None]
+    boottime: Callable[[], float]
+
+    def ask(self) -> Heard:
+        """The answer in force. Raises `LbhookError` if there is none that may be acted on."""
+        answer, body = self._find()
+        read = self.boottime()
+        if answer.metadata is None and self.wish.require_lb:
+            raise NoLoadBalancerError(
+                "Azure has no load balancer for this VM, and --require-lb is set",
+                hint="put its NIC into a backend pool of a Standard load balancer",
+            )
+        self._warn_of(answer.metadata)
+        return Heard(answer=answer, body=body, read=read, vm=self.vm(answer))
+
+    @property
+    def last_good(self) -> LastGood:
+        """The last good answer of this host."""
+        return LastGood(self.host.tree, self.settings, self.host.machine)
+
+    def vm(self, answer: Answer) -> Vm | None:
+        """The VM as an answer has it; None unless the configuration asks for it."""
+        if not self.settings.imds.instance or not answer.instance:
+            return None
+        vm, warnings = instance.parse(answer.instance, self.host.machine.interfaces())
+        for warning in warnings:
+            self.voice.warn(warning)
+        return vm
+
+    def warn_of_age(self, answer: Answer) -> None:
+        """Say that a last good answer is old, if it is."""
+        if answer.age > self.settings.imds.stale_after:
+            age = describe_age(answer.age)
+            self.voice.warn(f"the last good answer is {age} old, older than imds.stale_after")
+
+    def _find(self) -> tuple[Answer, bytes | None]:
+        if self.wish.metadata is not None:
+            return from_file(self.wish.metadata, self.read_stdin), None
+        if self.wish.cached:
+            answer = self.last_good.load()
+            self.warn_of_age(answer)
+            return answer, None
+        return self._ask_imds()
+
+    def _ask_imds(self) -> tuple[Answer, bytes | None]:
+        # requests is imported for a question only: an answer from a file needs none of it.
+        from . import imds
+
+        self._demand_azure()
+        last = self.last_good.find(self.voice.warn)
+        service = self._service(last)
+        reading = service.fetch()
+        if self._is_sudden_silence(reading.metadata, last):
+            reading = imds.confirm(service, reading, _CONFIRMATIONS, _BETWEEN_CONFIRMATIONS)
+        body = b""
+        if self.settings.imds.instance:
+            body = replace(service, wait=max(service.wait - reading.waited, 0.0)).instance()
+        answer = Answer(
+            metadata=reading.metadata,
+            source="imds",
+            attempts=reading.attempts,
+            waited=reading.waited,
+            instance=body,
+        )
+        return answer, reading.body if reading.metadata else None
+
+    def _demand_azure(self) -> None:
+        if not self.settings.endpoint_named and not self.host.machine.is_azure():
+            raise ProtocolError(
+                "this machine is not an Azure VM: its chassis asset tag is not Azure's",
+                hint="name a metadata service with --endpoint, or a body with --metadata",
+            )
+
+    def _service(self, last: Answer | None) -> "imds.Service":
+        from . import imds
+
+        options = self.settings.imds
+        wait = options.wait_cached if last else options.wait
+        return imds.Service(
+            endpoint=options.endpoint,
+            api_version=options.api_version,
+            wait=wait if self.wish.wait is None else self.wish.wait,
+            absent_wait=options.absent_wait,
+            watch=self.voice.watch,
+            log=self.voice.log,
+            clock=self.clock,
+            sleep=self.sleep,
+        )
+
+    def _is_sudden_silence(self, now: Metadata | None, last: Answer | None) -> bool:
+        """No inbound rule, where the last good answer had some."""
+        if self.wish.accept_empty or self.settings.imds.empty_answer == "accept":
+            return False
+        had = bool(last and last.metadata and last.metadata.inbound_rules)
+        return had and now is not None and not now.inbound_rules
+
+    def _warn_of(self, metadata: Metadata | None) -> None:
+        if metadata:
+            for warning in metadata.warnings:
+                self.voice.warn(warning)
+            for path in metadata.unknown:
+                self.voice.log(f"{path}: not known here; it is ignored")

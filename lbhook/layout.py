@@ -1,0 +1,61 @@
+"""How text is laid out for people: columns, lines, numbers; and JSON for programs."""
+
+import json
+import shutil
+import textwrap
+from collections.abc import Sequence
+
+# Cells to the left and to the right of an arrow.
+Row = tuple[tuple[str, ...], tuple[str, ...]]
+
+
+def dump(value: object) -> str:
+    """JSON as lbhook prints it."""
+    return f"{json.dumps(value, indent=2)}\n"
+
+
+def width() -> int:
+    """Columns of the terminal; 80 in a pipe."""
+    return shutil.get_terminal_size((80, 24)).columns or 80  # a serial line says 0
+
+
+def table(title: str, rows: Sequence[Row]) -> str:
+    """Rows below a title, an arrow in the middle; on two lines each where one would be too long."""
+    if not rows:
+        return f"{title}\n  none\n"
+    left, right = _aligned([row[0] for row in rows]), _aligned([row[1] for row in rows])
+    size = max(map(len, left))
+    lines = [f"  {one:<{size}}  →  {other}" for one, other in zip(left, right, strict=True)]
+    if max(map(len, lines)) > width():
+        lines = [
+            line
+            for one, other in zip(left, right, strict=True)
+            for line in (f"  {one}", f"    →  {other}")
+        ]
+    return "\n".join([title, *lines, ""])
+
+
+def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+    """The cells of each row in columns."""
+    columns = max(map(len, rows))
+    sizes = [max(len(row[at]) for row in rows if at < len(row)) for at in range(columns)]
+    return ["  ".join(map(str.ljust, row, sizes)).rstrip() for row in rows]
+
+
+def wrapped(text: str) -> str:
+    """Lines of text below a heading; what a command printed stays as it is."""
+    first, *rest = text.splitlines() or [""]
+    lines = textwrap.wrap(
+        first,
+        width(),
+        initial_indent="  ",
+        subsequent_indent="  ",
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+    return "\n".join([*lines, *(f"  {line}" for line in rest)])
+
+
+def count(number: int, noun: str) -> str:
+    """A number and its noun."""
+    return f"{number} {noun}" + ("" if number == 1 else "s")

@@ -1,0 +1,192 @@
+"""What programs have loaded: reloads, each once, and what shows that they worked."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+
+from .commands import filled
+from .errors import LbhookError, ReloadError
+from .host import Host
+from .plan import Change, FileState, Outcome, Reload
+from .services import SIGNALS
+from .state import Loaded
+from .targets import Target, kind_of
+
+
+@dataclass(slots=True)
+class Loader:
+    """Makes the programs of one host take their files. `results` are by path."""
+
+    host: Host
+    results: dict[str, Reload] = field(default_factory=dict)
+    _reloaded: list[list[Change]] = field(default_factory=list)
+
+    @property
+    def acted(self) -> bool:
+        """Whether anything was reloaded."""
+        return bool(self._reloaded)
+
+    def leave_owed(self, changes: Sequence[Change]) -> None:
+        """Reload nothing, and say that it is owed."""
+        self.results.update({str(one.path): Reload.OWED for one in _due(changes)})
+
+    def load(self, changes: Sequence[Change]) -> None:
+        """Each reload that is due, equal ones once; then what shows that they worked.
+
+        Raises `ReloadError` at the first that fails.
+        """
+        for step in self._steps(changes):
+            step()
+
+    def pay(self, changes: Sequence[Change]) -> None:
+        """As `load`, but where one fails the others go on: they have nothing to do with it.
+
+        Raises `ReloadError` with all that failed.
+        """
+        problems: list[str] = []
+        for step in self._steps(changes):
+            try:
+                step()
+            except ReloadError as error:
+                problems += error.problems
+        if problems:
+            raise ReloadError(*problems)
+
+    def loaded(self, changes: Sequence[Change]) -> dict[str, Loaded]:
+        """The record of what is loaded, brought up to date after `changes`."""
+        loaded = self.host.state.loaded()
+        for change in changes:
+            path, result = str(change.path), self.results.get(str(change.path), change.reload)
+            if change.dropped or result in (Reload.OWED, Reload.FAILED):
+                loaded.pop(path, None)
+            elif change.expected and self._is_news(path, result):
+                loaded[path] = self._record(change, change.expected, result)
+        return loaded
+
+    def load_old(self) -> tuple[str, ...]:
+        """Reload again, with the files as they are now, what was reloaded; says how it went."""
+        olds = [self._old(one) for group in self._reloaded for one in group]
+        return tuple(self._load_old(group) for group in _grouped(olds))
+
+    def loaded_again(self, before: Mapping[str, Loaded]) -> dict[str, Loaded]:
+        """After a put-back: what was not reloaded is still loaded as it was `before`."""
+        reloaded = {str(one.path) for group in self._reloaded for one in group}
+        kept = {path: one for path, one in before.items() if path not in reloaded}
+        return {**self.host.state.loaded(), **kept}
+
+    def _is_news(self, path: str, result: Reload) -> bool:
+        known = (Reload.DONE, Reload.QUEUED)
+        return result in known or (result is Reload.NONE and path in self.results)
+
+    def _steps(self, changes: Sequence[Change]) -> Iterator[Callable[[], None]]:
+        groups = _grouped(_due(changes))
+        yield from (partial(self._reload, group) for group in groups)
+        yield from (partial(self._verify, one) for group in groups for one in group)
+
+    def _reload(self, group: list[Change]) -> None:
+        self._reloaded.append(group)
+        paths = [str(one.path) for one in group]
+        self.results.update(dict.fromkeys(paths, Reload.FAILED))
+        first = next((one for one in group if one.touches_file), group[0])
+        self.results.update(dict.fromkeys(paths, reload(self.host, first)))
+
+    def _verify(self, change: Change) -> None:
+        path = str(change.path)
+        if self.results.get(path) is not Reload.DONE or not change.expected:
+            return
+        problem = verify(self.host, change.target, change.expected)
+        if problem:
+            self.results[path] = Reload.FAILED
+            raise ReloadError(f"{change.target.name}: {problem}")
+
+    def _load_old(self, olds: Sequence[Change]) -> str:
+        names = ", ".join(one.target.name for one in olds)
+        try:
+            result = reload(self.host, olds[0])
+        except LbhookError as failure:
+            return f"{names}: the reload with the old file failed too: {failure}"
+        loaded = self.host.state.loaded()
+        for old in olds:
+            if old.actual and result is not Reload.OWED:
+                loaded[str(old.path)] = self._record(old, old.actual, result)
+        self.host.state.keep_loaded(loaded)
+        return f"reloaded again: {names}"
+
+    def _old(self, change: Change) -> Change:
+        actual = self.host.tree.state(change.path)
+        return replace(change, expected=actual, actual=actual, outcome=Outcome.RESTORED)
+
+    def _record(self, change: Change, file: FileState, result: Reload) -> Loaded:
+        queued = result is Reload.QUEUED
+        # Before its job has run, the program shows what it had before.
+        observed = "" if queued else observe(self.host, change.target)
+        return Loaded(digest=file.digest, observed=observed, queued=queued)
+
+
+def reload(host: Host, change: Change) -> Reload:
+    """Make the program take the file, or give up what it had of it when the file is gone.
+
+    Raises `ReloadError` with the command and its output.
+    """
+    target = change.target
+    if change.reload_argv:
+        argv = filled(change.reload_argv, {"path": host.tree.outside(target.path)})
+        result = host.run(argv, timeout=target.timeout)
+        if not result.ok:
+            raise ReloadError(f"{target.name}: {result.report()}")
+        return Reload.DONE
+    if target.reload_unit:
+        changed = change.touches_file
+        return host.services.reload(
+            target.reload_unit, timeout=target.timeout, file_changed=changed
+        )
+    return Reload.NONE
+
+
+def verify(host: Host, target: Target, expected: FileState, loaded: Loaded | None = None) -> str:
+    """What shows that a program does not have what its file says; empty if it has."""
+    if target.verify:
+        argv = filled(target.verify, {"path": host.tree.outside(target.path)})
+        result = host.run(argv, timeout=target.timeout)
+        if not result.ok:
+            return f"its verification failed: {result.report()}"
+    if target.observe and loaded and observe(host, target) != loaded.observed:
+        return f"`{' '.join(target.observe)}` shows something else than what was loaded"
+    if kind_of(target).part_of == "nginx" and target.reload_unit in SIGNALS:
+        return _verify_nginx(host, target.reload_unit, expected)
+    return ""
+
+
+def observe(host: Host, target: Target) -> str:
+    """What the target's `observe` prints now, and how it ended, in short."""
+    if not target.observe:
+        return ""
+    result = host.run(target.observe, timeout=target.timeout)
+    text = f"{result.status}\n{result.output}"
+    return FileState(content=text.encode(), mode=0).digest
+
+
+def _verify_nginx(host: Host, unit_name: str, expected: FileState) -> str:
+    unit = host.services.unit(unit_name)
+    if unit.active != "active" or host.machine.program(unit.main_pid) != "nginx":
+        return ""  # what starts it reads the file
+    missing = host.nginx.missing(expected.content, unit.main_pid)
+    return f"nginx does not listen on {', '.join(missing)}" if missing else ""
+
+
+def _due(changes: Sequence[Change]) -> list[Change]:
+    return [one for one in changes if one.reload is Reload.DUE]
+
+
+def _grouped(changes: Sequence[Change]) -> list[list[Change]]:
+    groups: dict[object, list[Change]] = {}
+    for change in changes:
+        groups.setdefault(_key(change), []).append(change)
+    return list(groups.values())
+
+
+def _key(change: Change) -> object:
+    """Reloads that are the same are done once."""
+    if change.reload_argv:
+        return filled(change.reload_argv, {"path": change.target.path})
+    return change.target.reload_unit

@@ -1,0 +1,217 @@
+"""The options that several commands share, and what they come to.
+
+What only a command needs is imported when it runs: --help and --version are to be quick.
+"""
+
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from .console import Console
+from .errors import UsageError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from . import schema
+    from .config import Settings
+    from .host import Host
+    from .undo import Undo
+    from .update import Update
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+@dataclass(slots=True)
+class Run:
+    """One run of the program: what stands before and after the command's name."""
+
+    config: "Path | None" = None
+    verbosity: int = 0
+    console: Console = field(default_factory=Console)
+
+    def settings(self, endpoint: str | None = None) -> "Settings":
+        """The configuration, with an endpoint of the command line or environment in it."""
+        from . import config
+
+        settings = config.load(self.config)
+        if endpoint is None:
+            return settings
+        imds = replace(settings.imds, endpoint=endpoint)
+        return replace(settings, imds=imds, endpoint_named=True)
+
+
+def _duration(value: str) -> float:
+    from . import schema
+
+    return float(_converted(value, schema.duration))
+
+
+def _endpoint(value: str) -> str:
+    from . import schema
+
+    return str(_converted(value, schema.endpoint))
+
+
+def _converted(value: str, read: "schema.Read[Any]") -> Any:
+    from . import schema
+
+    try:
+        return read(value)
+    except schema.Misfit as misfit:
+        raise click.BadParameter(str(misfit)) from None
+
+
+def _path(_ctx: click.Context, _: click.Parameter, value: str | None) -> "Path | None":
+    from pathlib import Path
+
+    return None if value is None else Path(value)
+
+
+def _set_config(ctx: click.Context, parameter: click.Parameter, value: str | None) -> None:
+    if value is not None:
+        ctx.ensure_object(Run).config = _path(ctx, parameter, value)
+
+
+def _set_verbosity(ctx: click.Context, parameter: click.Parameter, value: str | None) -> None:
+    if value:
+        run = ctx.ensure_object(Run)
+        run.verbosity = 1 if value == "verbose" else -1
+        run.console.verbosity = run.verbosity
+
+
+def general(command: F) -> F:
+    """-c, -v and -q, before or after the command; the later one wins."""
+    for option in (
+        click.option(
+            "-q",
+            "--quiet",
+            "verbosity",
+            flag_value="quiet",
+            expose_value=False,
+            callback=_set_verbosity,
+            help="Say nothing but errors.",
+        ),
+        click.option(
+            "-v",
+            "--verbose",
+            "verbosity",
+            flag_value="verbose",
+            expose_value=False,
+            callback=_set_verbosity,
+            help="Say each request and each ignored key.",
+        ),
+        click.option(
+            "-c",
+            "--config",
+            type=click.Path(),
+            metavar="FILE",
+            expose_value=False,
+            callback=_set_config,
+            help="Configuration in place of /etc/lbhook/lbhook.toml.",
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+_REQUIRE = click.option("--require-lb", is_flag=True, help="No load balancer is a failure.")
+_CACHED = click.option("--cached", is_flag=True, help="Use the last good answer, no network.")
+_WAIT = click.option(
+    "--wait",
+    type=_duration,
+    metavar="DURATION",
+    help="How long to keep trying, such as 90s or 5m; 0 is one attempt.",
+)
+_ENDPOINT = click.option(
+    "--endpoint",
+    type=_endpoint,
+    metavar="URL",
+    envvar="LBHOOK_ENDPOINT",
+    show_envvar=True,
+    help="Another metadata service, by its address.",
+)
+_METADATA = click.option(
+    "--metadata", metavar="FILE", help="Read the body from FILE (- is standard input)."
+)
+accept_empty = click.option(
+    "--accept-empty", is_flag=True, help="Believe at once that no rule is left."
+)
+_ONLY = click.option(
+    "--only", multiple=True, metavar="TARGET", help="Just this target; may be repeated."
+)
+root = click.option(
+    "--root",
+    type=click.Path(file_okay=False),
+    callback=_path,
+    metavar="DIR",
+    help="Install below DIR; run nothing that looks at this machine.",
+)
+
+
+def _with(command: F, *options: Callable[[F], F]) -> F:
+    for option in options:
+        command = option(command)
+    return command
+
+
+def source(command: F) -> F:
+    """Where the answer comes from, and how long it is waited for."""
+    return _with(command, _REQUIRE, _CACHED, _WAIT, _ENDPOINT, _METADATA)
+
+
+def asking(command: F) -> F:
+    """How the metadata service is asked."""
+    return _with(command, _REQUIRE, accept_empty, _WAIT, _ENDPOINT)
+
+
+def targets(command: F) -> F:
+    """Which targets, and below which directory."""
+    return _with(command, root, _ONLY)
+
+
+def update(run: Run, endpoint: str | None, root: "Path | None", **wish: Any) -> "Update":
+    """An update of this machine, or of a directory, as the options ask for it."""
+    from .schema import suggestion
+    from .update import Update, Wish
+
+    if wish.get("metadata") is not None and wish.get("cached"):
+        raise UsageError(
+            "--metadata and --cached can't both be meant", hint="leave one of them out"
+        )
+    settings = run.settings(endpoint)
+    known = [target.name for target in settings.active()]
+    for name in wish.get("only", ()):
+        if name not in known:
+            raise UsageError(
+                f"--only {name}: no such target is on{suggestion(name, known)}",
+                hint="a shipped target is on when its table is in the configuration",
+            )
+    return Update(
+        host=_host(settings, root),
+        settings=settings,
+        wish=Wish(**wish),
+        voice=run.console.voice(),
+        read_stdin=sys.stdin.buffer.read,
+    )
+
+
+def undoing(run: Run, root: "Path | None") -> "Undo":
+    """What takes back what lbhook did to this machine, or to a directory."""
+    from .undo import Undo
+
+    settings = run.settings()
+    return Undo(host=_host(settings, root), settings=settings, warn=run.console.warn)
+
+
+def _host(settings: "Settings", root: "Path | None") -> "Host":
+    from .host import host
+
+    if root is not None:
+        root = root.absolute()
+        if not root.is_dir():
+            raise UsageError(f"--root {root}: no such directory", hint="make it first")
+    return host(settings, root)

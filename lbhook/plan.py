@@ -1,0 +1,194 @@
+"""Expected, actual, difference: what an apply would do, as a value."""
+
+import difflib
+import enum
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import PurePosixPath
+
+from .facts import Facts
+from .targets import Argv, Target
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileState:
+    """A file as it is or as it should be. An owner of -1 is not looked at."""
+
+    content: bytes
+    mode: int
+    uid: int = -1
+    gid: int = -1
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the content, in hex."""
+        return hashlib.sha256(self.content).hexdigest()
+
+
+class Outcome(enum.Enum):
+    """What becomes of a target's file; the words of `apply --json`."""
+
+    CREATED = "created"
+    CHANGED = "changed"
+    UNCHANGED = "unchanged"
+    REMOVED = "removed"
+    RESTORED = "restored"
+    SKIPPED = "skipped"
+    BLOCKED = "blocked"
+
+
+class Reload(enum.Enum):
+    """What becomes of a target's reload. A plan says `DUE`, and of an earlier run's job that it
+    is still `QUEUED` or by now `DONE`; the other words are an outcome's."""
+
+    NONE = "none"
+    DUE = "due"
+    DONE = "done"
+    QUEUED = "queued"
+    OWED = "owed"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """One target: the file as it should be and as it is (None: no file), and its reload.
+
+    `reason` says why it is skipped, blocked or reloaded; `original` that the file was there
+    before lbhook and will be kept; `resting` is what has to stay in the file when the target is
+    dropped. `rendered` is false when `expected` is only what happens to be there.
+    """
+
+    target: Target
+    expected: FileState | None
+    actual: FileState | None
+    outcome: Outcome
+    reload: Reload = Reload.NONE
+    reason: str = ""
+    original: bool = False
+    resting: str = ""
+    rendered: bool = True
+
+    @property
+    def path(self) -> PurePosixPath:
+        """Where the file is."""
+        return self.target.path
+
+    @property
+    def touches_file(self) -> bool:
+        """Whether the file on the disk will be replaced or removed."""
+        return self.outcome not in (Outcome.UNCHANGED, Outcome.SKIPPED, Outcome.BLOCKED)
+
+    @property
+    def dropped(self) -> bool:
+        """Whether the target is in no configuration any more, and undone."""
+        return not self.target.template
+
+    @property
+    def reload_argv(self) -> Argv:
+        """The command that makes the program take the file, or give up what it had of one that
+        is gone; empty if `reload_unit` does it, or nothing."""
+        target = self.target
+        if self.expected:
+            return target.reload
+        # Without a `remove`, a reload may show the program that its file is gone.
+        needs_file = any("{path}" in word for word in target.reload)
+        return target.remove or (() if needs_file else target.reload)
+
+    @property
+    def reloads(self) -> bool:
+        """Whether there is anything to reload."""
+        return bool(self.reload_argv or self.target.reload_unit)
+
+    def diff(self) -> str:
+        """The difference of the content as a unified diff, mode and owner as lines before it."""
+        lines = []
+        if self.actual and self.expected:
+            lines += _attribute("mode", oct(self.actual.mode)[2:], oct(self.expected.mode)[2:])
+            if self.expected.uid >= 0:
+                old = f"{self.actual.uid}:{self.actual.gid}"
+                lines += _attribute("owner", old, f"{self.expected.uid}:{self.expected.gid}")
+        old_name = str(self.path) if self.actual else "/dev/null"
+        new_name = str(self.path) if self.expected else "/dev/null"
+        unified = difflib.unified_diff(
+            _lines(self.actual), _lines(self.expected), old_name, new_name, lineterm=""
+        )
+        return "".join(f"{line}\n" for line in [*lines, *unified])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What an apply would do to every target, in the order it would do it."""
+
+    changes: tuple[Change, ...] = ()
+    warnings: tuple[str, ...] = ()
+    lb: Facts = field(default_factory=Facts)
+
+    @property
+    def to_do(self) -> bool:
+        """Whether an apply would change a file or reload something."""
+        return any(one.touches_file or one.reload is Reload.DUE for one in self.changes)
+
+
+def compare(
+    target: Target,
+    expected: FileState | None,
+    actual: FileState | None,
+    *,
+    written: str | None,
+    live: bool,
+    reload_due: str = "",
+) -> Change:
+    """What is to be done about one file.
+
+    `written` is the digest of what lbhook last put there, None if it never did; `live` says
+    that this is the running machine, whose programs are to take the file; `reload_due` is a
+    reason to reload that does not depend on the file.
+    """
+    outcome = _outcome(expected, actual, written)
+    change = Change(target=target, expected=expected, actual=actual, outcome=outcome)
+    touched = change.touches_file
+    due = live and change.reloads and (touched or bool(reload_due))
+    return replace(
+        change,
+        reload=Reload.DUE if due else Reload.NONE,
+        reason=reload_due if due and not touched else "",
+        original=written is None and actual is not None and touched,
+    )
+
+
+def _outcome(expected: FileState | None, actual: FileState | None, written: str | None) -> Outcome:
+    if expected is None:
+        return Outcome.REMOVED if actual else Outcome.UNCHANGED
+    if actual is None:
+        return Outcome.CREATED if written is None else Outcome.RESTORED
+    if same(expected, actual):
+        return Outcome.UNCHANGED
+    # What lbhook wrote is what it should be: somebody else has touched it since.
+    return Outcome.RESTORED if written == expected.digest else Outcome.CHANGED
+
+
+def same(expected: FileState, actual: FileState) -> bool:
+    """Whether a file is as it should be, its mode and owner among it."""
+    owner = (actual.uid, actual.gid)
+    return (
+        expected.content == actual.content
+        and expected.mode == actual.mode
+        and (expected.uid < 0 or owner == (expected.uid, expected.gid))
+    )
+
+
+def summary(changes: Sequence[Change]) -> Mapping[Outcome, int]:
+    """How many targets have each outcome, the frequent words of a report's last line."""
+    counts: dict[Outcome, int] = {}
+    for change in changes:
+        counts[change.outcome] = counts.get(change.outcome, 0) + 1
+    return counts
+
+
+def _attribute(what: str, old: str, new: str) -> list[str]:
+    return [f"old {what} {old}", f"new {what} {new}"] if old != new else []
+
+
+def _lines(state: FileState | None) -> list[str]:
+    return state.content.decode("utf-8", "backslashreplace").splitlines() if state else []

@@ -1,0 +1,83 @@
+"""One run of the program: the command line called, and the one place that decides how it ends."""
+
+import io
+import signal
+import sys
+from types import FrameType
+from typing import NoReturn
+
+import click
+
+from .cli import cli
+from .errors import LbhookError
+from .options import Run
+
+_INTERRUPTED, _TERMINATED, _BUG = 130, 143, 70
+
+
+class TerminatedError(BaseException):
+    """SIGTERM: everything is put back on the way out."""
+
+
+def main() -> NoReturn:
+    """Run the command line and exit; the one place that decides how."""
+    signal.signal(signal.SIGTERM, _terminate)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # An arrow that the locale can't write is no reason to fail.
+        sys.stdout.reconfigure(errors="replace")
+    sys.exit(_run())
+
+
+def _run() -> int:
+    run = Run()
+    try:
+        return int(cli(obj=run, prog_name="lbhook", standalone_mode=False) or 0)
+    except click.exceptions.Exit as end:
+        return end.exit_code
+    except click.UsageError as error:
+        return _misused(run, error)
+    except LbhookError as error:
+        run.console.error(error)
+        return error.status
+    except SystemExit:  # click's answer to a pipe that nobody reads, which is no failure
+        return 0
+    except (KeyboardInterrupt, click.Abort):
+        run.console.problems(("interrupted; nothing is left half done",), "")
+        return _INTERRUPTED
+    except TerminatedError:
+        run.console.problems(("terminated; nothing is left half done",), "")
+        return _TERMINATED
+    except Exception:
+        import traceback
+
+        traceback.print_exc()
+        run.console.problems(("this is a bug in lbhook; nothing of this answer is in force",), "")
+        return _BUG
+    finally:
+        run.console.done()
+
+
+def _misused(run: Run, error: click.UsageError) -> int:
+    """A mistake on the command line, in the words of every other error."""
+    if type(error).__name__ == "NoArgsIsHelpError":
+        error.show()
+        return error.exit_code
+    text = error.format_message().rstrip(".")
+    text = text[:1].lower() + text[1:]
+    if isinstance(error, click.NoSuchOption):
+        from .schema import suggestion
+
+        known = [name for one in error.ctx.command.params for name in one.opts] if error.ctx else []
+        near = suggestion(error.option_name, known)
+        text = f"no such option: {error.option_name}{near if 'did you mean' in near else ''}"
+    elif isinstance(error, click.BadParameter) and error.message:
+        named = error.param.opts[0] if error.param else ""
+        also = f" (or {error.param.envvar})" if error.param and error.param.envvar else ""
+        text = f"{named}{also}: {error.message}"
+    path = error.ctx.command_path if error.ctx else "lbhook"
+    run.console.problems((text,), f"`{path} --help` shows what there is")
+    return error.exit_code
+
+
+def _terminate(number: int, frame: FrameType | None) -> NoReturn:
+    raise TerminatedError

@@ -1,0 +1,222 @@
+"""(facts, target, loader) → text. jinja2 is imported here and nowhere else."""
+
+import ipaddress
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, is_dataclass
+from pathlib import Path
+from typing import Any
+
+from jinja2 import (
+    BaseLoader,
+    FileSystemLoader,
+    StrictUndefined,
+    TemplateError,
+    TemplateNotFound,
+    TemplateSyntaxError,
+)
+from jinja2.sandbox import SandboxedEnvironment
+from jinja2.utils import missing
+
+from .errors import ConfigError
+from .facts import Facts
+from .schema import suggestion
+from .targets import Target
+
+SHIPPED_TEMPLATES = next(
+    place
+    for place in (Path(__file__).parent / "templates", Path(__file__).parents[1] / "templates")
+    if place.is_dir()
+)
+# What systemd, a POSIX shell and docker's --env-file read alike, without quotes.
+_ENV_VALUE = re.compile(r"[A-Za-z0-9_.,:/@%+=-]*", re.ASCII)
+_NO_RULES = Facts()
+_NAMES = ("lb", "vars")
+
+
+class Values:
+    """A table of the configuration in which every name is the user's: `items` too.
+
+    `_place` says where it stands in the configuration, for messages.
+    """
+
+    __slots__ = ("_place", "_values")
+
+    def __init__(self, values: Mapping[str, Any], place: str = "vars") -> None:
+        self._place = place
+        self._values = {key: _wrapped(value, f"{place}.{key}") for key, value in values.items()}
+
+    def __repr__(self) -> str:
+        return repr(self._values)
+
+    def __getitem__(self, key: str) -> Any:
+        return self._values[key]
+
+    def __contains__(self, key: object) -> bool:
+        return key in self._values
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._values)
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+
+@dataclass(frozen=True, slots=True)
+class Renderer:
+    """Renders targets with the templates of one loader."""
+
+    environment: SandboxedEnvironment
+
+    def render(self, target: Target, lb: Facts, vm: object = None) -> bytes:
+        """The content of a target's file. Raises `ConfigError` with template and line."""
+        return self._render(target.template, target, lb, vm)
+
+    def rest(self, target: Target) -> bytes:
+        """What the file holds when there is no answer: a form that opens nothing and that
+        every program can read."""
+        template = target.resting_template or target.template
+        return self._render(template, target, _NO_RULES, None)
+
+    def _render(self, name: str, target: Target, lb: Facts, vm: object) -> bytes:
+        context: dict[str, object] = {"lb": lb, "vars": Values(target.vars)}
+        if vm is not None:
+            context["vm"] = vm
+        where = name
+        try:
+            template = self.environment.get_template(name)
+            where = template.filename or name
+            text = template.render(context)
+        except TemplateSyntaxError as error:
+            where = f"{error.filename or error.name}:{error.lineno}"
+            raise _refused(target, where, str(error.message)) from None
+        except TemplateNotFound as error:
+            raise _refused(target, str(error.name), f"no such template{self._places()}") from None
+        except TemplateError as error:
+            raise _refused(target, _place(error, where), str(error)) from None
+        except Exception as error:  # whatever a template calls may raise anything
+            kind = "" if isinstance(error, ValueError) else f"{type(error).__name__}: "
+            raise _refused(target, _place(error, where), f"{kind}{error}") from None
+        if not text.strip():
+            problem = "renders to nothing; an empty file is worse than a resting form"
+            raise _refused(target, where, problem)
+        return text.encode()
+
+    def _places(self) -> str:
+        loader = self.environment.loader
+        own = loader.searchpath[:-1] if isinstance(loader, FileSystemLoader) else []
+        return f" in {', '.join(own)} or among the shipped ones" if own else ""
+
+
+class _Undefined(StrictUndefined):
+    """A name that is not there; says whose name it would be, and which one is near."""
+
+    __slots__ = ()
+
+    @property
+    def _undefined_message(self) -> str:
+        name, owner = self._undefined_name, self._undefined_obj
+        if self._undefined_hint:
+            return self._undefined_hint
+        if name == "vm" and owner is missing:
+            return '"vm" is not known; it needs imds.instance = true, and an answer from IMDS'
+        if owner is missing:
+            return f'"{name}" is not defined{suggestion(str(name), _NAMES)}'
+        what, known = _described(owner)
+        return f'{what} has no "{name}"{suggestion(str(name), known)}'
+
+
+def renderer(places: Sequence[Path]) -> Renderer:
+    """A renderer whose templates come from `places`, then from the shipped ones."""
+    return Renderer(environment(FileSystemLoader([*map(str, places), str(SHIPPED_TEMPLATES)])))
+
+
+def environment(loader: BaseLoader) -> SandboxedEnvironment:
+    """The jinja2 environment of every template."""
+    result = SandboxedEnvironment(
+        loader=loader,
+        undefined=_Undefined,
+        autoescape=False,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    result.globals = {name: result.globals[name] for name in ("range", "dict", "namespace")}
+    filters: dict[str, Callable[..., Any]] = {
+        "bracket": _bracket,
+        "ipv4": _ipv4,
+        "ipv6": _ipv6,
+        "env": _env,
+    }
+    result.filters.update(filters)
+    del result.filters["random"]  # the same answer renders to the same bytes
+    return result
+
+
+def _wrapped(value: object, place: str) -> object:
+    if isinstance(value, Mapping):
+        return Values(value, place)
+    if isinstance(value, (list, tuple)):
+        return tuple(_wrapped(item, f"{place}[{index}]") for index, item in enumerate(value))
+    return value
+
+
+def _described(owner: object) -> tuple[str, Sequence[str]]:
+    """What a value is called in a message, and the names that it has."""
+    if isinstance(owner, Values):
+        return owner._place, list(owner)
+    if not is_dataclass(owner):
+        return type(owner).__name__, ()
+    known = [name for name in dir(owner) if not name.startswith("_")]
+    if isinstance(owner, Facts):
+        return "lb", known
+    return re.sub("(?<=[a-z])(?=[A-Z])", " ", type(owner).__name__).lower(), known
+
+
+def _bracket(address: object) -> str:
+    """An address as it stands before a port: IPv6 in brackets."""
+    parsed = ipaddress.ip_address(str(address))
+    return f"[{parsed}]" if parsed.version == 6 else str(parsed)
+
+
+def _ipv4(items: Iterable[object], attribute: str = "") -> list[object]:
+    return [item for item in items if _version(item, attribute) == 4]
+
+
+def _ipv6(items: Iterable[object], attribute: str = "") -> list[object]:
+    return [item for item in items if _version(item, attribute) == 6]
+
+
+def _version(item: object, attribute: str) -> int:
+    """The family of an address, or of the address that a listener, rule or pair has."""
+    names = (attribute,) if attribute else ("ip", "private_ip", "local_ip_address")
+    for name in names:
+        if hasattr(item, name):
+            item = getattr(item, name)
+            break
+    version = getattr(item, "version", None)
+    return version if isinstance(version, int) else ipaddress.ip_network(str(item)).version
+
+
+def _env(value: object) -> str:
+    text = str(value)
+    if not _ENV_VALUE.fullmatch(text):
+        raise ValueError(f"{text!r} is not read alike by systemd, a shell and docker")
+    return text
+
+
+def _refused(target: Target, where: str, problem: str) -> ConfigError:
+    return ConfigError(
+        f"{where}: {problem}",
+        hint=f"nothing was changed; mend the template of target {target.name}",
+    )
+
+
+def _place(error: Exception, name: str) -> str:
+    """Template and line of an error, which jinja2 puts into the traceback."""
+    place, trace = name, error.__traceback__
+    while trace:
+        if "__jinja_exception__" in trace.tb_frame.f_globals:
+            place = f"{trace.tb_frame.f_code.co_filename}:{trace.tb_lineno}"
+        trace = trace.tb_next
+    return place

@@ -1,0 +1,245 @@
+"""What lbhook remembers between runs.
+
+What is installed is kept in the state directory. What is loaded is kept in the runtime
+directory and belongs to one boot: a reload is owed whenever the two differ, so that neither a
+kill nor a reboot can make a debt disappear. Both go by the path of a file: a target's name may
+change its meaning from one configuration to the next.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
+from pathlib import PurePosixPath
+from typing import Any, TypeVar
+
+from .config import Paths
+from .files import Tree
+from .plan import Change, FileState
+from .targets import Target
+
+VERSION = 1
+R = TypeVar("R")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Installed:
+    """A target as it was last installed: enough to undo it when it is in no configuration.
+
+    `resting` is what has to stay in the file, because a program includes it by name;
+    `original` says that the file which was there before is kept; `undone` that the file is
+    settled, and only the reload owed.
+    """
+
+    name: str
+    path: str
+    digest: str
+    mode: int
+    kind: str = ""
+    reload_unit: str = ""
+    reload: tuple[str, ...] = ()
+    verify: tuple[str, ...] = ()
+    observe: tuple[str, ...] = ()
+    remove: tuple[str, ...] = ()
+    timeout: float = 30.0
+    resting: str = ""
+    original: bool = False
+    undone: bool = False
+
+    @classmethod
+    def of(cls, change: Change, known: "Installed | None") -> "Installed":
+        """What a change has installed; `known` is the record of the file until then."""
+        target = change.target
+        return cls(
+            name=target.name,
+            path=str(target.path),
+            digest=change.expected.digest if change.expected else "",
+            mode=target.mode,
+            kind=target.kind,
+            reload_unit=target.reload_unit,
+            reload=target.reload,
+            verify=target.verify,
+            observe=target.observe,
+            remove=target.remove,
+            timeout=target.timeout,
+            resting=change.resting,
+            original=change.original or bool(known and known.original),
+        )
+
+    def target(self) -> Target:
+        """The target again, without a template: to be undone, or reloaded."""
+        return Target(
+            name=self.name,
+            kind=self.kind,
+            template="",
+            path=PurePosixPath(self.path),
+            reload_unit=self.reload_unit,
+            reload=self.reload,
+            verify=self.verify,
+            observe=self.observe,
+            remove=self.remove,
+            timeout=self.timeout,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Loaded:
+    """What a target's program has taken in this boot: the digest of the file, and what
+    `observe` printed then. `queued` while the job that reloads it has not run."""
+
+    digest: str
+    observed: str = ""
+    queued: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refused:
+    """An input that was refused or put back; `fingerprint` is that of the rendered files."""
+
+    fingerprint: str
+    status: int
+    problems: tuple[str, ...]
+
+
+@dataclass(slots=True)
+class State:
+    """The records of one machine. `damaged` names those that could not be read."""
+
+    tree: Tree
+    paths: Paths
+    boot_id: str
+    damaged: list[str] = field(default_factory=list)
+
+    @property
+    def installed_file(self) -> PurePosixPath:
+        """Where the installed targets are recorded."""
+        return self.paths.state / "installed.json"
+
+    @property
+    def status_file(self) -> PurePosixPath:
+        """Where the outcome of each apply is left for others."""
+        return self.paths.runtime / "status.json"
+
+    def original_file(self, path: PurePosixPath) -> PurePosixPath:
+        """Where the file that was at a path before lbhook is kept, with its mode and owner."""
+        digest = hashlib.sha256(str(path).encode()).hexdigest()[:8]
+        return self.paths.state / "originals" / f"{path.name[:100]}-{digest}"
+
+    def installed(self, path: PurePosixPath | None = None) -> dict[str, Installed]:
+        """What is installed, by path; with `path`, what another copy of the record says."""
+        return self._table(path or self.installed_file, Installed)
+
+    def forget(self) -> tuple[PurePosixPath, ...]:
+        """Remove every record, and say which there were. The lock stays: it is held."""
+        state = self.paths.state
+        for name in ("originals", "previous"):
+            self.tree.remove_directory(state / name)
+        records = [self.installed_file, state / "answer.json", self.status_file]
+        records += [self._loaded_file, self._refused_file]
+        gone = [path for path in records if self.tree.read(path) is not None]
+        for path in gone:
+            self.tree.remove(path)
+        if not self.tree.names(state):
+            self.tree.remove_directory(state)
+        return tuple(gone)
+
+    def keep_installed(self, installed: Mapping[str, Installed]) -> None:
+        """Record what is installed, if that is not what the record says."""
+        if installed != self.installed():
+            self._write(self.installed_file, {"files": _dicts(installed)})
+
+    def loaded(self) -> dict[str, Loaded]:
+        """What has been loaded since the machine booted, by path."""
+        return self._table(self._loaded_file, Loaded) if self._since_boot() else {}
+
+    def keep_loaded(self, loaded: Mapping[str, Loaded]) -> None:
+        """Record what is loaded, if that is not what the record says."""
+        if loaded != self.loaded():
+            self._write_loaded(loaded, self.applied())
+
+    def applied(self) -> float:
+        """When the answer that was applied last was read: seconds of this boot, 0 if none was."""
+        return float(self._since_boot().get("applied", 0.0))
+
+    def keep_applied(self, read: float) -> None:
+        """Record when the answer in force was read."""
+        self._write_loaded(self.loaded(), read)
+
+    def refused(self) -> Refused | None:
+        """The input that was refused last."""
+        return self._record(self._refused_file, Refused, self._read(self._refused_file))
+
+    def keep_refused(self, refused: Refused | None) -> None:
+        """Record that an input was refused, or that none is."""
+        if refused is None:
+            self.tree.remove(self._refused_file)
+        elif refused != self.refused():
+            self._write(self._refused_file, asdict(refused))
+
+    def original(self, path: PurePosixPath) -> FileState | None:
+        """The file that was there before lbhook, if it was kept."""
+        kept = self.tree.state(self.original_file(path))
+        return kept if not kept or self.tree.privileged else replace(kept, uid=-1, gid=-1)
+
+    @property
+    def _loaded_file(self) -> PurePosixPath:
+        return self.paths.runtime / "loaded.json"
+
+    @property
+    def _refused_file(self) -> PurePosixPath:
+        return self.paths.runtime / "refused.json"
+
+    def _since_boot(self) -> dict[str, Any]:
+        found = self._read(self._loaded_file)
+        return found if found.get("boot") == self.boot_id else {}
+
+    def _write_loaded(self, loaded: Mapping[str, Loaded], read: float) -> None:
+        content = {"boot": self.boot_id, "applied": read, "files": _dicts(loaded)}
+        self._write(self._loaded_file, content)
+
+    def _table(self, path: PurePosixPath, kind: type[R]) -> dict[str, R]:
+        listed = self._read(path).get("files", {})
+        records = {name: self._record(path, kind, raw) for name, raw in listed.items()}
+        return {name: record for name, record in records.items() if record}
+
+    def _record(self, path: PurePosixPath, kind: type[R], raw: Mapping[str, Any]) -> R | None:
+        """A record from its JSON; None if it is not one."""
+        known = {one.name for one in fields(kind)}  # type: ignore[arg-type]  # R is a dataclass
+        values = {
+            key: tuple(value) if isinstance(value, list) else value
+            for key, value in raw.items()
+            if key in known
+        }
+        if not values:
+            return None
+        try:
+            return kind(**values)
+        except TypeError:
+            self._damage(path)
+            return None
+
+    def _read(self, path: PurePosixPath) -> dict[str, Any]:
+        content = self.tree.read(path)
+        if content is None:
+            return {}
+        try:
+            value = json.loads(content)
+        except (ValueError, RecursionError):
+            value = None
+        if not isinstance(value, dict) or value.get("version") != VERSION:
+            self._damage(path)
+            return {}
+        return value
+
+    def _damage(self, path: PurePosixPath) -> None:
+        text = f"{self.tree.outside(path)}: damaged, or of another version; it is ignored"
+        if text not in self.damaged:
+            self.damaged.append(text)
+
+    def _write(self, path: PurePosixPath, content: Mapping[str, object]) -> None:
+        text = json.dumps({"version": VERSION, **content}, indent=1, sort_keys=True)
+        self.tree.write(path, f"{text}\n".encode())
+
+
+def _dicts(records: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: asdict(record) for name, record in records.items()}

@@ -1,0 +1,250 @@
+"""From an answer to a plan: every target rendered, compared with the disk, and with what the
+programs of this machine have loaded."""
+
+import enum
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path, PurePosixPath
+
+from . import checks, facts
+from .config import Settings
+from .errors import ConfigError, LbhookError, ReloadError, WriteError
+from .facts import Facts
+from .host import Host
+from .loading import verify
+from .plan import Change, FileState, Outcome, Plan, Reload, compare
+from .render import Renderer, renderer
+from .state import Installed, Loaded
+from .targets import Target, kind_of
+
+
+class Aim(enum.Enum):
+    """How far a plan goes.
+
+    `WHOLE`: every file as the answer has it. `MISSING`: only files that are missing, from the
+    last good answer or, without one, in their resting form. `REST`: every file that lbhook
+    wrote in its resting form. `CLEAN`: the same, but what was there before lbhook comes back.
+    `LOAD`: no file; only reloads that are owed.
+    """
+
+    WHOLE = "whole"
+    MISSING = "missing"
+    REST = "rest"
+    CLEAN = "clean"
+    LOAD = "load"
+
+
+@dataclass(slots=True)
+class Survey:
+    """Makes one plan for one host and one configuration."""
+
+    host: Host
+    settings: Settings
+    only: Sequence[str] = ()
+    reload: bool = False
+    warnings: list[str] = field(default_factory=list)
+    _installed: Mapping[str, Installed] = field(default_factory=dict)
+    _loaded: Mapping[str, Loaded] = field(default_factory=dict)
+    _errors: list[LbhookError] = field(default_factory=list)
+
+    def plan(self, aim: Aim, lb: Facts | None, vm: object = None) -> Plan:
+        """What is to be done. Raises `ConfigError` or `WriteError` with all problems."""
+        self._installed = self.host.state.installed()
+        self._loaded = self.host.state.loaded()
+        templates = renderer([Path(str(place)) for place in self.settings.paths.templates])
+        changes = []
+        for target in self.settings.active(self.only):
+            try:
+                changes.append(self._change(_Question(aim, templates, lb, vm), target))
+            except LbhookError as error:
+                self._errors.append(error)
+        changes += self._dropped(aim)
+        if self._errors:
+            raise _together(self._errors)
+        warnings = (*self.warnings, *self.host.state.damaged)
+        return Plan(
+            changes=tuple(changes), warnings=tuple(dict.fromkeys(warnings)), lb=lb or Facts()
+        )
+
+    def _change(self, question: "_Question", target: Target) -> Change:
+        actual = self.host.tree.state(target.path)
+        ours = self._is_ours(target, actual)
+        expected, rendered = self._expected(question, target, actual, ours)
+        record = self._installed.get(str(target.path))
+        written = record.digest if record else None
+        live = self.host.live
+        change = compare(target, expected, actual, written=written, live=live)
+        resting = question.resting(target) if rendered else ""
+        change = replace(change, resting=resting, rendered=rendered)
+        # Without an answer only what lbhook itself wrote is loaded: it was checked then.
+        if live and expected and (question.aim is Aim.WHOLE or ours):
+            change = self._with_reload(change, expected)
+        if question.aim is Aim.CLEAN:
+            return self._cleaned(change, ours)
+        return checks.skip_missing(self.host, change)
+
+    def _expected(
+        self, question: "_Question", target: Target, actual: FileState | None, ours: bool
+    ) -> tuple[FileState | None, bool]:
+        """The file as it is to be, and whether it was rendered."""
+        if question.aim is Aim.CLEAN and ours:
+            original = self.host.state.original(target.path)
+            if original:
+                return original, False
+        content = self._content(question, target, actual, ours)
+        if content is None:
+            return actual, False
+        uid, gid = self.host.tree.owner(target.path, target.owner, target.group)
+        return FileState(content=content, mode=target.mode, uid=uid, gid=gid), True
+
+    def _cleaned(self, change: Change, ours: bool) -> Change:
+        """Files go to rest whether or not their program is still installed."""
+        target = change.target
+        if change.actual and not ours and str(change.path) in self._installed:
+            self.warnings.append(f"{target.name}: {change.path} was edited since and stays")
+        if all(self.host.find(program) for program in target.requires):
+            return change
+        alone = replace(target, kind="", check=(), check_live=(), reload=(), reload_unit="")
+        return replace(change, target=alone, reload=Reload.NONE)
+
+    def _content(
+        self, question: "_Question", target: Target, actual: FileState | None, ours: bool
+    ) -> bytes | None:
+        """What is to be in the file; None if it is to stay as it is."""
+        aim, lb = question.aim, question.lb
+        stays = {
+            Aim.WHOLE: False,
+            Aim.MISSING: actual is not None,
+            Aim.REST: not ours,
+            Aim.CLEAN: not ours,
+            Aim.LOAD: True,
+        }
+        if stays[aim]:
+            return None
+        if aim in (Aim.REST, Aim.CLEAN) or lb is None:
+            return question.templates.rest(target)
+        return question.templates.render(target, self._here(target, lb), question.vm)
+
+    def _is_ours(self, target: Target, actual: FileState | None) -> bool:
+        record = self._installed.get(str(target.path))
+        return bool(record and actual and record.digest == actual.digest)
+
+    def _here(self, target: Target, lb: Facts) -> Facts:
+        """For a program that would fail to bind them: without addresses that are not here."""
+        if not kind_of(target).local_only:
+            return lb
+        if lb.ha_ports:
+            addresses = ", ".join(map(str, lb.ha_ports))
+            self.warnings.append(
+                f"{target.name}: HA ports on {addresses} name no port to listen on"
+            )
+        if not self.host.live:
+            return lb
+        local = self.host.machine.addresses()
+        kept, warnings = facts.here(lb, local.__contains__)
+        self.warnings += [f"{target.name}: {warning}" for warning in warnings]
+        return kept
+
+    def _with_reload(self, change: Change, expected: FileState) -> Change:
+        """The change with a reload that is due although the file is as it should be."""
+        if change.touches_file or not change.reloads:
+            return change
+        loaded = self._loaded.get(str(change.path))
+        if loaded is None:
+            return _due(change, "not loaded since this machine booted")
+        if loaded.digest != expected.digest:
+            return _due(change, "owed from an earlier run")
+        if not self.host.root:
+            return change
+        if self.reload:
+            return _due(change, "asked for")
+        if loaded.queued:
+            return self._with_queued(change, expected)
+        problem = verify(self.host, change.target, expected, loaded)
+        return _due(change, problem) if problem else change
+
+    def _with_queued(self, change: Change, expected: FileState) -> Change:
+        """What has become of a job that an earlier run queued."""
+        try:
+            unit = self.host.services.unit(change.target.reload_unit)
+        except ReloadError as error:
+            return replace(change, reload=Reload.QUEUED, reason="; ".join(error.problems))
+        if unit.job:
+            return replace(change, reload=Reload.QUEUED, reason="its job has not run yet")
+        problem = "" if unit.reloaded else f"the reload of {unit.name} failed"
+        problem = problem or verify(self.host, change.target, expected)
+        return _due(change, problem) if problem else replace(change, reload=Reload.DONE)
+
+    def _dropped(self, aim: Aim) -> list[Change]:
+        """Installed files that are no target's any more. One that has only got another name
+        stays where it is."""
+        if self.only or aim not in (Aim.WHOLE, Aim.REST, Aim.CLEAN):
+            return []
+        wanted = {str(one.path) for one in self.settings.active()}
+        changes = []
+        for path, record in self._installed.items():
+            try:
+                changes += [] if path in wanted else [self._undo(record)]
+            except LbhookError as error:
+                self._errors.append(error)
+        return changes
+
+    def _undo(self, record: Installed) -> Change:
+        """Original, resting form, or no file; a file that somebody edited since stays."""
+        target = record.target()
+        actual = self.host.tree.state(target.path)
+        if not record.undone and actual and actual.digest != record.digest:
+            return self._leave(target, actual)
+        expected = actual if record.undone else self._former(record)
+        change = compare(target, expected, actual, written=record.digest, live=self.host.live)
+        outcome = Outcome.REMOVED if change.touches_file else Outcome.UNCHANGED
+        due = self.host.live and change.reloads
+        reload = Reload.DUE if due else Reload.NONE
+        return replace(change, outcome=outcome, reload=reload, reason=_DROPPED)
+
+    def _former(self, record: Installed) -> FileState | None:
+        original = self.host.state.original(PurePosixPath(record.path)) if record.original else None
+        if original is None and record.resting:
+            return FileState(content=record.resting.encode(), mode=record.mode)
+        return original
+
+    def _leave(self, target: Target, actual: FileState) -> Change:
+        """Of an edited file's target only what it has loaded goes: with `remove`."""
+        where = self.host.tree.outside(target.path)
+        kept = self.host.state.original_file(target.path)
+        original = ""
+        if self.host.tree.state(kept):
+            original = f"; what was there before lbhook is in {self.host.tree.outside(kept)}"
+        self.warnings.append(f"{target.name}: {where} was edited since and stays{original}")
+        change = Change(target=target, expected=None, actual=actual, outcome=Outcome.UNCHANGED)
+        due = self.host.live and bool(target.remove)
+        return replace(change, reload=Reload.DUE if due else Reload.NONE, reason=_DROPPED)
+
+
+_DROPPED = "no longer in the configuration"
+
+
+@dataclass(frozen=True, slots=True)
+class _Question:
+    """What the files are to be made of."""
+
+    aim: Aim
+    templates: Renderer
+    lb: Facts | None
+    vm: object
+
+    def resting(self, target: Target) -> str:
+        """What must stay in a file that another program's configuration includes by name."""
+        return self.templates.rest(target).decode() if kind_of(target).part_of else ""
+
+
+def _due(change: Change, reason: str) -> Change:
+    return replace(change, reload=Reload.DUE, reason=reason)
+
+
+def _together(errors: Sequence[LbhookError]) -> LbhookError:
+    """One error with the problems of all; what can't be written outweighs what is wrong."""
+    kind = WriteError if any(isinstance(one, WriteError) for one in errors) else ConfigError
+    problems = dict.fromkeys(problem for one in errors for problem in one.problems)
+    hints = dict.fromkeys(one.hint for one in errors if one.hint)
+    return kind(*problems, hint="; ".join(hints))

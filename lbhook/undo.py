@@ -1,0 +1,104 @@
+"""What puts things back on purpose: `rollback`, one apply back; `clean`, all the way."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import PurePosixPath
+
+from . import rights
+from .config import Settings
+from .deploy import Deployment
+from .errors import LbhookError, UsageError
+from .host import Host
+from .journal import Entry
+from .plan import Change, Plan, Reload, compare
+from .report import Report
+from .state import Installed
+from .survey import Aim, Survey
+from .targets import Target
+
+_NEXT = "the next apply brings this machine in step with Azure again"
+
+
+@dataclass(slots=True)
+class Undo:
+    """Takes back what lbhook did to one host."""
+
+    host: Host
+    settings: Settings
+    warn: Callable[[str], None] = lambda _: None
+
+    def rollback(self) -> Report:
+        """Put back what the last apply replaced, and reload. It is an apply of its own, so that
+        a second one takes it back again. Never raises a `LbhookError`."""
+        return self._reported(self._rollback)
+
+    def clean(self) -> Report:
+        """Every file in its original or resting form, and all state gone. Never raises a
+        `LbhookError`."""
+        return self._reported(self._clean)
+
+    def _reported(self, work: Callable[[], Report]) -> Report:
+        try:
+            self.host.demand_rights(self.settings)
+            rights.demand(self.settings)
+            with self.host.locked(self.settings.paths.runtime):
+                self.host.settle_journal(self.warn)
+                return work()
+        except LbhookError as error:
+            return Report(
+                outcome="failed",
+                status=error.status,
+                source="cache",
+                problems=error.problems,
+                hint=error.hint,
+            )
+
+    def _rollback(self) -> Report:
+        entries = self.host.journal.previous()
+        if not entries:
+            raise UsageError("rollback: there is no apply to go back to", hint=_NEXT)
+        known = self._known()
+        changes = tuple(self._former(entry, known) for entry in entries)
+        deployment = Deployment(self.host, Plan(changes=changes), recorded=False)
+        done = deployment.carry_out()
+        return self._report(tuple(one for one in done.changes if one.target.name))
+
+    def _former(self, entry: Entry, known: Mapping[str, Installed]) -> Change:
+        """A file as it was before the last apply."""
+        actual, live = self.host.tree.state(entry.path), self.host.live
+        record = known.get(str(entry.path)) if entry.target else None
+        base = (
+            record.target() if record else Target(name=entry.target, template="", path=entry.path)
+        )
+        target = replace(base, template=_ROLLBACK)
+        change = compare(target, entry.before, actual, written="", live=live)
+        reload = change.reload if entry.target else Reload.NONE
+        return replace(change, original=False, reload=reload)
+
+    def _known(self) -> Mapping[str, Installed]:
+        """How each file's program is reloaded: as it is recorded now or, where it is not, as it
+        was before the last apply."""
+        state = self.host.state
+        before = state.installed(self.host.journal.backup(state.installed_file))
+        return {**before, **state.installed()}
+
+    def _clean(self) -> Report:
+        survey = Survey(self.host, self.settings)
+        plan = survey.plan(Aim.CLEAN, None)
+        for warning in plan.warnings:
+            self.warn(warning)
+        done = Deployment(self.host, plan).carry_out()
+        gone = self.host.state.forget()
+        changes = tuple(one for one in done.changes if one.touches_file)
+        return replace(self._report(changes), removed=tuple(self._shown(path) for path in gone))
+
+    def _shown(self, path: PurePosixPath) -> str:
+        return str(self.host.tree.outside(path))
+
+    def _report(self, changes: tuple[Change, ...]) -> Report:
+        acted = any(one.touches_file for one in changes)
+        return Report(outcome="changed" if acted else "unchanged", source="cache", changes=changes)
+
+
+# Not a template: it only says that the target is not one that was dropped.
+_ROLLBACK = "rollback"

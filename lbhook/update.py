@@ -1,0 +1,264 @@
+"""One apply, from settling what an earlier run left to the report of this one."""
+
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path, PurePosixPath
+
+from . import checks, deploy, facts, layout, lock, rights
+from .answer import Answer
+from .config import Settings
+from .deploy import Deployment, Done
+from .errors import (
+    BusyError,
+    ConfigError,
+    LbhookError,
+    NoAnswerError,
+    ReloadError,
+    RightsError,
+    WriteError,
+)
+from .facts import Facts
+from .host import UNFINISHED, Host
+from .inquiry import Heard, Inquiry, Voice, Wish
+from .instance import Vm
+from .plan import Plan
+from .report import Report
+from .survey import Aim, Survey
+
+__all__ = ["Update", "Voice", "Wish"]
+_INTERRUPTED, _TERMINATED, _BUG = 130, 143, 70
+
+
+def _since_boot() -> float:
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
+@dataclass(slots=True)
+class Update:
+    """Brings one host in step with what Azure says. `boottime` are seconds since it booted."""
+
+    host: Host
+    settings: Settings
+    wish: Wish = field(default_factory=Wish)
+    voice: Voice = field(default_factory=Voice)
+    read_stdin: Callable[[], bytes] = lambda: b""
+    clock: Callable[[], float] = time.monotonic
+    sleep: Callable[[float], None] = time.sleep
+    boottime: Callable[[], float] = _since_boot
+    _answer: Answer = field(default_factory=lambda: Answer(metadata=None, source="imds"))
+    _lb: Facts = field(default_factory=Facts)
+    _settled: Done = field(default_factory=Done)
+    _done: Done = field(default_factory=Done)
+
+    def apply(self) -> Report:
+        """The whole job. Never raises a `LbhookError`: the report has it."""
+        self._settled = self._done = Done()
+        try:
+            self.host.demand_rights(self.settings)
+            rights.demand(self.settings)
+            result = self._apply()
+        except LbhookError as error:
+            result = self._failed(error, "failed")
+        except BaseException as error:
+            self._leave_status(self._cut_short(error))
+            raise
+        self._leave_status(result)
+        return result
+
+    def plan(self) -> Plan:
+        """What `apply` would do, as a value. Nothing is changed."""
+        rights.demand(self.settings)
+        heard = self._inquiry.ask()
+        aim, lb = self._aim(heard.answer)
+        plan = self._survey().plan(aim, lb, heard.vm)
+        with tempfile.TemporaryDirectory(prefix="lbhook-") as scratch:
+            staged = checks.scratch(plan, Path(scratch))
+            verdict = checks.examine(self.host, plan.changes, staged)
+        unfinished = (UNFINISHED,) if self.host.journal.unfinished() else ()
+        warnings = (*unfinished, *plan.warnings, *verdict.warnings)
+        return replace(plan, changes=verdict.changes, warnings=warnings)
+
+    def ask(self) -> Heard:
+        """The answer in force, for a command that only looks."""
+        return self._inquiry.ask()
+
+    def fetch(self) -> Report:
+        """Only ask, and keep the answer. Raises `LbhookError` if there is none to believe."""
+        before = self._inquiry.last_good.find(self.voice.warn)
+        heard = self._inquiry.ask()
+        self._answer = heard.answer
+        if heard.answer.metadata is None:
+            return self._report("absent")
+        self._lb = facts.derive(heard.answer.metadata)
+        try:
+            with self._locked():
+                self._keep(heard)
+        except RightsError:
+            # The lock is root's. What is kept is replaced in one step, with or without it.
+            self._keep(heard)
+        same = before is not None and before.metadata == heard.answer.metadata
+        return self._report("unchanged" if same else "changed")
+
+    @property
+    def _inquiry(self) -> Inquiry:
+        names = [one.name for one in fields(Inquiry)]
+        return Inquiry(**{name: getattr(self, name) for name in names})
+
+    def _apply(self) -> Report:
+        with self._locked():
+            self._settle()
+        try:
+            heard = self._inquiry.ask()
+        except NoAnswerError as error:
+            return self._without_answer(error)
+        self._answer = heard.answer
+        aim, lb = self._aim(heard.answer)
+        self._lb = lb or Facts()
+        with self._locked():
+            self.host.settle_journal(self.voice.warn)
+            if heard.read < self.host.state.applied():
+                self.voice.warn("a later answer has been applied meanwhile; this one is dropped")
+            else:
+                self._deploy(aim, lb, heard.vm, self._records(heard))
+                self.host.state.keep_applied(heard.read)
+        outcome = "changed" if self._settled.acted or self._done.acted else "unchanged"
+        if heard.answer.metadata is None and aim is Aim.MISSING:
+            outcome = "absent"
+        if self._done.problems:
+            return self._failed(ReloadError(*self._done.problems), outcome)
+        return self._report(outcome)
+
+    def _keep(self, heard: Heard) -> None:
+        if heard.body is not None:
+            self._inquiry.last_good.keep(heard.body, heard.answer.instance)
+
+    def _aim(self, answer: Answer) -> tuple[Aim, Facts | None]:
+        if answer.metadata is not None:
+            return Aim.WHOLE, facts.derive(answer.metadata)
+        if self.settings.imds.absent == "empty":
+            return Aim.WHOLE, Facts()
+        last = self._inquiry.last_good.find()
+        known = last.metadata if last else None
+        return Aim.MISSING, facts.derive(known) if known else None
+
+    def _without_answer(self, error: NoAnswerError) -> Report:
+        """Bring back what is missing, and change nothing that is there."""
+        with self._locked():
+            self.host.settle_journal(self.voice.warn)
+            last = self._inquiry.last_good.find()
+            known = last.metadata if last else None
+            if last and known:
+                self._answer = last
+                self._lb = facts.derive(known)
+                self._inquiry.warn_of_age(last)
+            vm = self._inquiry.vm(last) if last else None
+            self._deploy(Aim.MISSING, self._lb if known else None, vm)
+        error.problems = (*error.problems, *self._done.problems)
+        return self._failed(error, "kept" if known else "failed")
+
+    def _records(self, heard: Heard) -> Mapping[PurePosixPath, bytes]:
+        """The answer as the last good one: it is that when what it asks for is in force."""
+        last = self._inquiry.last_good
+        record = last.record(heard.body, heard.answer.instance) if heard.body is not None else b""
+        return {last.file: record} if record else {}
+
+    def _deploy(
+        self,
+        aim: Aim,
+        lb: Facts | None,
+        vm: Vm | None,
+        records: Mapping[PurePosixPath, bytes] | None = None,
+    ) -> None:
+        plan = self._survey().plan(aim, lb, vm)
+        for warning in plan.warnings:
+            self.voice.warn(warning)
+        if self.wish.skip_refused:
+            self._demand_news(plan)
+        self._done = self._carry_out(plan, records or {})
+        if aim is Aim.WHOLE and self.host.live and not self._done.problems:
+            self.host.state.keep_refused(None)
+
+    def _carry_out(self, plan: Plan, records: Mapping[PurePosixPath, bytes]) -> Done:
+        deployment = Deployment(self.host, plan, load=self.wish.load, records=records)
+        try:
+            deployment.carry_out()
+        finally:
+            self._done = deployment.done
+        for warning in deployment.done.warnings:
+            self.voice.warn(warning)
+        return deployment.done
+
+    def _demand_news(self, plan: Plan) -> None:
+        """Raise again what was refused before, if nothing has changed since."""
+        refused = self.host.state.refused()
+        if refused and refused.fingerprint == deploy.fingerprint(plan):
+            kind = ReloadError if refused.status == ReloadError.status else ConfigError
+            raise kind(
+                *refused.problems,
+                hint="the same was refused before; not tried again until something differs",
+            )
+
+    def _survey(self) -> Survey:
+        return Survey(self.host, self.settings, self.wish.only, self.wish.reload)
+
+    def _settle(self) -> None:
+        """What an earlier run left: files put back, foreign files to rest, debts paid. None of
+        it is a matter of `only`, and a program that fails again keeps no answer away."""
+        self.host.settle_journal(self.voice.warn)
+        foreign = self._inquiry.last_good.foreign()
+        if foreign:
+            self.voice.warn("this disk was captured from another VM: its files are put to rest")
+        elif not (self.host.live and self.wish.load):
+            return
+        try:
+            survey = Survey(self.host, self.settings)
+            self._carry_out(survey.plan(Aim.REST if foreign else Aim.LOAD, None), {})
+        except (ReloadError, ConfigError) as error:
+            for problem in error.problems:
+                self.voice.warn(problem)
+        self._settled, self._done = self._done, Done()
+
+    def _locked(self, wait: float = lock.WAIT) -> AbstractContextManager[None]:
+        return self.host.locked(self.settings.paths.runtime, wait=wait)
+
+    def _report(self, outcome: str) -> Report:
+        return Report(
+            outcome=outcome,
+            source=self._answer.source,
+            attempts=self._answer.attempts,
+            waited=self._answer.waited,
+            lb=self._lb,
+            changes=deploy.together(self._settled, self._done),
+            warnings=self._done.warnings,
+        )
+
+    def _failed(self, error: LbhookError, outcome: str) -> Report:
+        return replace(
+            self._report(outcome),
+            status=error.status,
+            attempts=error.attempts or self._answer.attempts,
+            waited=error.waited or self._answer.waited,
+            problems=error.problems,
+            hint=error.hint,
+        )
+
+    def _cut_short(self, error: BaseException) -> Report:
+        if isinstance(error, Exception):
+            status, problem = _BUG, repr(error)
+        else:
+            interrupted = isinstance(error, KeyboardInterrupt)
+            status, problem = _INTERRUPTED if interrupted else _TERMINATED, "interrupted"
+        return replace(self._report("failed"), status=status, problems=(problem,))
+
+    def _leave_status(self, result: Report) -> None:
+        """status.json, as well as it can be: what went wrong may be this very directory. Another
+        run that holds the lock leaves its own."""
+        content = layout.dump(result.to_json()).encode()
+        try:
+            with self._locked(wait=0.0):
+                self.host.tree.write(self.host.state.status_file, content)
+        except (WriteError, RightsError, BusyError) as error:
+            self.voice.log(f"status.json: {error}")
