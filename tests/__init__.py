@@ -1,0 +1,1 @@
+"""The specification of lbhook, a sentence a test."""

@@ -1,0 +1,283 @@
+"""A machine that is booted by systemd-nspawn on a throw-away copy of the root file system."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from ..lab.hosts import PATH, REPO, Host, wait_for
+
+SETTINGS = """
+[imds]
+endpoint = "http://169.254.169.254"
+
+[targets.nftables]
+
+[targets.nginx]
+"""
+# What an installation leaves: without any listener nginx would open port 80 to the world.
+RESTING = "listen 127.0.0.127:9;\n"
+SITE = """
+server {
+    include /etc/nginx/lbhook/listen.conf;
+    return 200 "$server_addr:$server_port\\n";
+}
+"""
+PROGRAM = """#!/usr/bin/python3
+from lbhook.program import main
+main()
+"""
+PACKAGE = "usr/lib/python3/dist-packages/lbhook"
+UNITS = "usr/lib/systemd/system"
+LISTEN = "/etc/nginx/lbhook/listen.conf"
+CONFIGURATION = "/etc/lbhook/lbhook.toml"
+ENABLED = {"lbhook.service": "multi-user.target", "lbhook-refresh.timer": "timers.target"}
+
+# A mount and a process namespace of its own: all of the machine goes with them, however that
+# ends. (Killed, systemd-nspawn alone leaves the booted systemd behind.)
+# --register=no --keep-unit: PID 1 of the real machine need not be systemd.
+BOOT = """
+mount -t overlay -o "lowerdir=$1,upperdir=$2/upper,workdir=$2/work" overlay "$2/root"
+exec systemd-nspawn --quiet --register=no --keep-unit --directory="$2/root" --machine=vm \\
+    --network-namespace-path="$2/network" --capability=CAP_NET_ADMIN,CAP_NET_RAW \\
+    --resolv-conf=off --timezone=off --link-journal=no \\
+    --console=read-only --kill-signal=SIGRTMIN+3 --boot
+"""
+# The network's own name, in /proc, is out of sight once /proc shows that namespace.
+APART = """
+: >"$2/network"
+mount --bind "$3" "$2/network"
+exec unshare --mount --pid --fork --kill-child --mount-proc sh -euc "$4" boot "$1" "$2"
+"""
+ENTER = ("-m", "-u", "-i", "-n", "-p", "-C", "--root", "--wd=/")
+
+
+class Machine:
+    """One VM; `network` is the host whose network it has. Off until `boot` is called.
+
+    What is written while it is off is there at the next boot.
+    """
+
+    def __init__(self, image: Path, place: Path, network: Host) -> None:
+        self._image, self._place, self._network = image, place, network
+        self._apart: subprocess.Popen[bytes] | None = None
+        self._nspawn = self._pid = 0
+        for name in ("upper", "work", "root"):
+            (place / name).mkdir(parents=True)
+        (place / "upper").chmod(0o755)
+        self._install()
+
+    def _install(self) -> None:
+        """As a package would: program, units, configuration, resting form."""
+        upper = self._place / "upper"
+        without = shutil.ignore_patterns("__pycache__")
+        shutil.copytree(REPO / "lbhook", upper / PACKAGE, ignore=without)
+        for name in ("templates", "systemd"):
+            shutil.copytree(REPO / name, upper / PACKAGE / name)
+        shutil.copytree(REPO / "systemd", upper / UNITS)
+        for unit, target in ENABLED.items():
+            self.enable(unit, target)
+        self.write("/usr/bin/lbhook", PROGRAM)
+        (upper / "usr/bin/lbhook").chmod(0o755)
+        self.write("/etc/machine-id", "0123456789abcdef0123456789abcdef\n")
+        self.write("/etc/nginx/conf.d/site.conf", SITE)
+        self.write(LISTEN, RESTING)
+        self.write(CONFIGURATION, SETTINGS)
+        self.write("/etc/nftables.d/.keep", "")
+
+    def enable(self, unit: str, target: str = "multi-user.target") -> None:
+        """Let a unit be started at boot."""
+        wants = self.path(f"/etc/systemd/system/{target}.wants/{unit}")
+        wants.parent.mkdir(parents=True, exist_ok=True)
+        wants.symlink_to(f"/{UNITS}/{unit}")
+
+    @property
+    def console(self) -> str:
+        """What systemd has written to the console, in all boots."""
+        return (self._place / "console").read_text(errors="replace")
+
+    def boot(self, timeout: float = 30) -> None:
+        """Switch on, and wait until every job of the boot has ended."""
+        self.switch_on()
+        self.wait_until_up(timeout)
+
+    def switch_on(self) -> None:
+        """Switch on, and wait until systemd can be asked."""
+        netns = f"/proc/{self._network.pid}/ns/net"
+        words = [str(self._image), str(self._place), netns]
+        alone = ["setpriv", "--pdeathsig", "KILL", "--", "unshare", "--mount", "--"]
+        with (self._place / "console").open("ab") as console:
+            self._apart = subprocess.Popen(
+                [*alone, "sh", "-euc", APART, "boot", *words, BOOT],
+                stdin=subprocess.DEVNULL,
+                stdout=console,
+                stderr=console,
+                env={"PATH": PATH},
+                start_new_session=True,
+            )
+        wait_for(self._find_first, "systemd of the machine")
+        wait_for(lambda: self._ask_state() != "offline", "an answer of systemd")
+
+    def _find_first(self) -> bool:
+        assert self._apart
+        assert self._apart.poll() is None, f"systemd-nspawn ended:\n{self.console}"
+        for nspawn in _children(self._apart.pid):
+            for child in _children(nspawn):
+                if _program(child) == "systemd":
+                    self._nspawn, self._pid = nspawn, child
+        return self._pid != 0
+
+    def _ask_state(self, *words: str) -> str:
+        done = self.run(["systemctl", "is-system-running", *words], check=False, timeout=60)
+        return done.stdout.strip() or "offline"
+
+    def wait_until_up(self, timeout: float = 30) -> None:
+        """Wait until every job of the boot has ended."""
+        states = ("running", "degraded")
+        wait_for(lambda: self._ask_state("--wait") in states, "the boot's end", timeout)
+
+    def power_off(self) -> None:
+        """Shut down in good order."""
+        assert self._apart
+        os.kill(self._nspawn, signal.SIGTERM)
+        self._apart.wait(timeout=30)
+        self._gone()
+
+    def kill(self) -> None:
+        """Cut the power, if it is on."""
+        if self._apart:
+            self._apart.kill()
+            self._apart.wait(timeout=10)
+            self._gone()
+
+    def _gone(self) -> None:
+        pid, self._pid, self._apart = self._pid, 0, None
+        wait_for(lambda: not pid or not _lives(pid), "the end of the machine")
+
+    def run(
+        self, argv: Sequence[str], *, check: bool = True, timeout: float = 30
+    ) -> subprocess.CompletedProcess[str]:
+        """Run a command in the machine, as from a root shell; with `check`, it must succeed."""
+        enter = ["nsenter", "-t", str(self._pid), *ENTER, "--"]
+        done = subprocess.run(
+            [*enter, "env", "-i", f"PATH={PATH}", "LC_ALL=C.UTF-8", *argv],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=False,
+        )
+        if check and done.returncode:
+            said = f"{done.stdout}{done.stderr}"
+            raise AssertionError(f"{argv}: status {done.returncode}\n{said}\n{self.journal()}")
+        return done
+
+    def path(self, path: str) -> Path:
+        """Where a file of the machine is to be found; while it is off, only what was written."""
+        return Path(f"/proc/{self._pid}/root{path}" if self._pid else f"{self._place}/upper{path}")
+
+    def read(self, path: str) -> str:
+        """The text of a file."""
+        return self.path(path).read_text()
+
+    def write(self, path: str, text: str) -> None:
+        """Write a file, and the directories above it."""
+        self.path(path).parent.mkdir(parents=True, exist_ok=True)
+        self.path(path).write_text(text)
+
+    def drop_in(self, unit: str, text: str) -> None:
+        """Add to a unit; one that runs already is told."""
+        self.write(f"/etc/systemd/system/{unit}.d/test.conf", text)
+        if self._pid:
+            self.run(["systemctl", "daemon-reload"])
+
+    def show(self, unit: str, name: str) -> str:
+        """One property of a unit."""
+        return self.run(["systemctl", "show", unit, f"--property={name}", "--value"]).stdout.strip()
+
+    def active(self, unit: str) -> str:
+        """The state of a unit."""
+        return self.show(unit, "ActiveState")
+
+    def wait_for_state(self, unit: str, state: str, timeout: float = 10) -> None:
+        """Wait until a unit is in a state."""
+        wait_for(lambda: self.active(unit) == state, f"{unit} {state}", timeout)
+
+    def seconds(self, unit: str, name: str) -> float:
+        """A point in time of a unit's life, in seconds."""
+        return int(self.show(unit, f"{name}TimestampMonotonic")) / 1e6
+
+    def status(self) -> dict[str, Any]:
+        """What the last apply has left in status.json."""
+        found: dict[str, Any] = json.loads(self.read("/run/lbhook/status.json"))
+        return found
+
+    def reloads(self) -> dict[str, str]:
+        """What became of each target's reload in the last apply."""
+        return {one["name"]: one["reload"] for one in self.status()["targets"]}
+
+    def listeners(self, program: str = "nginx") -> set[str]:
+        """The addresses where a program listens, as address:port."""
+        lines = self.run(["ss", "-Hltnp"]).stdout.splitlines()
+        return {line.split()[3] for line in lines if f'"{program}"' in line}
+
+    def assert_listens(self, *wanted: str) -> None:
+        """nginx listens there now, and nowhere else once its old workers have ended."""
+        assert set(wanted) <= self.listeners()
+        wait_for(lambda: self.listeners() == set(wanted), f"{wanted} alone")
+
+    def workers(self) -> set[str]:
+        """nginx's workers: a reload makes new ones."""
+        main = self.show("nginx", "MainPID")
+        return set(self.read(f"/proc/{main}/task/{main}/children").split())
+
+    @contextmanager
+    def occupied(self, address: str, port: int) -> Iterator[None]:
+        """Let another program listen there."""
+        where = f"{address}:{port}"
+        argv = ["systemd-socket-activate", f"--listen={where}", "/bin/true"]
+        self.run(["systemd-run", "--unit=other", *argv])
+        wait_for(lambda: where in self.listeners("systemd-socket-"), f"a listener at {where}")
+        yield
+        self.run(["systemctl", "stop", "other"])
+
+    def firewall_ports(self) -> set[int]:
+        """The ports that lbhook's table lets in by a rule; without a table, none."""
+        listed = self.run(["nft", "-n", "list", "table", "inet", "lbhook"], check=False).stdout
+        return {int(port) for port in re.findall(r"(?:tcp|6) \. (\d+)", listed)}
+
+    def journal(self, *words: str) -> str:
+        """What was logged in this boot."""
+        enter = ["nsenter", "-t", str(self._pid), *ENTER, "--"]
+        argv = ["journalctl", "--boot", "--no-pager", "--output=cat", *words]
+        return subprocess.run([*enter, *argv], capture_output=True, text=True, check=False).stdout
+
+
+def _program(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/comm").read_text().strip()
+    except OSError:
+        return ""
+
+
+def _children(pid: int) -> list[int]:
+    try:
+        return [int(one) for one in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    except OSError:
+        return []
+
+
+def _lives(pid: int) -> bool:
+    """Whether a process is there, and not only its remains."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except OSError:
+        return False

@@ -1,0 +1,109 @@
+"""A Debian root file system, built once and kept below .cache by a hash of what goes in."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from ..conftest import lacking
+from ..lab.hosts import PATH, REPO
+
+SUITE = "bookworm"
+CACHE = REPO / ".cache" / "boot"
+BASE = ("systemd", "systemd-sysv", "dbus")
+PACKAGES = (
+    "iproute2",
+    "nginx-light",
+    "nftables",
+    "python3-click",
+    "python3-jinja2",
+    "python3-requests",
+)
+# debootstrap can't resolve virtual packages: the rest comes by apt. RUNLEVEL=1 keeps what is
+# installed from being started in the chroot, which has the network of the machine.
+BUILD = """
+debootstrap --variant=minbase --include="$3" "$2" "$1" ${5:+"$5"}
+mount -t proc proc "$1/proc"
+export DEBIAN_FRONTEND=noninteractive RUNLEVEL=1
+chroot "$1" apt-get install -y -qq --no-install-recommends $4
+chroot "$1" apt-get clean
+umount "$1/proc"
+rm -rf "$1"/var/lib/apt/lists/* "$1"/var/log/apt
+rm -f "$1/etc/nginx/sites-enabled/default" "$1/etc/machine-id" "$1/etc/resolv.conf"
+"""
+# Whatever it mounts and starts ends with it.
+APART = ("unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc")
+_SECONDS = 600
+
+
+def rootfs() -> Path:
+    """The root file system; built if it is not there. Skips the test where it can't be."""
+    if os.geteuid() != 0:
+        lacking("not root, which booting a machine needs")
+    wanted = repr((SUITE, BASE, PACKAGES, BUILD))
+    place = CACHE / f"{SUITE}-{hashlib.sha256(wanted.encode()).hexdigest()[:12]}"
+    if not place.is_dir():
+        _build(place)
+    return place
+
+
+def _build(place: Path) -> None:
+    CACHE.mkdir(parents=True, exist_ok=True)
+    said = []
+    for mirror in ("", _mirror()):
+        with _scratch() as scratch:
+            built = _debootstrap(scratch / "root", mirror)
+            if built.returncode == 0:
+                _install(scratch / "root", place)
+                return
+            said += built.stdout.splitlines()[-5:]
+    lacking("debootstrap could not build a root file system: " + " | ".join(said))
+
+
+@contextmanager
+def _scratch() -> Iterator[Path]:
+    """A directory beside the place where the result is to be, so that it can be renamed."""
+    scratch = Path(tempfile.mkdtemp(prefix=".building-", dir=CACHE))
+    try:
+        yield scratch
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _debootstrap(root: Path, mirror: str) -> subprocess.CompletedProcess[str]:
+    words = [str(root), SUITE, ",".join(BASE), " ".join(PACKAGES), mirror]
+    return subprocess.run(
+        [*APART, "sh", "-euc", BUILD, "build", *words],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=_SECONDS,
+        check=False,
+        env={**os.environ, "PATH": PATH, "LC_ALL": "C.UTF-8"},
+    )
+
+
+def _install(root: Path, place: Path) -> None:
+    root.chmod(0o755)
+    try:
+        root.rename(place)
+    except OSError:
+        if not place.is_dir():  # another run was faster
+            raise
+
+
+def _mirror() -> str:
+    """Where this machine gets its own packages, if the default mirror is out of reach."""
+    argv = ["apt-get", "indextargets", "--format", "$(SITE)", "Created-By: Packages"]
+    try:
+        told = subprocess.run(argv, capture_output=True, text=True, check=False)
+    except OSError:
+        return ""
+    return next((line for line in told.stdout.splitlines() if line.endswith("/debian")), "")

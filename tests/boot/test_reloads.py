@@ -1,0 +1,219 @@
+"""What a reload means in each state of a unit, from each place where lbhook runs."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from ..lab.fabric import VM4
+from ..lab.hosts import wait_for
+from .azure import Azure
+from .machine import LISTEN, SETTINGS, Machine
+
+WAYS = {
+    "shell": ["lbhook", "apply"],
+    "boot unit": ["systemctl", "restart", "lbhook.service"],
+    "reload": ["systemctl", "reload", "lbhook.service"],
+    "timer": ["systemctl", "start", "lbhook-refresh.service"],
+}
+each_way = pytest.mark.parametrize("way", WAYS)
+# A unit that is ordered after lbhook is held back by it; another is not.
+ORDERS = [("shell", ""), *((way, "After=lbhook.service") for way in WAYS if way != "shell")]
+SLOW_START = "[Service]\nExecStartPre=/bin/sleep 4\n"
+APP = """
+[Service]
+ExecStart=/bin/sleep infinity
+ExecReload=/bin/sh -c 'test ! -e /etc/broken && cp /etc/app.conf /run/app.loaded'
+"""
+APP_TARGET = """
+[targets.app]
+template = "app.j2"
+path = "/etc/app.conf"
+reload_unit = "app.service"
+"""
+
+
+def apply(machine: Machine, way: str) -> int:
+    """Run lbhook one way, in less than 10 s: nothing waits for a job that waits for lbhook.
+    Returns the status of `lbhook apply`."""
+    begin = time.monotonic()
+    machine.run(WAYS[way], check=False)
+    assert time.monotonic() - begin < 10
+    return int(machine.status()["status"])
+
+
+@pytest.fixture
+def running(machine: Machine, azure: Azure) -> Machine:
+    """The machine, booted with port 8080 in force."""
+    machine.write("/etc/lbhook/lbhook.toml", SETTINGS + 'timeout = "2s"\n')
+    azure.send(8080)
+    machine.boot()
+    machine.assert_listens(f"{VM4}:8080")
+    return machine
+
+
+def fail_nginx(machine: Machine) -> None:
+    """Let nginx end as a crash would."""
+    machine.run(["systemctl", "kill", "-s", "KILL", "--kill-whom=all", "nginx"])
+    machine.wait_for_state("nginx", "failed")
+
+
+def test_active(running: Machine, azure: Azure) -> None:
+    """nginx opens the new listener within the run, which has verified it when it ends; its main
+    process is the same, and the next run has nothing to do."""
+    main = running.show("nginx", "MainPID")
+    for port, way in enumerate(WAYS, 8081):
+        azure.send(8080, port)
+        assert apply(running, way) == 0
+        assert running.reloads() == {"env": "none", "nftables": "done", "nginx": "done"}
+        running.assert_listens(f"{VM4}:8080", f"{VM4}:{port}")
+        assert running.firewall_ports() == {8080, port}
+        assert running.show("nginx", "MainPID") == main
+        assert azure.ask(port) == f"{VM4}:{port}"
+        assert apply(running, way) == 0
+        assert set(running.reloads().values()) == {"none"}
+
+
+def test_status_line(running: Machine, azure: Azure) -> None:
+    """`systemctl status` says what the boot came to, and later what the last reload came to."""
+    before = running.show("lbhook", "StatusText")
+    assert "1 inbound rule" in before
+    azure.send(8080, 8081)
+    assert apply(running, "reload") == 0
+    assert "2 inbound rules" in running.show("lbhook", "StatusText")
+
+
+def test_stopped_by_hand(running: Machine, azure: Azure) -> None:
+    """Stopped stays stopped, which is no failure; started later, nginx has the new listener."""
+    for port, way in enumerate(WAYS, 8081):
+        running.run(["systemctl", "stop", "nginx"])
+        azure.send(port)
+        assert apply(running, way) == 0
+        assert running.reloads() == {"env": "none", "nftables": "done", "nginx": "none"}
+        assert running.active("nginx") == "inactive"
+        assert running.show("nginx", "Job") in ("", "0")
+        running.run(["systemctl", "start", "nginx"])
+        running.assert_listens(f"{VM4}:{port}")
+        assert apply(running, way) == 0
+        assert set(running.reloads().values()) == {"none"}
+
+
+def test_failed(running: Machine, azure: Azure) -> None:
+    """Failed, and our file changed: started again, and the next run verifies it."""
+    for port, way in enumerate(WAYS, 8081):
+        fail_nginx(running)
+        assert apply(running, way) == 0
+        assert running.active("nginx") == "failed"
+        azure.send(port)
+        assert apply(running, way) == 0
+        assert running.reloads()["nginx"] == "queued"
+        running.wait_for_state("nginx", "active")
+        running.assert_listens(f"{VM4}:{port}")
+        assert apply(running, way) == 0
+        assert running.reloads()["nginx"] == "done"
+
+
+def test_failed_and_disabled(running: Machine, azure: Azure) -> None:
+    """What nobody wants started at boot is not started by lbhook."""
+    running.run(["systemctl", "disable", "nginx"])
+    fail_nginx(running)
+    for port, way in enumerate(WAYS, 8081):
+        azure.send(port)
+        assert apply(running, way) == 0
+        assert running.reloads()["nginx"] == "none"
+        assert running.active("nginx") == "failed"
+
+
+@each_way
+def test_activating(running: Machine, azure: Azure, way: str) -> None:
+    """A unit that takes longer to start than `timeout` is owed its reload, and gets it from the
+    first run after that."""
+    running.drop_in("nginx.service", SLOW_START)
+    running.run(["systemctl", "--no-block", "restart", "nginx"])
+    running.wait_for_state("nginx", "activating")
+    azure.send(8081)
+    assert apply(running, way) == 0
+    assert running.reloads()["nginx"] == "owed"
+    running.wait_for_state("nginx", "active")
+    assert apply(running, way) == 0
+    assert running.reloads()["nginx"] == "done"
+    running.assert_listens(f"{VM4}:8081")
+
+
+def test_activating_within_the_timeout(running: Machine, azure: Azure) -> None:
+    """A unit that comes up in time is waited for, and reloaded by the same run."""
+    running.write("/etc/lbhook/lbhook.toml", SETTINGS)
+    running.drop_in("nginx.service", SLOW_START.replace("4", "2"))
+    running.run(["systemctl", "--no-block", "restart", "nginx"])
+    running.wait_for_state("nginx", "activating")
+    azure.send(8081)
+    assert apply(running, "shell") == 0
+    assert running.reloads()["nginx"] == "done"
+    running.assert_listens(f"{VM4}:8081")
+
+
+@pytest.mark.parametrize(("way", "order"), ORDERS)
+def test_unit_of_a_users_own(machine: Machine, azure: Azure, way: str, order: str) -> None:
+    """Its reload is queued, held back if the unit is ordered after lbhook, and verified by the
+    next run; one that failed is due again."""
+    machine.write("/usr/lib/systemd/system/app.service", f"[Unit]\n{order}\n{APP}")
+    machine.enable("app.service")
+    machine.write("/etc/lbhook/lbhook.toml.d/app.toml", APP_TARGET)
+    machine.write("/etc/lbhook/templates/app.j2", "{{ lb.listeners[0].port }}\n")
+    azure.send(8080)
+    machine.boot()
+    loaded = machine.path("/run/app.loaded")
+    azure.send(8081)
+    assert apply(machine, way) == 0
+    assert machine.reloads()["app"] == "queued"
+    wait_for(lambda: loaded.exists() and loaded.read_text() == "8081\n", "the reload")
+    machine.wait_for_state("app", "active")
+    assert apply(machine, way) == 0
+    assert machine.reloads()["app"] == "done"
+    machine.write("/etc/broken", "")
+    azure.send(8082)
+    assert apply(machine, way) == 0
+    wait_for(lambda: machine.show("app", "ReloadResult") == "exit-code", "the reload's failure")
+    machine.path("/etc/broken").unlink()
+    assert apply(machine, way) == 0
+    # Queued when the run began; done if nothing has held it back until its end.
+    assert machine.reloads()["app"] in ("queued", "done")
+    wait_for(lambda: loaded.read_text() == "8082\n", "the reload that was due again")
+
+
+@pytest.mark.parametrize("way", ["reload", "timer"])
+def test_listener_that_cannot_be_opened(running: Machine, azure: Azure, way: str) -> None:
+    """nginx takes the signal and can't bind: everything is put back, the old listener serves,
+    and the timer's unit does not try the same again."""
+    old = running.read(LISTEN)
+    with running.occupied(VM4, 8081):
+        azure.send(8080, 8081)
+        assert apply(running, way) == 69
+        assert f"nginx does not listen on {VM4} port 8081" in str(running.status()["problems"])
+        assert running.read(LISTEN) == old
+        running.assert_listens(f"{VM4}:8080")
+        assert running.firewall_ports() == {8080}
+        assert azure.ask(8080) == f"{VM4}:8080"
+        workers = running.workers()
+        assert apply(running, "timer") == 69
+        assert "not tried again" in running.journal("--unit=lbhook-refresh")
+        assert running.workers() <= workers
+    assert apply(running, "shell") == 0
+    running.assert_listens(f"{VM4}:8080", f"{VM4}:8081")
+
+
+def test_mistake_of_somebody_else(running: Machine, azure: Azure) -> None:
+    """nginx's configuration is broken elsewhere: blocked, and the firewall follows all the same;
+    once it is mended, nginx does, too."""
+    for port, way in enumerate(WAYS, 8081):
+        before = running.listeners()
+        running.write("/etc/nginx/conf.d/other.conf", "no such directive;\n")
+        azure.send(port)
+        assert apply(running, way) == 69
+        outcomes = {one["name"]: one["outcome"] for one in running.status()["targets"]}
+        assert outcomes == {"env": "changed", "nftables": "changed", "nginx": "blocked"}
+        assert (running.listeners(), running.firewall_ports()) == (before, {port})
+        running.path("/etc/nginx/conf.d/other.conf").unlink()
+        assert apply(running, way) == 0
+        running.assert_listens(f"{VM4}:{port}")

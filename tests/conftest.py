@@ -1,0 +1,73 @@
+"""What every test lives under: no network but loopback, no Azure by accident."""
+
+import os
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+BODIES = Path(__file__).parent / "bodies"
+_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+_LOOPBACK = ("127.", "::1", "localhost")
+
+
+def _refuse_foreign_sockets(event: str, arguments: tuple[Any, ...]) -> None:
+    """An audit hook: it can't be taken away, and sees sockets of every library."""
+    if event not in ("socket.connect", "socket.sendto", "socket.bind"):
+        return
+    address = arguments[1]
+    if isinstance(address, tuple) and not str(address[0]).startswith((*_LOOPBACK, "0.0.0.0", "::")):
+        raise AssertionError(f"a test reaches for {address}; only loopback is allowed")
+
+
+sys.addaudithook(_refuse_foreign_sockets)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """The options of this suite."""
+    parser.addoption("--write-golden", action="store_true", help="write tests/golden anew")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """The markers of this suite."""
+    config.addinivalue_line("markers", "needs(*programs): programs that the test runs")
+
+
+def lacking(reason: str) -> None:
+    """Skip a test that lacks something here; where everything must be there, fail."""
+    if os.environ.get("CI") == "true":
+        pytest.fail(f"{reason}, and in CI nothing may be missing")
+    pytest.skip(reason)
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip, with its reason, a test whose programs are not installed."""
+    for marker in item.iter_markers("needs"):
+        missing = [name for name in marker.args if not shutil.which(name, path=_PATH)]
+        if missing:
+            lacking(f"{', '.join(missing)} not installed")
+
+
+@pytest.fixture(autouse=True)
+def _no_azure(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test, nor a program that it starts, finds the real metadata service by default."""
+    monkeypatch.setenv("LBHOOK_ENDPOINT", "http://127.0.0.1:9")
+    for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY", "no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture
+def body() -> Callable[[str], bytes]:
+    """A body of tests/bodies by name."""
+    return lambda name: (BODIES / f"{name}.json").read_bytes()
+
+
+@pytest.fixture
+def umask() -> Iterator[None]:
+    """A umask that does not hide a mode that lbhook forgot to set."""
+    old = os.umask(0o077)
+    yield
+    os.umask(old)

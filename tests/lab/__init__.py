@@ -1,0 +1,1 @@
+"""The laboratory: real kernel, real nft, real nginx, and packets that decide."""

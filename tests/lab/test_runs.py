@@ -1,0 +1,258 @@
+"""lbhook run after run: what a second one leaves alone, what is put right, what is kept."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from .fabric import IMDS, PROBE4, VM4, body, rule
+from .hosts import wait_for
+from .knock import Target, one, states
+from .lab import Lab
+from .rules import ALL, FRONT4, FRONT6, OWN, PAIRS, WEB
+from .vm import ENV, LISTEN, NFT
+
+OURS = ("inet", "lbhook")
+
+
+def reloads(report: dict[str, Any]) -> dict[str, str]:
+    """Return what became of each target's reload."""
+    return {target["name"]: target["reload"] for target in report["targets"]}
+
+
+def table_handle(lab: Lab) -> int:
+    """Return the number that the kernel gave to lbhook's table: a new table has a new one."""
+    listed = json.loads(lab.vm.run(["nft", "-j", "list", "tables"]).stdout)["nftables"]
+    tables = [item["table"] for item in listed if "table" in item]
+    return next(int(it["handle"]) for it in tables if (it["family"], it["name"]) == OURS)
+
+
+def reboot(lab: Lab) -> None:
+    """Lose what a machine loses: processes, /run and the kernel's tables."""
+    lab.vm.run(["nginx", "-s", "stop"])
+    wait_for(lambda: not lab.vm.listens("tcp", 443), "nginx has stopped")
+    lab.vm.run(["find", "/run", "-mindepth", "1", "-delete"])
+    lab.vm.run(["nft", "flush ruleset"])
+    lab.vm.run(["nginx"])
+
+
+def test_first_apply_reports_what_it_did(lab: Lab) -> None:
+    """Created files, reloads done, and the counts of what Azure said."""
+    lab.balance(ALL)
+    report = lab.vm.apply()
+    assert (report["outcome"], report["status"], report["source"]) == ("changed", 0, "imds")
+    counts = {"public_ips": 1, "inbound_rules": 6, "outbound_rules": 2, "listeners": 6}
+    assert report["counts"] == counts
+    assert [(one["name"], one["path"], one["outcome"]) for one in report["targets"]] == [
+        ("env", ENV, "created"),
+        ("nftables", NFT, "created"),
+        ("nginx", LISTEN, "changed"),
+    ]
+    assert reloads(report) == {"env": "none", "nftables": "done", "nginx": "done"}
+    assert report["problems"] == []
+
+
+def test_second_apply_changes_nothing(lab: Lab) -> None:
+    """Neither a file nor the kernel's table nor nginx notices a run without a difference."""
+
+    def seen() -> tuple[object, ...]:
+        stats = [lab.vm.path(name).stat() for name in (ENV, NFT, LISTEN)]
+        files = [(stat.st_ino, stat.st_mtime_ns, stat.st_ctime_ns) for stat in stats]
+        return files, lab.vm.workers(), table_handle(lab)
+
+    lab.balance(ALL)
+    old = lab.vm.workers()
+    lab.vm.apply()
+    wait_for(lambda: not lab.vm.workers() & old, "nginx's old workers are gone")
+    before = seen()
+    report = lab.vm.apply()
+    assert report["outcome"] == "unchanged"
+    assert {target["outcome"] for target in report["targets"]} == {"unchanged"}
+    assert set(reloads(report).values()) == {"none"}
+    assert seen() == before
+
+
+@pytest.mark.parametrize("damage", ["delete table inet lbhook", "flush ruleset"])
+def test_table_that_somebody_removed_comes_back(lab: Lab, damage: str) -> None:
+    """The file is as it was, the kernel is not: a run compares with both."""
+    lab.balance(ALL)
+    lab.vm.apply()
+    lab.vm.run(["nft", damage])
+    report = lab.vm.apply()
+    assert reloads(report) == {"env": "none", "nftables": "done", "nginx": "none"}
+    assert one(lab.client, "tcp", OWN, 9000).state == "filtered"
+    assert states(lab.client, Target("tcp", FRONT4, 80), Target("udp", FRONT6, 53)) == {"open"}
+
+
+@pytest.mark.parametrize("damage", ["flush table inet lbhook", "flush chain inet lbhook input"])
+def test_table_that_cuts_the_vm_off_is_put_right_before_imds_is_asked(
+    lab: Lab, damage: str
+) -> None:
+    """A policy of drop without its rules drops IMDS's answers too: waiting for one is futile."""
+    lab.balance(ALL)
+    lab.vm.apply()
+    lab.vm.run(["nft", damage])
+    report = lab.vm.apply()
+    assert (report["source"], report["attempts"]) == ("imds", 1)
+    assert reloads(report) == {"env": "none", "nftables": "done", "nginx": "none"}
+    assert states(lab.client, Target("tcp", FRONT4, 80), Target("tcp", OWN, 22)) == {"open"}
+
+
+def test_port_that_somebody_opened_is_closed_again(lab: Lab) -> None:
+    """What an answer does not ask for does not stay in lbhook's own table."""
+    lab.balance(ALL)
+    lab.vm.apply()
+    lab.vm.run(["nft", "insert rule inet lbhook input tcp dport 9000 accept"])
+    assert one(lab.client, "tcp", OWN, 9000).state == "open"
+    lab.vm.apply()
+    assert one(lab.client, "tcp", OWN, 9000).state == "filtered"
+
+
+def test_other_tables_are_left_alone(lab: Lab) -> None:
+    """The Azure agent and the operator have tables too, and lbhook does not touch them."""
+    others = (
+        "table ip walinuxagent { chain output { type filter hook output priority 0;"
+        " ip daddr 168.63.129.16 tcp dport 80 meta skuid 0 counter accept; }; };"
+        "table inet filter { set known { type ipv4_addr; elements = { 192.0.2.1 }; }; }"
+    )
+    lab.vm.run(["nft", others])
+
+    def listing() -> list[str]:
+        tables = (["ip", "walinuxagent"], ["inet", "filter"])
+        return [lab.vm.run(["nft", "-a", "list", "table", *table]).stdout for table in tables]
+
+    before = listing()
+    lab.balance(ALL)
+    lab.vm.apply()
+    lab.balance(body(*WEB))
+    lab.vm.apply()
+    assert listing() == before
+
+
+def test_first_apply_after_a_reboot_loads_everything(lab: Lab) -> None:
+    """Files outlive a boot, the kernel's rules do not: the same bytes are loaded again."""
+    lab.balance(ALL)
+    lab.vm.apply()
+    kept = [lab.vm.path(name).stat().st_ino for name in (NFT, LISTEN)]
+    reboot(lab)
+    assert one(lab.client, "tcp", OWN, 9000).state == "open"
+    report = lab.vm.apply()
+    assert one(lab.client, "tcp", OWN, 9000).state == "filtered"
+    assert one(lab.client, "tcp", FRONT4, 80).state == "open"
+    assert lab.vm.path(ENV).exists()
+    assert [lab.vm.path(name).stat().st_ino for name in (NFT, LISTEN)] == kept
+    assert reloads(report) == {"env": "none", "nftables": "done", "nginx": "done"}
+
+
+@pytest.mark.parametrize("damage", ["nothing", "delete table inet lbhook"])
+def test_no_answer_leaves_the_last_good_one_in_force(lab: Lab, damage: str) -> None:
+    """Failed is not empty: without IMDS the rules stay, and what is missing is put right."""
+    lab.balance(ALL)
+    lab.vm.apply()
+    lab.fabric.links(f"addr del {IMDS}/32 dev lo")
+    if damage != "nothing":
+        lab.vm.run(["nft", damage])
+    done = lab.vm.lbhook("apply", "--json", "--wait", "1s", check=False)
+    report = json.loads(done.stdout)
+    assert (done.returncode, report["outcome"], report["source"]) == (75, "kept", "cache")
+    assert one(lab.client, "tcp", OWN, 9000).state == "filtered"
+    assert states(lab.client, Target("tcp", FRONT4, 80), Target("tcp", FRONT6, 81)) == {"open"}
+    assert report["attempts"] >= 1
+    assert report["waited_seconds"] >= 1
+
+
+def test_body_that_makes_no_sense_changes_nothing(lab: Lab) -> None:
+    """One wrong port and the whole answer is refused: the old rules go on."""
+    lab.balance(ALL)
+    lab.vm.apply()
+    lab.fabric.answer(body(*WEB, rule(FRONT4, 70000, VM4, 8081)))
+    done = lab.vm.lbhook("apply", "--json", check=False)
+    assert done.returncode == 65
+    assert states(lab.client, Target("tcp", FRONT4, 81), Target("udp", FRONT4, 53)) == {"open"}
+
+
+def test_no_load_balancer_keeps_what_is_there(lab: Lab) -> None:
+    """Absent may mean not yet, or not now: by default nothing is taken away."""
+    lab.balance(ALL)
+    lab.vm.apply()
+    lab.fabric.serve_metadata("absent")
+    wait_for(lab.fabric.serves_metadata, "metadata service")
+    report = lab.vm.apply()
+    assert (report["outcome"], report["status"]) == ("absent", 0)
+    assert one(lab.client, "tcp", OWN, 9000).state == "filtered"
+    assert states(lab.client, Target("tcp", FRONT4, 80), Target("udp", FRONT6, 53)) == {"open"}
+
+
+def test_empty_answer_is_believed_when_it_stays(lab: Lab) -> None:
+    """Rules that are gone three times in a row are gone; SSH and probes are not."""
+    lab.balance(ALL)
+    lab.vm.apply()
+    lab.fabric.answer(body(**PAIRS))
+    report = lab.vm.apply()
+    assert (report["outcome"], report["attempts"]) == ("changed", 3)
+    targets = [Target("tcp", FRONT4, 80), Target("tcp", FRONT6, 81), Target("udp", FRONT4, 53)]
+    assert states(lab.client, *targets) == {"filtered"}
+    assert one(lab.client, "tcp", OWN, 22).state == "open"
+    assert one(lab.fabric, "tcp", VM4, 9000, PROBE4).state == "open"
+    assert not lab.vm.listens("tcp", 443)
+
+
+def test_port_that_another_program_holds_puts_everything_back(lab: Lab) -> None:
+    """nginx reports success when it can't bind; lbhook looks, and undoes the firewall as well."""
+    lab.balance(body(*WEB))
+    lab.vm.apply()
+    before = [lab.vm.read(name) for name in (ENV, NFT, LISTEN)]
+    lab.balance(body(*WEB, rule(FRONT4, 90, VM4, 9000)))
+    done = lab.vm.lbhook("apply", check=False)
+    assert done.returncode == 69
+    assert f"{VM4} port 9000" in done.stderr
+    assert [lab.vm.read(name) for name in (ENV, NFT, LISTEN)] == before
+    assert one(lab.client, "tcp", FRONT4, 80).state == "open"
+    assert one(lab.client, "tcp", FRONT4, 90).state == "filtered"
+
+
+def test_boot_order_is_lbhook_first_then_nginx(lab: Lab) -> None:
+    """With nginx not started yet there is nothing to reload, and it starts with the listeners."""
+    lab.vm.run(["nginx", "-s", "stop"])
+    wait_for(lambda: not lab.vm.path("/run/nginx.pid").exists(), "nginx has stopped")
+    lab.balance(ALL)
+    assert reloads(lab.vm.apply()) == {"env": "none", "nftables": "done", "nginx": "none"}
+    lab.vm.run(["nginx"])
+    assert states(lab.client, Target("tcp", FRONT4, 80), Target("tcp", FRONT6, 81)) == {"open"}
+
+
+def test_reload_that_was_left_out_is_made_up_for(lab: Lab) -> None:
+    """With --no-reload the files are new and traffic is not, until the next run."""
+    lab.balance(ALL)
+    report = lab.vm.apply("--no-reload")
+    assert reloads(report) == {"env": "none", "nftables": "owed", "nginx": "owed"}
+    assert one(lab.client, "tcp", FRONT4, 80).state == "refused"
+    report = lab.vm.apply()
+    assert one(lab.client, "tcp", FRONT4, 80).state == "open"
+    assert one(lab.client, "tcp", OWN, 9000).state == "filtered"
+    assert reloads(report) == {"env": "none", "nftables": "done", "nginx": "done"}
+
+
+def test_plan_and_render_and_show_touch_nothing(lab: Lab) -> None:
+    """Commands that only look leave files, firewall and nginx as they are."""
+    lab.balance(ALL)
+    before = lab.vm.workers()
+    assert lab.vm.lbhook("plan", "--exit-code", check=False).returncode == 1
+    for words in (["render", "nftables"], ["render", "nginx"], ["show"]):
+        lab.vm.lbhook(*words)
+    assert not any(lab.vm.path(name).exists() for name in (ENV, NFT))
+    assert lab.vm.workers() == before
+    assert lab.vm.run(["nft", "list", "ruleset"]).stdout == ""
+
+
+def test_target_that_is_dropped_takes_its_rules_along(lab: Lab) -> None:
+    """Without [targets.nftables] lbhook's table goes; other targets stay."""
+    lab.balance(ALL)
+    lab.vm.apply()
+    lab.vm.write("/etc/lbhook/lbhook.toml", "[targets.nginx]\n")
+    lab.vm.apply()
+    assert lab.vm.run(["nft", "list", "tables"]).stdout == ""
+    assert one(lab.client, "tcp", OWN, 9000).state == "open"
+    assert one(lab.client, "tcp", FRONT4, 80).state == "open"

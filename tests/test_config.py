@@ -1,0 +1,375 @@
+"""The configuration: every key in its final type, files in order, all problems at once."""
+
+from dataclasses import asdict
+from ipaddress import ip_address, ip_network
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import pytest
+
+from lbhook import config
+from lbhook.config import Imds, Paths, Settings
+from lbhook.errors import ConfigError
+from lbhook.targets import Target
+
+# The contract's example, word for word.
+EXAMPLE = """
+[imds]
+endpoint = "http://169.254.169.254"
+api_version = "2020-10-01"
+wait = "5m"
+wait_cached = "15s"
+absent_wait = "0s"
+absent = "keep"
+empty_answer = "confirm"
+stale_after = "7d"
+instance = false
+
+[paths]
+state = "/var/lib/lbhook"
+runtime = "/run/lbhook"
+templates = ["/etc/lbhook/templates"]
+identity = "/sys/class/dmi/id/product_uuid"
+
+[targets.nftables]
+vars = { ssh_ports = [22], allow = [{ protocol = "tcp", port = 9100, from = "10.0.0.0/8" }] }
+
+[targets.nginx-tls]
+like = "nginx"
+path = "/etc/nginx/lbhook/listen-tls.conf"
+vars = { ports = [8443], parameters = "ssl" }
+
+[targets.motd]
+template = "motd.j2"
+path = "/etc/motd"
+mode = "0644"
+owner = "root"
+group = "root"
+requires = ["run-parts"]
+check = ["grep", "-q", ".", "{staged}"]
+check_live = []
+reload_unit = "app.service"
+verify = ["test", "-s", "{path}"]
+remove = []
+timeout = "30s"
+enabled = true
+vars = { greeting = "hello" }
+"""
+
+
+def problems(text: str) -> tuple[str, ...]:
+    """Everything that is wrong with a configuration of one file."""
+    with pytest.raises(ConfigError) as caught:
+        config.parse(text)
+    assert caught.value.hint == "nothing was changed; mend the configuration"
+    return caught.value.problems
+
+
+def target(settings: Settings, name: str) -> Target:
+    """One target by name."""
+    return next(one for one in settings.targets if one.name == name)
+
+
+def test_the_contracts_example_is_the_default() -> None:
+    """[imds] and [paths] of the example say what holds without a file, in final types."""
+    settings = config.parse(EXAMPLE)
+    assert settings.imds == Imds() == config.parse("").imds
+    assert settings.paths == Paths() == config.parse("").paths
+    assert asdict(settings.imds) == {
+        "endpoint": "http://169.254.169.254",
+        "api_version": "2020-10-01",
+        "wait": 300.0,
+        "wait_cached": 15.0,
+        "absent_wait": 0.0,
+        "absent": "keep",
+        "empty_answer": "confirm",
+        "stale_after": 604800.0,
+        "instance": False,
+    }
+    assert asdict(settings.paths) == {
+        "state": PurePosixPath("/var/lib/lbhook"),
+        "runtime": PurePosixPath("/run/lbhook"),
+        "templates": (PurePosixPath("/etc/lbhook/templates"),),
+        "identity": PurePosixPath("/sys/class/dmi/id/product_uuid"),
+    }
+
+
+def test_every_key_of_an_own_target() -> None:
+    """The example's own target, whole."""
+    assert target(config.parse(EXAMPLE), "motd") == Target(
+        name="motd",
+        template="motd.j2",
+        path=PurePosixPath("/etc/motd"),
+        mode=0o644,
+        owner="root",
+        group="root",
+        requires=("run-parts",),
+        check=("grep", "-q", ".", "{staged}"),
+        check_live=(),
+        reload_unit="app.service",
+        verify=("test", "-s", "{path}"),
+        remove=(),
+        timeout=30.0,
+        enabled=True,
+        vars={"greeting": "hello"},
+    )
+
+
+def test_a_shipped_target_keeps_what_the_file_does_not_say() -> None:
+    """The example's firewall: two variables given, everything else as shipped."""
+    assert target(config.parse(EXAMPLE), "nftables") == Target(
+        name="nftables",
+        kind="nftables",
+        template="lbhook.nft.j2",
+        resting_template="lbhook.nft.resting.j2",
+        path=PurePosixPath("/etc/nftables.d/lbhook.nft"),
+        requires=("nft",),
+        check=("nft", "-c", "-f", "{staged}"),
+        reload=("nft", "-f", "{path}"),
+        observe=("nft", "--stateless", "list", "table", "inet", "lbhook"),
+        remove=("nft", "add table inet lbhook; delete table inet lbhook"),
+        vars={
+            "policy": "enforce",
+            "ssh_ports": (22,),
+            "ssh_from": (),
+            "allow": (
+                {
+                    "protocol": "tcp",
+                    "number": 6,
+                    "port": "9100",
+                    "from": ip_network("10.0.0.0/8"),
+                },
+            ),
+            "trusted_interfaces": (),
+            "probe_sources": (ip_address("168.63.129.16"), ip_address("fe80::1234:5678:9abc")),
+            "restrict_imds": False,
+        },
+    )
+
+
+def test_a_second_one_of_a_kind() -> None:
+    """`like` takes everything of a shipped target but what is given."""
+    assert target(config.parse(EXAMPLE), "nginx-tls") == Target(
+        name="nginx-tls",
+        kind="nginx",
+        template="listen.conf.j2",
+        path=PurePosixPath("/etc/nginx/lbhook/listen-tls.conf"),
+        requires=("nginx",),
+        reload_unit="nginx.service",
+        vars={"ports": (8443,), "except_ports": (22,), "parameters": "ssl"},
+    )
+
+
+def test_env_is_on_and_the_others_are_off() -> None:
+    """Without a file env alone is on; every shipped target is known, for `render`."""
+    settings = config.parse("")
+    assert [one.name for one in settings.active()] == ["env"]
+    assert [one.name for one in settings.targets] == ["env", "nftables", "nginx"]
+    assert [one.name for one in config.parse("[targets.nginx]").active()] == ["env", "nginx"]
+
+
+def test_disabled_targets() -> None:
+    """`enabled = false` puts any target off, env too."""
+    text = "[targets.env]\nenabled = false\n[targets.nginx]\nenabled = false\n"
+    assert config.parse(text).active() == ()
+
+
+def test_only() -> None:
+    """The active targets that were asked for."""
+    settings = config.parse("[targets.nginx]")
+    assert [one.name for one in settings.active(("nginx", "nftables"))] == ["nginx"]
+
+
+def test_env_file_follows_the_runtime_directory() -> None:
+    """The env file is in the runtime directory, wherever that is."""
+    settings = config.parse('[paths]\nruntime = "/run/other"\n')
+    assert target(settings, "env").path == PurePosixPath("/run/other/lb.env")
+
+
+@pytest.mark.parametrize(
+    ("text", "ports"),
+    [
+        ("[targets.nginx]", (22,)),
+        ("[targets.nftables]\nvars = { ssh_ports = [2222, 22] }", (2222, 22)),
+        ("[targets.nftables]\nvars = { ssh_ports = [] }", (22,)),
+        ("[targets.nftables]\nenabled = false\nvars = { ssh_ports = [2222] }", (22,)),
+        ("[targets.nginx]\nvars = { except_ports = [9] }", (9,)),
+        ("[targets.nginx]\nvars = { except_ports = [] }", ()),
+    ],
+)
+def test_ports_that_never_become_a_web_server(text: str, ports: tuple[int, ...]) -> None:
+    """nginx leaves out the SSH ports of the firewall that is on, or 22, or what it is told."""
+    assert target(config.parse(text), "nginx").vars["except_ports"] == ports
+
+
+def test_endpoint_named() -> None:
+    """An endpoint in the configuration is named, even if it is the default one."""
+    assert config.parse(EXAMPLE).endpoint_named
+    assert not config.parse("[imds]\nwait = '1s'").endpoint_named
+
+
+def test_one_reload_replaces_the_shipped_one() -> None:
+    """Whichever way of reloading is given, the other one of the shipped target is gone."""
+    settings = config.parse(
+        '[targets.nginx]\nreload = ["true"]\n[targets.nftables]\nreload_unit = "a.service"\n'
+    )
+    nginx, firewall = target(settings, "nginx"), target(settings, "nftables")
+    assert (nginx.reload, nginx.reload_unit) == (("true",), "")
+    assert (firewall.reload, firewall.reload_unit) == ((), "a.service")
+
+
+def write(place: Path, **files: str) -> Path:
+    """A configuration with drop-ins; `main` is the file itself."""
+    main = place / "lbhook.toml"
+    (place / "lbhook.toml.d").mkdir()
+    for name, text in files.items():
+        (main if name == "main" else place / "lbhook.toml.d" / f"{name}.toml").write_text(text)
+    return main
+
+
+def test_drop_ins_in_order(tmp_path: Path) -> None:
+    """Tables are merged key by key, the later file wins, and a list is replaced as a whole."""
+    main = write(
+        tmp_path,
+        main='[imds]\nwait = "1s"\nwait_cached = "1s"\n[targets.nginx]\nvars = { ports = [1] }\n',
+        b_late='[imds]\nwait = "3s"\n',
+        a_early='[imds]\nwait = "2s"\n[targets.nginx.vars]\nports = [2]\nparameters = "ssl"\n',
+    )
+    (tmp_path / "lbhook.toml.d" / "z.conf").write_text("not read")
+    settings = config.load(main)
+    assert (settings.imds.wait, settings.imds.wait_cached) == (3.0, 1.0)
+    assert target(settings, "nginx").vars["ports"] == (2,)
+    assert target(settings, "nginx").vars["parameters"] == "ssl"
+    drop_ins = tmp_path / "lbhook.toml.d"
+    assert settings.files == (main, drop_ins / "a_early.toml", drop_ins / "b_late.toml")
+
+
+def test_a_problem_names_the_file_that_set_the_key(tmp_path: Path) -> None:
+    """With several files, each problem says which one to mend."""
+    main = write(
+        tmp_path, main='[imds]\nwait = "1s"\nabsent = "x"\n', a="[imds]\nwait = 5\n", b="[imds\n"
+    )
+    drop_ins = tmp_path / "lbhook.toml.d"
+    with pytest.raises(ConfigError) as caught:
+        config.load(main)
+    toml, *rest = caught.value.problems
+    assert toml.startswith(f"{drop_ins / 'b.toml'}: not TOML: ")
+    assert rest == [
+        f'{drop_ins / "a.toml"}: imds.wait: 5 is not a duration such as "90s" or "5m"',
+        f'{main}: imds.absent: "x" is not "keep" or "empty"',
+    ]
+
+
+def test_a_named_file_must_be_there(tmp_path: Path) -> None:
+    """No default for a file that somebody named."""
+    with pytest.raises(ConfigError) as caught:
+        config.load(tmp_path / "lbhook.toml")
+    assert caught.value.problems == (f"{tmp_path / 'lbhook.toml'}: No such file or directory",)
+
+
+def test_a_file_that_is_not_text(tmp_path: Path) -> None:
+    """The byte that is not UTF-8 is named; a directory is not read."""
+    file = tmp_path / "lbhook.toml"
+    file.write_bytes(b"# \xff")
+    with pytest.raises(ConfigError) as caught:
+        config.load(file)
+    assert caught.value.problems == (f"{file}: not UTF-8 at byte 2",)
+    with pytest.raises(ConfigError) as caught:
+        config.load(tmp_path)
+    assert caught.value.problems == (f"{tmp_path}: Is a directory",)
+
+
+def test_all_problems_at_once() -> None:
+    """One run shows everything that is wrong, each with its key."""
+    text = """
+colour = "red"
+[imds]
+endpoint = "http://imds.example"
+wiat = "5m"
+instance = 1
+[paths]
+state = "var"
+templates = "/etc/x"
+[targets.nftables]
+vars = { ssh_port = [22], ssh_ports = [0] }
+[targets.nginx]
+mode = "0999"
+timeout = "0"
+requires = "nginx"
+check = [1]
+[targets."a b"]
+template = "x.j2"
+path = "/x"
+"""
+    assert problems(text) == (
+        "lbhook.toml: colour: unknown key; known: imds, paths, targets",
+        'lbhook.toml: paths.state: "var" is not an absolute path without ".."',
+        'lbhook.toml: paths.templates: "/etc/x" is not a list',
+        'lbhook.toml: imds.endpoint: "http://imds.example" is not http:// with an IP address or'
+        " localhost, and perhaps a port",
+        'lbhook.toml: imds.wiat: unknown key; did you mean "wait"?',
+        "lbhook.toml: imds.instance: 1 is not true or false",
+        'lbhook.toml: targets.nftables.vars.ssh_port: unknown key; did you mean "ssh_ports"?',
+        "lbhook.toml: targets.nftables.vars.ssh_ports[0]: 0 is not a port",
+        'lbhook.toml: targets.nginx.mode: "0999" is not a mode such as "0644"',
+        'lbhook.toml: targets.nginx.timeout: "0" is not a time limit: it is over at once',
+        'lbhook.toml: targets.nginx.requires: "nginx" is not a list',
+        "lbhook.toml: targets.nginx.check[0]: 1 is not a string",
+        'lbhook.toml: targets.a b: "a b" is not a name of letters, digits, - and _',
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("[targets.motd]", "targets.motd: a target of your own needs template and path"),
+        ('[targets.motd]\npath = "/x"', "targets.motd: a target of your own needs template"),
+        ('[targets.motd]\ntemplate = "x.j2"', "targets.motd: a target of your own needs path"),
+        (
+            "[targets.nftable]",
+            "targets.nftable: a target of your own needs template and path;"
+            ' did you mean "nftables"?',
+        ),
+        (
+            '[targets.web]\nlike = "ngnix"\npath = "/x"',
+            'targets.web.like: "ngnix" is not a shipped target; did you mean "nginx"?',
+        ),
+        (
+            '[targets.nginx]\n[targets.web]\nlike = "nginx"',
+            "targets.web.path: /etc/nginx/lbhook/listen.conf is nginx's too",
+        ),
+        (
+            '[targets.nginx]\nreload = ["true"]\nreload_unit = "nginx.service"',
+            "targets.nginx.reload_unit: reload is set too; one of them is enough",
+        ),
+        (
+            '[targets.nginx]\nreload_unit = "nginx"',
+            'targets.nginx.reload_unit: "nginx" is not a unit such as "app.service"',
+        ),
+        ("targets = 5", "targets: 5 is not a table"),
+        ("imds = 5", "imds: 5 is not a table"),
+        ("[targets]\nnginx = true", "targets.nginx: true is not a table"),
+        ("[targets.nginx]\nvars = 5", "targets.nginx.vars: 5 is not a table"),
+        ("[targets.env]\nvars = { a = 1 }", "targets.env.vars.a: unknown key"),
+        (
+            '[targets.motd]\ntemplate = "/abs.j2"\npath = "/x"',
+            'targets.motd.template: "/abs.j2" is not a file below one of paths.templates',
+        ),
+    ],
+)
+def test_what_a_target_can_not_be(text: str, problem: str) -> None:
+    """Each mistake by itself, with the whole message."""
+    assert problems(text) == (f"lbhook.toml: {problem}",)
+
+
+def test_a_path_may_be_shared_with_a_target_that_is_off() -> None:
+    """Two targets on one path clash only if both are on."""
+    text = '[targets.web]\nlike = "nginx"\n[targets.nginx]\nenabled = false\n'
+    assert [one.name for one in config.parse(text).active()] == ["env", "web"]
+
+
+def test_variables_of_an_own_target_are_free() -> None:
+    """lbhook can't know what an own template wants: any TOML value reaches it."""
+    text = '[targets.m]\ntemplate = "m.j2"\npath = "/m"\nvars = { items = [1, { a = 2.5 }] }\n'
+    expected: dict[str, Any] = {"items": [1, {"a": 2.5}]}
+    assert target(config.parse(text), "m").vars == expected

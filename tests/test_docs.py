@@ -1,0 +1,443 @@
+"""The documentation: what it shows is run, what it lists is compared with the code."""
+
+import ast
+import json
+import os
+import re
+import shlex
+import subprocess
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import pytest
+from jinja2 import DictLoader, Environment
+
+from lbhook import config, facts, instance, model, render, targets
+from lbhook.config import Imds, Paths, Settings
+from lbhook.emulator import Emulator
+
+from .conftest import lacking
+from .program import BODIES, REPO, Desk, Ended, run_lbhook
+
+PAGES = [
+    "README.md",
+    "CHANGELOG.md",
+    "CONTRIBUTING.md",
+    *sorted(str(file.relative_to(REPO)) for file in (REPO / "docs").rglob("*.md")),
+]
+_BLOCK = re.compile(
+    r"(?:`(?P<file>/[^`\n]+)`:\n\n)?^```(?P<kind>\w*)\n(?P<text>.*?)^```$", re.M | re.S
+)
+_COMMAND = re.compile(r"(?:\$|#) (?=(?:sudo )?(?:lbhook|make) )")
+_TEMPLATES = "/etc/lbhook/templates/"
+# Commands that are not to be run by a test, and what is run in their place.
+_INSTEAD = {"make demo": "lbhook demo"}
+_NOT_RUN = "make test"
+
+
+@dataclass(frozen=True)
+class Block:
+    """A fenced block; `file` is the path that the line above it names."""
+
+    kind: str
+    text: str
+    file: str
+
+
+def read(page: str) -> str:
+    """The text of a page."""
+    return (REPO / page).read_text(encoding="utf-8")
+
+
+def blocks(page: str, kind: str = "") -> list[Block]:
+    """The fenced blocks of a page."""
+    found = [
+        Block(one["kind"], one["text"], one["file"] or "") for one in _BLOCK.finditer(read(page))
+    ]
+    return [one for one in found if kind in ("", one.kind)]
+
+
+def rows(page: str, heading: str) -> Iterator[list[str]]:
+    """The cells of the tables below a heading of a page, but for their first two lines."""
+    below = read(page).split(f"\n{heading}\n", 1)[1]
+    section = re.split(r"^#", below, maxsplit=1, flags=re.M)[0]
+    for table in re.findall(r"(?:^\|.*\n)+", section, re.M):
+        for line in table.splitlines()[2:]:
+            yield [cell.strip() for cell in re.split(r"(?<!\\)\|", line.strip("|"))]
+
+
+def names(cell: str) -> list[str]:
+    """What is set as code in a cell."""
+    return re.findall(r"`([^`]+)`", cell)
+
+
+# What is shown is run
+
+
+def sessions(page: str) -> Iterator[tuple[str, list[str]]]:
+    """The commands of a page's console blocks, each with the lines that it shows."""
+    for block in blocks(page, "console"):
+        root, command, shown = block.text.startswith("# "), "", list[str]()
+        for line in block.text.splitlines():
+            if _COMMAND.match(line):
+                if command:
+                    yield command, shown
+                command, shown = _COMMAND.sub("", line, count=1), []
+            elif command and not (root and line.startswith("# ")):
+                shown.append(line)
+        if command:
+            yield command, shown
+
+
+def run(desk: Desk, line: str) -> Ended:
+    """A command of the documentation, below the desk's root and from its body."""
+    words = shlex.split(_INSTEAD.get(line, line), comments=True)[1:]
+    words = words[1:] if words[0] == "lbhook" else words
+    command, *args = words
+    if command in ("demo", "--version", "--help"):
+        return run_lbhook(*words)
+    for option in ("--root", "--metadata"):
+        if option in args:
+            del args[args.index(option) : args.index(option) + 2]
+    if command not in ("rollback", "clean", "fetch"):
+        return desk.run(command, *args)
+    body, desk.body = desk.body, ""
+    with Emulator() as imds:
+        desk.endpoint = imds.url
+        ended = desk.run(command, *args)
+    desk.body = body
+    return ended
+
+
+def pattern(shown: list[str]) -> str:
+    """What the output must match: `...` is any text, alone in a line any number of lines."""
+    lines = (re.escape(line).replace(re.escape("..."), ".*") + "\n" for line in shown)
+    return "".join(r"(?:.*\n)*?" if line == ".*\n" else line for line in lines)
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_what_is_shown_is_what_comes(page: str, tmp_path: Path) -> None:
+    """Each command of a page works, in order and on the same root, and prints what is shown."""
+    desk = Desk(tmp_path)
+    for block in blocks(page):
+        if block.file.startswith(_TEMPLATES):
+            (desk.templates / block.file.removeprefix(_TEMPLATES)).write_text(block.text)
+        if block.file == str(config.DEFAULT_FILE):
+            desk.configure(block.text)
+    for command, shown in sessions(page):
+        if command == _NOT_RUN:
+            continue
+        ended = run(desk, command)
+        assert ended.status == 0, (command, ended.err)
+        if shown:
+            assert re.fullmatch(pattern(shown), ended.out), f"{command} printed\n{ended.out}"
+
+
+def test_the_comparison_itself() -> None:
+    """Lines must be there in order; only `...` stands for what is left out."""
+    text = "one\ntwo\nthree 3 s\nfour\n"
+    for shown in (["..."], ["one", "..."], ["one", "two", "three ... s", "four"], ["...", "four"]):
+        assert re.fullmatch(pattern(shown), text), shown
+    for shown in (["one"], ["two", "..."], ["...", "two", "one", "..."], ["one", "...", "two"]):
+        assert not re.fullmatch(pattern(shown), text), shown
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_configurations_are_read(page: str) -> None:
+    """Each block of TOML is a configuration without a problem."""
+    for block in blocks(page, "toml"):
+        config.parse(block.text)
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_templates_render(page: str) -> None:
+    """Each block of Jinja renders, with an answer and with none."""
+    lb = facts.derive(model.parse((BODIES / "documented.json").read_bytes()))
+    for block in blocks(page, "jinja"):
+        renderer = render.Renderer(render.environment(DictLoader({"own.j2": block.text})))
+        own = targets.Target(
+            name="own", template="own.j2", path=Paths().state, vars={"service": "shop"}
+        )
+        assert renderer.render(own, lb) != renderer.rest(own)
+
+
+# Every key, name and filter
+
+
+def section(text: str) -> Settings:
+    """A configuration from the documentation."""
+    return config.parse(text)
+
+
+@pytest.mark.parametrize(("table", "kind"), [("imds", Imds), ("paths", Paths)])
+def test_settings(table: str, kind: type[Imds] | type[Paths]) -> None:
+    """Each key of a table is there once, in order, and its default is what holds without it."""
+    documented = [cells[:2] for cells in rows("docs/configuration.md", f"## `[{table}]`")]
+    assert [names(key) for key, _ in documented] == [[one.name] for one in fields(kind)]
+    for key, default in documented:
+        given = section(f"[{table}]\n{names(key)[0]} = {names(default)[0]}\n")
+        assert getattr(given, table) == kind()
+
+
+def test_keys_of_a_target() -> None:
+    """Each key of a target is there, with what holds for one of your own without it."""
+    documented = [cells[:2] for cells in rows("docs/configuration.md", "## `[targets.NAME]`")]
+    own = '[targets.own]\ntemplate = "own.j2"\npath = "/etc/own"\n'
+    known = [*config._TARGET, "vars"]
+    assert sorted(names(key)[0] for key, _ in documented) == sorted(known)
+    for key, default in documented:
+        if names(default):
+            assert section(f"{own}{names(key)[0]} = {names(default)[0]}\n") == section(own)
+
+
+def test_shipped_targets() -> None:
+    """Each has the defaults that the table says, and no other."""
+    kinds = [
+        names(one)[0]
+        for one in read("docs/configuration.md")
+        .split("\n## Shipped targets\n\n| key |")[1]
+        .splitlines()[0]
+        .strip("|")
+        .split("|")
+    ]
+    assert kinds == list(targets.SHIPPED)
+    said: dict[str, dict[str, Any]] = {kind: {} for kind in kinds}
+    for key, *cells in rows("docs/configuration.md", "## Shipped targets"):
+        for kind, cell in zip(kinds, cells, strict=True):
+            if names(cell):
+                value = ast.literal_eval(names(cell)[0])
+                said[kind][names(key)[0]] = tuple(value) if isinstance(value, list) else value
+    for kind, shipped in targets.SHIPPED.items():
+        defaults = {key: one for key, one in shipped.defaults.items() if key != "resting_template"}
+        defaults["path"] = defaults["path"].replace("{runtime}", str(Paths().runtime))
+        assert said[kind] == defaults
+
+
+@pytest.mark.parametrize("kind", [kind for kind, one in targets.SHIPPED.items() if one.variables])
+def test_variables(kind: str) -> None:
+    """Each variable of a shipped target is there, with its default."""
+    documented = [cells[:2] for cells in rows("docs/configuration.md", f"### `{kind}`")]
+    assert [names(key)[0] for key, _ in documented] == list(targets.SHIPPED[kind].variables)
+    for key, default in documented:
+        if names(default):
+            given = f"[targets.{kind}.vars]\n{names(key)[0]} = {names(default)[0]}\n"
+            assert section(given).targets == section(f"[targets.{kind}]\n").targets
+
+
+def test_names_of_the_env_file() -> None:
+    """Each name of the env file is there, and nothing that it has not."""
+    documented = [
+        one for cells in rows("docs/configuration.md", "### `env`") for one in names(cells[0])
+    ]
+    content = (REPO / "tests/golden/public-ip-only.env").read_text()
+    content += (REPO / "tests/golden/documented.env").read_text()
+    real = dict.fromkeys(re.findall(r"^(\w+)=", content, re.M))
+    assert [one for one in real if not re.fullmatch(r"LB_INBOUND_[1-9]\d*", one)] == documented
+
+
+@pytest.mark.parametrize(
+    ("heading", "column", "kind"),
+    [
+        ("`lb`", "name", facts.Facts),
+        ("`lb`", "a rule has", model.InboundRule),
+        ("`lb`", "a listener has", facts.Listener),
+        ("`lb`", "a tunnel has", model.TunnelInterface),
+        ("`vm`", "`vm` has", instance.Vm),
+    ],
+)
+def test_names_of_a_template(heading: str, column: str, kind: Any) -> None:
+    """Each name that a template sees is there, and nothing that it does not see."""
+    table = read("docs/templates.md").split(f"| {column} |")[1].split("\n\n")[0]
+    found = [one for line in table.splitlines()[2:] for one in names(line.split("|")[1])]
+    real = [name for name in dir(kind(**_anything(kind))) if not name.startswith("_")]
+    assert sorted(name.removeprefix("lb.") for name in found) == sorted(real)
+    assert heading in read("docs/templates.md")
+
+
+def _anything(kind: Any) -> Mapping[str, object]:
+    return {one.name: one.name for one in fields(kind)}
+
+
+def test_filters() -> None:
+    """Each filter of lbhook's own is there."""
+    ours = set(render.environment(DictLoader({})).filters) - set(Environment().filters)
+    documented = [names(cells[0])[0] for cells in rows("docs/templates.md", "## Filters")]
+    assert sorted(documented) == sorted(ours)
+
+
+# Commands, options, statuses, messages
+
+
+def help_of(*command: str) -> str:
+    """The help of a command."""
+    return run_lbhook(*command, "--help").out
+
+
+def commands() -> list[str]:
+    """The commands that there are."""
+    return re.findall(r"^  (\w+) ", help_of().split("Commands:\n")[1], re.M)
+
+
+def test_commands_and_options_exist() -> None:
+    """No page names a command or an option of lbhook's that is not there."""
+    known = set(commands())
+    options = {one for name in known for one in re.findall(r"--[a-z][\w-]*", help_of(name))}
+    for page in (
+        "README.md",
+        "docs/configuration.md",
+        "docs/templates.md",
+        "docs/troubleshooting.md",
+    ):
+        text = read(page)
+        for name in re.findall(r"(?:`|\$ |# |sudo )lbhook ([a-z]\w*)", text):
+            assert name in known, page
+        for line in re.findall(r"lbhook [^\n`|]*", text):
+            assert set(re.findall(r"(?<= )--[a-z][\w-]*", line)) <= {*options, "--now"}, page
+
+
+def test_commands_are_named() -> None:
+    """Each command is named in the README or on a page."""
+    text = "".join(map(read, PAGES))
+    for name in commands():
+        assert re.search(rf"lbhook {name}\b", text), name
+
+
+def test_statuses() -> None:
+    """Each status that lbhook ends with is there."""
+    documented = {
+        int(one)
+        for cells in rows("docs/troubleshooting.md", "## Statuses")
+        for one in cells[0].split(",")
+    }
+    tree = ast.parse(read("lbhook/errors.py"))
+    classes = (
+        one.value.value
+        for one in ast.walk(tree)
+        if isinstance(one, ast.Assign) and isinstance(one.value, ast.Constant)
+    )
+    assert documented == {0, 1, 130, 143, *classes}
+
+
+def said() -> Iterator[str]:
+    """Every text of the code, with NUL in place of what is put into it."""
+    for file in sorted((REPO / "lbhook").glob("*.py")):
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str):
+                yield node.value
+            elif isinstance(node, ast.JoinedStr):
+                parts = (
+                    one.value if isinstance(one, ast.Constant) else "\0" for one in node.values
+                )
+                yield "".join(map(str, parts))
+
+
+def test_messages_are_lbhook_s() -> None:
+    """Each message of the table is one that the code has, but for what `...` stands for."""
+    texts = "\n".join(said())
+    for cells in rows("docs/troubleshooting.md", "## Messages"):
+        (message,) = names(cells[0])
+        for part in message.split("..."):
+            inside = re.sub(r"^loadbalancer\.inboundRules\[$", "inboundRules", part.strip(" ;:"))
+            assert inside in texts, message
+
+
+# Files
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_links_lead_somewhere(page: str) -> None:
+    """Each relative link is to a file that there is."""
+    prose = _BLOCK.sub("", read(page))
+    for link in re.findall(r"\]\(([^)\s]+)\)", prose):
+        if not re.match(r"https?://", link):
+            assert ((REPO / page).parent / link.partition("#")[0]).exists(), link
+
+
+def test_examples_are_those_of_the_pages() -> None:
+    """What a page shows is what examples/ has, but for comments."""
+    for page, kind, file in (
+        ("README.md", "yaml", "cloud-init.yaml"),
+        ("README.md", "toml", "lbhook.toml"),
+        ("docs/configuration.md", "jinja", "listeners.json.j2"),
+        ("docs/configuration.md", "toml", "listeners.toml"),
+    ):
+        comment = re.compile(r"^# .*\n", re.M)
+        example = comment.sub("", read(f"examples/{file}")).strip().replace("\n\n", "\n")
+        found = [block.text.strip().replace("\n\n", "\n") for block in blocks(page, kind)]
+        assert example in found, file
+
+
+@pytest.mark.parametrize("name", ["lbhook", "listeners"])
+def test_examples_apply(name: str, tmp_path: Path) -> None:
+    """Each configuration of examples/ goes through an apply."""
+    desk = Desk(tmp_path)
+    for template in (REPO / "examples").glob("*.j2"):
+        (desk.templates / template.name).write_bytes(template.read_bytes())
+    desk.configure(read(f"examples/{name}.toml"))
+    ended = desk.apply()
+    assert (ended.status, "created" in ended.out) == (0, True), ended.err
+
+
+def cloud_configs() -> list[str]:
+    """What a user could hand to cloud-init."""
+    found = [block.text for page in PAGES for block in blocks(page, "yaml")]
+    found += [file.read_text() for file in sorted((REPO / "examples").glob("*.yaml"))]
+    return [text for text in found if text.startswith("#cloud-config\n")]
+
+
+def test_cloud_configs_are_valid(tmp_path: Path) -> None:
+    """cloud-init's own schema takes them, they have only keys that it knows, and what they write
+    and run for lbhook is right."""
+    ask = _client()
+    file = tmp_path / "user-data"
+    for text in cloud_configs():
+        file.write_text(text)
+        said = ask("-m", "cloudinit.cmd.main", "schema", "--config-file", str(file))
+        assert f"Valid cloud-config: {file}" in said
+        value, known = json.loads(ask("-c", _KEYS, str(file)))
+        assert set(value) <= set(known)
+        for written in value["write_files"]:
+            assert written["path"] == str(config.DEFAULT_FILE)
+            config.parse(written["content"])
+        for command in value["runcmd"]:
+            if command[0] == "lbhook":
+                options = {word for word in command if word.startswith("-")}
+                assert command[1] in commands()
+                assert options <= set(re.findall(r"--[a-z][\w-]*", help_of(command[1])))
+            else:
+                units = [word for word in command if "." in word]
+                assert all((REPO / "systemd" / unit).exists() for unit in units)
+
+
+_KEYS = """
+import json, sys, yaml
+from cloudinit.config.schema import get_schema
+with open(sys.argv[1]) as file:
+    value = yaml.safe_load(file)
+known = [key for one in get_schema()["$defs"].values() for key in one.get("properties", ())]
+print(json.dumps([value, known]))
+"""
+
+
+def _client() -> Callable[..., str]:
+    """cloud-init, unpacked and run by the interpreter that it is built for."""
+    packages = REPO / ".cache/clients/tree/usr/lib/python3/dist-packages"
+    python = Path("/usr/bin/python3")
+    if not (packages / "cloudinit").exists() or not python.exists():
+        lacking("no cloud-init: tests/clients/fetch-clients gets it")
+
+    def ask(*words: str) -> str:
+        # Without `site` nothing but the unpacked packages is to be found.
+        done = subprocess.run(
+            [python, "-S", "-B", *words],
+            env={**os.environ, "PYTHONPATH": str(packages)},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    return ask

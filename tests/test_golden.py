@@ -1,0 +1,206 @@
+"""What is rendered from each body, file by file, and what the real programs make of it.
+
+`pytest --write-golden` writes the files of tests/golden anew; their difference is then reviewed
+like any other.
+"""
+
+import json
+import os
+import re
+import subprocess
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import pytest
+
+from lbhook import commands, config, facts, model, render
+from lbhook.facts import Facts
+from lbhook.machine import Machine
+from lbhook.nginx import Nginx
+from lbhook.targets import Target
+
+from .conftest import lacking
+from .program import BODIES
+
+GOLDEN = Path(__file__).parent / "golden"
+# Bodies of load balancers; the others are errors and another API's.
+NAMES = sorted(
+    file.stem for file in BODIES.glob("*.json") if not file.stem.startswith(("error-", "instance-"))
+)
+# Every variable of the firewall and of nginx away from its default.
+VARIED = """
+[targets.nftables.vars]
+ssh_ports = [22, 2222]
+ssh_from = ["10.0.0.0/8", "fd00::/8"]
+trusted_interfaces = ["docker0", "virbr0"]
+probe_sources = ["168.63.129.16"]
+restrict_imds = true
+allow = [
+  { protocol = "tcp", port = 9100, from = "10.0.0.0/8" },
+  { protocol = "udp", port = "60000-61000" },
+  { protocol = "vrrp" },
+  { port = 53, from = "fd00::/8" },
+  { from = "192.0.2.0/24" },
+]
+[targets.nginx.vars]
+ports = [443, 8443, 6443]
+except_ports = [8443]
+parameters = "proxy_protocol backlog=64"
+"""
+SUFFIX = {"env": "env", "nftables": "nft", "nginx": "conf"}
+LISTS = ("PUBLIC", "FRONTEND", "OUTBOUND")
+ALWAYS = (
+    *(f"LB_{what}_{family}" for what in LISTS for family in ("IPV4", "IPV6")),
+    "LB_TCP_PORTS",
+    "LB_UDP_PORTS",
+    "LB_INBOUND_COUNT",
+)
+
+
+def _targets(text: str = "") -> dict[str, Target]:
+    return {target.name: target for target in config.parse(text).targets}
+
+
+def _lb(name: str) -> Facts:
+    return facts.derive(model.parse((BODIES / f"{name}.json").read_bytes()))
+
+
+def _render() -> Iterator[tuple[str, bytes]]:
+    """Every golden file by name, as it is rendered now."""
+    templates = render.renderer([])
+    for name, target in _targets().items():
+        yield f"resting.{SUFFIX[name]}", templates.rest(target)
+        for body in NAMES:
+            yield f"{body}.{SUFFIX[name]}", templates.render(target, _lb(body))
+    for name, target in _targets(VARIED).items():
+        if name != "env":
+            content = templates.render(target, _lb("dual-stack-bracketed"))
+            yield f"varied.{SUFFIX[name]}", content
+
+
+RENDERED: Mapping[str, bytes] = dict(_render())
+
+
+def _named(suffix: str) -> pytest.MarkDecorator:
+    return pytest.mark.parametrize(
+        "name", [name for name in RENDERED if name.endswith(f".{suffix}")]
+    )
+
+
+@pytest.mark.parametrize("name", RENDERED)
+def test_golden(name: str, pytestconfig: pytest.Config) -> None:
+    """Each body renders to the same bytes as when somebody last looked at them."""
+    file = GOLDEN / name
+    if pytestconfig.getoption("--write-golden"):
+        file.write_bytes(RENDERED[name])
+    assert RENDERED[name].decode() == file.read_text(encoding="utf-8")
+
+
+def test_no_golden_file_is_left_over() -> None:
+    """A golden file that nothing renders any more proves nothing."""
+    assert sorted(RENDERED) == sorted(file.name for file in GOLDEN.iterdir())
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_order_and_duplicates_change_nothing(name: str) -> None:
+    """A body with every list backwards and everything in it twice renders to the same bytes."""
+    body = json.loads((BODIES / f"{name}.json").read_bytes())
+    lists = body["loadbalancer"]
+    body["loadbalancer"] = {key: [*lists[key][::-1], *lists[key]] for key in reversed(lists)}
+    lb = facts.derive(model.parse(json.dumps(body).encode()))
+    templates = render.renderer([])
+    for target in _targets().values():
+        assert templates.render(target, lb) == RENDERED[f"{name}.{SUFFIX[target.name]}"]
+
+
+@pytest.mark.needs("nft")
+@_named("nft")
+def test_nft_takes_it(name: str) -> None:
+    """`nft -c` accepts the file, in a network namespace of its own where it can be had."""
+    result = commands.run(("unshare", "--net", "nft", "-c", "-f", str(GOLDEN / name)))
+    if os.geteuid() != 0:
+        argv = ("unshare", "--map-root-user", "--net", "nft", "-c", "-f", str(GOLDEN / name))
+        result = commands.run(argv)
+        if "Operation not permitted" in result.output:
+            lacking("not root, and no user namespaces")
+    assert (result.output, result.status) == ("", 0)
+
+
+@pytest.mark.needs("nft")
+def test_nft_loads_it_again_and_takes_it_away() -> None:
+    """Loaded twice, one over the other, then the resting form: no table is left."""
+    busy, resting = (GOLDEN / f"{name}.nft" for name in ("dual-stack-bracketed", "resting"))
+    script = f"nft -f {busy} && nft -f {busy} && nft list tables && nft -f {resting}"
+    script += " && echo rests && nft list tables"
+    user = () if os.geteuid() == 0 else ("--map-root-user",)
+    result = commands.run(("unshare", *user, "--net", "sh", "-c", script))
+    if "Operation not permitted" in result.output:
+        lacking("no network namespaces of one's own")
+    assert (result.output, result.status) == ("table inet lbhook\nrests\n", 0)
+
+
+@pytest.mark.needs("nginx")
+@_named("conf")
+def test_nginx_takes_it(name: str) -> None:
+    """nginx reads the file inside a server block."""
+    result = Nginx(commands.run, Machine()).check(GOLDEN / name, 30.0)
+    assert result.ok, result.report()
+
+
+@_named("conf")
+def test_nginx_listens_somewhere(name: str) -> None:
+    """No file is without a listener: nginx would open port 80 to the world."""
+    assert re.search(rb"^listen (\d|\[)", RENDERED[name], re.MULTILINE)
+
+
+def _values(name: str) -> dict[str, str]:
+    """The values of an env file, read as strictly as it is promised to be written."""
+    lines = RENDERED[name].decode("ascii").splitlines()
+    pairs = [line.partition("=") for line in lines if line and not line.startswith("#")]
+    assert all(re.fullmatch("LB_[A-Z0-9_]+", key) for key, _, _ in pairs)
+    values = {key: value for key, _, value in pairs}
+    assert len(values) == len(pairs)
+    return values
+
+
+@_named("env")
+def test_env_names_and_alphabet(name: str) -> None:
+    """Every name is there, each value needs no quotes, and the count says how many rules."""
+    values = _values(name)
+    rules = [f"LB_INBOUND_{index}" for index in range(int(values["LB_INBOUND_COUNT"]))]
+    assert list(values) == [*ALWAYS, *rules]
+    for value in values.values():
+        assert re.fullmatch(r"[A-Za-z0-9_.,:/@%+=-]*", value, re.ASCII)
+
+
+@_named("env")
+@pytest.mark.parametrize("shell", ["dash", "bash"])
+def test_shells_read_the_same_values(name: str, shell: str) -> None:
+    """Sourced, each name has the value that stands in the file, and no command was run."""
+    program = commands.find(shell)
+    if not program:
+        lacking(f"{shell} not installed")
+    values = _values(name)
+    script = f'. "{GOLDEN / name}"; ' + "; ".join(f'echo "{key}=${{{key}}}"' for key in values)
+    done = subprocess.run(
+        ["env", "-i", str(program), "-eu", "-c", script], capture_output=True, check=False
+    )
+    assert (done.stderr, done.returncode) == (b"", 0)
+    assert done.stdout.decode().splitlines() == [f"{key}={value}" for key, value in values.items()]
+
+
+def test_env_of_a_dual_stack_body() -> None:
+    """One file in full: families apart, IPv6 bare, rules in the order of the model."""
+    assert _values("dual-stack-bracketed.env") == {
+        "LB_PUBLIC_IPV4": "20.10.5.34",
+        "LB_PUBLIC_IPV6": "2603:1020:10:5::34",
+        "LB_FRONTEND_IPV4": "172.16.136.5",
+        "LB_FRONTEND_IPV6": "fd60:172:16:88::5",
+        "LB_OUTBOUND_IPV4": "",
+        "LB_OUTBOUND_IPV6": "",
+        "LB_TCP_PORTS": "6443",
+        "LB_UDP_PORTS": "",
+        "LB_INBOUND_COUNT": "2",
+        "LB_INBOUND_0": "tcp,172.16.136.5,6443,172.18.1.10,6443",
+        "LB_INBOUND_1": "tcp,fd60:172:16:88::5,6443,fd00::10,6443",
+    }

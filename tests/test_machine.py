@@ -1,0 +1,133 @@
+"""What a machine is and has, from a /proc that is made up and from the real one."""
+
+import ipaddress
+import os
+import socket
+from pathlib import Path
+
+import pytest
+
+from lbhook.machine import AZURE_ASSET_TAG, Machine, Socket
+
+FIB_TRIE = """Main:
+  +-- 0.0.0.0/0 3 0 5
+     |-- 0.0.0.0
+        /0 universe UNICAST
+     +-- 10.0.0.0/24 2 0 2
+        |-- 10.0.0.0
+           /24 link UNICAST
+        |-- 10.0.0.4
+           /32 host LOCAL
+        |-- 10.0.0.255
+           /32 link BROADCAST
+     |-- 127.0.0.1
+        /32 host LOCAL
+Local:
+        |-- 10.0.0.4
+           /32 host LOCAL
+"""
+IF_INET6 = """fe800000000000000000000000000001 02 40 20 80     eth0
+fd000000000000000000000000000004 02 40 00 80     eth0
+fd000000000000000000000000000005 02 40 00 c0     eth0
+00000000000000000000000000000001 01 80 10 80       lo
+"""
+HEAD = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid\n"
+LINE = (
+    "   0: {}:{:04X} 00000000:0000 {} 00000000:00000000 00:00000000 00000000     0        0 {} 1\n"
+)
+
+
+@pytest.fixture
+def machine(tmp_path: Path) -> Machine:
+    """A machine of files."""
+    files = {
+        "sys/class/dmi/id/chassis_asset_tag": f"{AZURE_ASSET_TAG}\n",
+        "proc/sys/kernel/random/boot_id": "11d45dc0-6eb5-4b15-8c8b-3a1f2b1f2a11\n",
+        "proc/self/net/fib_trie": FIB_TRIE,
+        "proc/self/net/if_inet6": IF_INET6,
+        "proc/self/net/tcp": HEAD
+        + LINE.format("0400000A", 443, "0A", 11)
+        + LINE.format("0400000A", 444, "01", 12),
+        "proc/self/net/tcp6": HEAD + LINE.format("0" * 32, 80, "0A", 13),
+        "proc/77/comm": "nginx\n",
+        "etc/machine-id": "0123456789abcdef0123456789abcdef\n",
+    }
+    for name, content in files.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(content)
+    (tmp_path / "proc/77/fd").mkdir()
+    for number, target in enumerate(("socket:[11]", "/dev/null", "pipe:[12]", "socket:[13]")):
+        (tmp_path / f"proc/77/fd/{number}").symlink_to(target)
+    return Machine(tmp_path)
+
+
+def test_what_a_machine_is(machine: Machine) -> None:
+    """Azure's chassis, this boot, this installation, and a process."""
+    assert machine.is_azure()
+    assert machine.boot_id() == "11d45dc0-6eb5-4b15-8c8b-3a1f2b1f2a11"
+    assert machine.machine_id() == "0123456789abcdef0123456789abcdef"
+    assert machine.program(77) == "nginx"
+    assert not machine.has_systemd()
+
+
+def test_addresses_that_can_be_bound(machine: Machine) -> None:
+    """Of both families, each once; not broadcast, and not while another may have it."""
+    found = sorted(map(str, machine.addresses()))
+    assert found == ["10.0.0.4", "127.0.0.1", "::1", "fd00::4", "fe80::1"]
+
+
+def test_sockets_that_listen_and_whose_they_are(machine: Machine) -> None:
+    """Not connections; the inodes of a process are its sockets'."""
+    assert machine.listening() == (
+        Socket(ip=ipaddress.ip_address("10.0.0.4"), port=443, inode=11),
+        Socket(ip=ipaddress.ip_address("::"), port=80, inode=13),
+    )
+    assert machine.inodes(77) == {11, 13}
+
+
+@pytest.mark.parametrize(
+    ("ip", "wanted", "expected"),
+    [
+        ("10.0.0.4", "10.0.0.4", True),
+        ("10.0.0.4", "10.0.0.5", False),
+        ("0.0.0.0", "10.0.0.4", True),
+        ("0.0.0.0", "fd00::4", False),
+        ("::", "fd00::4", True),
+        ("::", "10.0.0.4", True),
+        ("::ffff:10.0.0.4", "10.0.0.4", True),
+    ],
+)
+def test_what_a_socket_covers(ip: str, wanted: str, expected: bool) -> None:
+    """Its own address, or any: a socket for IPv6 may take IPv4 as well."""
+    found = Socket(ip=ipaddress.ip_address(ip), port=80, inode=1)
+    assert found.covers(ipaddress.ip_address(wanted), 80) is expected
+    assert not found.covers(ipaddress.ip_address(wanted), 81)
+
+
+def test_a_machine_without_any_of_it(tmp_path: Path) -> None:
+    """No DMI, no /proc: nothing is known, and that is no error."""
+    machine = Machine(tmp_path)
+    assert not machine.is_azure()
+    assert (machine.boot_id(), machine.machine_id(), machine.program(1)) == ("", "", "")
+    assert (machine.addresses(), machine.listening()) == (frozenset(), ())
+
+
+def test_an_installation_without_a_name_yet(tmp_path: Path) -> None:
+    """systemd writes "uninitialized" into an image."""
+    (tmp_path / "etc").mkdir()
+    (tmp_path / "etc/machine-id").write_text("uninitialized\n")
+    assert Machine(tmp_path).machine_id() == ""
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1", "::1"])
+def test_the_real_machine_shows_a_socket_of_this_process(address: str) -> None:
+    """Found by address, port and process."""
+    machine, ip = Machine(), ipaddress.ip_address(address)
+    if ip not in machine.addresses():
+        pytest.skip(f"{address} is not an address of this machine")
+    family = socket.AF_INET if ip.version == 4 else socket.AF_INET6
+    with socket.create_server((address, 0), family=family) as server:
+        port = server.getsockname()[1]
+        found = [one for one in machine.listening() if one.covers(ip, port)]
+        assert [one.inode in machine.inodes(os.getpid()) for one in found] == [True]
+    assert machine.boot_id()

@@ -1,0 +1,54 @@
+"""The README: one screen, and nothing in it untrue. What it shows is run by test_docs."""
+
+import re
+
+from lbhook import targets
+
+from .program import REPO
+from .test_docs import blocks, help_of, names, read, rows
+
+README = read("README.md")
+
+
+def test_it_is_one_screen() -> None:
+    """Short enough to be read, and no wider than the code."""
+    lines = README.splitlines()
+    assert len(lines) <= 100
+    assert max(map(len, lines)) <= 100
+
+
+def test_the_two_commands() -> None:
+    """Both are shown, with output, and the Makefile has them."""
+    shown = [block.text.splitlines() for block in blocks("README.md", "console")]
+    assert [lines[0] for lines in shown[:2]] == ["$ make demo", "$ make test"]
+    assert min(map(len, shown[:2])) > 2
+    makefile = (REPO / "Makefile").read_text()
+    for name in re.findall(r"make (\w+)", " ".join(line for lines in shown for line in lines)):
+        assert re.search(rf"^{name}:", makefile, re.M)
+
+
+def test_the_targets() -> None:
+    """The table has each shipped target with its file."""
+    table = re.findall(r"^\| `(\w+)` \| `(\S+)` \|", README, re.M)
+    defaults = {name: one.defaults["path"] for name, one in targets.SHIPPED.items()}
+    runtime = {name: path.replace("{runtime}", "/run/lbhook") for name, path in defaults.items()}
+    assert dict(table) == runtime
+
+
+def test_what_is_copied_is_there() -> None:
+    """The files that the installation names are in the checkout, and the units start the program
+    where it is put."""
+    for name in re.findall(r"(?<![\w/])(?:examples|systemd|docs)/[\w./-]*\w", README):
+        assert (REPO / name).exists() or [*REPO.glob(f"{name}*")], name
+    for unit in (REPO / "systemd").glob("*.service"):
+        (program,) = set(re.findall(r"^ExecStart=(\S+)", unit.read_text(), re.M))
+        assert f" {program}\n" in README
+
+
+def test_what_it_says_of_reading_on() -> None:
+    """It leads to each page of the documentation, and to the statuses."""
+    for page in (REPO / "docs").glob("*.md"):
+        assert f"](docs/{page.name})" in README
+    assert [*rows("docs/troubleshooting.md", "## Statuses")]
+    assert names("`a` and `b`") == ["a", "b"]
+    assert "Usage: lbhook" in help_of()

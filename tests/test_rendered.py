@@ -1,0 +1,114 @@
+"""Properties of what is rendered, for any valid body: same bytes, no foreign text, and programs
+that accept it."""
+
+import ipaddress
+import os
+import re
+import subprocess
+import tempfile
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lbhook import config, facts, model
+from lbhook.commands import run
+from lbhook.nginx import Nginx
+from lbhook.render import SHIPPED_TEMPLATES, renderer
+from lbhook.targets import Target
+
+from .strategies import Document, encoded, rearranged, valid_bodies, valid_documents
+
+SETTINGS = config.parse("[targets.nftables]\n[targets.nginx]\n")
+TARGETS = {target.name: target for target in SETTINGS.active()}
+RENDERER = renderer([])
+_WORDS = re.compile(r"[^\s,;{}\"=#]+")
+_OURS = {"tcp", "udp", "all", "internal", "external", "vxlan"}
+_INDEX = re.compile(r"LB_INBOUND_\d+")
+_PLACE = re.compile(r"(\[[0-9a-f:.]+\]|[0-9.]+):(\d+)")
+_SOURCES = "".join(file.read_text(encoding="utf-8") for file in SHIPPED_TEMPLATES.iterdir())
+# Names that a template puts together stand in the file for no rule at all, too.
+_SOURCES += "".join(
+    RENDERER.render(target, facts.Facts()).decode("ascii") for target in TARGETS.values()
+)
+_KNOWN = set(_WORDS.findall(_SOURCES)) | _OURS
+
+
+def render(target: Target, body: bytes) -> bytes:
+    """The target's file for a body."""
+    return RENDERER.render(target, facts.derive(model.parse(body)))
+
+
+@pytest.mark.parametrize("name", TARGETS)
+@given(data=st.data(), document=valid_documents())
+def test_order_and_duplicates_change_no_byte(
+    name: str, data: st.DataObject, document: Document
+) -> None:
+    """Promise 8: same input, same bytes."""
+    other = data.draw(rearranged(document))
+    target = TARGETS[name]
+    assert render(target, encoded(document)) == render(target, encoded(other))
+
+
+def _is_known(word: str) -> bool:
+    """The template's own text, a known word, a number, an address, or an address and a port."""
+    if word in _KNOWN or word.isdecimal() or _INDEX.fullmatch(word):
+        return True
+    place = _PLACE.fullmatch(word)
+    try:
+        ipaddress.ip_address((place[1] if place else word).strip("[]"))
+    except ValueError:
+        return False
+    return True
+
+
+@pytest.mark.parametrize("name", TARGETS)
+@given(body=valid_bodies())
+def test_files_hold_addresses_numbers_and_the_templates_own_text(name: str, body: bytes) -> None:
+    """Promise 6: the network writes no text."""
+    text = render(TARGETS[name], body).decode("ascii")
+    assert [word for word in _WORDS.findall(text) if not _is_known(word)] == []
+
+
+@pytest.mark.parametrize("name", TARGETS)
+@given(document=valid_documents(), text=st.text(min_size=1, max_size=20))
+def test_what_is_not_understood_reaches_no_file(name: str, document: Document, text: str) -> None:
+    """Unknown keys, unknown protocols and entries that lack a key leave no trace."""
+    lists = {key: [dict(entry) for entry in some] for key, some in document["loadbalancer"].items()}
+    plain = {"loadbalancer": lists}
+    before = render(TARGETS[name], encoded(plain))
+    marked = f"zz{text}zz; drop"
+    for some in lists.values():
+        for entry in some:
+            entry[marked] = marked
+    lists["outboundRules"].append({"frontendIpAddress": "9.9.9.9", marked: marked})
+    rule = {"frontendIpAddress": "9.9.9.9", "privateIpAddress": "9.9.9.9", "protocol": marked}
+    lists["inboundRules"].append({**rule, "frontendPort": 1, "backendPort": 1})
+    assert render(TARGETS[name], encoded(plain)) == before
+
+
+@pytest.mark.needs("nft", "unshare")
+@settings(max_examples=25)
+@given(body=valid_bodies())
+def test_nft_accepts_any_firewall(body: bytes) -> None:
+    """Whatever the rules, the real nft takes the file."""
+    with tempfile.NamedTemporaryFile(suffix=".nft") as file:
+        file.write(render(TARGETS["nftables"], body))
+        file.flush()
+        alone = () if os.geteuid() == 0 else ("--map-root-user",)
+        argv = ("unshare", *alone, "--net", "nft", "-c", "-f", file.name)
+        done = subprocess.run(argv, capture_output=True, text=True, check=False)
+        assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.needs("nginx")
+@settings(max_examples=25)
+@given(body=valid_bodies())
+def test_nginx_accepts_any_listeners(body: bytes) -> None:
+    """Whatever the rules, the real nginx takes the file inside a server block."""
+    with tempfile.TemporaryDirectory() as place:
+        file = Path(place, "listen.conf")
+        file.write_bytes(render(TARGETS["nginx"], body))
+        result = Nginx(run).check(file, timeout=30.0)
+        assert result.ok, result.report()

@@ -1,0 +1,332 @@
+"""Plans and outcomes in words and in JSON, to the letter."""
+
+import json
+from collections.abc import Callable
+from pathlib import PurePosixPath
+from typing import Any
+
+import pytest
+
+from lbhook import facts, layout, model, report, view
+from lbhook.facts import Facts
+from lbhook.model import Metadata
+from lbhook.plan import Change, FileState, Outcome, Plan, Reload
+from lbhook.report import Report
+from lbhook.targets import Target
+
+Body = Callable[[str], bytes]
+ENV = Target(name="env", template="lb.env.j2", path=PurePosixPath("/run/lbhook/lb.env"))
+FIREWALL = Target(
+    name="nftables",
+    template="lbhook.nft.j2",
+    path=PurePosixPath("/etc/nftables.d/lbhook.nft"),
+    reload=("nft", "-f", "{path}"),
+)
+WEB = Target(
+    name="nginx",
+    template="listen.conf.j2",
+    path=PurePosixPath("/etc/nginx/lbhook/listen.conf"),
+    reload_unit="nginx.service",
+)
+NEW = FileState(content=b"a=1\n", mode=0o644)
+OLD = FileState(content=b"a=0\n", mode=0o600)
+
+
+def change(target: Target, outcome: Outcome, **more: Any) -> Change:
+    """A change from OLD to NEW."""
+    return Change(**{"target": target, "expected": NEW, "actual": OLD, "outcome": outcome, **more})
+
+
+@pytest.fixture
+def lb(body: Body) -> Facts:
+    """The facts of the documented body."""
+    return facts.derive(model.parse(body("documented")))
+
+
+@pytest.fixture(autouse=True)
+def _eighty_columns(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+
+
+def test_json_of_an_apply_is_the_contracts(lb: Facts) -> None:
+    """The keys of the contract, in its order, and no other."""
+    result = Report(
+        outcome="changed",
+        attempts=1,
+        waited=0.0123,
+        lb=lb,
+        changes=(change(ENV, Outcome.CREATED, actual=None),),
+    )
+    assert json.dumps(result.to_json()) == (
+        '{"version": 1, "outcome": "changed", "status": 0, "source": "imds", "attempts": 1,'
+        ' "waited_seconds": 0.0, "counts": {"public_ips": 1, "inbound_rules": 2,'
+        ' "outbound_rules": 2, "listeners": 2}, "targets": [{"name": "env",'
+        ' "path": "/run/lbhook/lb.env", "outcome": "created", "reload": "none"}],'
+        ' "problems": []}'
+    )
+
+
+def test_json_of_a_failure() -> None:
+    """Status and problems of what went wrong; nothing is counted that is not known."""
+    result = Report(outcome="failed", status=75, attempts=3, waited=4.26, problems=("a", "b"))
+    assert result.to_json() == {
+        "version": 1,
+        "outcome": "failed",
+        "status": 75,
+        "source": "imds",
+        "attempts": 3,
+        "waited_seconds": 4.3,
+        "counts": {"public_ips": 0, "inbound_rules": 0, "outbound_rules": 0, "listeners": 0},
+        "targets": [],
+        "problems": ["a", "b"],
+    }
+
+
+@pytest.mark.parametrize("outcome", [Outcome.SKIPPED, Outcome.BLOCKED])
+def test_json_says_why_a_target_was_left_out(outcome: Outcome) -> None:
+    """The reason is a further key, only where something was left undone."""
+    assert report.change_json(change(WEB, outcome, reason="nginx not installed")) == {
+        "name": "nginx",
+        "path": "/etc/nginx/lbhook/listen.conf",
+        "outcome": outcome.value,
+        "reload": "none",
+        "reason": "nginx not installed",
+    }
+
+
+def test_text_of_an_apply(lb: Facts) -> None:
+    """A line for each target, its reload behind it, and the sum."""
+    result = Report(
+        outcome="changed",
+        attempts=4,
+        waited=12.4,
+        lb=lb,
+        changes=(
+            change(ENV, Outcome.CREATED),
+            change(FIREWALL, Outcome.CHANGED, reload=Reload.DONE),
+            change(WEB, Outcome.UNCHANGED),
+        ),
+    )
+    assert result.to_text() == (
+        "env              created    /run/lbhook/lb.env\n"
+        "nftables         changed    /etc/nftables.d/lbhook.nft  (reload done)\n"
+        "nginx            unchanged  /etc/nginx/lbhook/listen.conf\n"
+        "changed: 2 inbound rules, 2 listeners here after 4 questions in 12 s\n"
+    )
+
+
+def test_reasons_fit_the_terminal() -> None:
+    """A reason is wrapped below its target; what a command printed stays as it is."""
+    long = "no nginx configuration includes it; put `include /etc/nginx/lbhook/listen.conf;` into"
+    result = Report(
+        outcome="unchanged",
+        changes=(
+            change(WEB, Outcome.SKIPPED, reason=f"{long} a server block"),
+            change(FIREWALL, Outcome.BLOCKED, reason=f"refused:\n`nft` ended\n  {'x' * 90}"),
+        ),
+    )
+    assert result.to_text() == (
+        "nginx            skipped    /etc/nginx/lbhook/listen.conf\n"
+        "  no nginx configuration includes it; put `include\n"
+        "  /etc/nginx/lbhook/listen.conf;` into a server block\n"
+        "nftables         blocked    /etc/nftables.d/lbhook.nft\n"
+        "  refused:\n"
+        "  `nft` ended\n"
+        f"    {'x' * 90}\n"
+        "in step with Azure: 0 inbound rules, 0 listeners here\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("outcome", "line"),
+    [
+        ("changed", "changed: 0 inbound rules, 0 listeners here\n"),
+        ("unchanged", "in step with Azure: 0 inbound rules, 0 listeners here\n"),
+        ("kept", "kept: no answer; the last good one stays in force\n"),
+        ("absent", "absent: Azure has no load balancer for this VM; what is there stays\n"),
+        ("failed", "failed: nothing of this answer is in force\n"),
+    ],
+)
+def test_every_outcome_has_a_sentence(outcome: str, line: str) -> None:
+    """The five words of the contract, each with what it means."""
+    assert Report(outcome=outcome).to_text() == line
+
+
+def test_one_is_singular(body: Body) -> None:
+    """One rule is not rules."""
+    whole = model.parse(body("documented"))
+    lb = facts.derive(Metadata(inbound_rules=whole.inbound_rules[:1]))
+    assert (
+        Report(outcome="changed", lb=lb).to_text() == "changed: 1 inbound rule, 1 listener here\n"
+    )
+
+
+def test_plan_in_words() -> None:
+    """A diff for each file, then what will be kept and reloaded."""
+    plan = Plan(
+        changes=(
+            change(ENV, Outcome.CREATED, actual=None),
+            change(FIREWALL, Outcome.CHANGED, reload=Reload.DUE, original=True),
+            change(WEB, Outcome.UNCHANGED, reload=Reload.DUE, reason="owed from an earlier run"),
+        )
+    )
+    assert report.plan_text(plan) == (
+        "--- /dev/null\n"
+        "+++ /run/lbhook/lb.env\n"
+        "@@ -0,0 +1 @@\n"
+        "+a=1\n"
+        "\n"
+        "old mode 600\n"
+        "new mode 644\n"
+        "--- /etc/nftables.d/lbhook.nft\n"
+        "+++ /etc/nftables.d/lbhook.nft\n"
+        "@@ -1 +1 @@\n"
+        "-a=0\n"
+        "+a=1\n"
+        "\n"
+        "# nftables: /etc/nftables.d/lbhook.nft was there before lbhook;"
+        " it will be kept and given back\n"
+        "# nftables: reload: nft -f /etc/nftables.d/lbhook.nft\n"
+        "\n"
+        "# nginx: reload: nginx.service (owed from an earlier run)\n"
+    )
+
+
+def test_plan_without_anything_to_do() -> None:
+    """A plan in step says so, and what it leaves out."""
+    skipped = change(WEB, Outcome.SKIPPED, reason="nginx not installed")
+    assert report.plan_text(Plan(changes=(skipped,))) == (
+        "# nginx: skipped: nginx not installed\n\nNothing to do: this machine is in step.\n"
+    )
+
+
+def test_json_of_a_plan(lb: Facts) -> None:
+    """What an apply would do, with the diff as text."""
+    plan = Plan(changes=(change(ENV, Outcome.CHANGED),), warnings=("odd",), lb=lb)
+    assert report.plan_json(plan) == {
+        "version": 1,
+        "to_do": True,
+        "counts": {"public_ips": 1, "inbound_rules": 2, "outbound_rules": 2, "listeners": 2},
+        "targets": [
+            {
+                "name": "env",
+                "path": "/run/lbhook/lb.env",
+                "outcome": "changed",
+                "reload": "none",
+                "original": False,
+                "diff": change(ENV, Outcome.CHANGED).diff(),
+            }
+        ],
+        "warnings": ["odd"],
+    }
+
+
+def test_json_of_show(body: Body) -> None:
+    """The normalised model of a gateway's backend, whole."""
+    metadata = model.parse(body("gateway-ha-ports"))
+    rules = [
+        {
+            "frontend_ip": "10.1.0.7",
+            "frontend_port": 0,
+            "protocol": "all",
+            "private_ip": ip,
+            "backend_port": 0,
+            "floating_ip": False,
+            "ha_ports": True,
+        }
+        for ip in ("10.1.0.8", "10.1.0.9")
+    ]
+    tunnels = [
+        {
+            "gateway_ip_address": "10.1.0.7",
+            "gateway_port": port,
+            "identifier": identifier,
+            "type": kind,
+            "protocol": "vxlan",
+            "local_ip_address": ip,
+            "local_port": port,
+        }
+        for ip, port, identifier, kind in (
+            ("10.1.0.8", 2666, 800, "internal"),
+            ("10.1.0.9", 2667, 801, "external"),
+        )
+    ]
+    value = view.to_json(facts.derive(metadata), metadata)
+    assert value == {
+        "version": 1,
+        "public_ips": [],
+        "inbound_rules": rules,
+        "outbound_rules": [],
+        "tunnel_interfaces": tunnels,
+        "listeners": [
+            {"ip": "10.1.0.8", "protocol": "udp", "port": 2666},
+            {"ip": "10.1.0.9", "protocol": "udp", "port": 2667},
+        ],
+        "ha_ports": ["10.1.0.8", "10.1.0.9"],
+        "floating_ips": [],
+        "frontend_ips": ["10.1.0.7"],
+        "warnings": list(metadata.warnings),
+    }
+    assert list(value) == [
+        *("version", "public_ips", "inbound_rules", "outbound_rules", "tunnel_interfaces"),
+        *("listeners", "ha_ports", "floating_ips", "frontend_ips", "warnings"),
+    ]
+    assert layout.dump({"a": [1]}) == '{\n  "a": [\n    1\n  ]\n}\n'
+
+
+def test_tables(body: Body) -> None:
+    """Frontend, protocol, arrow, address and port here, and what is special about a rule."""
+    metadata = model.parse(body("floating-ip"))
+    assert view.to_text(facts.derive(metadata), metadata) == (
+        "Public addresses of this VM\n"
+        "  100.100.100.100  →  10.240.0.2\n"
+        "\n"
+        "Inbound rules\n"
+        "  11.11.11.11:80  tcp  →  11.11.11.11:80  Floating IP\n"
+        "  20.20.20.20:99  tcp  →  20.20.20.20:99  Floating IP\n"
+        "\n"
+        "Outbound rules\n"
+        "  none\n"
+    )
+
+
+def test_long_addresses_take_two_lines() -> None:
+    """Where a row would not fit, the arrow begins a second line in every row of the table."""
+    far, here = "2603:10e1:1000:2222:3333:4444:5555:6666", "fd00:1111:2222:3333:4444:5555:6666:7777"
+    entry = {"frontendIpAddress": far, "privateIpAddress": here}
+    rule = {**entry, "protocol": "udp", "frontendPort": 60443, "backendPort": 60443}
+    body = {"publicIpAddresses": [entry], "inboundRules": [rule], "outboundRules": []}
+    metadata = model.parse(json.dumps({"loadbalancer": body}).encode())
+    text = view.to_text(facts.derive(metadata), metadata)
+    assert text == (
+        "Public addresses of this VM\n"
+        f"  {far}\n"
+        f"    →  {here}\n"
+        "\n"
+        "Inbound rules\n"
+        f"  [{far}]:60443  udp\n"
+        f"    →  [{here}]:60443\n"
+        "\n"
+        "Outbound rules\n"
+        "  none\n"
+    )
+    assert max(map(len, text.splitlines())) <= 80
+
+
+def test_warnings_are_wrapped() -> None:
+    """A warning of the body stands below the tables, within the width."""
+    warning = "loadbalancer.outboundRules[0].frontendIpAddress: missing; the entry is left out"
+    text = view.to_text(Facts(), Metadata(warnings=(warning,)))
+    assert text.endswith(
+        "Outbound rules\n  none\n\nWarnings\n"
+        "  loadbalancer.outboundRules[0].frontendIpAddress: missing; the entry is left\n"
+        "  out\n"
+    )
+
+
+@pytest.mark.parametrize("name", ["documented", "dual-stack-bracketed", "gateway-ha-ports"])
+def test_every_body_fits_in_eighty_columns(name: str, body: Body) -> None:
+    """No table of a body that was seen is wider than a terminal."""
+    metadata = model.parse(body(name))
+    lines = view.to_text(facts.derive(metadata), metadata).splitlines()
+    assert max(map(len, lines)) <= 80

@@ -1,0 +1,94 @@
+"""What root obeys must be root's."""
+
+import os
+import tempfile
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path, PurePosixPath
+
+import pytest
+
+from lbhook import config, rights
+from lbhook.config import Settings
+from lbhook.errors import RightsError
+
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="not root: there is no such test")
+
+
+@pytest.fixture
+def place() -> Iterator[Path]:
+    """A directory of root's, with a configuration and templates."""
+    with tempfile.TemporaryDirectory() as name:
+        place = Path(name)
+        (place / "templates").mkdir()
+        (place / "templates/motd.j2").write_text("x\n")
+        (place / "templates/part.j2").write_text("x\n")
+        (place / "lbhook.toml").write_text("")
+        yield place
+
+
+def settings(place: Path) -> Settings:
+    """Settings with one target of the user's own."""
+    text = '[targets.motd]\ntemplate = "motd.j2"\npath = "/etc/motd"\n'
+    loaded = config.parse(f'[paths]\ntemplates = ["{place}/templates"]\n{text}')
+    return replace(loaded, files=(place / "lbhook.toml",))
+
+
+def problems(place: Path) -> tuple[str, ...]:
+    """What is wrong with it."""
+    with pytest.raises(RightsError) as caught:
+        rights.demand(settings(place))
+    assert caught.value.hint == "whoever can write these files could make root run them"
+    return caught.value.problems
+
+
+def test_what_is_roots_passes(place: Path) -> None:
+    """Readable by everybody is fine, and so is a group of root's."""
+    (place / "lbhook.toml").chmod(0o664)
+    rights.demand(settings(place))
+
+
+@pytest.mark.parametrize("name", ["lbhook.toml", "templates/motd.j2", "templates/part.j2"])
+def test_a_file_of_another_user(place: Path, name: str) -> None:
+    """Configuration, template, and one that the template may include."""
+    os.chown(place / name, 65534, 0)
+    assert problems(place) == (
+        f"{place}/{name}: belongs to uid 65534; run `chown root {place}/{name}`",
+    )
+
+
+def test_a_file_that_others_can_write(place: Path) -> None:
+    """With the command that mends it."""
+    (place / "lbhook.toml").chmod(0o646)
+    file = f"{place}/lbhook.toml"
+    assert problems(place) == (f"{file}: can be written by others; run `chmod go-w {file}`",)
+
+
+def test_a_file_that_a_group_can_write(place: Path) -> None:
+    """A group other than root's."""
+    os.chown(place / "templates/motd.j2", 0, 65534)
+    (place / "templates/motd.j2").chmod(0o664)
+    file = f"{place}/templates/motd.j2"
+    assert problems(place) == (f"{file}: can be written by a group; run `chmod g-w {file}`",)
+
+
+def test_a_directory_that_others_can_write(place: Path) -> None:
+    """A sticky one passes: nobody can rename there what is root's."""
+    (place / "templates").chmod(0o777)
+    file = f"{place}/templates"
+    assert problems(place) == (f"{file}: can be written by others; run `chmod go-w {file}`",)
+    (place / "templates").chmod(0o1777)
+    rights.demand(settings(place))
+
+
+def test_all_problems_come_together(place: Path) -> None:
+    """Each file once."""
+    for name in ("lbhook.toml", "templates/motd.j2"):
+        (place / name).chmod(0o666)
+    assert len(problems(place)) == 2
+
+
+def test_a_target_that_is_off_does_not_count_nor_a_place_that_is_not_there(place: Path) -> None:
+    """Only what decides what is written."""
+    paths = replace(settings(place).paths, templates=(PurePosixPath(place / "nowhere"),))
+    rights.demand(replace(settings(place), paths=paths))

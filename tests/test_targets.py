@@ -1,0 +1,96 @@
+"""What is shipped: the table of targets holds together, and its variables are checked."""
+
+from pathlib import Path, PurePosixPath
+
+import pytest
+
+from lbhook import config, render, schema, targets
+from lbhook.errors import ConfigError
+
+SHIPPED = pytest.mark.parametrize("name", list(targets.SHIPPED))
+
+
+@SHIPPED
+def test_a_shipped_target_is_whole(name: str) -> None:
+    """Its defaults make a target, and its templates are shipped."""
+    target = next(one for one in config.parse("").targets if one.name == name)
+    assert target.kind == name
+    assert target.mode == 0o644
+    assert not (target.reload and target.reload_unit)
+    for template in {target.template, target.resting_template} - {""}:
+        assert (render.SHIPPED_TEMPLATES / template).is_file()
+
+
+@SHIPPED
+def test_default_variables_are_what_their_readers_give(name: str) -> None:
+    """A default that the configuration could not say would be a second kind of value."""
+    kind = targets.SHIPPED[name]
+    for read, default in kind.variables.values():
+        if default is None:  # stands for another target's value
+            continue
+        given = (
+            [str(one) if not isinstance(one, int) else one for one in default]
+            if isinstance(default, tuple)
+            else default
+        )
+        assert read(given) == default
+
+
+def test_every_template_belongs_to_a_target() -> None:
+    """No template is shipped that nothing renders."""
+    named = {
+        kind.defaults[key]
+        for kind in targets.SHIPPED.values()
+        for key in ("template", "resting_template")
+        if key in kind.defaults
+    }
+    assert {file.name for file in Path(render.SHIPPED_TEMPLATES).iterdir()} == named
+
+
+def test_kind_of_a_users_own_target() -> None:
+    """A target of one's own is of no kind: nothing of a program is assumed."""
+    own = targets.Target(name="motd", template="motd.j2", path=PurePosixPath("/etc/motd"))
+    assert targets.kind_of(own) == targets.Kind(defaults={})
+
+
+def test_allow_takes_what_the_contract_shows() -> None:
+    """An entry of `allow` in full, with a range, and with an address alone."""
+    read, _ = targets.SHIPPED["nftables"].variables["allow"]
+    first, second, third = read(
+        [
+            {"protocol": "tcp", "port": 9100, "from": "10.0.0.0/8"},
+            {"protocol": "udp", "port": "8000-8100"},
+            {"from": "fd00::/8"},
+        ]
+    )
+    office, inside = schema.network("10.0.0.0/8"), schema.network("fd00::/8")
+    assert first == {"protocol": "tcp", "number": 6, "port": "9100", "from": office}
+    assert second == {"protocol": "udp", "number": 17, "port": "8000-8100", "from": None}
+    assert third == {"protocol": "", "number": 0, "port": "", "from": inside}
+
+
+def test_allow_refuses_what_would_open_everything() -> None:
+    """An empty entry, a port of a protocol without ports, and an unknown key, all at once."""
+    text = """
+[targets.nftables]
+vars = { allow = [{}, { protocol = "esp", port = 5 }, { form = "10.0.0.0/8" }] }
+"""
+    with pytest.raises(ConfigError) as caught:
+        config.parse(text)
+    assert caught.value.problems == (
+        "lbhook.toml: targets.nftables.vars.allow[0]: an empty entry would allow everything",
+        "lbhook.toml: targets.nftables.vars.allow[1].port: protocol esp has no ports",
+        'lbhook.toml: targets.nftables.vars.allow[2].form: unknown key; did you mean "from"?',
+    )
+
+
+def test_parameters_of_nginx_are_words() -> None:
+    """What stands behind a listen line can't end it."""
+    read, default = targets.SHIPPED["nginx"].variables["parameters"]
+    assert default == ""
+    assert read("ssl proxy_protocol") == "ssl proxy_protocol"
+    with pytest.raises(schema.Misfit) as caught:
+        read("ssl; root /")
+    assert caught.value.problems == (
+        ("", '"ssl; root /" is not words for a listen line, such as "ssl"'),
+    )
