@@ -1,0 +1,73 @@
+# `make demo` shows the main job, `make test` proves it. Both set up what they need.
+
+PYTHON ?= python3
+VENV := .venv
+OLDEST := .venv-oldest
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.PHONY: help demo test check test-oldest bench pace fuzz dist system clean
+
+help:
+	@echo "make demo    the main job from end to end, in a throw-away directory"
+	@echo "make test    lint, types and all tests, the laboratory among them"
+	@echo "make bench   what is measured, as a table"
+	@echo "make pace    how soon an answer is noticed, as a distribution"
+	@echo "make fuzz    parse, fuzzed for a minute (SECONDS=600 for ten)"
+	@echo "make dist    wheel and source archive in dist/"
+	@echo "make clean   remove what the others made"
+
+demo: $(VENV)/.run
+	@$(VENV)/bin/lbhook demo
+
+test: system check test-oldest
+
+check: $(VENV)/.dev
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/mypy
+	$(VENV)/bin/pytest $(PYTEST_ARGS)
+
+# The versions that Ubuntu 22.04 and Debian 12 ship, and what depends on nothing but them.
+test-oldest: $(OLDEST)/.dev
+	$(OLDEST)/bin/python -m pytest -q --ignore=tests/lab --ignore=tests/boot --ignore=tests/clients --ignore=tests/test_package.py $(PYTEST_ARGS)
+
+bench: $(VENV)/.dev
+	$(VENV)/bin/python -m bench
+
+pace: $(VENV)/.dev
+	$(VENV)/bin/python bench/pace.py
+
+fuzz: $(VENV)/.dev
+	$(VENV)/bin/pip install -q atheris
+	@mkdir -p .cache/fuzz
+	PYTHONPATH=. $(VENV)/bin/python fuzz/fuzz_parse.py -max_total_time=$(or $(SECONDS),60) \
+		-max_len=4096 -dict=fuzz/words.dict .cache/fuzz fuzz/corpus
+
+dist: $(VENV)/.dev
+	$(VENV)/bin/python -m build --outdir dist .
+
+system:
+	@sh tests/system-packages
+	@sh tests/clients/fetch-clients
+
+clean:
+	rm -rf $(VENV) $(OLDEST) dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis .cache
+
+# A virtual environment needs ensurepip, which Debian ships apart.
+$(VENV)/.run: pyproject.toml
+	@sh tests/system-packages venv
+	@$(PYTHON) -m venv $(VENV)
+	@$(VENV)/bin/pip install -q -e .
+	@touch $@
+
+$(VENV)/.dev: pyproject.toml
+	@sh tests/system-packages venv
+	$(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/pip install -q -e '.[dev]'
+	@touch $@ $(VENV)/.run
+
+$(OLDEST)/.dev: pyproject.toml tests/oldest.txt
+	@sh tests/system-packages venv
+	$(PYTHON) -m venv $(OLDEST)
+	$(OLDEST)/bin/pip install -q -r tests/oldest.txt
+	@touch $@
