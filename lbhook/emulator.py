@@ -14,9 +14,8 @@ import threading
 import time
 import urllib.parse
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from types import TracebackType
 from typing import BinaryIO
 
 from . import listener, wire
@@ -63,6 +62,7 @@ class Emulator:
         self._lock = threading.Lock()
         self._stopping = threading.Event()
         self._connections: dict[threading.Thread, socket.socket] = {}
+        self._answering: set[threading.Thread] = set()
 
     @property
     def body(self) -> Source:
@@ -83,12 +83,7 @@ class Emulator:
         self.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        value: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.stop()
 
     def start(self) -> None:
@@ -112,8 +107,8 @@ class Emulator:
         self._stopping.set()
         self._thread.join(0.2)  # first, so that nobody comes in after the others were sent away
         self._listener.close()
-        self._hang_up()
         with self._lock:
+            self._hang_up(self._connections)
             threads = set(self._connections) - {threading.current_thread()}
         for thread in threads:
             thread.join(max(0.0, deadline - time.monotonic()))
@@ -146,21 +141,22 @@ class Emulator:
             # A socket that is bound but does not listen refuses, and keeps the port for later.
             self._listener.close()
             self._listener = listener.bound(self.address)
-            self._hang_up()
         elif not refused and not self._open:
             self._listener.listen(128)
         self._open = not refused
+        if refused:
+            # At every look: whoever was spared because its answer belongs to the step before.
+            with self._lock:
+                self._hang_up(self._connections.keys() - self._answering)
 
     def _current(self) -> tuple[int, Step]:
         with self._lock:
             return self._script.current()
 
-    def _hang_up(self) -> None:
-        with self._lock:
-            connections = list(self._connections.values())
-        for connection in connections:
+    def _hang_up(self, threads: Iterable[threading.Thread]) -> None:
+        for thread in threads:
             with contextlib.suppress(OSError):
-                connection.shutdown(socket.SHUT_RDWR)
+                self._connections[thread].shutdown(socket.SHUT_RDWR)
 
     def _converse(self, connection: socket.socket) -> None:
         try:
@@ -175,15 +171,20 @@ class Emulator:
         asked = wire.read_request(reader)
         if asked is None:
             return False
-        index, step, answer = self._decide(asked)
-        delivery = wire.deliver(step, answer, asked)
-        begun = delivery.at_once or delivery.slowly
-        self._record(asked, answer.status if begun else None, answer.note)
-        connection.sendall(delivery.at_once)
+        try:
+            index, step, answer = self._decide(asked)
+            delivery = wire.deliver(step, answer, asked)
+            begun = delivery.at_once or delivery.slowly
+            self._record(asked, answer.status if begun else None, answer.note)
+            connection.sendall(delivery.at_once)
+        finally:
+            with self._lock:
+                self._answering.discard(threading.current_thread())
         return self._drip(connection, delivery) and self._end(connection, delivery, index, step)
 
     def _decide(self, asked: Asked) -> tuple[int, Step, Answer]:
         with self._lock:
+            self._answering.add(threading.current_thread())
             if self._throttled():
                 return -1, Step(), error("throttled")
             index, step = self._script.take(asked.path)

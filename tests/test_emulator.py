@@ -14,6 +14,7 @@ import pytest
 
 from lbhook.emulator import Emulator
 from lbhook.errors import ConfigError, UsageError
+from lbhook.listener import TICK
 from lbhook.playbook import Playbook
 from lbhook.replies import error, read
 from lbhook.step import Step
@@ -625,6 +626,15 @@ def test_the_shipped_death_plays() -> None:
         clock.now += 5
         until(lambda: accepts(imds))
         assert get(imds)[0] == 200
+
+
+def test_an_answer_under_way_outlives_its_step() -> None:
+    """Who refuses from the next request on still sends what this request was to get."""
+    steps = (Step(requests=1, fault="updating"), Step(seconds=60, fault="refuse"))
+    playbook = Playbook(steps=steps)
+    with Emulator(playbook=playbook, on_request=lambda _: time.sleep(5 * TICK)) as imds:
+        assert get(imds)[0] == 410
+        until(lambda: not accepts(imds))
 
 
 @pytest.mark.parametrize("fault", ["", "hang", "stall", "drip", "huge", "reset"])
