@@ -10,7 +10,7 @@ from .commands import NOT_FOUND, Result, filled
 from .errors import ConfigError
 from .host import Host
 from .plan import Change, Outcome, Plan, Reload
-from .targets import kind_of
+from .shipped import kind_of
 
 _NO_KERNEL = "Operation not permitted"
 Staged = Mapping[PurePosixPath, Path]
@@ -45,8 +45,8 @@ def skip_missing(host: Host, change: Change) -> Change:
     missing = [program for program in change.target.requires if not host.find(program)]
     if missing:
         return _skipped(change, f"{', '.join(missing)} not installed")
-    in_nginx = change.touches_file and kind_of(change.target).part_of == "nginx" and host.root
-    if in_nginx and host.nginx.includes(str(change.path)) is False:
+    asks = change.touches_file and host.root and kind_of(change.target).daemon
+    if asks and host.daemon(asks).includes(str(change.path)) is False:
         return _not_included(change)
     return change
 
@@ -80,9 +80,8 @@ def _check(host: Host, change: Change, candidate: Path) -> Result | None:
             # nft asks the kernel, which answers root only: an own namespace makes one root.
             argv = ("unshare", "--map-root-user", "--net", *argv)
         return host.run(argv, timeout=target.timeout)
-    if kind_of(target).part_of == "nginx":
-        return host.nginx.check(candidate, target.timeout)
-    return None
+    daemon = kind_of(target).daemon
+    return host.daemon(daemon).check(target, candidate) if daemon else None
 
 
 def _unable(host: Host, result: Result) -> bool:
@@ -111,7 +110,7 @@ def _examine_live(host: Host, changes: Sequence[Change], staged: Staged) -> Sequ
 
 
 def _in_nginx(host: Host, change: Change) -> bool:
-    if kind_of(change.target).part_of != "nginx" or change.target.check_live:
+    if kind_of(change.target).daemon != "nginx" or change.target.check_live:
         return False
     # A target is undone even if its program was removed first.
     return not change.dropped or host.find("nginx") is not None
@@ -171,8 +170,9 @@ def _blocked(change: Change, reason: str) -> Change:
 
 
 def _not_included(change: Change) -> Change:
-    line = f"include {change.path};"
-    return _skipped(change, f"no nginx configuration includes it; put `{line}` into a server block")
+    line, context = f"include {change.path};", kind_of(change.target).context
+    reason = f"no nginx configuration includes it; put `{line}` into {context}"
+    return _skipped(change, reason)
 
 
 def _refused(refusals: Iterable[str]) -> ConfigError:

@@ -8,7 +8,8 @@ from typing import Any
 
 from . import schema
 from .errors import ConfigError
-from .targets import SHIPPED, Target
+from .shipped import SHIPPED
+from .targets import Target
 
 if sys.version_info >= (3, 11):
     import tomllib

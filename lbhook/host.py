@@ -9,6 +9,7 @@ from pathlib import Path, PurePosixPath
 
 from . import commands, lock
 from .config import Settings
+from .daemon import Daemon
 from .errors import RightsError
 from .files import Tree
 from .journal import Journal
@@ -53,6 +54,10 @@ class Host:
     def nginx(self) -> Nginx:
         """nginx on this machine."""
         return Nginx(self.run, self.machine, self.sleep, self.clock)
+
+    def daemon(self, name: str) -> Daemon:
+        """What is peculiar to a program that takes a file of lbhook's."""
+        return {"nginx": self.nginx}[name]
 
     @contextlib.contextmanager
     def locked(

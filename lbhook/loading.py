@@ -9,8 +9,9 @@ from .errors import LbhookError, ReloadError
 from .host import Host
 from .plan import Change, FileState, Outcome, Reload
 from .services import SIGNALS
+from .shipped import kind_of
 from .state import Loaded
-from .targets import Target, kind_of
+from .targets import Target
 
 
 @dataclass(slots=True)
@@ -152,9 +153,8 @@ def verify(host: Host, target: Target, expected: FileState, loaded: Loaded | Non
             return f"its verification failed: {result.report()}"
     if target.observe and loaded and observe(host, target) != loaded.observed:
         return f"`{' '.join(target.observe)}` shows something else than what was loaded"
-    if kind_of(target).part_of == "nginx" and target.reload_unit in SIGNALS:
-        return _verify_nginx(host, target.reload_unit, expected)
-    return ""
+    daemon = kind_of(target).daemon
+    return _verify_daemon(host, daemon, target.reload_unit, expected) if daemon else ""
 
 
 def observe(host: Host, target: Target) -> str:
@@ -166,12 +166,14 @@ def observe(host: Host, target: Target) -> str:
     return FileState(content=text.encode(), mode=0).digest
 
 
-def _verify_nginx(host: Host, unit_name: str, expected: FileState) -> str:
+def _verify_daemon(host: Host, daemon: str, unit_name: str, expected: FileState) -> str:
+    if unit_name not in SIGNALS:
+        return ""
     unit = host.services.unit(unit_name)
-    if unit.active != "active" or host.machine.program(unit.main_pid) != "nginx":
+    if unit.active != "active" or host.machine.program(unit.main_pid) != daemon:
         return ""  # what starts it reads the file
-    missing = host.nginx.missing(expected.content, unit.main_pid)
-    return f"nginx does not listen on {', '.join(missing)}" if missing else ""
+    missing = host.daemon(daemon).missing(expected.content, unit.main_pid)
+    return f"{daemon} does not listen on {', '.join(missing)}" if missing else ""
 
 
 def _due(changes: Sequence[Change]) -> list[Change]:

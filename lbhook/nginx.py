@@ -16,6 +16,7 @@ from pathlib import Path, PurePosixPath
 from .commands import Result, Run
 from .machine import Machine
 from .reader import Address
+from .targets import Target
 
 _LISTEN = re.compile(rb"^\s*listen\s+(?:\[([0-9a-fA-F:.]+)\]|([0-9.]+)):(\d+)", re.MULTILINE)
 _INCLUDE = re.compile(r"(?:^|[;{}])\s*include\s+([^;]+?)\s*;", re.MULTILINE)
@@ -70,7 +71,7 @@ class Nginx:
     sleep: Callable[[float], None] = time.sleep
     clock: Callable[[], float] = time.monotonic
 
-    def check(self, candidate: Path, timeout: float) -> Result:
+    def check(self, target: Target, candidate: Path) -> Result:
         """Whether a file is good inside a `server {}`, on any machine and for any user.
 
         nginx says "syntax is ok" before it binds: what follows is about addresses and rights
@@ -79,7 +80,9 @@ class Nginx:
         with tempfile.TemporaryDirectory(prefix="lbhook-") as scratch:
             wrapper = Path(scratch, "nginx.conf")
             wrapper.write_text(_WRAPPER.format(scratch=scratch, candidate=candidate))
-            result = self.run(("nginx", "-t", "-p", scratch, "-c", str(wrapper)), timeout=timeout)
+            result = self.run(
+                ("nginx", "-t", "-p", scratch, "-c", str(wrapper)), timeout=target.timeout
+            )
         if "syntax is ok" in result.output:
             return replace(result, status=0)
         return replace(result, status=result.status or 1, output=_without_alerts(result.output))

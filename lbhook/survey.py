@@ -14,8 +14,9 @@ from .host import Host
 from .loading import verify
 from .plan import Change, FileState, Outcome, Plan, Reload, compare
 from .render import Renderer, renderer
+from .shipped import kind_of
 from .state import Installed, Loaded
-from .targets import Target, kind_of
+from .targets import Target
 
 
 class Aim(enum.Enum):
@@ -235,7 +236,7 @@ class _Question:
 
     def resting(self, target: Target) -> str:
         """What must stay in a file that another program's configuration includes by name."""
-        return self.templates.rest(target).decode() if kind_of(target).part_of else ""
+        return self.templates.rest(target).decode() if kind_of(target).named else ""
 
 
 def _due(change: Change, reason: str) -> Change:

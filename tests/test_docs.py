@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from jinja2 import DictLoader, Environment
 
-from lbhook import config, facts, instance, model, render, targets
+from lbhook import config, facts, instance, model, render, shipped, targets
 from lbhook.config import Imds, Paths, Settings
 from lbhook.emulator import Emulator
 
@@ -202,24 +202,24 @@ def test_shipped_targets() -> None:
         .strip("|")
         .split("|")
     ]
-    assert kinds == list(targets.SHIPPED)
+    assert kinds == list(shipped.SHIPPED)
     said: dict[str, dict[str, Any]] = {kind: {} for kind in kinds}
     for key, *cells in rows("docs/configuration.md", "## Shipped targets"):
         for kind, cell in zip(kinds, cells, strict=True):
             if names(cell):
                 value = ast.literal_eval(names(cell)[0])
                 said[kind][names(key)[0]] = tuple(value) if isinstance(value, list) else value
-    for kind, shipped in targets.SHIPPED.items():
-        defaults = {key: one for key, one in shipped.defaults.items() if key != "resting_template"}
+    for name, wanted in shipped.SHIPPED.items():
+        defaults = {key: one for key, one in wanted.defaults.items() if key != "resting_template"}
         defaults["path"] = defaults["path"].replace("{runtime}", str(Paths().runtime))
-        assert said[kind] == defaults
+        assert said[name] == defaults
 
 
-@pytest.mark.parametrize("kind", [kind for kind, one in targets.SHIPPED.items() if one.variables])
+@pytest.mark.parametrize("kind", [kind for kind, one in shipped.SHIPPED.items() if one.variables])
 def test_variables(kind: str) -> None:
     """Each variable of a shipped target is there, with its default."""
     documented = [cells[:2] for cells in rows("docs/configuration.md", f"### `{kind}`")]
-    assert [names(key)[0] for key, _ in documented] == list(targets.SHIPPED[kind].variables)
+    assert [names(key)[0] for key, _ in documented] == list(shipped.SHIPPED[kind].variables)
     for key, default in documented:
         if names(default):
             given = f"[targets.{kind}.vars]\n{names(key)[0]} = {names(default)[0]}\n"

@@ -47,6 +47,7 @@ ports = [443, 8443, 6443]
 except_ports = [8443]
 parameters = "proxy_protocol backlog=64"
 """
+NGINX = next(one for one in config.parse("").targets if one.name == "nginx")
 SUFFIX = {"env": "env", "nftables": "nft", "nginx": "conf"}
 LISTS = ("PUBLIC", "FRONTEND", "OUTBOUND")
 ALWAYS = (
@@ -143,7 +144,7 @@ def test_nft_loads_it_again_and_takes_it_away() -> None:
 @_named("conf")
 def test_nginx_takes_it(name: str) -> None:
     """nginx reads the file inside a server block."""
-    result = Nginx(commands.run, Machine()).check(GOLDEN / name, 30.0)
+    result = Nginx(commands.run, Machine()).check(NGINX, GOLDEN / name)
     assert result.ok, result.report()
 
 

@@ -13,19 +13,10 @@ from .program import BODIES, ENVIRONMENT, REPO
 PACKAGE = REPO / "lbhook"
 # From the lowest to the highest: a room imports only from those before it.
 ORDER = [
-    *("errors", "schema", "reader", "model", "instance", "facts", "targets", "config", "rights"),
-    *(
-        "render",
-        "plan",
-        "commands",
-        "machine",
-        "nginx",
-        "services",
-        "layout",
-        "view",
-        "report",
-        "lock",
-    ),
+    *("errors", "schema", "reader", "model", "instance", "facts"),
+    *("targets", "shipped", "config", "rights", "render", "plan"),
+    *("commands", "machine", "daemon", "nginx", "services"),
+    *("layout", "view", "report", "lock"),
     *("directory", "files", "journal", "state", "host"),
     *("verdict", "transport", "imds", "answer", "inquiry"),
     *("checks", "loading", "survey", "deploy", "notify", "update", "undo", "console", "options"),

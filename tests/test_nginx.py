@@ -5,7 +5,7 @@ import json
 import os
 import subprocess
 import sys
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import pytest
@@ -13,6 +13,7 @@ import pytest
 from lbhook.commands import Result, run
 from lbhook.machine import Machine
 from lbhook.nginx import Nginx, listeners
+from lbhook.targets import Target
 
 from .conftest import lacking
 from .stand import Runner
@@ -20,6 +21,7 @@ from .stand import Runner
 needs_nginx = pytest.mark.needs("nginx", "unshare")
 REPOSITORY = Path(__file__).parents[1]
 LIVE = "/etc/nginx/lbhook/listen.conf"
+NGINX = Target(name="nginx", kind="nginx", template="listen.conf.j2", path=PurePosixPath(LIVE))
 # A machine of its own: what nginx writes goes to memory, what it reads is the test's.
 SETUP = """
 set -e
@@ -93,10 +95,10 @@ def test_a_file_is_checked_by_itself(tmp_path: Path) -> None:
     """Good syntax is good, on addresses of other machines too; bad syntax is named with a line."""
     good = tmp_path / "good"
     good.write_text("listen 203.0.113.9:443;\nlisten [2001:db8::9]:80;\n")
-    assert Nginx(run).check(good, 30).ok
+    assert Nginx(run).check(NGINX, good).ok
     bad = tmp_path / "bad"
     bad.write_text("\nlisten 10.0.0.4:99999;\n")
-    result = Nginx(run).check(bad, 30)
+    result = Nginx(run).check(NGINX, bad)
     assert result.status == 1
     assert f"in {bad}:2" in result.output
 

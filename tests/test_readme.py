@@ -2,7 +2,7 @@
 
 import re
 
-from lbhook import targets
+from lbhook import shipped
 
 from .program import REPO
 from .test_docs import blocks, help_of, names, read, rows
@@ -30,7 +30,7 @@ def test_the_two_commands() -> None:
 def test_the_targets() -> None:
     """The table has each shipped target with its file."""
     table = re.findall(r"^\| `(\w+)` \| `(\S+)` \|", README, re.M)
-    defaults = {name: one.defaults["path"] for name, one in targets.SHIPPED.items()}
+    defaults = {name: one.defaults["path"] for name, one in shipped.SHIPPED.items()}
     runtime = {name: path.replace("{runtime}", "/run/lbhook") for name, path in defaults.items()}
     assert dict(table) == runtime
 

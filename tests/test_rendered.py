@@ -110,5 +110,5 @@ def test_nginx_accepts_any_listeners(body: bytes) -> None:
     with tempfile.TemporaryDirectory() as place:
         file = Path(place, "listen.conf")
         file.write_bytes(render(TARGETS["nginx"], body))
-        result = Nginx(run).check(file, timeout=30.0)
+        result = Nginx(run).check(TARGETS["nginx"], file)
         assert result.ok, result.report()

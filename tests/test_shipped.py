@@ -4,10 +4,10 @@ from pathlib import Path, PurePosixPath
 
 import pytest
 
-from lbhook import config, render, schema, targets
+from lbhook import config, render, schema, shipped, targets
 from lbhook.errors import ConfigError
 
-SHIPPED = pytest.mark.parametrize("name", list(targets.SHIPPED))
+SHIPPED = pytest.mark.parametrize("name", list(shipped.SHIPPED))
 
 
 @SHIPPED
@@ -24,7 +24,7 @@ def test_a_shipped_target_is_whole(name: str) -> None:
 @SHIPPED
 def test_default_variables_are_what_their_readers_give(name: str) -> None:
     """A default that the configuration could not say would be a second kind of value."""
-    kind = targets.SHIPPED[name]
+    kind = shipped.SHIPPED[name]
     for read, default in kind.variables.values():
         if default is None:  # stands for another target's value
             continue
@@ -40,7 +40,7 @@ def test_every_template_belongs_to_a_target() -> None:
     """No template is shipped that nothing renders."""
     named = {
         kind.defaults[key]
-        for kind in targets.SHIPPED.values()
+        for kind in shipped.SHIPPED.values()
         for key in ("template", "resting_template")
         if key in kind.defaults
     }
@@ -50,12 +50,12 @@ def test_every_template_belongs_to_a_target() -> None:
 def test_kind_of_a_users_own_target() -> None:
     """A target of one's own is of no kind: nothing of a program is assumed."""
     own = targets.Target(name="motd", template="motd.j2", path=PurePosixPath("/etc/motd"))
-    assert targets.kind_of(own) == targets.Kind(defaults={})
+    assert shipped.kind_of(own) == shipped.Kind(defaults={})
 
 
 def test_allow_takes_what_the_contract_shows() -> None:
     """An entry of `allow` in full, with a range, and with an address alone."""
-    read, _ = targets.SHIPPED["nftables"].variables["allow"]
+    read, _ = shipped.SHIPPED["nftables"].variables["allow"]
     first, second, third = read(
         [
             {"protocol": "tcp", "port": 9100, "from": "10.0.0.0/8"},
@@ -86,7 +86,7 @@ vars = { allow = [{}, { protocol = "esp", port = 5 }, { form = "10.0.0.0/8" }] }
 
 def test_parameters_of_nginx_are_words() -> None:
     """What stands behind a listen line can't end it."""
-    read, default = targets.SHIPPED["nginx"].variables["parameters"]
+    read, default = shipped.SHIPPED["nginx"].variables["parameters"]
     assert default == ""
     assert read("ssl proxy_protocol") == "ssl proxy_protocol"
     with pytest.raises(schema.Misfit) as caught:
