@@ -2,14 +2,16 @@
 
 import re
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
+from . import floating
 from .commands import NOT_FOUND, Result, filled
 from .errors import ConfigError
 from .host import Host
 from .plan import Change, Outcome, Plan, Reload
+from .reader import Address
 from .shipped import kind_of
 
 _NO_KERNEL = "Operation not permitted"
@@ -52,23 +54,26 @@ def skip_missing(host: Host, change: Change) -> Change:
 
 
 def examine(host: Host, changes: Sequence[Change], staged: Staged) -> Verdict:
-    """Check each candidate by itself and, on a live machine as root, in place of the old.
+    """Check each candidate by itself.
 
     Raises `ConfigError` with the command, its output and the lines it names.
     """
-    refusals, warnings = [], []
+    refusals: list[str] = []
+    warnings = []
     for change in changes:
         if change.path not in staged or change.dropped:
             continue
-        result = _check(host, change, staged[change.path])
+        try:
+            result = _check(host, change, staged[change.path])
+        except ConfigError as error:
+            refusals += error.problems
+            continue
         if result and _unable(host, result):
             warnings.append(f"{change.target.name}: not checked: {_first_line(result)}")
         elif result and not result.ok:
             refusals.append(_refusal(change, result, staged[change.path]))
     if refusals:
         raise _refused(refusals)
-    if host.live and host.root:
-        changes = _examine_live(host, changes, staged)
     return Verdict(changes=tuple(changes), warnings=tuple(warnings))
 
 
@@ -80,6 +85,8 @@ def _check(host: Host, change: Change, candidate: Path) -> Result | None:
             # nft asks the kernel, which answers root only: an own namespace makes one root.
             argv = ("unshare", "--map-root-user", "--net", *argv)
         return host.run(argv, timeout=target.timeout)
+    if kind_of(target).addresses and change.expected:
+        floating.listed(target, change.expected.content)
     daemon = kind_of(target).daemon
     return host.daemon(daemon).check(target, candidate) if daemon else None
 
@@ -94,11 +101,19 @@ def _unable(host: Host, result: Result) -> bool:
     return result.status == NOT_FOUND or (not result.ok and (no_right or no_namespace))
 
 
-def _examine_live(host: Host, changes: Sequence[Change], staged: Staged) -> Sequence[Change]:
-    nginx = [one for one in changes if one.path in staged and _in_nginx(host, one)]
-    decided = {one.path: one for one in _examine_nginx(host, nginx, staged)}
+def examine_live(
+    host: Host, verdict: Verdict, staged: Staged, coming: Collection[Address] = ()
+) -> Verdict:
+    """Check each candidate in place of the old file, on a live machine as root.
+
+    `coming` are addresses that the machine will have by then. Raises `ConfigError`.
+    """
+    if not (host.live and host.root):
+        return verdict
+    nginx = [one for one in verdict.changes if one.path in staged and _in_nginx(host, one)]
+    decided = {one.path: one for one in _examine_nginx(host, nginx, staged, coming)}
     refusals: list[str] = []
-    for change in changes:
+    for change in verdict.changes:
         if change.path in staged and change.target.check_live:
             try:
                 decided[change.path] = _examine_command(host, change, staged[change.path])
@@ -106,7 +121,7 @@ def _examine_live(host: Host, changes: Sequence[Change], staged: Staged) -> Sequ
                 refusals += error.problems
     if refusals:
         raise _refused(refusals)
-    return [decided.get(one.path, one) for one in changes]
+    return replace(verdict, changes=tuple(decided.get(one.path, one) for one in verdict.changes))
 
 
 def _in_nginx(host: Host, change: Change) -> bool:
@@ -116,7 +131,9 @@ def _in_nginx(host: Host, change: Change) -> bool:
     return not change.dropped or host.find("nginx") is not None
 
 
-def _examine_nginx(host: Host, changes: Sequence[Change], staged: Staged) -> Sequence[Change]:
+def _examine_nginx(
+    host: Host, changes: Sequence[Change], staged: Staged, coming: Collection[Address]
+) -> Sequence[Change]:
     """All files of nginx together: it has one configuration."""
     if not changes:
         return []
@@ -126,6 +143,12 @@ def _examine_nginx(host: Host, changes: Sequence[Change], staged: Staged) -> Seq
     if tested.ok:
         known = {*included, *(str(one.path) for one in changes if one.dropped)}
         return [one if str(one.path) in known else _not_included(one) for one in changes]
+    if host.nginx.lacks_only(tested, coming):
+        # It stops there; whether it reads the files is all that is left to ask.
+        return [
+            _not_included(one) if host.nginx.includes(str(one.path)) is False else one
+            for one in changes
+        ]
     present = _present(host, changes, timeout)
     if present.ok:
         raise _refused(_refusal(one, tested, staged[one.path]) for one in changes)

@@ -10,24 +10,15 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
 
-from . import checks
+from . import checks, floating
 from .errors import ConfigError, LbhookError, ReloadError, WriteError
 from .host import Host
 from .journal import Entry
 from .loading import Loader
+from .outcome import Done
 from .plan import Change, Outcome, Plan, Reload
+from .shipped import kind_of
 from .state import Installed, Loaded, Refused
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Done:
-    """What a deployment came to; `problems` are those of blocked targets. `acted` says whether
-    a file was replaced or removed, or anything reloaded."""
-
-    changes: tuple[Change, ...] = ()
-    warnings: tuple[str, ...] = ()
-    problems: tuple[str, ...] = ()
-    acted: bool = False
 
 
 @dataclass(slots=True)
@@ -68,7 +59,8 @@ class Deployment:
     def _replace_all(self, touched: Sequence[Change]) -> checks.Verdict:
         try:
             self.host.journal.begin([*self._entries(touched)])
-            verdict = self._stage_and_check(touched)
+            staged = self._stage(touched)
+            verdict = self._check(staged)
             going = [one for one in verdict.changes if one.touches_file]
             self._record_debts(going)
             self._replace(going)
@@ -105,17 +97,25 @@ class Deployment:
                 after = change.actual.digest if change.actual else ""
                 yield Entry(path=original, before=tree.state(original), after=after)
 
-    def _stage_and_check(self, touched: Sequence[Change]) -> checks.Verdict:
+    def _stage(self, touched: Sequence[Change]) -> checks.Staged:
         tree = self.host.tree
         staged = {}
         for change in touched:
             if change.expected:
                 tree.stage(change.path, change.expected)
                 staged[change.path] = tree.outside(tree.candidate(change.path))
+        return staged
+
+    def _check(self, staged: checks.Staged) -> checks.Verdict:
         verdict = checks.examine(self.host, self.plan.changes, staged)
+        if self.host.live:
+            floating.lend(self.host, self.plan.changes)
+        verdict = checks.examine_live(self.host, verdict, staged)
         for change in verdict.changes:
             if change.path in staged and not change.touches_file:
-                tree.discard(change.path)
+                self.host.tree.discard(change.path)
+        if not self.load:
+            self._take_addresses_back()
         return verdict
 
     def _record_debts(self, going: Sequence[Change]) -> None:
@@ -216,11 +216,19 @@ class Deployment:
             if self.host.live and isinstance(error, (ConfigError, ReloadError)):
                 self._remember_refusal(error)
 
+    def _take_addresses_back(self) -> None:
+        """Those that were lent for a check, or loaded, and are in no file as it is now."""
+        for change in self.plan.changes:
+            if kind_of(change.target).addresses:
+                content = self.host.tree.read(change.path) or b""
+                floating.load(self.host, change.target, content)
+
     def _load_old(self) -> Sequence[str]:
         try:
+            self._take_addresses_back()
             self.host.state.keep_loaded(self._loader.loaded_again(self._loaded_before))
             return self._loader.load_old()
-        except WriteError as failure:
+        except (WriteError, ReloadError) as failure:
             return failure.problems
 
     def _remember_refusal(self, error: LbhookError) -> None:
@@ -236,18 +244,3 @@ def fingerprint(plan: Plan) -> str:
     """What stands for answer, configuration and templates together: what they come to."""
     wanted = [(repr(one.target), one.expected) for one in plan.changes]
     return hashlib.sha256(repr(wanted).encode()).hexdigest()
-
-
-def together(first: Done, then: Done) -> tuple[Change, ...]:
-    """What became of each file in two deployments of one run, in the order of the later one."""
-    paid = {one.path: one for one in first.changes if one.reload is not Reload.NONE}
-    paid.update({one.path: one for one in first.changes if one.touches_file})
-    changes = []
-    for change in then.changes:
-        earlier = paid.pop(change.path, None)
-        if earlier and change.outcome is Outcome.UNCHANGED:
-            change = replace(change, outcome=earlier.outcome)
-        if earlier and change.reload is Reload.NONE:
-            change = replace(change, reload=earlier.reload)
-        changes.append(change)
-    return (*changes, *paid.values())

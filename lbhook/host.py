@@ -16,6 +16,7 @@ from .journal import Journal
 from .machine import Machine
 from .nginx import Nginx
 from .services import Services
+from .shipped import kind_of
 from .state import State
 
 UNFINISHED = "an earlier run did not come to its end; its files are put back"
@@ -89,7 +90,7 @@ class Host:
         needing = [
             target.name
             for target in settings.active()
-            if target.reload or target.reload_unit or target.check_live
+            if target.reload or target.reload_unit or target.check_live or kind_of(target).addresses
         ]
         if self.live and not self.root and needing:
             raise RightsError(

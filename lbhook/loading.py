@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 
+from . import floating
 from .commands import filled
 from .errors import LbhookError, ReloadError
 from .host import Host
@@ -130,6 +131,9 @@ def reload(host: Host, change: Change) -> Reload:
     Raises `ReloadError` with the command and its output.
     """
     target = change.target
+    if kind_of(target).addresses:
+        floating.load(host, target, change.expected.content if change.expected else b"")
+        return Reload.DONE
     if change.reload_argv:
         argv = filled(change.reload_argv, {"path": host.tree.outside(target.path)})
         result = host.run(argv, timeout=target.timeout)
@@ -153,6 +157,8 @@ def verify(host: Host, target: Target, expected: FileState, loaded: Loaded | Non
             return f"its verification failed: {result.report()}"
     if target.observe and loaded and observe(host, target) != loaded.observed:
         return f"`{' '.join(target.observe)}` shows something else than what was loaded"
+    if kind_of(target).addresses:
+        return floating.problem(host, target, expected.content)
     daemon = kind_of(target).daemon
     return _verify_daemon(host, daemon, target.reload_unit, expected) if daemon else ""
 
@@ -191,4 +197,4 @@ def _key(change: Change) -> object:
     """Reloads that are the same are done once."""
     if change.reload_argv:
         return filled(change.reload_argv, {"path": change.target.path})
-    return change.target.reload_unit
+    return change.target.reload_unit or change.path

@@ -9,7 +9,7 @@ import ipaddress
 import re
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
@@ -19,6 +19,7 @@ from .reader import Address
 from .targets import Target
 
 _LISTEN = re.compile(rb"^\s*listen\s+(?:\[([0-9a-fA-F:.]+)\]|([0-9.]+)):(\d+)", re.MULTILINE)
+_UNBOUND = re.compile(r"bind\(\) to (?:\[([0-9a-fA-F:.]+)\]|([0-9.]+)):\d+ failed \(99:")
 _INCLUDE = re.compile(r"(?:^|[;{}])\s*include\s+([^;]+?)\s*;", re.MULTILINE)
 _SETTLE = 5.0
 # Shows each candidate at the place of its live file, for nginx alone. Where there is no file yet,
@@ -112,6 +113,14 @@ class Nginx:
         included = frozenset(live for live in candidates if _dumped(live) in result.output)
         said = replace(result, argv=("nginx", "-t"), output=_messages(result.output))
         return said, included
+
+    def lacks_only(self, tested: Result, addresses: Collection[Address]) -> bool:
+        """Whether a test of a sound configuration stopped at an address that is none of this
+        machine's yet, and is one of `addresses`."""
+        found = _UNBOUND.search(tested.output)
+        if not found or "syntax is ok" not in tested.output:
+            return False
+        return ipaddress.ip_address(found[1] or found[2]) in addresses
 
     def check_present(self, timeout: float) -> Result:
         """The real configuration as it stands."""

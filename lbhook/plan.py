@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
 
 from .facts import Facts
+from .shipped import kind_of
 from .targets import Argv, Target
 
 
@@ -98,7 +99,8 @@ class Change:
     @property
     def reloads(self) -> bool:
         """Whether there is anything to reload."""
-        return bool(self.reload_argv or self.target.reload_unit)
+        addresses = kind_of(self.target).addresses
+        return bool(self.reload_argv or self.target.reload_unit or addresses)
 
     def diff(self) -> str:
         """The difference of the content as a unified diff, mode and owner as lines before it."""

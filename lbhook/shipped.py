@@ -15,7 +15,8 @@ class Kind:
     `daemon` names the program whose configuration the file is a part of, and whose own room
     checks it; `context` is where in that configuration it belongs. With `named` the program
     fails over a missing file, so that a dropped target leaves its resting form. `local_only`
-    leaves out listeners on addresses that this machine lacks.
+    leaves out listeners on addresses that this machine lacks. `addresses` says that the file
+    lists addresses for lbhook itself to give the loopback interface.
     """
 
     defaults: Mapping[str, Any]
@@ -24,6 +25,7 @@ class Kind:
     context: str = ""
     named: bool = False
     local_only: bool = False
+    addresses: bool = False
 
 
 _AZURE_PROBES = ("168.63.129.16", "fe80::1234:5678:9abc")
@@ -91,6 +93,14 @@ SHIPPED: Mapping[str, Kind] = {
         context="a server block",
         named=True,
         local_only=True,
+    ),
+    "floating-ip": Kind(
+        defaults={
+            "template": "floating-ip.j2",
+            "path": "{runtime}/floating-ips",
+            "requires": ("ip",),
+        },
+        addresses=True,
     ),
 }
 

@@ -8,7 +8,7 @@ change its meaning from one configuration to the next.
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import PurePosixPath
 from typing import Any, TypeVar
@@ -19,6 +19,8 @@ from .plan import Change, FileState
 from .targets import Target
 
 VERSION = 1
+# What of a target it takes to undo it.
+_KEPT = ("kind", "reload_unit", "reload", "verify", "observe", "remove", "timeout")
 R = TypeVar("R")
 
 
@@ -55,31 +57,15 @@ class Installed:
             path=str(target.path),
             digest=change.expected.digest if change.expected else "",
             mode=target.mode,
-            kind=target.kind,
-            reload_unit=target.reload_unit,
-            reload=target.reload,
-            verify=target.verify,
-            observe=target.observe,
-            remove=target.remove,
-            timeout=target.timeout,
             resting=change.resting,
             original=change.original or bool(known and known.original),
+            **{key: getattr(target, key) for key in _KEPT},
         )
 
     def target(self) -> Target:
         """The target again, without a template: to be undone, or reloaded."""
-        return Target(
-            name=self.name,
-            kind=self.kind,
-            template="",
-            path=PurePosixPath(self.path),
-            reload_unit=self.reload_unit,
-            reload=self.reload,
-            verify=self.verify,
-            observe=self.observe,
-            remove=self.remove,
-            timeout=self.timeout,
-        )
+        kept = {key: getattr(self, key) for key in _KEPT}
+        return Target(name=self.name, template="", path=PurePosixPath(self.path), **kept)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -155,7 +141,16 @@ class State:
     def keep_loaded(self, loaded: Mapping[str, Loaded]) -> None:
         """Record what is loaded, if that is not what the record says."""
         if loaded != self.loaded():
-            self._write_loaded(loaded, self.applied())
+            self._write_loaded(files=_dicts(loaded))
+
+    def own_addresses(self) -> dict[str, list[str]]:
+        """The addresses that lbhook gave the loopback interface in this boot, by the path of the
+        file that lists them; some it may only have been about to add."""
+        return dict(self._since_boot().get("addresses", {}))
+
+    def keep_own_addresses(self, own: Mapping[str, Sequence[str]]) -> None:
+        """Record the addresses of the loopback interface that are lbhook's."""
+        self._write_loaded(addresses=own)
 
     def applied(self) -> float:
         """When the answer that was applied last was read: seconds of this boot, 0 if none was."""
@@ -163,7 +158,7 @@ class State:
 
     def keep_applied(self, read: float) -> None:
         """Record when the answer in force was read."""
-        self._write_loaded(self.loaded(), read)
+        self._write_loaded(applied=read)
 
     def refused(self) -> Refused | None:
         """The input that was refused last."""
@@ -193,9 +188,8 @@ class State:
         found = self._read(self._loaded_file)
         return found if found.get("boot") == self.boot_id else {}
 
-    def _write_loaded(self, loaded: Mapping[str, Loaded], read: float) -> None:
-        content = {"boot": self.boot_id, "applied": read, "files": _dicts(loaded)}
-        self._write(self._loaded_file, content)
+    def _write_loaded(self, **news: object) -> None:
+        self._write(self._loaded_file, {**self._since_boot(), "boot": self.boot_id, **news})
 
     def _table(self, path: PurePosixPath, kind: type[R]) -> dict[str, R]:
         listed = self._read(path).get("files", {})
@@ -237,7 +231,7 @@ class State:
             self.damaged.append(text)
 
     def _write(self, path: PurePosixPath, content: Mapping[str, object]) -> None:
-        text = json.dumps({"version": VERSION, **content}, indent=1, sort_keys=True)
+        text = json.dumps({**content, "version": VERSION}, indent=1, sort_keys=True)
         self.tree.write(path, f"{text}\n".encode())
 
 

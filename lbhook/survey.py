@@ -13,6 +13,7 @@ from .facts import Facts
 from .host import Host
 from .loading import verify
 from .plan import Change, FileState, Outcome, Plan, Reload, compare
+from .reader import Address
 from .render import Renderer, renderer
 from .shipped import kind_of
 from .state import Installed, Loaded
@@ -141,10 +142,17 @@ class Survey:
             )
         if not self.host.live:
             return lb
-        local = self.host.machine.addresses()
-        kept, warnings = facts.here(lb, local.__contains__)
+        kept, warnings = facts.here(lb, self._local(lb).__contains__)
         self.warnings += [f"{target.name}: {warning}" for warning in warnings]
         return kept
+
+    def _local(self, lb: Facts) -> frozenset[Address]:
+        """The addresses that this machine has, or is given by another target."""
+        giving = any(
+            kind_of(one).addresses and all(map(self.host.find, one.requires))
+            for one in self.settings.active(self.only)
+        )
+        return self.host.machine.addresses().union(lb.floating_ips if giving else ())
 
     def _with_reload(self, change: Change, expected: FileState) -> Change:
         """The change with a reload that is due although the file is as it should be."""
@@ -218,7 +226,7 @@ class Survey:
             original = f"; what was there before lbhook is in {self.host.tree.outside(kept)}"
         self.warnings.append(f"{target.name}: {where} was edited since and stays{original}")
         change = Change(target=target, expected=None, actual=actual, outcome=Outcome.UNCHANGED)
-        due = self.host.live and bool(target.remove)
+        due = self.host.live and bool(target.remove or kind_of(target).addresses)
         return replace(change, reload=Reload.DUE if due else Reload.NONE, reason=_DROPPED)
 
 

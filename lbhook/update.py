@@ -7,10 +7,11 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path, PurePosixPath
 
-from . import checks, deploy, facts, layout, lock, rights
+from . import checks, deploy, facts, floating, layout, lock, rights
+from . import outcome as outcomes
 from .answer import Answer
 from .config import Settings
-from .deploy import Deployment, Done
+from .deploy import Deployment
 from .errors import (
     BusyError,
     ConfigError,
@@ -24,6 +25,7 @@ from .facts import Facts
 from .host import UNFINISHED, Host
 from .inquiry import Heard, Inquiry, Voice, Wish
 from .instance import Vm
+from .outcome import Done
 from .plan import Plan
 from .report import Report
 from .survey import Aim, Survey
@@ -77,6 +79,8 @@ class Update:
         with tempfile.TemporaryDirectory(prefix="lbhook-") as scratch:
             staged = checks.scratch(plan, Path(scratch))
             verdict = checks.examine(self.host, plan.changes, staged)
+            coming = floating.coming(self.host, plan.changes)
+            verdict = checks.examine_live(self.host, verdict, staged, coming)
         unfinished = (UNFINISHED,) if self.host.journal.unfinished() else ()
         warnings = (*unfinished, *plan.warnings, *verdict.warnings)
         return replace(plan, changes=verdict.changes, warnings=warnings)
@@ -231,7 +235,7 @@ class Update:
             attempts=self._answer.attempts,
             waited=self._answer.waited,
             lb=self._lb,
-            changes=deploy.together(self._settled, self._done),
+            changes=outcomes.together(self._settled, self._done),
             warnings=self._done.warnings,
         )
 

@@ -54,7 +54,8 @@ def examined(machine: Host, *changes: Change) -> checks.Verdict:
     directory = machine.tree.root.parent / "scratch"
     directory.mkdir(exist_ok=True)
     staged = {one.path: directory / one.target.name for one in changes}
-    return checks.examine(machine, changes, staged)
+    alone = checks.examine(machine, changes, staged)
+    return checks.examine_live(machine, alone, staged)
 
 
 def refusals(machine: Host, *changes: Change) -> tuple[str, ...]:

@@ -4,14 +4,14 @@ import json
 import os
 import subprocess
 from dataclasses import replace
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import pytest
 
 from lbhook import deploy
-from lbhook.deploy import Deployment, Done
-from lbhook.plan import Change, FileState, Outcome, Plan, Reload
-from lbhook.targets import Target
+from lbhook.deploy import Deployment
+from lbhook.outcome import Done
+from lbhook.plan import Outcome, Plan, Reload
 
 from .conftest import lacking
 from .stand import GROUP, NO_ENV, USER, Runner, Stand, body, contents, outcomes, target
@@ -75,41 +75,6 @@ def test_a_file_without_a_reload_is_only_written(stand: Stand) -> None:
     settings = stand.settings(NO_ENV + target("one", reload=None))
     assert outcomes(stand.apply(settings, A)) == {"one": ("created", "none")}
     assert stand.runner.taken() == []
-
-
-def test_what_two_deployments_of_one_run_came_to() -> None:
-    """The later one's changes, with what was paid or written before."""
-    file = FileState(content=b"x", mode=0o644)
-
-    def made(name: str, outcome: Outcome, reload: Reload) -> Change:
-        one = Target(name=name, template="t", path=PurePosixPath(f"/{name}"))
-        return Change(target=one, expected=file, actual=file, outcome=outcome, reload=reload)
-
-    first = Done(
-        changes=(
-            made("paid", Outcome.UNCHANGED, Reload.DONE),
-            made("rested", Outcome.CHANGED, Reload.DONE),
-            made("again", Outcome.UNCHANGED, Reload.FAILED),
-            made("other", Outcome.UNCHANGED, Reload.DONE),
-            made("idle", Outcome.UNCHANGED, Reload.NONE),
-        )
-    )
-    then = Done(
-        changes=(
-            made("paid", Outcome.UNCHANGED, Reload.NONE),
-            made("rested", Outcome.UNCHANGED, Reload.NONE),
-            made("again", Outcome.CHANGED, Reload.DONE),
-            made("idle", Outcome.UNCHANGED, Reload.NONE),
-        )
-    )
-    found = [(c.target.name, c.outcome, c.reload) for c in deploy.together(first, then)]
-    assert found == [
-        ("paid", Outcome.UNCHANGED, Reload.DONE),
-        ("rested", Outcome.CHANGED, Reload.DONE),
-        ("again", Outcome.CHANGED, Reload.DONE),
-        ("idle", Outcome.UNCHANGED, Reload.NONE),
-        ("other", Outcome.UNCHANGED, Reload.DONE),
-    ]
 
 
 def test_a_fingerprint_is_of_what_is_wanted(stand: Stand) -> None:

@@ -48,7 +48,7 @@ except_ports = [8443]
 parameters = "proxy_protocol backlog=64"
 """
 NGINX = next(one for one in config.parse("").targets if one.name == "nginx")
-SUFFIX = {"env": "env", "nftables": "nft", "nginx": "conf"}
+SUFFIX = {"env": "env", "nftables": "nft", "nginx": "conf", "floating-ip": "ips"}
 LISTS = ("PUBLIC", "FRONTEND", "OUTBOUND")
 ALWAYS = (
     *(f"LB_{what}_{family}" for what in LISTS for family in ("IPV4", "IPV6")),
@@ -74,7 +74,7 @@ def _render() -> Iterator[tuple[str, bytes]]:
         for body in NAMES:
             yield f"{body}.{SUFFIX[name]}", templates.render(target, _lb(body))
     for name, target in _targets(VARIED).items():
-        if name != "env":
+        if target.vars:
             content = templates.render(target, _lb("dual-stack-bracketed"))
             yield f"varied.{SUFFIX[name]}", content
 

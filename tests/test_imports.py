@@ -17,9 +17,20 @@ ORDER = [
     *("targets", "shipped", "config", "rights", "render", "plan"),
     *("commands", "machine", "daemon", "nginx", "services"),
     *("layout", "view", "report", "lock"),
-    *("directory", "files", "journal", "state", "host"),
+    *("directory", "files", "journal", "state", "host", "floating"),
     *("verdict", "transport", "imds", "answer", "inquiry"),
-    *("checks", "loading", "survey", "deploy", "notify", "update", "undo", "console", "options"),
+    *(
+        "checks",
+        "loading",
+        "survey",
+        "outcome",
+        "deploy",
+        "notify",
+        "update",
+        "undo",
+        "console",
+        "options",
+    ),
     *("replies", "step", "playbook", "listener", "wire", "emulator", "demo", "cli", "program"),
 ]
 # What only these rooms import, whoever else would like to.

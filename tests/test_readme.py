@@ -29,7 +29,7 @@ def test_the_two_commands() -> None:
 
 def test_the_targets() -> None:
     """The table has each shipped target with its file."""
-    table = re.findall(r"^\| `(\w+)` \| `(\S+)` \|", README, re.M)
+    table = re.findall(r"^\| `([\w-]+)` \| `(\S+)` \|", README, re.M)
     defaults = {name: one.defaults["path"] for name, one in shipped.SHIPPED.items()}
     runtime = {name: path.replace("{runtime}", "/run/lbhook") for name, path in defaults.items()}
     assert dict(table) == runtime

@@ -20,7 +20,8 @@ from lbhook.targets import Target
 
 from .strategies import Document, encoded, rearranged, valid_bodies, valid_documents
 
-SETTINGS = config.parse("[targets.nftables]\n[targets.nginx]\n")
+NAMES = ("nftables", "nginx", "floating-ip")
+SETTINGS = config.parse("".join(f"[targets.{name}]\n" for name in NAMES))
 TARGETS = {target.name: target for target in SETTINGS.active()}
 RENDERER = renderer([])
 _WORDS = re.compile(r"[^\s,;{}\"=#]+")

@@ -1,0 +1,43 @@
+"""What the deployments of one run came to."""
+
+from pathlib import PurePosixPath
+
+from lbhook import outcome
+from lbhook.outcome import Done
+from lbhook.plan import Change, FileState, Outcome, Reload
+from lbhook.targets import Target
+
+
+def test_what_two_deployments_of_one_run_came_to() -> None:
+    """The later one's changes, with what was paid or written before."""
+    file = FileState(content=b"x", mode=0o644)
+
+    def made(name: str, became: Outcome, reload: Reload) -> Change:
+        one = Target(name=name, template="t", path=PurePosixPath(f"/{name}"))
+        return Change(target=one, expected=file, actual=file, outcome=became, reload=reload)
+
+    first = Done(
+        changes=(
+            made("paid", Outcome.UNCHANGED, Reload.DONE),
+            made("rested", Outcome.CHANGED, Reload.DONE),
+            made("again", Outcome.UNCHANGED, Reload.FAILED),
+            made("other", Outcome.UNCHANGED, Reload.DONE),
+            made("idle", Outcome.UNCHANGED, Reload.NONE),
+        )
+    )
+    then = Done(
+        changes=(
+            made("paid", Outcome.UNCHANGED, Reload.NONE),
+            made("rested", Outcome.UNCHANGED, Reload.NONE),
+            made("again", Outcome.CHANGED, Reload.DONE),
+            made("idle", Outcome.UNCHANGED, Reload.NONE),
+        )
+    )
+    found = [(c.target.name, c.outcome, c.reload) for c in outcome.together(first, then)]
+    assert found == [
+        ("paid", Outcome.UNCHANGED, Reload.DONE),
+        ("rested", Outcome.CHANGED, Reload.DONE),
+        ("again", Outcome.CHANGED, Reload.DONE),
+        ("idle", Outcome.UNCHANGED, Reload.NONE),
+        ("other", Outcome.UNCHANGED, Reload.DONE),
+    ]
