@@ -19,7 +19,9 @@ PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _ENVIRONMENT = {"PATH": PATH, "LC_ALL": "C.UTF-8", "HOME": "/"}
 _MOST_OUTPUT = 16 * 1024 * 1024
 _MOST_LINES = 40
+_LOOK = 0.02
 TIMED_OUT = 124
+TALKED_TOO_MUCH = 125
 NOT_EXECUTABLE = 126
 NOT_FOUND = 127
 
@@ -42,6 +44,7 @@ class Result:
         """The command, how it ended, and its output, for a message of several lines."""
         how = {
             TIMED_OUT: f"took longer than {self.seconds:.0f} s and was ended",
+            TALKED_TOO_MUCH: f"said more than {_MOST_OUTPUT // 1024 // 1024} MiB and was ended",
             NOT_FOUND: "was not found",
         }
         signalled = f"was ended by signal {-self.status}"
@@ -64,7 +67,7 @@ def run(argv: Sequence[str], timeout: float = 30.0) -> Result:
     kept = os.memfd_create("output", os.MFD_CLOEXEC)
     begin = time.monotonic()
     try:
-        status = _status(_started(argv, kept), timeout)
+        status = _status(_started(argv, kept), kept, timeout)
         output = _last(kept).decode("utf-8", "backslashreplace")
     except OSError as error:
         status = NOT_FOUND if isinstance(error, FileNotFoundError) else NOT_EXECUTABLE
@@ -103,12 +106,16 @@ def _started(argv: Sequence[str], output: int) -> subprocess.Popen[bytes]:
     )
 
 
-def _status(process: subprocess.Popen[bytes], timeout: float) -> int:
+def _status(process: subprocess.Popen[bytes], output: int, timeout: float) -> int:
+    end = time.monotonic() + timeout
     try:
-        return process.wait(timeout)
-    except subprocess.TimeoutExpired:
-        _end(process)
-        return TIMED_OUT
+        while True:
+            left = end - time.monotonic()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                return process.wait(max(0.0, min(left, _LOOK)))
+            if left <= 0 or os.fstat(output).st_size > _MOST_OUTPUT:
+                _end(process)
+                return TIMED_OUT if left <= 0 else TALKED_TOO_MUCH
     except BaseException:
         _end(process)
         raise

@@ -5,27 +5,27 @@ verify, settle. Nothing live is touched before the last check has passed; after 
 fails puts every file back and reloads what was reloaded.
 """
 
-import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
 
 from . import checks, floating
-from .errors import ConfigError, LbhookError, ReloadError, WriteError
+from .errors import ReloadError, WriteError
 from .host import Host
 from .journal import Entry
 from .loading import Loader
 from .outcome import Done
 from .plan import Change, Outcome, Plan, Reload
-from .shipped import kind_of
-from .state import Installed, Loaded, Refused
+from .putback import PutBack
+from .state import Installed, Loaded
 
 
 @dataclass(slots=True)
 class Deployment:
     """Carries out one plan on one host. With `load` false, reloads are left owed; with
-    `recorded` false, the plan has lbhook's own record among its files. `records` are further
-    files of lbhook's own that belong to the plan: the answer that it was made from.
+    `recorded` false, the plan has lbhook's own record among its files, and nothing may be left
+    out of it; with `checked` false, it is not checked. `records` are further files of lbhook's
+    own that belong to the plan: the answer that it was made from.
 
     `done` is what it came to, also if it failed.
     """
@@ -34,10 +34,13 @@ class Deployment:
     plan: Plan
     load: bool = True
     recorded: bool = True
+    checked: bool = True
     records: Mapping[PurePosixPath, bytes] = field(default_factory=dict)
     done: Done = field(default_factory=Done)
     _loader: Loader = field(init=False)
     _loaded_before: Mapping[str, Loaded] = field(default_factory=dict)
+    _stuck: frozenset[PurePosixPath] = frozenset()
+    _late: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         self._loader = Loader(self.host)
@@ -66,11 +69,20 @@ class Deployment:
             self._replace(going)
             self._load(verdict.changes, self._loader.load)
             self._record(verdict.changes)
-            self.host.journal.commit()
+            self._commit()
         except BaseException as error:
             self._put_back(error)
             raise
         return verdict
+
+    def _commit(self) -> None:
+        """After its first rename there is nothing to put back any more."""
+        try:
+            self.host.journal.commit()
+        except WriteError as error:
+            if self.host.journal.unfinished():
+                raise
+            self._late = error.problems
 
     def _only_load(self) -> checks.Verdict:
         """No file differs: reloads alone, which have nothing to put back."""
@@ -107,6 +119,8 @@ class Deployment:
         return staged
 
     def _check(self, staged: checks.Staged) -> checks.Verdict:
+        if not self.checked:
+            return checks.Verdict(changes=self.plan.changes)
         verdict = checks.examine(self.host, self.plan.changes, staged)
         if self.host.live:
             floating.lend(self.host, self.plan.changes)
@@ -115,7 +129,9 @@ class Deployment:
             if change.path in staged and not change.touches_file:
                 self.host.tree.discard(change.path)
         if not self.load:
-            self._take_addresses_back()
+            floating.take_back(self.host, self.plan.changes)
+        if not self.recorded:
+            _demand_all(verdict)
         return verdict
 
     def _record_debts(self, going: Sequence[Change]) -> None:
@@ -123,16 +139,13 @@ class Deployment:
         if self.host.live:
             paths = {str(one.path) for one in going}
             loaded = {path: one for path, one in self._loaded_before.items() if path not in paths}
-            self.host.state.keep_loaded(loaded)
+            foreign = {str(one.path): Installed.foreign(one) for one in going if one.original}
+            self.host.state.keep_debts(loaded, foreign)
 
     def _replace(self, going: Sequence[Change]) -> None:
         tree, state = self.host.tree, self.host.state
         for change in going:
-            original = state.original_file(change.path)
-            # Should the record have been lost, the copy that is there is the original still.
-            if change.original and change.actual and tree.state(original) is None:
-                tree.stage(original, change.actual)
-                tree.replace(original)
+            self._keep_original(change)
         for change in going:
             if change.expected:
                 tree.replace(change.path)
@@ -140,6 +153,13 @@ class Deployment:
                 tree.remove(change.path)
             if change.dropped and self.recorded:
                 tree.remove(state.original_file(change.path))
+
+    def _keep_original(self, change: Change) -> None:
+        tree, original = self.host.tree, self.host.state.original_file(change.path)
+        # Should the record have been lost, the copy that is there is the original still.
+        if change.original and change.actual and tree.state(original) is None:
+            tree.stage(original, change.actual)
+            tree.replace(original)
 
     def _load(self, changes: Sequence[Change], load: Callable[[Sequence[Change]], None]) -> None:
         if not self.host.live:
@@ -154,11 +174,15 @@ class Deployment:
         state = self.host.state
         going = [one for one in changes if one.outcome not in (Outcome.SKIPPED, Outcome.BLOCKED)]
         if self.recorded:
+            for change in going:
+                self._keep_original(change)
+                if change.left:
+                    state.put_aside(change.path)
             state.keep_installed(self._installed(going))
         for path, content in self.records.items():
             self.host.tree.write(path, content)
         if self.host.live:
-            state.keep_loaded(self._loader.loaded(going))
+            state.keep_loaded(self._loader.loaded(going), [str(one.path) for one in going])
 
     def _installed(self, going: Sequence[Change]) -> Mapping[str, Installed]:
         installed = self.host.state.installed()
@@ -176,10 +200,14 @@ class Deployment:
     def _all_done(self, verdict: checks.Verdict) -> Done:
         changes = tuple(self._with_result(one) for one in verdict.changes)
         blocked = [one for one in changes if one.outcome is Outcome.BLOCKED]
+        failed = [one for one in self.plan.changes if one.reload is Reload.FAILED]
         return Done(
             changes=changes,
-            warnings=verdict.warnings,
-            problems=tuple(f"{one.target.name}: blocked: {one.reason}" for one in blocked),
+            warnings=(*verdict.warnings, *self._late),
+            problems=(
+                *(f"{one.target.name}: blocked: {one.reason}" for one in blocked),
+                *(f"{one.target.name}: {one.reason}" for one in failed),
+            ),
             acted=self._loader.acted or any(one.touches_file for one in changes),
         )
 
@@ -192,7 +220,8 @@ class Deployment:
         return Done(changes=tuple(self._undone(one, loaded) for one in self.plan.changes))
 
     def _undone(self, change: Change, loaded: Mapping[str, Loaded]) -> Change:
-        outcome = Outcome.UNCHANGED if change.touches_file else change.outcome
+        is_back = change.touches_file and change.path not in self._stuck
+        outcome = Outcome.UNCHANGED if is_back else change.outcome
         reload, known = self._loader.results.get(str(change.path)), loaded.get(str(change.path))
         if reload is not Reload.FAILED and change.reload is Reload.DUE:
             as_it_was = known and change.actual and known.digest == change.actual.digest
@@ -200,47 +229,15 @@ class Deployment:
         return replace(change, outcome=outcome, reload=reload or change.reload)
 
     def _put_back(self, error: BaseException) -> None:
-        """Every file as it was, and reloads again what was reloaded; says both."""
+        retreat = PutBack(self.host, self.plan, self._loader, self._loaded_before)
         try:
-            restored = self.host.journal.put_back()
-        except LbhookError as failure:
-            first = error.problems if isinstance(error, LbhookError) else (repr(error),)
-            problems = (*first, *(f"could not be put back: {one}" for one in failure.problems))
-            hint = "; ".join(filter(None, (failure.hint, _AGAIN)))
-            raise WriteError(*problems, hint=hint) from error
-        notes = [f"put back: {self.host.tree.outside(one.path)}" for one in restored if one.target]
-        if self.host.live:
-            notes += self._load_old()
-        if isinstance(error, LbhookError):
-            error.problems = (*error.problems, *notes)
-            if self.host.live and isinstance(error, (ConfigError, ReloadError)):
-                self._remember_refusal(error)
-
-    def _take_addresses_back(self) -> None:
-        """Those that were lent for a check, or loaded, and are in no file as it is now."""
-        for change in self.plan.changes:
-            if kind_of(change.target).addresses:
-                content = self.host.tree.read(change.path) or b""
-                floating.load(self.host, change.target, content)
-
-    def _load_old(self) -> Sequence[str]:
-        try:
-            self._take_addresses_back()
-            self.host.state.keep_loaded(self._loader.loaded_again(self._loaded_before))
-            return self._loader.load_old()
-        except (WriteError, ReloadError) as failure:
-            return failure.problems
-
-    def _remember_refusal(self, error: LbhookError) -> None:
-        print_of = fingerprint(self.plan)
-        refused = Refused(fingerprint=print_of, status=error.status, problems=error.problems)
-        self.host.state.keep_refused(refused)
+            retreat.carry_out(error)
+        finally:
+            self._stuck = retreat.stuck
 
 
-_AGAIN = "the next run tries again before anything else"
-
-
-def fingerprint(plan: Plan) -> str:
-    """What stands for answer, configuration and templates together: what they come to."""
-    wanted = [(repr(one.target), one.expected) for one in plan.changes]
-    return hashlib.sha256(repr(wanted).encode()).hexdigest()
+def _demand_all(verdict: checks.Verdict) -> None:
+    left_out = [one for one in verdict.changes if one.outcome in (Outcome.SKIPPED, Outcome.BLOCKED)]
+    if left_out:
+        problems = (f"{one.target.name}: {one.outcome.value}: {one.reason}" for one in left_out)
+        raise ReloadError(*problems, hint="all or nothing: nothing was changed")

@@ -1,5 +1,8 @@
 """Everything that can go wrong, each kind with its exit status (sysexits) and a hint."""
 
+from collections.abc import Sequence
+from pathlib import PurePosixPath
+
 
 class LbhookError(Exception):
     """An expected failure: what happened, where, and what to do about it.
@@ -58,6 +61,21 @@ class WriteError(LbhookError):
     """A file could not be written, replaced or removed."""
 
     status = 73
+
+
+class PutBackError(WriteError):
+    """Files that could not be put back, `stuck`, beside those that were, `restored`: paths."""
+
+    def __init__(
+        self,
+        *problems: str,
+        hint: str,
+        stuck: Sequence[PurePosixPath],
+        restored: Sequence[PurePosixPath],
+    ) -> None:
+        super().__init__(*problems, hint=hint)
+        self.stuck = stuck
+        self.restored = restored
 
 
 class NoAnswerError(LbhookError):

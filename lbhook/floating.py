@@ -59,6 +59,13 @@ def load(host: Host, target: Target, content: bytes) -> None:
     _keep(host, target, _own(host, target) & set(wanted))
 
 
+def take_back(host: Host, changes: Iterable[Change]) -> None:
+    """Take away what was lent, or loaded, and is in no file as it is now. Raises `ReloadError`."""
+    for change in changes:
+        if kind_of(change.target).addresses:
+            load(host, change.target, host.tree.read(change.path) or b"")
+
+
 def problem(host: Host, target: Target, content: bytes) -> str:
     """What of a file this machine lacks, or still has of an earlier one; empty if nothing."""
     here, wanted = host.machine.addresses(), listed(target, content)

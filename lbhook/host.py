@@ -82,8 +82,8 @@ class Host:
         """Put back what a run that did not come to its end left half done."""
         self.journal.tidy()
         if self.journal.unfinished():
-            warn(UNFINISHED)
             self.journal.put_back()
+            warn(UNFINISHED)
 
     def demand_rights(self, settings: Settings) -> None:
         """Raise `RightsError` if an apply here would need root and has not got it."""

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import PurePosixPath
 
-from .errors import LbhookError, WriteError
+from .errors import LbhookError, PutBackError, WriteError
 from .files import Tree
 from .plan import FileState, same
 
@@ -60,20 +60,25 @@ class Journal:
     def put_back(self) -> tuple[Entry, ...]:
         """Put back every file of the open journal, close it, and say which files changed.
 
-        Raises `WriteError` for those that could not be put back; the others have been, and the
-        journal stays for the next run.
+        Raises `PutBackError` for those that could not be put back; the others have been, and
+        the journal stays for the next run.
         """
-        touched, failures = [], []
+        touched: list[Entry] = []
+        failures: dict[PurePosixPath, LbhookError] = {}
         for entry in self.unfinished():
             try:
                 self.tree.discard(entry.path)
                 if self._put_back(entry):
                     touched.append(entry)
             except LbhookError as error:
-                failures.append(error)
+                failures[entry.path] = error
         if failures:
-            problems = [problem for error in failures for problem in error.problems]
-            raise WriteError(*problems, hint=failures[0].hint)
+            raise PutBackError(
+                *(problem for error in failures.values() for problem in error.problems),
+                hint=next(iter(failures.values())).hint,
+                stuck=tuple(failures),
+                restored=tuple(one.path for one in touched if one.target),
+            )
         self._drop(self._open, "journal.done")
         return tuple(touched)
 

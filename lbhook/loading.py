@@ -12,7 +12,7 @@ from .plan import Change, FileState, Outcome, Reload
 from .services import SIGNALS
 from .shipped import kind_of
 from .state import Loaded
-from .targets import Target
+from .targets import Argv, Target
 
 
 @dataclass(slots=True)
@@ -22,6 +22,7 @@ class Loader:
     host: Host
     results: dict[str, Reload] = field(default_factory=dict)
     _reloaded: list[list[Change]] = field(default_factory=list)
+    _kept: frozenset[Argv] = frozenset()
 
     @property
     def acted(self) -> bool:
@@ -67,13 +68,17 @@ class Loader:
 
     def load_old(self) -> tuple[str, ...]:
         """Reload again, with the files as they are now, what was reloaded; says how it went."""
-        olds = [self._old(one) for group in self._reloaded for one in group]
+        olds = [self._old(one) for group in reversed(self._reloaded) for one in group]
         return tuple(self._load_old(group) for group in _grouped(olds))
+
+    @property
+    def reloaded(self) -> frozenset[str]:
+        """The paths of what was reloaded, whether or not it worked."""
+        return frozenset(str(one.path) for group in self._reloaded for one in group)
 
     def loaded_again(self, before: Mapping[str, Loaded]) -> dict[str, Loaded]:
         """After a put-back: what was not reloaded is still loaded as it was `before`."""
-        reloaded = {str(one.path) for group in self._reloaded for one in group}
-        kept = {path: one for path, one in before.items() if path not in reloaded}
+        kept = {path: one for path, one in before.items() if path not in self.reloaded}
         return {**self.host.state.loaded(), **kept}
 
     def _is_news(self, path: str, result: Reload) -> bool:
@@ -81,7 +86,9 @@ class Loader:
         return result in known or (result is Reload.NONE and path in self.results)
 
     def _steps(self, changes: Sequence[Change]) -> Iterator[Callable[[], None]]:
-        groups = _grouped(_due(changes))
+        # What goes, goes first: it may be replaced by what comes.
+        groups = _grouped(sorted(_due(changes), key=lambda one: not one.dropped))
+        self._kept = frozenset(one.target.remove for one in changes if _stays(one))
         yield from (partial(self._reload, group) for group in groups)
         yield from (partial(self._verify, one) for group in groups for one in group)
 
@@ -90,11 +97,19 @@ class Loader:
         paths = [str(one.path) for one in group]
         self.results.update(dict.fromkeys(paths, Reload.FAILED))
         first = next((one for one in group if one.touches_file), group[0])
-        self.results.update(dict.fromkeys(paths, reload(self.host, first)))
+        done = Reload.DONE if self._is_replaced(first) else reload(self.host, first)
+        self.results.update(dict.fromkeys(paths, done))
+
+    def _is_replaced(self, change: Change) -> bool:
+        """Whether another file takes over what a dropped one has loaded: the firewall's table,
+        after it was given another path."""
+        return change.dropped and change.target.remove in self._kept
 
     def _verify(self, change: Change) -> None:
         path = str(change.path)
-        if self.results.get(path) is not Reload.DONE or not change.expected:
+        result = self.results.get(path)
+        alone = result is Reload.NONE and not change.target.reload_unit
+        if not change.expected or not (result is Reload.DONE or alone):
             return
         problem = verify(self.host, change.target, change.expected)
         if problem:
@@ -153,7 +168,8 @@ def verify(host: Host, target: Target, expected: FileState, loaded: Loaded | Non
     if target.verify:
         argv = filled(target.verify, {"path": host.tree.outside(target.path)})
         result = host.run(argv, timeout=target.timeout)
-        if not result.ok:
+        # Of what was stopped by hand nothing is to be expected.
+        if not result.ok and not _is_stopped(host, target):
             return f"its verification failed: {result.report()}"
     if target.observe and loaded and observe(host, target) != loaded.observed:
         return f"`{' '.join(target.observe)}` shows something else than what was loaded"
@@ -180,6 +196,17 @@ def _verify_daemon(host: Host, daemon: str, unit_name: str, expected: FileState)
         return ""  # what starts it reads the file
     missing = host.daemon(daemon).missing(expected.content, unit.main_pid)
     return f"{daemon} does not listen on {', '.join(missing)}" if missing else ""
+
+
+def _is_stopped(host: Host, target: Target) -> bool:
+    unit = target.reload_unit
+    return bool(unit) and host.services.unit(unit).active == "inactive"
+
+
+def _stays(change: Change) -> bool:
+    """Whether a program goes on with a file; only of one that can be told to give it up."""
+    left_out = change.outcome in (Outcome.SKIPPED, Outcome.BLOCKED)
+    return bool(change.target.remove and change.expected) and not (change.dropped or left_out)
 
 
 def _due(changes: Sequence[Change]) -> list[Change]:

@@ -36,6 +36,21 @@ def held(
         os.close(file)
 
 
+def is_held(path: Path) -> bool:
+    """Whether a run has the lock at `path`, as far as this user can see."""
+    try:
+        file = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(file)
+    return False
+
+
 def _take(
     file: int, wait: float, clock: Callable[[], float], sleep: Callable[[float], None]
 ) -> None:

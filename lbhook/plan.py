@@ -98,9 +98,24 @@ class Change:
 
     @property
     def reloads(self) -> bool:
-        """Whether there is anything to reload."""
-        addresses = kind_of(self.target).addresses
-        return bool(self.reload_argv or self.target.reload_unit or addresses)
+        """Whether there is anything to reload, or to verify."""
+        target = self.target
+        loads = self.reload_argv or target.reload_unit or kind_of(target).addresses
+        return bool(loads or (self.expected and target.verify))
+
+    @property
+    def left(self) -> bool:
+        """Whether the target goes and its file stays, because somebody edited it."""
+        return bool(self.actual) and not self.expected and self.outcome is Outcome.UNCHANGED
+
+    @property
+    def gives_up(self) -> bool:
+        """Whether its program can be told to give up what it has of a file, whatever is in it."""
+        return bool(self.target.remove or kind_of(self.target).addresses)
+
+    def due(self, reason: str) -> "Change":
+        """The change with a reload that is due for a reason."""
+        return replace(self, reload=Reload.DUE, reason=reason)
 
     def diff(self) -> str:
         """The difference of the content as a unified diff, mode and owner as lines before it."""
@@ -155,7 +170,7 @@ def compare(
         change,
         reload=Reload.DUE if due else Reload.NONE,
         reason=reload_due if due and not touched else "",
-        original=written is None and actual is not None and touched,
+        original=written is None and actual is not None and expected is not None,
     )
 
 

@@ -17,19 +17,28 @@ def demand(settings: Settings) -> None:
     """
     if os.geteuid() != 0:
         return
-    paths = dict.fromkeys(path for file in _deciding(settings) for path in (file, file.parent))
+    paths = dict.fromkeys(path for file in _deciding(settings) for path in _ways(file))
     problems = [problem for path in paths if (problem := _problem(path))]
     if problems:
         raise RightsError(*problems, hint="whoever can write these files could make root run them")
 
 
 def _deciding(settings: Settings) -> Iterator[Path]:
-    """The configuration, and every template: one may include any other."""
-    yield from settings.files
-    names = {name for one in settings.active() for name in (one.template, one.resting_template)}
+    """The configuration, where more of it may come, and every template: one may include any
+    other file beside it."""
+    for file in settings.files:
+        yield file
+        yield file.with_name(f"{file.name}.d") / "any.toml"
     for place in (Path(str(place)) for place in settings.paths.templates):
-        yield from (place / name for name in sorted(names) if name and (place / name).exists())
-        yield from sorted(place.rglob("*.j2"))
+        yield place / "any.j2"
+        yield from sorted(place.rglob("*"))
+
+
+def _ways(file: Path) -> Iterator[Path]:
+    """A file and its directory; of a symbolic link also those that it leads to."""
+    yield from (file, file.parent)
+    if file.is_symlink():
+        yield file.resolve().parent
 
 
 def _problem(path: Path) -> str:

@@ -8,7 +8,7 @@ change its meaning from one configuration to the next.
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import PurePosixPath
 from typing import Any, TypeVar
@@ -20,7 +20,8 @@ from .targets import Target
 
 VERSION = 1
 # What of a target it takes to undo it.
-_KEPT = ("kind", "reload_unit", "reload", "verify", "observe", "remove", "timeout")
+_KEPT = ("kind", "requires", "reload_unit", "reload", "verify", "observe", "remove", "timeout")
+_ASIDE = ".aside"
 R = TypeVar("R")
 
 
@@ -38,6 +39,7 @@ class Installed:
     digest: str
     mode: int
     kind: str = ""
+    requires: tuple[str, ...] = ()
     reload_unit: str = ""
     reload: tuple[str, ...] = ()
     verify: tuple[str, ...] = ()
@@ -61,6 +63,12 @@ class Installed:
             original=change.original or bool(known and known.original),
             **{key: getattr(target, key) for key in _KEPT},
         )
+
+    @classmethod
+    def foreign(cls, change: Change) -> "Installed":
+        """How the program of a file is reloaded that is not lbhook's, should it be put back."""
+        digest = change.actual.digest if change.actual else ""
+        return replace(cls.of(change, None), digest=digest, resting="")
 
     def target(self) -> Target:
         """The target again, without a template: to be undone, or reloaded."""
@@ -111,23 +119,38 @@ class State:
         digest = hashlib.sha256(str(path).encode()).hexdigest()[:8]
         return self.paths.state / "originals" / f"{path.name[:100]}-{digest}"
 
+    def aside_file(self, path: PurePosixPath) -> PurePosixPath:
+        """Where an original goes when the file that took its place is somebody else's by now."""
+        original = self.original_file(path)
+        return original.with_name(f"{original.name}{_ASIDE}")
+
     def installed(self, path: PurePosixPath | None = None) -> dict[str, Installed]:
         """What is installed, by path; with `path`, what another copy of the record says."""
-        return self._table(path or self.installed_file, Installed)
+        file = path or self.installed_file
+        return self._records(self._read(file).get("files", {}), Installed, file)
 
     def forget(self) -> tuple[PurePosixPath, ...]:
-        """Remove every record, and say which there were. The lock stays: it is held."""
+        """Remove every record, and say which there were. The lock stays: it is held; so do
+        originals that were put aside, which nobody else has."""
         state = self.paths.state
-        for name in ("originals", "previous"):
-            self.tree.remove_directory(state / name)
         records = [self.installed_file, state / "answer.json", self.status_file]
         records += [self._loaded_file, self._refused_file]
-        gone = [path for path in records if self.tree.read(path) is not None]
-        for path in gone:
+        gone = [path for path in records if self._is_there(path)]
+        for place in (state / "originals", state / "previous"):
+            found = [name for name in self.tree.names(place) if not name.endswith(_ASIDE)]
+            records += [place / name for name in found]
+            gone += [place] if found else []
+        for path in records:
             self.tree.remove(path)
-        if not self.tree.names(state):
-            self.tree.remove_directory(state)
+        for place in (state / "originals", state / "previous", state):
+            if not self.tree.names(place):
+                self.tree.remove_directory(place)
         return tuple(gone)
+
+    def put_aside(self, path: PurePosixPath) -> None:
+        """Keep the original of a file that lbhook leaves alone, out of the way of another."""
+        if self._is_there(self.original_file(path)):
+            self.tree.move(self.original_file(path), self.aside_file(path))
 
     def keep_installed(self, installed: Mapping[str, Installed]) -> None:
         """Record what is installed, if that is not what the record says."""
@@ -136,12 +159,24 @@ class State:
 
     def loaded(self) -> dict[str, Loaded]:
         """What has been loaded since the machine booted, by path."""
-        return self._table(self._loaded_file, Loaded) if self._since_boot() else {}
+        return self._records(self._since_boot().get("files", {}), Loaded)
 
-    def keep_loaded(self, loaded: Mapping[str, Loaded]) -> None:
-        """Record what is loaded, if that is not what the record says."""
-        if loaded != self.loaded():
-            self._write_loaded(files=_dicts(loaded))
+    def keep_loaded(self, loaded: Mapping[str, Loaded], settled: Iterable[str] = ()) -> None:
+        """Record what is loaded, if that is not what the record says. Of the `settled` paths
+        nothing is owed that `keep_debts` has written down."""
+        before = self.foreign()
+        foreign = {path: one for path, one in before.items() if path not in set(settled)}
+        if (loaded, foreign) != (self.loaded(), before):
+            self._write_loaded(files=_dicts(loaded), foreign=_dicts(foreign))
+
+    def keep_debts(self, loaded: Mapping[str, Loaded], foreign: Mapping[str, Installed]) -> None:
+        """Record what is loaded for certain while files are replaced; `foreign` are targets
+        whose file was not lbhook's, should it be put back and never be installed."""
+        self._write_loaded(files=_dicts(loaded), foreign=_dicts({**self.foreign(), **foreign}))
+
+    def foreign(self) -> dict[str, Installed]:
+        """Targets that were about to be installed over somebody else's file in this boot."""
+        return self._records(self._since_boot().get("foreign", {}), Installed)
 
     def own_addresses(self) -> dict[str, list[str]]:
         """The addresses that lbhook gave the loopback interface in this boot, by the path of the
@@ -176,6 +211,9 @@ class State:
         kept = self.tree.state(self.original_file(path))
         return kept if not kept or self.tree.privileged else replace(kept, uid=-1, gid=-1)
 
+    def _is_there(self, path: PurePosixPath) -> bool:
+        return self.tree.read(path) is not None
+
     @property
     def _loaded_file(self) -> PurePosixPath:
         return self.paths.runtime / "loaded.json"
@@ -191,9 +229,11 @@ class State:
     def _write_loaded(self, **news: object) -> None:
         self._write(self._loaded_file, {**self._since_boot(), "boot": self.boot_id, **news})
 
-    def _table(self, path: PurePosixPath, kind: type[R]) -> dict[str, R]:
-        listed = self._read(path).get("files", {})
-        records = {name: self._record(path, kind, raw) for name, raw in listed.items()}
+    def _records(
+        self, listed: Mapping[str, Any], kind: type[R], path: PurePosixPath | None = None
+    ) -> dict[str, R]:
+        file = path or self._loaded_file
+        records = {name: self._record(file, kind, raw) for name, raw in listed.items()}
         return {name: record for name, record in records.items() if record}
 
     def _record(self, path: PurePosixPath, kind: type[R], raw: Mapping[str, Any]) -> R | None:

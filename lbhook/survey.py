@@ -4,15 +4,15 @@ programs of this machine have loaded."""
 import enum
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
-from . import checks, facts
+from . import checks, dropped, facts
 from .config import Settings
 from .errors import ConfigError, LbhookError, ReloadError, WriteError
 from .facts import Facts
 from .host import Host
 from .loading import verify
-from .plan import Change, FileState, Outcome, Plan, Reload, compare
+from .plan import Change, FileState, Plan, Reload, compare
 from .reader import Address
 from .render import Renderer, renderer
 from .shipped import kind_of
@@ -47,12 +47,14 @@ class Survey:
     warnings: list[str] = field(default_factory=list)
     _installed: Mapping[str, Installed] = field(default_factory=dict)
     _loaded: Mapping[str, Loaded] = field(default_factory=dict)
+    _foreign: Mapping[str, Installed] = field(default_factory=dict)
     _errors: list[LbhookError] = field(default_factory=list)
 
     def plan(self, aim: Aim, lb: Facts | None, vm: object = None) -> Plan:
         """What is to be done. Raises `ConfigError` or `WriteError` with all problems."""
         self._installed = self.host.state.installed()
         self._loaded = self.host.state.loaded()
+        self._foreign = self.host.state.foreign()
         templates = renderer([Path(str(place)) for place in self.settings.paths.templates])
         changes = []
         for target in self.settings.active(self.only):
@@ -77,9 +79,11 @@ class Survey:
         live = self.host.live
         change = compare(target, expected, actual, written=written, live=live)
         resting = question.resting(target) if rendered else ""
-        change = replace(change, resting=resting, rendered=rendered)
-        # Without an answer only what lbhook itself wrote is loaded: it was checked then.
-        if live and expected and (question.aim is Aim.WHOLE or ours):
+        original = change.original and rendered
+        change = replace(change, resting=resting, rendered=rendered, original=original)
+        # Without an answer only what lbhook itself wrote is loaded: it was checked then. And
+        # what was put back in its place, which its program may not know.
+        if live and expected and (question.aim is Aim.WHOLE or ours or self._is_foreign(change)):
             change = self._with_reload(change, expected)
         if question.aim is Aim.CLEAN:
             return self._cleaned(change, ours)
@@ -103,11 +107,10 @@ class Survey:
         """Files go to rest whether or not their program is still installed."""
         target = change.target
         if change.actual and not ours and str(change.path) in self._installed:
-            self.warnings.append(f"{target.name}: {change.path} was edited since and stays")
+            return dropped.leave(self.host, target, change.actual, self.warnings.append)
         if all(self.host.find(program) for program in target.requires):
             return change
-        alone = replace(target, kind="", check=(), check_live=(), reload=(), reload_unit="")
-        return replace(change, target=alone, reload=Reload.NONE)
+        return replace(change, target=target.alone(), reload=Reload.NONE)
 
     def _content(
         self, question: "_Question", target: Target, actual: FileState | None, ours: bool
@@ -130,6 +133,10 @@ class Survey:
     def _is_ours(self, target: Target, actual: FileState | None) -> bool:
         record = self._installed.get(str(target.path))
         return bool(record and actual and record.digest == actual.digest)
+
+    def _is_foreign(self, change: Change) -> bool:
+        record = self._foreign.get(str(change.path))
+        return bool(record and change.actual and record.digest == change.actual.digest)
 
     def _here(self, target: Target, lb: Facts) -> Facts:
         """For a program that would fail to bind them: without addresses that are not here."""
@@ -160,17 +167,17 @@ class Survey:
             return change
         loaded = self._loaded.get(str(change.path))
         if loaded is None:
-            return _due(change, "not loaded since this machine booted")
+            return change.due("not loaded since this machine booted")
         if loaded.digest != expected.digest:
-            return _due(change, "owed from an earlier run")
+            return change.due("owed from an earlier run")
         if not self.host.root:
             return change
         if self.reload:
-            return _due(change, "asked for")
+            return change.due("asked for")
         if loaded.queued:
             return self._with_queued(change, expected)
         problem = verify(self.host, change.target, expected, loaded)
-        return _due(change, problem) if problem else change
+        return change.due(problem) if problem else change
 
     def _with_queued(self, change: Change, expected: FileState) -> Change:
         """What has become of a job that an earlier run queued."""
@@ -180,57 +187,37 @@ class Survey:
             return replace(change, reload=Reload.QUEUED, reason="; ".join(error.problems))
         if unit.job:
             return replace(change, reload=Reload.QUEUED, reason="its job has not run yet")
+        if unit.active == "failed":
+            problem = f"{unit.name} was started and failed; `systemctl status` says why"
+            return replace(change, reload=Reload.FAILED, reason=problem)
         problem = "" if unit.reloaded else f"the reload of {unit.name} failed"
         problem = problem or verify(self.host, change.target, expected)
-        return _due(change, problem) if problem else replace(change, reload=Reload.DONE)
+        return change.due(problem) if problem else replace(change, reload=Reload.DONE)
 
     def _dropped(self, aim: Aim) -> list[Change]:
         """Installed files that are no target's any more. One that has only got another name
         stays where it is."""
-        if self.only or aim not in (Aim.WHOLE, Aim.REST, Aim.CLEAN):
+        if self.only:
             return []
         wanted = {str(one.path) for one in self.settings.active()}
         changes = []
-        for path, record in self._installed.items():
+        for path, record in {**self._owing(aim), **self._installed}.items():
             try:
-                changes += [] if path in wanted else [self._undo(record)]
+                change = None if path in wanted else self._undone(aim, record)
+                changes += [change] if change else []
             except LbhookError as error:
                 self._errors.append(error)
         return changes
 
-    def _undo(self, record: Installed) -> Change:
-        """Original, resting form, or no file; a file that somebody edited since stays."""
-        target = record.target()
-        actual = self.host.tree.state(target.path)
-        if not record.undone and actual and actual.digest != record.digest:
-            return self._leave(target, actual)
-        expected = actual if record.undone else self._former(record)
-        change = compare(target, expected, actual, written=record.digest, live=self.host.live)
-        outcome = Outcome.REMOVED if change.touches_file else Outcome.UNCHANGED
-        due = self.host.live and change.reloads
-        reload = Reload.DUE if due else Reload.NONE
-        return replace(change, outcome=outcome, reload=reload, reason=_DROPPED)
+    def _owing(self, aim: Aim) -> Mapping[str, Installed]:
+        return self._foreign if aim in (Aim.MISSING, Aim.LOAD) else {}
 
-    def _former(self, record: Installed) -> FileState | None:
-        original = self.host.state.original(PurePosixPath(record.path)) if record.original else None
-        if original is None and record.resting:
-            return FileState(content=record.resting.encode(), mode=record.mode)
-        return original
-
-    def _leave(self, target: Target, actual: FileState) -> Change:
-        """Of an edited file's target only what it has loaded goes: with `remove`."""
-        where = self.host.tree.outside(target.path)
-        kept = self.host.state.original_file(target.path)
-        original = ""
-        if self.host.tree.state(kept):
-            original = f"; what was there before lbhook is in {self.host.tree.outside(kept)}"
-        self.warnings.append(f"{target.name}: {where} was edited since and stays{original}")
-        change = Change(target=target, expected=None, actual=actual, outcome=Outcome.UNCHANGED)
-        due = self.host.live and bool(target.remove or kind_of(target).addresses)
-        return replace(change, reload=Reload.DUE if due else Reload.NONE, reason=_DROPPED)
-
-
-_DROPPED = "no longer in the configuration"
+    def _undone(self, aim: Aim, record: Installed) -> Change | None:
+        if aim in (Aim.MISSING, Aim.LOAD):
+            # Without an answer nothing is undone; but what is owed is owed.
+            known = self._loaded.get(record.path)
+            return dropped.owed(self.host, record, known) if self.host.live else None
+        return dropped.undo(self.host, record, self.warnings.append)
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,10 +232,6 @@ class _Question:
     def resting(self, target: Target) -> str:
         """What must stay in a file that another program's configuration includes by name."""
         return self.templates.rest(target).decode() if kind_of(target).named else ""
-
-
-def _due(change: Change, reason: str) -> Change:
-    return replace(change, reload=Reload.DUE, reason=reason)
 
 
 def _together(errors: Sequence[LbhookError]) -> LbhookError:

@@ -1,11 +1,12 @@
 """What a target is: one file that lbhook writes, and what makes a program take it."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
 from typing import Any
 
 Argv = tuple[str, ...]
+_NOTHING: Any = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,3 +38,8 @@ class Target:
     timeout: float = 30.0
     enabled: bool = True
     vars: Mapping[str, Any] = field(default_factory=dict)
+
+    def alone(self) -> "Target":
+        """The file without its programs: it can be written where they are not installed."""
+        commands = ("check", "check_live", "reload", "verify", "observe", "remove")
+        return replace(self, kind="", reload_unit="", **dict.fromkeys(commands, _NOTHING))

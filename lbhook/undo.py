@@ -7,9 +7,11 @@ from pathlib import PurePosixPath
 from . import rights
 from .config import Settings
 from .deploy import Deployment
-from .errors import LbhookError, UsageError
+from .dropped import resting
+from .errors import LbhookError, ReloadError, UsageError
 from .host import Host
 from .journal import Entry
+from .loading import Loader
 from .plan import Change, Plan, Reload, compare
 from .report import Report
 from .state import Installed
@@ -71,7 +73,9 @@ class Undo:
             record.target() if record else Target(name=entry.target, template="", path=entry.path)
         )
         target = replace(base, template=_ROLLBACK)
-        change = compare(target, entry.before, actual, written="", live=live)
+        # What another program names must not be missing, even if it was before.
+        before = entry.before or (resting(record) if record else None)
+        change = compare(target, before, actual, written="", live=live)
         reload = change.reload if entry.target else Reload.NONE
         return replace(change, original=False, reload=reload)
 
@@ -87,10 +91,31 @@ class Undo:
         plan = survey.plan(Aim.CLEAN, None)
         for warning in plan.warnings:
             self.warn(warning)
-        done = Deployment(self.host, plan).carry_out()
+        # Not checked: what is put to rest, or back, harms nobody, whatever else is broken.
+        done = Deployment(self.host, plan, load=False, checked=False).carry_out()
+        results, problems = self._load(plan)
         gone = self.host.state.forget()
-        changes = tuple(one for one in done.changes if one.touches_file)
-        return replace(self._report(changes), removed=tuple(self._shown(path) for path in gone))
+        changes = tuple(
+            replace(one, reload=results.get(str(one.path), Reload.NONE))
+            for one in done.changes
+            if one.touches_file
+        )
+        return replace(
+            self._report(changes),
+            status=ReloadError.status if problems else 0,
+            removed=tuple(self._shown(path) for path in gone),
+            problems=problems,
+        )
+
+    def _load(self, plan: Plan) -> tuple[Mapping[str, Reload], tuple[str, ...]]:
+        """Every program, as far as possible: one that fails keeps no other from its file."""
+        loader = Loader(self.host)
+        try:
+            if self.host.live:
+                loader.pay(plan.changes)
+        except ReloadError as error:
+            return loader.results, error.problems
+        return loader.results, ()
 
     def _shown(self, path: PurePosixPath) -> str:
         return str(self.host.tree.outside(path))

@@ -1,5 +1,6 @@
 """One apply, from settling what an earlier run left to the report of this one."""
 
+import contextlib
 import tempfile
 import time
 from collections.abc import Callable, Mapping
@@ -7,7 +8,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path, PurePosixPath
 
-from . import checks, deploy, facts, floating, layout, lock, rights
+from . import checks, facts, floating, layout, lock, putback, rights
 from . import outcome as outcomes
 from .answer import Answer
 from .config import Settings
@@ -28,6 +29,7 @@ from .instance import Vm
 from .outcome import Done
 from .plan import Plan
 from .report import Report
+from .settlement import Settlement
 from .survey import Aim, Survey
 
 __all__ = ["Update", "Voice", "Wish"]
@@ -81,9 +83,14 @@ class Update:
             verdict = checks.examine(self.host, plan.changes, staged)
             coming = floating.coming(self.host, plan.changes)
             verdict = checks.examine_live(self.host, verdict, staged, coming)
-        unfinished = (UNFINISHED,) if self.host.journal.unfinished() else ()
+        unfinished = (UNFINISHED,) if self._is_unfinished() else ()
         warnings = (*unfinished, *plan.warnings, *verdict.warnings)
         return replace(plan, changes=verdict.changes, warnings=warnings)
+
+    def _is_unfinished(self) -> bool:
+        """Whether a run was cut short; the journal of one that is under way is no news."""
+        busy = lock.is_held(self.host.tree.outside(self.settings.paths.runtime / "lock"))
+        return not busy and bool(self.host.journal.unfinished())
 
     def ask(self) -> Heard:
         """The answer in force, for a command that only looks."""
@@ -107,13 +114,17 @@ class Update:
         return self._report("unchanged" if same else "changed")
 
     @property
+    def _settlement(self) -> Settlement:
+        return Settlement(self.host, self.settings, self._inquiry.last_good, self.voice.warn)
+
+    @property
     def _inquiry(self) -> Inquiry:
         names = [one.name for one in fields(Inquiry)]
         return Inquiry(**{name: getattr(self, name) for name in names})
 
     def _apply(self) -> Report:
         with self._locked():
-            self._settle()
+            self._settled = self._settlement.carry_out(load=self.wish.load)
         try:
             heard = self._inquiry.ask()
         except NoAnswerError as error:
@@ -127,13 +138,19 @@ class Update:
                 self.voice.warn("a later answer has been applied meanwhile; this one is dropped")
             else:
                 self._deploy(aim, lb, heard.vm, self._records(heard))
-                self.host.state.keep_applied(heard.read)
+                self._keep_applied(heard.read)
         outcome = "changed" if self._settled.acted or self._done.acted else "unchanged"
         if heard.answer.metadata is None and aim is Aim.MISSING:
             outcome = "absent"
         if self._done.problems:
             return self._failed(ReloadError(*self._done.problems), outcome)
         return self._report(outcome)
+
+    def _keep_applied(self, read: float) -> None:
+        try:
+            self.host.state.keep_applied(read)
+        except LbhookError as error:  # everything is in force by now
+            self.voice.warn(str(error))
 
     def _keep(self, heard: Heard) -> None:
         if heard.body is not None:
@@ -180,7 +197,7 @@ class Update:
         for warning in plan.warnings:
             self.voice.warn(warning)
         if self.wish.skip_refused:
-            self._demand_news(plan)
+            self._demand_news(plan, vm)
         self._done = self._carry_out(plan, records or {})
         if aim is Aim.WHOLE and self.host.live and not self._done.problems:
             self.host.state.keep_refused(None)
@@ -195,35 +212,29 @@ class Update:
             self.voice.warn(warning)
         return deployment.done
 
-    def _demand_news(self, plan: Plan) -> None:
-        """Raise again what was refused before, if nothing has changed since."""
+    def _demand_news(self, plan: Plan, vm: Vm | None) -> None:
+        """Raise again what was refused before, if nothing has changed since; what is missing
+        comes back all the same."""
         refused = self.host.state.refused()
-        if refused and refused.fingerprint == deploy.fingerprint(plan):
+        if refused and refused.fingerprint == putback.fingerprint(plan):
+            self._bring_back(vm)
+            self.host.state.keep_refused(refused)
             kind = ReloadError if refused.status == ReloadError.status else ConfigError
             raise kind(
                 *refused.problems,
                 hint="the same was refused before; not tried again until something differs",
             )
 
+    def _bring_back(self, vm: Vm | None) -> None:
+        """What is missing, from the last good answer."""
+        last = self._inquiry.last_good.find()
+        if last and last.metadata:
+            plan = self._survey().plan(Aim.MISSING, facts.derive(last.metadata), vm)
+            with contextlib.suppress(ConfigError, ReloadError):
+                self._carry_out(plan, {})
+
     def _survey(self) -> Survey:
         return Survey(self.host, self.settings, self.wish.only, self.wish.reload)
-
-    def _settle(self) -> None:
-        """What an earlier run left: files put back, foreign files to rest, debts paid. None of
-        it is a matter of `only`, and a program that fails again keeps no answer away."""
-        self.host.settle_journal(self.voice.warn)
-        foreign = self._inquiry.last_good.foreign()
-        if foreign:
-            self.voice.warn("this disk was captured from another VM: its files are put to rest")
-        elif not (self.host.live and self.wish.load):
-            return
-        try:
-            survey = Survey(self.host, self.settings)
-            self._carry_out(survey.plan(Aim.REST if foreign else Aim.LOAD, None), {})
-        except (ReloadError, ConfigError) as error:
-            for problem in error.problems:
-                self.voice.warn(problem)
-        self._settled, self._done = self._done, Done()
 
     def _locked(self, wait: float = lock.WAIT) -> AbstractContextManager[None]:
         return self.host.locked(self.settings.paths.runtime, wait=wait)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from lbhook import deploy
+from lbhook import putback
 from lbhook.deploy import Deployment
 from lbhook.outcome import Done
 from lbhook.plan import Outcome, Plan, Reload
@@ -81,12 +81,12 @@ def test_a_fingerprint_is_of_what_is_wanted(stand: Stand) -> None:
     """Answer, configuration or template: any of them makes another; the disk does not."""
     settings = stand.settings(NO_ENV + target("one"))
     plan = stand.plan(settings, A)
-    same = deploy.fingerprint(plan)
+    same = putback.fingerprint(plan)
     other = stand.settings(NO_ENV + target("one", mode="0600"))
-    assert deploy.fingerprint(stand.plan(settings, B)) != same
-    assert deploy.fingerprint(stand.plan(other, A)) != same
+    assert putback.fingerprint(stand.plan(settings, B)) != same
+    assert putback.fingerprint(stand.plan(other, A)) != same
     stand.apply(settings, A)
-    assert deploy.fingerprint(stand.plan(settings, A)) == same
+    assert putback.fingerprint(stand.plan(settings, A)) == same
 
 
 def test_an_empty_plan_is_carried_out_without_a_trace(stand: Stand) -> None:

@@ -15,22 +15,12 @@ PACKAGE = REPO / "lbhook"
 ORDER = [
     *("errors", "schema", "reader", "model", "instance", "facts"),
     *("targets", "shipped", "config", "rights", "render", "plan"),
-    *("commands", "machine", "daemon", "nginx", "services"),
+    *("commands", "endings", "machine", "daemon", "nginx", "services"),
     *("layout", "view", "report", "lock"),
     *("directory", "files", "journal", "state", "host", "floating"),
     *("verdict", "transport", "imds", "answer", "inquiry"),
-    *(
-        "checks",
-        "loading",
-        "survey",
-        "outcome",
-        "deploy",
-        "notify",
-        "update",
-        "undo",
-        "console",
-        "options",
-    ),
+    *("checks", "loading", "dropped", "survey", "putback", "outcome", "deploy", "settlement"),
+    *("notify", "update", "undo", "console", "options"),
     *("replies", "step", "playbook", "listener", "wire", "emulator", "demo", "cli", "program"),
 ]
 # What only these rooms import, whoever else would like to.

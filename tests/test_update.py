@@ -189,10 +189,10 @@ def test_a_failed_reload_puts_every_file_back(stand: Stand) -> None:
         f"put back: {stand.disk}/etc/one",
         f"put back: {stand.disk}/etc/two",
         f"put back: {stand.disk}/etc/bad",
-        "reloaded again: one",
-        "reloaded again: two",
         "bad: the reload with the old file failed too: bad: `load bad` ended with status 1\n"
         "  it is broken",
+        "reloaded again: two",
+        "reloaded again: one",
     )
     assert outcomes(report) == {
         "one": ("unchanged", "none"),
@@ -241,7 +241,12 @@ def test_a_put_back_that_fails_is_the_next_runs(stand: Stand) -> None:
     assert report.problems == (
         "two: `load two` ended with status 1\n  it is broken",
         f"could not be put back: {stand.disk}/etc/one: No space left on device",
+        f"put back: {stand.disk}/etc/two",
+        "two: the reload with the old file failed too: two: `load two` ended with status 1\n"
+        "  it is broken",
+        "reloaded again: one",
     )
+    assert outcomes(report) == {"one": ("changed", "owed"), "two": ("unchanged", "failed")}
     assert report.hint == "free some space; the next run tries again before anything else"
     assert (stand.text("/etc/one"), stand.text("/etc/two")) == ("80\n8443\n", "80\n443\n")
     stand.step, stand.runner = lambda _name, _path: None, Runner()
@@ -259,7 +264,7 @@ def test_what_was_refused_is_not_tried_again(stand: Stand) -> None:
     first = stand.apply(settings, B)
     stand.runner.taken()
     again = stand.apply(settings, B, Wish(skip_refused=True))
-    assert (again.status, again.problems) == (69, first.problems)
+    assert (again.status, again.problems) == (69, first.problems[:1])
     assert stand.runner.taken() == ["load one"]  # the debt of the put-back, not the input
     stand.runner = Runner()
     assert stand.apply(settings, body(1), Wish(skip_refused=True)).status == 0
@@ -345,7 +350,7 @@ def test_a_dropped_target_is_undone(stand: Stand) -> None:
         "no longer in the configuration"
     ] * 2
     report = stand.apply(settings, A)
-    assert outcomes(report) == {"one": ("removed", "done"), "two": ("removed", "done")}
+    assert outcomes(report) == {"one": ("removed", "done"), "two": ("restored", "done")}
     assert (stand.text("/etc/one"), stand.text("/etc/two")) == (None, "mine\n")
     assert (stand.disk / "etc/two").stat().st_mode & 0o777 == 0o640
     assert stand.runner.taken() == ["unload one", "load two"]
@@ -371,7 +376,7 @@ def test_a_dropped_targets_reload_can_be_owed(stand: Stand) -> None:
     stand.runner.taken()
     settings = stand.settings(NO_ENV)
     report = stand.apply(settings, A, NO_RELOAD)
-    assert outcomes(report) == {"one": ("removed", "owed"), "two": ("removed", "owed")}
+    assert outcomes(report) == {"one": ("removed", "owed"), "two": ("restored", "owed")}
     report = stand.apply(settings, A)
     assert outcomes(report) == {"one": ("unchanged", "done"), "two": ("unchanged", "done")}
     assert stand.runner.taken() == ["gone", "load two"]
@@ -397,7 +402,7 @@ def test_a_moved_target_leaves_nothing_behind(stand: Stand) -> None:
     moved = stand.settings(NO_ENV + target("one", path="/etc/new"))
     report = stand.apply(moved, A)
     found = [(str(one.path), one.outcome.value) for one in report.changes]
-    assert found == [("/etc/new", "changed"), ("/etc/one", "removed")]
+    assert found == [("/etc/new", "changed"), ("/etc/one", "restored")]
     assert (stand.text("/etc/one"), stand.text("/etc/new")) == ("mine\n", "80\n443\n")
     assert stand.apply(moved, A).outcome == "unchanged"
     stand.apply(stand.settings(NO_ENV), A)

@@ -1,0 +1,57 @@
+"""What an earlier run left: files put back, another VM's files to rest, debts paid."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from .answer import LastGood
+from .config import Settings
+from .deploy import Deployment
+from .errors import ConfigError, ReloadError
+from .host import Host
+from .outcome import Done
+from .survey import Aim, Survey
+
+
+@dataclass(frozen=True, slots=True)
+class Settlement:
+    """Settles one host, before anything else is done there.
+
+    None of it is a matter of `--only`, and a program that fails again keeps no answer away.
+    """
+
+    host: Host
+    settings: Settings
+    last_good: LastGood
+    warn: Callable[[str], None]
+
+    def carry_out(self, *, load: bool) -> Done:
+        """Settle; with `load` false, reloads stay owed. Raises `WriteError` if a file can't be
+        put back."""
+        try:
+            self.host.settle_journal(self.warn)
+        except BaseException:
+            # The others are back, and their programs want to know.
+            self._pay(load)
+            raise
+        if self.last_good.foreign():
+            self.warn("this disk was captured from another VM: its files are put to rest")
+            return self._deploy(Aim.REST)
+        return self._pay(load)
+
+    def _pay(self, load: bool) -> Done:
+        return self._deploy(Aim.LOAD) if self.host.live and load else Done()
+
+    def _deploy(self, aim: Aim) -> Done:
+        done = Done()
+        try:
+            deployment = Deployment(self.host, Survey(self.host, self.settings).plan(aim, None))
+            try:
+                deployment.carry_out()
+            finally:
+                done = deployment.done
+        except (ReloadError, ConfigError) as error:
+            for problem in error.problems:
+                self.warn(problem)
+        for warning in done.warnings:
+            self.warn(warning)
+        return done
