@@ -182,7 +182,8 @@ class Deployment:
         for path, content in self.records.items():
             self.host.tree.write(path, content)
         if self.host.live:
-            state.keep_loaded(self._loader.loaded(going), [str(one.path) for one in going])
+            undone = [str(one.path) for one in going if one.dropped]
+            state.keep_loaded(self._loader.loaded(going), undone)
 
     def _installed(self, going: Sequence[Change]) -> Mapping[str, Installed]:
         installed = self.host.state.installed()

@@ -128,6 +128,7 @@ QUIET = {
 PUT_BACK = {
     "put-back": ((ALL, OLD), (ALL, NEW), "8443"),
     "put-back of a first install": (None, (ALL, NEW), "8443"),
+    "put-back of a removal": ((ALL, OLD), (LESS, NEW), "8443"),
 }
 SCENES = {**QUIET, **PUT_BACK}
 MEMORY = Path("/dev/shm")  # hundreds of runs, each with dozens of syncs
@@ -197,14 +198,21 @@ def texts(stand: Stand) -> list[str | None]:
     return [stand.text(f"/etc/{name}") for name in NAMES]
 
 
+def between(scene: Scene) -> list[str | None]:
+    """What the files hold before they are put back."""
+    sound = Scene(scene.place, scene.before, scene.after)
+    stand, _, settings = sound.copy("sound", Power())
+    sound.apply(stand, settings)
+    return texts(stand)
+
+
 def test_a_kill_before_any_step_is_made_good_by_the_next_run(scene: Scene) -> None:
     """Promise 3: stopped dead anywhere, each file is whole, and the next run ends as a quiet one
     would have, with every reload paid."""
     origin, _ = scene.machine(scene.place, Power())
     quiet, known, settings = scene.copy("quiet", Power())
     status = scene.apply(quiet, settings)
-    rendered = ["80\n8443\n"] * len(NAMES)  # what is put back in the end was there in between
-    allowed = [set(row) for row in zip(texts(origin), texts(quiet), rendered, strict=True)]
+    allowed = [set(row) for row in zip(texts(origin), texts(quiet), between(scene), strict=True)]
     for step, stand, programs, after in disturbed(scene, PowerGoneError):
         for text, whole in zip(texts(stand), allowed, strict=True):
             assert text in whole, step
@@ -212,6 +220,23 @@ def test_a_kill_before_any_step_is_made_good_by_the_next_run(scene: Scene) -> No
         programs_again.memory = programs.memory
         assert scene.apply(again, after) == status, step
         assert settled(again, programs_again) == settled(quiet, known), step
+
+
+def test_a_kill_before_any_step_is_settled_without_an_answer(scene: Scene) -> None:
+    """Promise 3: the next run settles the unfinished one with or without an answer: each file
+    is whole, and each program has what its file says."""
+    origin, _ = scene.machine(scene.place, Power())
+    quiet, _, settings = scene.copy("quiet", Power())
+    scene.apply(quiet, settings)
+    allowed = [{*row, "none\n"} for row in zip(texts(origin), texts(quiet), strict=True)]
+    for step, stand, programs, after in disturbed(scene, PowerGoneError):
+        again, programs_again = scene.machine(stand.place, Power())
+        programs_again.memory = programs.memory
+        assert again.apply(after, None).status == 75, step
+        for name, text, whole in zip(NAMES, texts(again), allowed, strict=True):
+            assert text in whole, step
+            assert programs_again.memory.get(name, text) == text, step
+        assert not again.host(after).journal.unfinished(), step
 
 
 def test_interrupted_anywhere_a_run_puts_everything_back(quiet_scene: Scene) -> None:
