@@ -76,7 +76,7 @@ class Deployment:
         return verdict
 
     def _commit(self) -> None:
-        """After its first rename there is nothing to put back any more."""
+        """After its first rename there is nothing to put back any more; the next run tidies up."""
         try:
             self.host.journal.commit()
         except WriteError as error:
@@ -101,13 +101,17 @@ class Deployment:
             yield Entry(path=change.path, before=change.actual, after=after, target=name)
         if not self.recorded:
             return
-        for record in (state.installed_file, *self.records):
+        for record in self._records():
             yield Entry(path=record, before=tree.state(record), after="")
         for change in touched:
             original = state.original_file(change.path)
             if change.dropped or (change.original and change.actual):
                 after = change.actual.digest if change.actual else ""
                 yield Entry(path=original, before=tree.state(original), after=after)
+
+    def _records(self) -> Sequence[PurePosixPath]:
+        """lbhook's own files that change with the targets'."""
+        return (self.host.state.installed_file, *self.records) if self.recorded else ()
 
     def _stage(self, touched: Sequence[Change]) -> checks.Staged:
         tree = self.host.tree
@@ -146,6 +150,8 @@ class Deployment:
         tree, state = self.host.tree, self.host.state
         for change in going:
             self._keep_original(change)
+        for path in (*(one.path for one in going if one.actual), *self._records()):
+            tree.keep(path)
         for change in going:
             if change.expected:
                 tree.replace(change.path)

@@ -6,15 +6,14 @@ that changes the disk goes through `Tree.step` first.
 
 import contextlib
 import errno
-import grp
 import os
-import pwd
 import stat
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from . import accounts
 from . import directory as directories
 from .errors import LbhookError, RightsError, WriteError
 from .plan import FileState
@@ -29,6 +28,9 @@ _HINTS = {
     errno.ENOTDIR: "an element of the path is not a directory",
     errno.ELOOP: "remove the link, or give the target the path that it leads to",
 }
+
+# No hard links here, or none for this user (fs.protected_hardlinks), or no file.
+_NO_LINK = (errno.EPERM, errno.EOPNOTSUPP, errno.EMLINK, errno.ENOENT)
 
 
 def _no_step(name: str, path: PurePosixPath) -> None:
@@ -61,8 +63,7 @@ class Tree:
         if not self.privileged:
             return (-1, -1)
         where = self.outside(path)
-        uid = _number(f"{where}: owner {user}: no such user", user, _uid)
-        return (uid, _number(f"{where}: group {group}: no such group", group, _gid))
+        return (accounts.uid(user, f"{where}: owner"), accounts.gid(group, f"{where}: group"))
 
     def state(self, path: PurePosixPath) -> FileState | None:
         """The file as it is; None if there is none. Raises `WriteError` if what is there is
@@ -115,6 +116,29 @@ class Tree:
     def discard(self, path: PurePosixPath) -> None:
         """Remove what was staged, if anything was."""
         self.remove(self.candidate(path))
+
+    def keep(self, path: PurePosixPath) -> None:
+        """Give a file a second name beside it: it can then be put back on a disk that is full.
+        On a file system without hard links this does nothing."""
+        second = self.second(path)
+        with self._changing(path), self._directory(path.parent) as directory:
+            self._unlink(second, directory)
+            self.step("link", second)
+            places = {"src_dir_fd": directory, "dst_dir_fd": directory}
+            try:
+                os.link(path.name, second.name, **places, follow_symlinks=False)
+            except OSError as error:
+                if error.errno not in _NO_LINK:
+                    raise
+
+    def bring_back(self, path: PurePosixPath) -> None:
+        """Put a file's second name in place of the file, in one step."""
+        with self._changing(path), self._directory(path.parent) as directory:
+            self._rename(self.second(path).name, path, directory)
+
+    def second(self, path: PurePosixPath) -> PurePosixPath:
+        """The second name of a file that is about to be replaced."""
+        return path.with_name(f".{path.name}.lbhook-old")
 
     def remove(self, path: PurePosixPath) -> None:
         """Remove a file, if it is there."""
@@ -229,18 +253,3 @@ class Tree:
             self._sync(path, above)
 
         return directories.opened(self.root, path, make if create else None)
-
-
-def _number(problem: str, name: str, find: Callable[[str], int]) -> int:
-    try:
-        return 0 if name == "root" else find(name)
-    except KeyError:
-        raise WriteError(problem, hint="create it first, or name another") from None
-
-
-def _uid(name: str) -> int:
-    return pwd.getpwnam(name).pw_uid
-
-
-def _gid(name: str) -> int:
-    return grp.getgrnam(name).gr_gid

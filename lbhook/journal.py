@@ -70,6 +70,7 @@ class Journal:
                 self.tree.discard(entry.path)
                 if self._put_back(entry):
                     touched.append(entry)
+                self.tree.remove(self.tree.second(entry.path))
             except LbhookError as error:
                 failures[entry.path] = error
         if failures:
@@ -84,14 +85,23 @@ class Journal:
 
     def commit(self) -> None:
         """The run came to its end: from now on the journal is what `rollback` goes back to."""
+        self.tree.move(self._open, self._committed)
+        self._finish()
+
+    def _finish(self) -> None:
+        for entry in self._entries(self._committed):
+            self.tree.remove(self.tree.second(entry.path))
         self._drop(self._previous, "previous.old")
-        self.tree.move(self._open, self._previous)
+        self.tree.move(self._committed, self._previous)
 
     def tidy(self) -> None:
         """Remove what a kill in the middle of this room's own renames left behind."""
-        for name in self.tree.names(self.state):
+        names = self.tree.names(self.state)
+        for name in names:
             if name in ("journal.new", "journal.done", "previous.old"):
                 self.tree.remove_directory(self.state / name)
+        if self._committed.name in names:
+            self._finish()
 
     def previous(self) -> tuple[Entry, ...]:
         """What the last run that came to its end replaced."""
@@ -113,6 +123,10 @@ class Journal:
         return self.state / "journal"
 
     @property
+    def _committed(self) -> PurePosixPath:
+        return self.state / "journal.committed"
+
+    @property
     def _previous(self) -> PurePosixPath:
         return self.state / "previous"
 
@@ -127,6 +141,10 @@ class Journal:
             return ours
         if actual is not None and same(entry.before, actual):
             return False
+        kept = self.tree.state(self.tree.second(entry.path))
+        if kept is not None and same(entry.before, kept):
+            self.tree.bring_back(entry.path)
+            return True
         self.tree.stage(entry.path, entry.before)
         self.tree.replace(entry.path)
         return True

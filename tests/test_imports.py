@@ -17,7 +17,7 @@ ORDER = [
     *("targets", "shipped", "config", "rights", "render", "plan"),
     *("commands", "endings", "machine", "daemon", "nginx", "services"),
     *("layout", "view", "report", "lock"),
-    *("directory", "files", "journal", "state", "host", "floating"),
+    *("accounts", "directory", "files", "journal", "state", "host", "floating"),
     *("verdict", "transport", "imds", "answer", "inquiry"),
     *("checks", "loading", "dropped", "survey", "putback", "outcome", "deploy", "settlement"),
     *("notify", "update", "undo", "console", "options"),

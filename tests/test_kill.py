@@ -1,5 +1,6 @@
 """Stopped dead at every step that touches the disk or runs a program, and then run again."""
 
+import errno
 import json
 import os
 import shutil
@@ -249,6 +250,50 @@ def test_interrupted_anywhere_a_run_puts_everything_back(quiet_scene: Scene) -> 
         assert texts(stand) in (texts(origin), texts(quiet)), step
         for name, text in programs.memory.items():
             assert text == stand.text(f"/etc/{name}"), step
+
+
+class DiskError(OSError):
+    """What a disk says that takes nothing any more."""
+
+    def __init__(self) -> None:
+        super().__init__(errno.ENOSPC, "No space left on device")
+
+
+@dataclass
+class Disk(Power):
+    """A disk that is full from a given step on: once, or for good."""
+
+    for_good: bool = False
+
+    def step(self, name: str, path: PurePosixPath) -> None:
+        """Count a step, or refuse it."""
+        self.steps.append(f"{name} {path}")
+        full = len(self.steps) == self.goes_before
+        # Names, and what is there already, take no more room.
+        grows = name in ("open", "write", "mkdir") and len(self.steps) > self.goes_before
+        if name != "run" and (full or (self.for_good and grows)):
+            raise DiskError
+
+
+@pytest.mark.parametrize("for_good", [False, True])
+def test_an_error_of_the_disk_at_any_step_puts_everything_back(
+    quiet_scene: Scene, for_good: bool
+) -> None:
+    """Promise 2: whatever fails, and if it stays so, no set of files is mixed; and once there is
+    room again the next run ends as a quiet one would have."""
+    origin, _ = quiet_scene.machine(quiet_scene.place, Power())
+    quiet, known, settings = quiet_scene.copy("quiet", Power())
+    quiet_scene.apply(quiet, settings)
+    for number, step in enumerate(steps_of(quiet_scene), 1):
+        stand, programs, after = quiet_scene.copy(f"at-{number}", Disk(number, for_good=for_good))
+        status = quiet_scene.apply(stand, after)
+        whole = {73: [texts(origin)], 0: [texts(quiet)]}[status]
+        assert texts(stand) in whole, f"{number}: {step}"
+        again, programs_again = quiet_scene.machine(stand.place, Power())
+        programs_again.memory = programs.memory
+        assert quiet_scene.apply(again, after) == 0, f"{number}: {step}"
+        assert settled(again, programs_again) == settled(quiet, known), f"{number}: {step}"
+        shutil.rmtree(stand.place)
 
 
 def test_what_is_renamed_was_synced_and_its_directory_is_synced_next(scene: Scene) -> None:
