@@ -18,6 +18,7 @@ from typing import Protocol
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _ENVIRONMENT = {"PATH": PATH, "LC_ALL": "C.UTF-8", "HOME": "/"}
 _MOST_OUTPUT = 16 * 1024 * 1024
+_TOO_MUCH = 4 * _MOST_OUTPUT
 _MOST_LINES = 40
 _LOOK = 0.02
 TIMED_OUT = 124
@@ -44,7 +45,7 @@ class Result:
         """The command, how it ended, and its output, for a message of several lines."""
         how = {
             TIMED_OUT: f"took longer than {self.seconds:.0f} s and was ended",
-            TALKED_TOO_MUCH: f"said more than {_MOST_OUTPUT // 1024 // 1024} MiB and was ended",
+            TALKED_TOO_MUCH: f"said more than {_TOO_MUCH // 1024 // 1024} MiB and was ended",
             NOT_FOUND: "was not found",
         }
         signalled = f"was ended by signal {-self.status}"
@@ -113,7 +114,7 @@ def _status(process: subprocess.Popen[bytes], output: int, timeout: float) -> in
             left = end - time.monotonic()
             with contextlib.suppress(subprocess.TimeoutExpired):
                 return process.wait(max(0.0, min(left, _LOOK)))
-            if left <= 0 or os.fstat(output).st_size > _MOST_OUTPUT:
+            if left <= 0 or os.fstat(output).st_size > _TOO_MUCH:
                 _end(process)
                 return TIMED_OUT if left <= 0 else TALKED_TOO_MUCH
     except BaseException:

@@ -13,8 +13,8 @@ class Kind:
     """A shipped target: what it is unless the configuration says otherwise.
 
     `daemon` names the program whose configuration the file is a part of, and whose own room
-    checks it; `context` is where in that configuration it belongs. With `named` the program
-    fails over a missing file, so that a dropped target leaves its resting form. `local_only`
+    checks it; `context` is where in that configuration it belongs. With `named`, programs that
+    name the file fail where it is missing: a dropped target leaves its resting form. `local_only`
     leaves out listeners on addresses that this machine lacks. `addresses` says that the file
     lists addresses for lbhook itself to give the loopback interface.
     """
@@ -49,6 +49,7 @@ _PORTS = schema.items(schema.port)
 SHIPPED: Mapping[str, Kind] = {
     "env": Kind(
         defaults={"template": "lb.env.j2", "path": "{runtime}/lb.env"},
+        named=True,
     ),
     "nftables": Kind(
         defaults={
@@ -73,6 +74,7 @@ SHIPPED: Mapping[str, Kind] = {
             ),
             "restrict_imds": (schema.boolean, False),
         },
+        named=True,
     ),
     "nginx": Kind(
         defaults={

@@ -142,8 +142,9 @@ class Update:
         outcome = "changed" if self._settled.acted or self._done.acted else "unchanged"
         if heard.answer.metadata is None and aim is Aim.MISSING:
             outcome = "absent"
-        if self._done.problems:
-            return self._failed(ReloadError(*self._done.problems), outcome)
+        problems = (*self._settled.problems, *self._done.problems)
+        if problems:
+            return self._failed(ReloadError(*problems), outcome)
         return self._report(outcome)
 
     def _keep_applied(self, read: float) -> None:
@@ -177,7 +178,7 @@ class Update:
                 self._inquiry.warn_of_age(last)
             vm = self._inquiry.vm(last) if last else None
             self._deploy(Aim.MISSING, self._lb if known else None, vm)
-        error.problems = (*error.problems, *self._done.problems)
+        error.problems = (*error.problems, *self._settled.problems, *self._done.problems)
         return self._failed(error, "kept" if known else "failed")
 
     def _records(self, heard: Heard) -> Mapping[PurePosixPath, bytes]:

@@ -8,7 +8,16 @@ from pathlib import Path
 
 import pytest
 
-from lbhook.commands import NOT_EXECUTABLE, NOT_FOUND, TIMED_OUT, Result, filled, find, run
+from lbhook.commands import (
+    NOT_EXECUTABLE,
+    NOT_FOUND,
+    TALKED_TOO_MUCH,
+    TIMED_OUT,
+    Result,
+    filled,
+    find,
+    run,
+)
 
 
 def shell(script: str, timeout: float = 30.0) -> Result:
@@ -81,6 +90,13 @@ def test_after_its_time_the_whole_group_ends() -> None:
     assert is_gone(child)
     assert is_gone(leader)
     assert "took longer than 0 s and was ended" in result.report()
+
+
+def test_a_command_that_talks_without_end_is_ended() -> None:
+    """What it says is kept in memory, of which a small machine has little."""
+    result = run(("yes",), timeout=30)
+    assert result.status == TALKED_TOO_MUCH
+    assert result.report().splitlines()[0] == "`yes` said more than 64 MiB and was ended"
 
 
 def test_a_daemon_that_a_command_leaves_is_not_waited_for() -> None:

@@ -92,3 +92,34 @@ def test_a_target_that_is_off_does_not_count_nor_a_place_that_is_not_there(place
     """Only what decides what is written."""
     paths = replace(settings(place).paths, templates=(PurePosixPath(place / "nowhere"),))
     rights.demand(replace(settings(place), paths=paths))
+
+
+def test_what_a_template_may_include_is_a_template(place: Path) -> None:
+    """Whatever it is called."""
+    part = place / "templates/part.txt"
+    part.write_text("x\n")
+    part.chmod(0o666)
+    assert problems(place) == (f"{part}: can be written by others; run `chmod go-w {part}`",)
+
+
+@pytest.mark.parametrize("name", ["templates", "lbhook.toml.d"])
+def test_where_more_may_come_is_roots(place: Path, name: str) -> None:
+    """A directory with nothing in it yet, which is read when the answer is there."""
+    directory = place / name
+    directory.mkdir(exist_ok=True)
+    for file in directory.iterdir():
+        file.unlink()
+    directory.chmod(0o777)
+    assert problems(place) == (
+        f"{directory}: can be written by others; run `chmod go-w {directory}`",
+    )
+
+
+def test_where_a_link_leads_to_is_roots(place: Path) -> None:
+    """Who owns that directory can put another file there."""
+    other = place / "other"
+    other.mkdir()
+    (place / "lbhook.toml").rename(other / "lbhook.toml")
+    (place / "lbhook.toml").symlink_to(other / "lbhook.toml")
+    os.chown(other, 1000, 1000)
+    assert problems(place) == (f"{other}: belongs to uid 1000; run `chown root {other}`",)

@@ -8,7 +8,7 @@ import pytest
 from lbhook.report import Report
 from lbhook.undo import Undo
 
-from .stand import NO_ENV, Stand, body, contents, everything, outcomes, target
+from .stand import GROUP, NO_ENV, USER, Runner, Stand, body, contents, everything, outcomes, target
 
 ONE = NO_ENV + target("one")
 TWO = ONE + target("two")
@@ -225,3 +225,87 @@ def test_clean_twice_does_nothing_twice(stand: Stand) -> None:
     report = undo(stand).clean()
     assert (report.outcome, report.removed) == ("unchanged", ())
     assert contents(stand.disk) == before
+
+
+NGINX = f'[targets.nginx]\nowner = "{USER}"\ngroup = "{GROUP}"\n'
+LISTEN = "/etc/nginx/lbhook/listen.conf"
+
+
+def nginx(argv: tuple[str, ...]) -> tuple[int, str] | None:
+    """nginx that takes everything and includes the file."""
+    printed = f"# configuration file {LISTEN}:\n"
+    return (0, f"syntax is ok\n{printed}") if "nginx" in argv or "unshare" in argv else None
+
+
+def with_address(stand: Stand) -> None:
+    """Let the machine have the address of the rules."""
+    file = stand.place / "machine/proc/self/net/fib_trie"
+    file.parent.mkdir(parents=True)
+    file.write_text("   |-- 10.0.0.4\n      /32 host LOCAL\n")
+
+
+def broken(argv: tuple[str, ...]) -> tuple[int, str] | None:
+    """nginx over which somebody else's mistake has come."""
+    whole = argv in (("nginx", "-t"), ("nginx", "-T")) or argv[0] == "unshare"
+    return (1, "[emerg] unknown directive") if whole else nginx(argv)
+
+
+def test_rollback_of_a_first_install_leaves_what_nginx_includes(stand: Stand) -> None:
+    """Without its include nginx would never start again: its file goes to rest."""
+    with_address(stand)
+    stand.runner = Runner(nginx)
+    assert stand.apply(stand.settings(NO_ENV + NGINX), body(80)).status == 0
+    report = rollback(stand, NO_ENV + NGINX)
+    assert (report.status, outcomes(report)) == (0, {"nginx": ("changed", "none")})
+    assert "\nlisten 127.0.0.127:9;\n" in str(stand.text(LISTEN))
+
+
+def test_rollback_is_all_or_nothing(stand: Stand) -> None:
+    """A target that is blocked by somebody else's mistake keeps the others where they are."""
+    config = NO_ENV + NGINX + target("one")
+    with_address(stand)
+    stand.runner = Runner(nginx)
+    for answer in (body(80), body(443)):
+        assert stand.apply(stand.settings(config), answer).status == 0
+    stand.runner = Runner(broken)
+    before = contents(stand.disk, without=("run",))
+    report = rollback(stand, config)
+    assert (report.status, report.hint) == (69, "all or nothing: nothing was changed")
+    assert report.problems[0].startswith("nginx: blocked: nginx refuses its configuration")
+    assert contents(stand.disk, without=("run",)) == before
+
+
+def test_clean_does_not_stop_at_somebody_elses_mistake(stand: Stand) -> None:
+    """Promise 9: whatever is wrong with nginx, its file goes back, and so does the original."""
+    stand.put(LISTEN, "listen 127.0.0.1:81;\n")
+    with_address(stand)
+    stand.runner = Runner(nginx)
+    assert stand.apply(stand.settings(NO_ENV + NGINX), body(80)).status == 0
+    stand.runner = Runner(broken)
+    report = undo(stand, NO_ENV + NGINX).clean()
+    assert (report.status, outcomes(report)) == (0, {"nginx": ("changed", "none")})
+    assert stand.text(LISTEN) == "listen 127.0.0.1:81;\n"
+
+
+def test_clean_says_what_could_not_be_reloaded(stand: Stand) -> None:
+    """Its file rests all the same, and the other program is told."""
+    stand.apply(stand.settings(TWO), body(80))
+    stand.runner = Runner(lambda argv: (1, "no") if argv[-1] == "one" else None)
+    report = undo(stand, TWO).clean()
+    assert (report.status, report.problems) == (
+        69,
+        ("one: `load one` ended with status 1\n  no",),
+    )
+    assert outcomes(report) == {"one": ("changed", "failed"), "two": ("changed", "done")}
+    assert (stand.text("/etc/one"), stand.text("/etc/two")) == ("none\n", "none\n")
+
+
+def test_clean_keeps_the_original_of_a_file_that_stays(stand: Stand) -> None:
+    """Promise 9: nobody else has it."""
+    stand.put("/etc/one", "mine\n")
+    stand.apply(stand.settings(ONE), body(80))
+    stand.put("/etc/one", "edited\n")
+    undo(stand).clean()
+    [aside] = (stand.disk / "var/lib/lbhook/originals").iterdir()
+    assert (stand.text("/etc/one"), aside.read_text()) == ("edited\n", "mine\n")
+    assert stand.warnings[-1].endswith(f"what was there before lbhook is in {aside}")

@@ -2,6 +2,7 @@
 
 import json
 import random
+import signal
 from pathlib import Path, PurePosixPath
 
 import pytest
@@ -626,3 +627,192 @@ def test_a_plan_is_exactly_what_an_apply_does(stand: Stand, seed: int) -> None:
         again = stand.apply(settings, answer)
         assert (again.outcome, stand.plan(settings, answer).to_do) == ("unchanged", False)
         assert everything(stand.disk, without=RUNTIME) == quiet
+
+
+FIREWALL = {"reload": ["load", "{path}"], "remove": ["unload"]}
+
+
+def test_a_moved_firewall_stays_loaded(stand: Stand) -> None:
+    """What the old file had loaded is taken over by the new one, not unloaded behind it; and if
+    the move fails, the old one is loaded last."""
+    stand.apply(stand.settings(NO_ENV + target("one", **FIREWALL)), A)
+    stand.runner.taken()
+    moved = NO_ENV + target("one", path="/etc/new", **FIREWALL)
+    report = stand.apply(stand.settings(moved), A)
+    found = [(str(one.path), one.outcome.value, one.reload.value) for one in report.changes]
+    assert found == [("/etc/new", "created", "done"), ("/etc/one", "removed", "done")]
+    assert stand.runner.taken() == [f"load {stand.disk}/etc/new"]
+    back = NO_ENV + target("one", verify=["works"], **FIREWALL)
+    stand.runner = failing("works")
+    assert stand.apply(stand.settings(back), A).status == 69
+    assert stand.runner.taken() == [
+        *(f"load {stand.disk}/etc/one", "works", "unload", f"load {stand.disk}/etc/new"),
+    ]
+
+
+def test_what_a_dropped_target_owes_is_paid_without_an_answer(stand: Stand) -> None:
+    """Promise 3: with or without an answer, whichever target is asked for."""
+    stand.apply(stand.settings(NO_ENV + target("one", remove=["unload"])), A)
+    settings = stand.settings(NO_ENV)
+    stand.apply(settings, A, NO_RELOAD)
+    stand.runner.taken()
+    report = stand.apply(settings, None)
+    assert (report.status, outcomes(report)) == (75, {"one": ("unchanged", "done")})
+    assert stand.runner.taken() == ["unload"]
+    stand.apply(settings, None)
+    assert stand.runner.taken() == []
+
+
+def test_a_dropped_target_whose_program_is_gone_is_undone(stand: Stand) -> None:
+    """Nothing runs what is not installed, and nothing else waits for it."""
+    stand.apply(stand.settings(NO_ENV + target("one", requires=["app"], remove=["app"])), A)
+    stand.find = lambda _: None
+    stand.runner = failing("app")
+    report = stand.apply(stand.settings(NO_ENV + target("two")), A)
+    assert (report.status, stand.text("/etc/one")) == (0, None)
+    assert stand.runner.taken() == ["load two"]
+
+
+def test_a_target_without_a_reload_is_verified(stand: Stand) -> None:
+    """After it is installed, and on each run."""
+    settings = stand.settings(NO_ENV + target("one", reload=None, verify=["works"]))
+    report = stand.apply(settings, A)
+    assert (report.status, stand.runner.taken()) == (0, ["works"])
+    stand.runner = failing("works")
+    report = stand.apply(settings, A)
+    assert (report.status, report.problems) == (
+        69,
+        ("one: its verification failed: `works` ended with status 1\n  it is broken",),
+    )
+    assert stand.apply(settings, B).status == 69
+    assert stand.text("/etc/one") == "80\n443\n"
+
+
+def test_of_a_unit_that_was_stopped_nothing_is_expected(stand: Stand) -> None:
+    """Its verification fails, and that is as it should be."""
+    active = unit(stand, ActiveState="inactive").answers
+    stand.runner = Runner(lambda argv: (1, "no") if argv[0] == "works" else active(argv))
+    settings = stand.settings(UNIT + 'verify = ["works"]\n')
+    assert stand.apply(settings, A).status == 0
+    assert not stand.plan(settings, A).to_do
+    assert stand.apply(settings, A).outcome == "unchanged"
+
+
+def test_a_unit_that_fails_after_it_was_started_is_said(stand: Stand) -> None:
+    """Queued, then failed: status 69, once."""
+    stand.runner = unit(stand, ActiveState="failed", UnitFileState="enabled")
+    settings = stand.settings(UNIT)
+    assert outcomes(stand.apply(settings, A)) == {"one": ("created", "queued")}
+    report = stand.apply(settings, A)
+    assert (report.status, outcomes(report)) == (69, {"one": ("unchanged", "failed")})
+    assert report.problems == (
+        "one: app.service was started and failed; `systemctl status` says why",
+    )
+    assert stand.apply(settings, A).status == 0
+
+
+def test_an_edited_file_that_was_dropped_and_named_again_is_an_original(stand: Stand) -> None:
+    """Promise 9: the older original is put aside, and what somebody made of the file is kept."""
+    stand.put("/etc/one", "mine\n")
+    stand.apply(stand.settings(ONE), A)
+    stand.put("/etc/one", "mine, too\n")
+    stand.apply(stand.settings(NO_ENV), A)
+    kept = stand.disk / "var/lib/lbhook/originals"
+    [aside] = kept.iterdir()
+    assert stand.warnings == [
+        f"one: {stand.disk}/etc/one was edited since and stays; what was there before lbhook is"
+        f" in {aside}"
+    ]
+    assert aside.read_text() == "mine\n"
+    stand.apply(stand.settings(ONE), A)
+    stand.apply(stand.settings(NO_ENV), A)
+    assert (stand.text("/etc/one"), aside.read_text()) == ("mine, too\n", "mine\n")
+
+
+def test_a_file_that_was_there_with_the_same_content_is_an_original(stand: Stand) -> None:
+    """Promise 9: it changes with the first rule, and comes back all the same."""
+    stand.put("/etc/one", "80\n443\n")
+    assert [one.original for one in stand.plan(stand.settings(ONE), A).changes] == [True]
+    assert outcomes(stand.apply(stand.settings(ONE), A)) == {"one": ("unchanged", "done")}
+    stand.apply(stand.settings(ONE), B)
+    stand.apply(stand.settings(NO_ENV), B)
+    assert stand.text("/etc/one") == "80\n443\n"
+
+
+def test_what_was_refused_keeps_nothing_missing(stand: Stand) -> None:
+    """--skip-refused leaves the input alone; a file that somebody removed comes back."""
+    settings = stand.settings(TWO)
+    host = stand.host(settings)
+    LastGood(host.tree, settings, host.machine).keep(A)
+    stand.apply(settings, A)
+    stand.runner = failing("one")
+    assert stand.apply(settings, B).status == 69
+    stand.runner = Runner()
+    (stand.disk / "etc/two").unlink()
+    again = stand.apply(settings, B, Wish(skip_refused=True))
+    assert (again.status, stand.text("/etc/one")) == (69, "80\n443\n")
+    assert outcomes(again)["two"] == ("restored", "done")
+    assert stand.text("/etc/two") == "80\n443\n"
+    assert stand.apply(settings, B, Wish(skip_refused=True)).status == 69
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_second_signal_does_not_disturb_the_put_back(stand: Stand, number: int) -> None:
+    """Promise 2: it ends lbhook when everything is back."""
+
+    def impatient(argv: tuple[str, ...]) -> tuple[int, str] | None:
+        if argv == ("load", "two") and "8443" in str(stand.text("/etc/two")):
+            raise KeyboardInterrupt
+        if argv == ("load", "one") and stand.text("/etc/one") == "80\n443\n":
+            signal.raise_signal(number)
+        return None
+
+    class EndedError(BaseException):
+        pass
+
+    def end(_number: int, _frame: object) -> None:
+        raise EndedError
+
+    settings = stand.settings(TWO)
+    stand.apply(settings, A)
+    stand.runner = Runner(impatient)
+    old = signal.signal(number, end)
+    try:
+        with pytest.raises(EndedError):
+            stand.apply(settings, B)
+    finally:
+        signal.signal(number, old)
+    assert (stand.text("/etc/one"), stand.text("/etc/two")) == ("80\n443\n", "80\n443\n")
+    assert not stand.host(settings).journal.unfinished()
+    stand.runner = Runner()
+    assert stand.apply(settings, A).status == 0
+
+
+def test_a_disk_that_fails_when_all_is_in_force_is_a_warning(stand: Stand) -> None:
+    """Once the journal is closed there is nothing to put back: the answer is in force."""
+    settings = stand.settings(ONE)
+    stand.apply(settings, A)
+
+    def fail(name: str, path: PurePosixPath) -> None:
+        if name == "rename" and path.name in ("previous.old", "previous"):
+            raise OSError(5, "Input/output error")
+
+    stand.step = fail
+    report = stand.apply(settings, B)
+    assert (report.status, report.outcome, stand.text("/etc/one")) == (0, "changed", "80\n8443\n")
+    assert stand.warnings == [f"{stand.disk}/var/lib/lbhook/previous: Input/output error"]
+    stand.step = lambda _name, _path: None
+    assert stand.apply(settings, B).outcome == "unchanged"
+
+
+def test_a_plan_beside_another_run_takes_it_for_no_failure(stand: Stand) -> None:
+    """The journal of a run that is under way is no unfinished one."""
+    settings = stand.settings(ONE)
+    seen: list[tuple[str, ...]] = []
+
+    def look(argv: tuple[str, ...]) -> None:
+        seen.append(stand.plan(settings, A).warnings)
+
+    stand.runner = Runner(look)
+    stand.apply(settings, A)
+    assert seen == [()]
