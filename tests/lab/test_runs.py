@@ -256,3 +256,27 @@ def test_target_that_is_dropped_takes_its_rules_along(lab: Lab) -> None:
     assert lab.vm.run(["nft", "list", "tables"]).stdout == ""
     assert one(lab.client, "tcp", OWN, 9000).state == "open"
     assert one(lab.client, "tcp", FRONT4, 80).state == "open"
+
+
+def test_a_firewall_with_another_path_stays_closed(lab: Lab) -> None:
+    """What the old file had loaded is taken over by the new one, for good."""
+    lab.balance(ALL)
+    lab.vm.apply()
+    moved = '[targets.nftables]\npath = "/etc/nftables.d/other.nft"\n[targets.nginx]\n'
+    lab.vm.write("/etc/lbhook/lbhook.toml", moved)
+    for outcome in ("changed", "unchanged"):
+        assert lab.vm.apply()["outcome"] == outcome
+        assert one(lab.client, "tcp", OWN, 9000).state == "filtered"
+        assert one(lab.client, "tcp", FRONT4, 80).state == "open"
+    assert "table inet lbhook {" not in lab.vm.read(NFT)  # at rest
+
+
+def test_a_dropped_firewall_is_gone(lab: Lab) -> None:
+    """Its file rests, since nftables.conf may include it by name, and the table is gone."""
+    lab.balance(ALL)
+    lab.vm.apply()
+    lab.vm.write("/etc/lbhook/lbhook.toml", "[targets.nginx]\n")
+    lab.vm.apply()
+    assert lab.vm.run(["nft", "list", "tables"]).stdout == ""
+    assert "table inet lbhook {" not in lab.vm.read(NFT)
+    assert one(lab.client, "tcp", OWN, 9000).state == "open"
