@@ -19,7 +19,7 @@ OLD = FileState(content=b"80\n", mode=0o640, uid=1, gid=2)
     [
         (NEW, None, None, Outcome.CREATED, False),
         (NEW, None, "x", Outcome.RESTORED, False),
-        (NEW, NEW, None, Outcome.UNCHANGED, False),
+        (NEW, NEW, None, Outcome.UNCHANGED, True),
         (NEW, OLD, None, Outcome.CHANGED, True),
         (NEW, OLD, OLD.digest, Outcome.CHANGED, False),
         (NEW, OLD, NEW.digest, Outcome.RESTORED, False),
