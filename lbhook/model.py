@@ -16,8 +16,9 @@ from .reader import Address, Entry, Reader, decode
 T = TypeVar("T")
 
 
-class Protocol(enum.Enum):
-    """The protocol of an inbound rule; `ALL` only in HA ports rules."""
+class Protocol(str, enum.Enum):
+    """The protocol of an inbound rule; `ALL` only in HA ports rules. It is its word, too:
+    templates compare, sort and print it as one."""
 
     TCP = "tcp"
     UDP = "udp"

@@ -122,6 +122,26 @@ def test_vm(lb: Facts) -> None:
 
 
 @pytest.mark.parametrize(
+    ("expression", "text"),
+    [
+        ("lb.listeners[0].protocol == 'tcp'", "True"),
+        ("lb.listeners[0].protocol in ['udp']", "False"),
+        ("lb.listeners | selectattr('protocol', 'equalto', 'tcp') | list | length", "2"),
+        ("lb.listeners | rejectattr('protocol', 'in', ['tcp']) | list | length", "0"),
+        ("lb.listeners | groupby('protocol') | map('first') | join", "tcp"),
+        ("lb.listeners | map(attribute='protocol') | unique | list | tojson", '["tcp"]'),
+        ("lb.listeners[0].protocol ~ '/' ~ lb.listeners[0].protocol | upper", "tcp/TCP"),
+        ("'%s' | format(lb.listeners[0].protocol)", "tcp"),
+        ("{'tcp': 6}[lb.listeners[0].protocol]", "6"),
+        ("lb.listeners[0].protocol.value", "tcp"),
+    ],
+)
+def test_a_protocol_is_its_word(expression: str, text: str, lb: Facts) -> None:
+    """A template compares, selects, groups and prints it like any string."""
+    assert rendered(f"{{{{ {expression} }}}}", lb) == text
+
+
+@pytest.mark.parametrize(
     ("template", "problem"),
     [
         ("{{ lb.__class__ }}", "access to attribute '__class__' of 'Facts' object is unsafe."),
