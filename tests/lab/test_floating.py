@@ -94,8 +94,8 @@ def test_a_check_that_refuses_takes_them_away_again(floating: Lab) -> None:
     assert done.returncode == 78, done.stderr
     assert loopback(floating) == {}
     floating.vm.write(
-        "/etc/lbhook/lbhook.toml", SETTINGS + '[targets.own]\ntemplate = "lb.env.j2"\n'
-        'path = "/run/own"\nreload = ["false"]\n'
+        "/etc/lbhook/lbhook.toml",
+        SETTINGS + '[targets.own]\ntemplate = "lb.env.j2"\npath = "/run/own"\nreload = ["false"]\n',
     )
     done = floating.vm.lbhook("apply", check=False)
     assert done.returncode == 69, done.stderr
