@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from . import __version__, options
-from .console import coloured_diff, out
+from .console import coloured_diff
 from .errors import LbhookError, UsageError
 from .options import Run
 
@@ -79,7 +79,7 @@ def show(run: Run, /, as_json: bool, **wish: Any) -> int:
         run.console.warn("Azure has no load balancer for this VM, or not yet")
     metadata = metadata or Metadata()
     lb = facts.derive(metadata)
-    out(_json(view.to_json(lb, metadata)) if as_json else view.to_text(lb, metadata))
+    run.console.out(_json(view.to_json(lb, metadata)) if as_json else view.to_text(lb, metadata))
     return 0
 
 
@@ -105,7 +105,7 @@ def plan(run: Run, /, as_json: bool, exit_code: bool, **wish: Any) -> int:
     for warning in result.warnings:
         run.console.warn(warning)
     text = report.plan_text(result)
-    out(_json(report.plan_json(result)) if as_json else coloured_diff(text))
+    run.console.out(_json(report.plan_json(result)) if as_json else coloured_diff(text))
     return int(exit_code and result.to_do)
 
 
@@ -225,9 +225,9 @@ def render(run: Run, /, target: str, **wish: Any) -> int:
     heard = update.ask()
     renderer, metadata = rendering.renderer(places), heard.answer.metadata
     if metadata:
-        out(renderer.render(wanted, facts.derive(metadata), heard.vm))
+        run.console.out(renderer.render(wanted, facts.derive(metadata), heard.vm))
     else:
-        out(renderer.rest(wanted))
+        run.console.out(renderer.rest(wanted))
     return 0
 
 
@@ -273,11 +273,10 @@ def emulate(run: Run, /, listen: str, body: str, playbook: str | None, limit: in
         playbook=playbook,
         listen=_listen_place(listen),
         limit=limit or None,
-        on_request=None if run.verbosity < 0 else lambda request: out(f"{request}\n"),
+        on_request=None if run.verbosity < 0 else lambda request: run.console.out(f"{request}\n"),
     )
     with contextlib.suppress(KeyboardInterrupt), server as imds:
-        if run.verbosity >= 0:
-            out(f"Serving {imds.url}/metadata/loadbalancer; end with Ctrl-C.\n", err=True)
+        run.console.note(f"Serving {imds.url}/metadata/loadbalancer; end with Ctrl-C.")
         imds.serve_forever()
     return _INTERRUPTED
 
@@ -303,9 +302,9 @@ def demo(run: Run) -> int:
 def _end(run: Run, result: "Report", text: str, *, as_json: bool) -> int:
     """Say what a run came to, and end with its status."""
     if as_json:
-        out(_json(result.to_json()))
+        run.console.out(_json(result.to_json()))
     elif run.verbosity >= 0:
-        out(text)
+        run.console.out(text)
     run.console.problems(result.problems, result.hint)
     return result.status
 

@@ -8,7 +8,7 @@ import re
 import signal
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -807,14 +807,10 @@ def test_a_locale_without_arrows() -> None:
     assert "  51.0.0.1  ?  10.1.0.4\n" in ended.out
 
 
-def test_live_line_on_a_terminal(desk: Desk) -> None:
-    """While it waits on a terminal, one line says for what and how long still, and goes away."""
+def on_a_terminal(*args: str | Path, streams: Sequence[str]) -> tuple[str, int | None]:
+    """What a run of lbhook writes to a terminal that is these streams, and its status."""
     ours, theirs = pty.openpty()
-    with started(
-        *("-c", desk.config, "apply", "--root", desk.root, "--endpoint", NOBODY_THERE),
-        *("--wait", "2s"),
-        stderr=theirs,
-    ) as process:
+    with started(*args, **dict.fromkeys(streams, theirs)) as process:
         os.close(theirs)
         said = b""
         with contextlib.suppress(OSError):  # how a terminal says that nobody writes any more
@@ -822,8 +818,28 @@ def test_live_line_on_a_terminal(desk: Desk) -> None:
                 said += piece
         os.close(ours)
         process.wait(timeout=10)
-    text = said.decode()
+        return said.decode(), process.returncode
+
+
+def test_live_line_on_a_terminal(desk: Desk) -> None:
+    """While it waits on a terminal, one line says for what and how long still, and goes away."""
+    text, status = on_a_terminal(
+        *("-c", desk.config, "apply", "--root", desk.root, "--endpoint", NOBODY_THERE),
+        *("--wait", "2s"),
+        streams=["stderr"],
+    )
     live = f"waiting for Azure, 0:01 left: {NOBODY_THERE}: connection refused"
     assert text.startswith(f"\r\x1b[K{live}")
     assert "\r\x1b[K\x1b[31mlbhook: no answer from the metadata service" in text
-    assert process.returncode == 75
+    assert status == 75
+
+
+def test_the_live_line_goes_before_a_result() -> None:
+    """Where results and messages are on one terminal, a result begins on a line of its own."""
+    steps = (Step(requests=1, answer="enabling"),)
+    with Emulator(playbook=Playbook(steps=steps)) as imds:
+        text, status = on_a_terminal(
+            "show", "--endpoint", imds.url, "--wait", "5s", streams=["stdout", "stderr"]
+        )
+    assert re.match(r"\r\x1b\[Kwaiting for Azure, 0:0\d left: .*\r\x1b\[KPublic addresses of", text)
+    assert status == 0
