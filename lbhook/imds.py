@@ -23,6 +23,8 @@ _SLOWEST = 8.0
 _PATIENCE = (2.0, 2.0, 5.0)
 _ONLY_ATTEMPT = 5.0
 _LAST_QUESTION = 0.5
+# Less than that is no time to answer in.
+_SHORTEST = 0.25
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -214,8 +216,8 @@ class _Fetch:
         if following < end:
             return following
         # The last moments of the time are worth one more question, whatever the pace.
-        following = end - _LAST_QUESTION
-        return following if following >= max(started + _LAST_QUESTION, now) else None
+        following = max(end - _LAST_QUESTION, started + _LAST_QUESTION, now)
+        return following if end - following >= _SHORTEST else None
 
     def _sleep_until(self, following: float, kind: Kind) -> None:
         now = self.service.clock()

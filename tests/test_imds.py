@@ -43,13 +43,15 @@ MSP = (
 
 @dataclass
 class Clock:
-    """A clock that only sleeping moves."""
+    """A clock that only sleeping moves; with a `tick`, looking at it takes time, too."""
 
     now: float = 1000.0
+    tick: float = 0.0
     slept: list[float] = field(default_factory=list)
 
     def __call__(self) -> float:
         """The time, in seconds."""
+        self.now += self.tick
         return self.now
 
     def sleep(self, seconds: float) -> None:
@@ -502,6 +504,27 @@ def test_never_more_than_two_requests_in_any_second(step: dict[str, Any], wait: 
             failure(asked)
     assert most_in_a_second(pace(imds)) <= 2
     assert clock.now - 1000.0 <= wait
+
+
+@pytest.mark.parametrize("wait", [1.0, 3.0, 15.0])
+def test_the_last_question_comes_half_a_second_before_the_end(wait: float) -> None:
+    """On a clock that moves while the program works, as a real one does."""
+    clock = Clock(tick=0.0005)
+    with playing(Step(answer="unavailable"), clock=clock) as imds:
+        failure(service(imds, clock, wait=wait))
+    times = pace(imds)
+    assert times[-1] - times[0] == pytest.approx(wait - 0.5, abs=0.1)
+    assert len(times) == wait + 1
+    assert most_in_a_second(times) <= 2
+
+
+def test_the_last_question_comes_on_a_real_clock() -> None:
+    """A second is two questions, half a second apart."""
+    with playing(Step(answer="unavailable")) as imds:
+        error = failure(service(imds, wait=1.0))
+    first, second = pace(imds)
+    assert 0.45 <= second - first < 1.0
+    assert 0.5 <= error.waited < 1.5
 
 
 def test_an_answer_at_the_last_moment_is_read() -> None:
