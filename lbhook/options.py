@@ -195,8 +195,19 @@ def update(run: Run, endpoint: str | None, root: "Path | None", **wish: Any) -> 
         settings=settings,
         wish=Wish(**wish),
         voice=run.console.voice(),
-        read_stdin=sys.stdin.buffer.read,
+        read_stdin=_read_stdin,
     )
+
+
+def _read_stdin() -> bytes:
+    """A body on standard input, or the beginning of one that is too long."""
+    from .verdict import MOST_BYTES
+
+    if sys.stdin is None:  # closed before lbhook began
+        raise UsageError(
+            "--metadata -: standard input is closed", hint="give a file, or - for standard input"
+        )
+    return sys.stdin.buffer.read(MOST_BYTES + 1)
 
 
 def undoing(run: Run, root: "Path | None") -> "Undo":

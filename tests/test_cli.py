@@ -799,6 +799,38 @@ def test_no_stdout_at_all() -> None:
     assert (done.stderr, done.returncode) == (b"", 0)
 
 
+def closed_stdin(*args: str | Path) -> tuple[int, str]:
+    """Status and messages of a run without standard input."""
+    command = ["sh", "-c", 'exec "$@" <&-', "sh", *argv(*args)]
+    done = subprocess.run(command, env=ENVIRONMENT, capture_output=True, check=False)
+    return done.returncode, done.stderr.decode()
+
+
+@pytest.mark.parametrize("command", ["show", "plan", "apply", "fetch", "render"])
+def test_no_stdin_at_all(desk: Desk, command: str) -> None:
+    """It is missed only where a body was to be read from it."""
+    with Emulator() as imds:
+        source = ("--endpoint", imds.url) if command == "fetch" else ("--metadata", DOCUMENTED)
+        place = () if command in ("show", "render") else ("--root", desk.root)
+        target = ("env",) if command == "render" else ()
+        assert closed_stdin("-c", desk.config, command, *target, *place, *source) == (0, "")
+    assert closed_stdin("show", "--metadata", "-") == (
+        2,
+        "lbhook: --metadata -: standard input is closed\n"
+        "  hint: give a file, or - for standard input\n",
+    )
+
+
+def test_a_body_without_an_end() -> None:
+    """No more of it is read than is allowed."""
+    with (
+        Path("/dev/zero").open("rb") as zeros,
+        started("show", "--metadata", "-", stdin=zeros) as it,
+    ):
+        _, err = it.communicate(timeout=20)
+        assert (err.decode(), it.returncode) == ("lbhook: --metadata -: longer than 4 MiB\n", 2)
+
+
 def test_a_locale_without_arrows() -> None:
     """What the terminal's encoding lacks is replaced, not a crash."""
     env = {"PYTHONIOENCODING": "latin-1"}
