@@ -128,17 +128,12 @@ def apply(run: Run, /, as_json: bool, no_reload: bool, **wish: Any) -> int:
       sudo lbhook apply --wait 90s --json
       lbhook apply --metadata body.json --root /tmp/image
     """
-    from . import report
-
     if wish["reload"] and no_reload:
         raise click.UsageError("--reload and --no-reload can't both be meant")
     try:
         result = options.update(run, load=not no_reload, **wish).apply()
     except LbhookError as error:
-        # Before there is anything to apply with; a program that reads the JSON is told as well.
-        result = report.Report(
-            outcome="failed", status=error.status, problems=error.problems, hint=error.hint
-        )
+        result = options.unbegun(run, wish["root"], error)
     run.console.manager.status(result.summary())
     text = result.to_text() if result.changes or not result.problems else ""
     return _end(run, result, text, as_json=as_json)

@@ -3,6 +3,7 @@
 What only a command needs is imported when it runs: --help and --version are to be quick.
 """
 
+import contextlib
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from .console import Console
-from .errors import UsageError
+from .errors import LbhookError, UsageError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from . import schema
     from .config import Settings
     from .host import Host
+    from .report import Report
     from .undo import Undo
     from .update import Update
 
@@ -197,6 +199,24 @@ def update(run: Run, endpoint: str | None, root: "Path | None", **wish: Any) -> 
         voice=run.console.voice(),
         read_stdin=_read_stdin,
     )
+
+
+def unbegun(run: Run, root: "Path | None", error: LbhookError) -> "Report":
+    """What an apply came to that ended before there was anything to apply with: status.json has
+    it as well, where it would be if the configuration can't be gone by."""
+    from . import config, rights
+    from .report import Report
+    from .update import Update
+
+    result = Report(outcome="failed", status=error.status, problems=error.problems, hint=error.hint)
+    settings = config.Settings()
+    with contextlib.suppress(LbhookError):
+        read = run.settings()
+        rights.demand(read)
+        settings = read
+    with contextlib.suppress(UsageError):
+        Update(host=_host(settings, root), settings=settings).leave_status(result)
+    return result
 
 
 def _read_stdin() -> bytes:

@@ -1,5 +1,6 @@
 """One apply, from settling what an earlier run left to the report of this one."""
 
+import contextlib
 import tempfile
 import time
 from collections.abc import Callable, Mapping
@@ -65,9 +66,9 @@ class Update:
         except LbhookError as error:
             result = self._failed(error, "failed")
         except BaseException as error:
-            self._leave_status(self._cut_short(error))
+            self.leave_status(self._cut_short(error))
             raise
-        self._leave_status(result)
+        self.leave_status(result)
         return result
 
     def plan(self) -> Plan:
@@ -257,12 +258,16 @@ class Update:
             status, problem = _INTERRUPTED if interrupted else _TERMINATED, "interrupted"
         return replace(self._report("failed"), status=status, problems=(problem,))
 
-    def _leave_status(self, result: Report) -> None:
-        """status.json, as well as it can be: what went wrong may be this very directory. Another
-        run that holds the lock leaves its own."""
-        content = layout.dump(result.to_json()).encode()
+    def leave_status(self, result: Report) -> None:
+        """status.json, as well as it can be: what went wrong may be this very directory, and
+        then an old one is not the last word. Another run that holds the lock leaves its own."""
+        file, content = self.host.state.status_file, layout.dump(result.to_json()).encode()
         try:
             with self._locked(wait=0.0):
-                self.host.tree.write(self.host.state.status_file, content)
-        except (WriteError, RightsError, BusyError) as error:
+                self.host.tree.write(file, content)
+        except BusyError as error:
             self.voice.log(f"status.json: {error}")
+        except (WriteError, RightsError) as error:
+            self.voice.log(f"status.json: {error}")
+            with contextlib.suppress(LbhookError):
+                self.host.tree.remove(file)

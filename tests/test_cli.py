@@ -401,6 +401,35 @@ def test_apply_json_of_a_wrong_configuration(desk: Desk) -> None:
     assert (ended.err, ended.status) == (f"lbhook: {problem}\n{NOTHING_CHANGED}", 78)
 
 
+@pytest.mark.parametrize(
+    ("text", "args", "status"),
+    [
+        ("[targets.nginx]\nmode = 5\n", (), 78),
+        ("", ("--only", "ngnix"), 2),
+        ("", ("--cached",), 2),
+    ],
+)
+def test_an_apply_that_can_not_begin_leaves_a_status(
+    desk: Desk, text: str, args: tuple[str, ...], status: int
+) -> None:
+    """status.json is what --json prints, and not what an earlier apply came to."""
+    assert desk.apply().status == 0
+    desk.configure(text)
+    ended = desk.apply("--json", *args)
+    left = json.loads(
+        (desk.root / "run/lbhook/status.json").read_text().replace(str(desk.place), "TMP")
+    )
+    assert left == json.loads(ended.out)
+    assert (left["outcome"], left["status"], ended.status) == ("failed", status, status)
+
+
+def test_a_status_is_left_in_the_directory_that_was_set(desk: Desk) -> None:
+    """The configuration is right, the command line is not: the place is known."""
+    desk.configure('[paths]\nruntime = "/run/own"\n')
+    assert desk.apply("--only", "ngnix").status == 2
+    assert json.loads((desk.root / "run/own/status.json").read_text())["status"] == 2
+
+
 def test_apply_asks_once(desk: Desk) -> None:
     """One request when all is well."""
     with Emulator() as imds:
