@@ -72,11 +72,11 @@ def show(run: Run, /, as_json: bool, **wish: Any) -> int:
       lbhook show --json --metadata body.json
     """
     from . import facts, view
-    from .model import Metadata
+    from .model import ABSENT, Metadata
 
     metadata = options.update(run, **wish).ask().answer.metadata
     if metadata is None:
-        run.console.warn("Azure has no load balancer for this VM, or not yet")
+        run.console.warn(f"no load balancer: {ABSENT}")
     metadata = metadata or Metadata()
     lb = facts.derive(metadata)
     run.console.out(_json(view.to_json(lb, metadata)) if as_json else view.to_text(lb, metadata))

@@ -10,7 +10,7 @@ from .config import Settings
 from .errors import NoLoadBalancerError, ProtocolError
 from .host import Host
 from .instance import Vm
-from .model import Metadata
+from .model import ABSENT, Metadata
 
 if TYPE_CHECKING:
     from . import imds
@@ -74,7 +74,7 @@ class Inquiry:
         read = self.boottime()
         if answer.metadata is None and self.wish.require_lb:
             raise NoLoadBalancerError(
-                "Azure has no load balancer for this VM, and --require-lb is set",
+                f"no load balancer, and --require-lb is set: {ABSENT}",
                 hint="put its NIC into a backend pool of a Standard load balancer",
             )
         self._warn_of(answer.metadata)

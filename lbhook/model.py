@@ -14,6 +14,11 @@ from .errors import MetadataError
 from .reader import Address, Entry, Reader, decode
 
 T = TypeVar("T")
+# What it means that IMDS has no load balancer's metadata, and no body at all.
+ABSENT = (
+    "this VM is not in a backend pool of a Standard load balancer and has no Standard public IP,"
+    " or not yet"
+)
 
 
 class Protocol(str, enum.Enum):

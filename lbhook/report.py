@@ -8,6 +8,7 @@ from .commands import filled
 from .errors import NoAnswerError
 from .facts import Facts
 from .layout import count, wrapped
+from .model import ABSENT
 from .plan import Change, Outcome, Plan, Reload
 
 VERSION = 1
@@ -61,7 +62,7 @@ class Report:
             "changed": f"changed: {has}{asked}",
             "unchanged": f"in step with Azure: {has}{asked}",
             "kept": "kept: no answer; the last good one stays in force",
-            "absent": "absent: Azure has no load balancer for this VM; what is there stays",
+            "absent": f"absent: {ABSENT}; what is there stays",
             "failed": "failed: no answer, and no last good one to fall back on"
             if self.status == NoAnswerError.status
             else "failed: nothing of this answer is in force",
@@ -75,7 +76,7 @@ def fetched_text(report: Report) -> str:
     return {
         "changed": f"fetched: {rules}; kept as the last good answer\n",
         "unchanged": f"fetched: {rules}; the same as the last good answer\n",
-        "absent": "absent: Azure has no load balancer for this VM, or not yet\n",
+        "absent": f"absent: {ABSENT}\n",
     }[report.outcome]
 
 

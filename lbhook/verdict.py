@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from datetime import timezone
 
 from .errors import MetadataError
+from .model import ABSENT
 from .reader import decode
 
 MOST_BYTES = 4 * 1024 * 1024
@@ -47,10 +48,6 @@ _MISSING = (
     ("load balancer metadata api is not available", Kind.TRANSIENT, "being provisioned"),
     ("/metadata/loadbalancer is not currently available", Kind.TRANSIENT, "being enabled"),
     ("api is not found", Kind.OURS, ""),
-)
-_ABSENT = (
-    "no load balancer: this VM is not in a backend pool of a Standard load balancer and has no"
-    " Standard public IP, or not yet"
 )
 _OURS = "; this is a bug of lbhook, or something in between changes the request: please report it"
 _UPDATING = "perhaps being updated"
@@ -108,7 +105,7 @@ def _classify_missing(text: str, message: str, after: float) -> Verdict:
     found = (one for one in _MISSING if begins.startswith(one[0]))
     _, kind, meaning = next(found, ("", Kind.TRANSIENT, _UPDATING))
     if kind is Kind.ABSENT:
-        return Verdict(kind=kind, reason=_ABSENT, retry_after=after)
+        return Verdict(kind=kind, reason=f"no load balancer: {ABSENT}", retry_after=after)
     if kind is Kind.OURS:
         return Verdict(kind=kind, reason=f"{text}; the path is wrong, or a proxy answered")
     return Verdict(kind=kind, reason=f"{text} ({meaning})", retry_after=after)

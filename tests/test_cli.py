@@ -26,6 +26,10 @@ COMMANDS = (
     *("emulate", "demo"),
 )
 DOCUMENTED = BODIES / "documented.json"
+ABSENT = (
+    "this VM is not in a backend pool of a Standard load balancer and has no Standard public IP,"
+    " or not yet"
+)
 NOTHING_CHANGED = "  hint: nothing was changed; mend the configuration\n"
 each_command = pytest.mark.parametrize("command", COMMANDS)
 
@@ -273,14 +277,22 @@ def test_show_without_a_load_balancer() -> None:
         assert run_lbhook(*asked) == Ended(
             0,
             f"{none}Outbound rules\n  none\n",
-            "lbhook: warning: Azure has no load balancer for this VM, or not yet\n",
+            f"lbhook: warning: no load balancer: {ABSENT}\n",
         )
         assert run_lbhook(*asked, "--require-lb") == Ended(
             66,
             "",
-            "lbhook: Azure has no load balancer for this VM, and --require-lb is set\n"
+            f"lbhook: no load balancer, and --require-lb is set: {ABSENT}\n"
             "  hint: put its NIC into a backend pool of a Standard load balancer\n",
         )
+
+
+def test_every_command_says_what_absence_means(desk: Desk) -> None:
+    """In the same words: what the VM lacks, and that it may come."""
+    with Emulator(None) as imds:
+        desk.body, desk.endpoint = "", imds.url
+        assert f"absent: {ABSENT}; what is there stays\n" in desk.apply().out
+        assert desk.run("fetch") == Ended(0, f"absent: {ABSENT}\n", "")
 
 
 @pytest.mark.parametrize(
