@@ -12,7 +12,7 @@ from .errors import LbhookError, MetadataError, NoAnswerError, ProtocolError, Un
 from .model import Metadata, parse
 from .reader import decode
 from .transport import NoResponseError, Response, get
-from .verdict import Kind, Verdict, classify
+from .verdict import AGAIN, IN_BETWEEN, Kind, Verdict, classify
 
 # The whole VM may ask five times a second; lbhook asks once, and a question that nobody takes
 # within a second is asked again: half a second after the service is there, on average, that is
@@ -25,6 +25,7 @@ _ONLY_ATTEMPT = 5.0
 _LAST_QUESTION = 0.5
 # Less than that is no time to answer in.
 _SHORTEST = 0.25
+_PRIMARY = "it answers the primary NIC and its primary address only"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -158,7 +159,7 @@ class _Fetch:
                 raise ProtocolError(verdict.reason, hint=hint)
             else:
                 self.absent = self.absent or verdict.kind is Kind.ABSENT
-                self.last = NoAnswerError(verdict.reason)
+                self.last = NoAnswerError(verdict.reason, hint=verdict.hint)
             following = self._following(verdict, started)
             if following is not None:
                 self._sleep_until(following, verdict.kind)
@@ -179,7 +180,8 @@ class _Fetch:
         except NoResponseError as error:
             self.hung = self.hung + 1 if error.hung else 0
             service.log(f"{error} (request {request_id})")
-            return Verdict(kind=Kind.TRANSIENT, reason=f"{service.endpoint}: {error}"), b""
+            reason, hint = f"{service.endpoint}: {error}", AGAIN if error.cut else _PRIMARY
+            return Verdict(kind=Kind.TRANSIENT, reason=reason, hint=hint), b""
         self.hung = 0
         size = len(response.body)
         service.log(f"status {response.status}, {size} bytes (request {request_id})")
@@ -190,7 +192,7 @@ class _Fetch:
         try:
             return self.service.parse(body)
         except UnreadableBodyError as error:
-            self.last = NoAnswerError(*error.problems)
+            self.last = NoAnswerError(*error.problems, hint=IN_BETWEEN)
         except MetadataError as error:
             if not error.partial:
                 raise
@@ -241,7 +243,7 @@ class _Fetch:
         waited = self.service.clock() - self.begin
         tried = "once" if self.attempts == 1 else f"{self.attempts} times"
         return NoAnswerError(
-            f"no answer from the metadata service: asked {tried} in {waited:.0f} s",
+            f"no usable answer from the metadata service: asked {tried} in {waited:.0f} s",
             *(f"the last reason: {problem}" for problem in self.last.problems),
-            hint="it answers the primary NIC and its primary address only",
+            hint=self.last.hint,
         )

@@ -61,9 +61,9 @@ class Report:
         return {
             "changed": f"changed: {has}{asked}",
             "unchanged": f"in step with Azure: {has}{asked}",
-            "kept": "kept: no answer; the last good one stays in force",
+            "kept": "kept: no answer to go by; the last good one stays in force",
             "absent": f"absent: {ABSENT}; what is there stays",
-            "failed": "failed: no answer, and no last good one to fall back on"
+            "failed": "failed: no answer to go by, and no last good one to fall back on"
             if self.status == NoAnswerError.status
             else "failed: nothing of this answer is in force",
         }[self.outcome]

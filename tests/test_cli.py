@@ -609,7 +609,7 @@ def no_answer(desk: Desk, reason: str, asked: str, wait: str) -> None:
     refused(
         desk,
         75,
-        f"lbhook: no answer from the metadata service: asked {asked}\n"
+        f"lbhook: no usable answer from the metadata service: asked {asked}\n"
         f"lbhook: the last reason: {desk.endpoint}: {reason}\n{hint}",
         "--wait",
         wait,
@@ -903,7 +903,7 @@ def test_live_line_on_a_terminal(desk: Desk) -> None:
     )
     live = f"waiting for Azure, 0:01 left: {NOBODY_THERE}: connection refused"
     assert text.startswith(f"\r\x1b[K{live}")
-    assert "\r\x1b[K\x1b[31mlbhook: no answer from the metadata service" in text
+    assert "\r\x1b[K\x1b[31mlbhook: no usable answer from the metadata service" in text
     assert status == 75
 
 

@@ -34,6 +34,10 @@ RULE = {
 }
 FATAL = "waiting will not help; nothing was changed"
 PRIMARY = "it answers the primary NIC and its primary address only"
+AGAIN = "try again, or with a longer --wait"
+UPDATED = f"IMDS may be being updated or provisioned: {AGAIN}"
+IN_BETWEEN = "IMDS sends nothing of the kind: is a proxy or an agent in between?"
+SHARE = f"other programs on this VM use up its share of 5 requests a second: {AGAIN}"
 BUG = "; this is a bug of lbhook, or something in between changes the request: please report it"
 MSP = (
     "; the Metadata Security Protocol of this VM, or an agent in between, does not let this"
@@ -184,7 +188,8 @@ def test_what_waiting_will_not_help_ends_at_once(step: dict[str, Any], reason: s
     assert (len(imds.requests), clock.slept) == (1, [])
 
 
-TRANSIENTS: list[tuple[dict[str, Any], str]] = [
+# Of IMDS itself, while it can't do better.
+UPDATING: list[tuple[dict[str, Any], str]] = [
     (
         {"answer": "not-available"},
         "IMDS answered 404: Load Balancer metadata API is not available right now. Please retry"
@@ -208,10 +213,6 @@ TRANSIENTS: list[tuple[dict[str, Any], str]] = [
         "IMDS answered 404: IMDS endpoint is updating (perhaps being updated)",
     ),
     (
-        {"fault": "status", "status": 404, "body": "<html>", "content_type": "text/html"},
-        "IMDS answered 404 (perhaps being updated)",
-    ),
-    (
         {"answer": "request-timeout"},
         "IMDS answered 408: Request timeout (it was too slow)",
     ),
@@ -231,6 +232,14 @@ TRANSIENTS: list[tuple[dict[str, Any], str]] = [
     ),
     ({"answer": "gateway-timeout"}, "IMDS answered 504: Gateway timeout"),
     ({"fault": "status", "status": 503, "body": ""}, "IMDS answered 503"),
+]
+# Of something else.
+FOREIGN: list[tuple[dict[str, Any], str]] = [
+    (
+        {"fault": "status", "status": 404, "body": "<html>", "content_type": "text/html"},
+        "IMDS answered 404 (perhaps being updated)",
+    ),
+    ({"fault": "status", "status": 502, "body": "<html>"}, "IMDS answered 502"),
     ({"fault": "wrong-type"}, "the answer is 'text/html', not JSON"),
     ({"fault": "huge"}, "the answer is longer than 4 MiB"),
     ({"fault": "huge", "transfer": "chunked"}, "the answer is longer than 4 MiB"),
@@ -247,26 +256,30 @@ TRANSIENTS: list[tuple[dict[str, Any], str]] = [
 ]
 
 
-@pytest.mark.parametrize(("step", "reason"), TRANSIENTS, ids=lambda value: str(value)[:60])
-def test_what_may_pass_is_asked_again(step: dict[str, Any], reason: str) -> None:
-    """75 when the time is up, with the last reason; once a second, and once at the end."""
+TRANSIENTS = [(*row, UPDATED) for row in UPDATING] + [(*row, IN_BETWEEN) for row in FOREIGN]
+
+
+@pytest.mark.parametrize(("step", "reason", "hint"), TRANSIENTS, ids=lambda value: str(value)[:60])
+def test_what_may_pass_is_asked_again(step: dict[str, Any], reason: str, hint: str) -> None:
+    """75 when the time is up, with the last reason and what to do about it; asked once a second,
+    and once at the end."""
     clock = Clock()
     with playing(Step(**step), clock=clock) as imds:
         error = failure(service(imds, clock))
     assert isinstance(error, NoAnswerError)
     assert (error.problems, error.hint, error.status) == (
         (
-            "no answer from the metadata service: asked 5 times in 4 s",
+            "no usable answer from the metadata service: asked 5 times in 4 s",
             f"the last reason: {reason}",
         ),
-        PRIMARY,
+        hint,
         75,
     )
     assert pace(imds) == [0.0, 1.0, 2.0, 3.0, 3.5]
 
 
-@pytest.mark.parametrize(("step", "reason"), TRANSIENTS[::3], ids=lambda value: str(value)[:60])
-def test_what_has_passed_is_forgotten(step: dict[str, Any], reason: str) -> None:
+@pytest.mark.parametrize("step", [step for step, *_ in TRANSIENTS[::3]], ids=str)
+def test_what_has_passed_is_forgotten(step: dict[str, Any]) -> None:
     """The first good answer counts, whatever came before it."""
     clock = Clock()
     with playing(Step(**step, requests=2), clock=clock) as imds:
@@ -281,9 +294,10 @@ def test_being_asked_too_often_slows_down() -> None:
     with playing(Step(fault="throttle"), clock=clock) as imds:
         error = failure(service(imds, clock, wait=32.0))
     assert error.problems == (
-        "no answer from the metadata service: asked 7 times in 32 s",
+        "no usable answer from the metadata service: asked 7 times in 32 s",
         "the last reason: IMDS answered 429: Too many requests (asked too often by this VM)",
     )
+    assert error.hint == SHARE
     assert pace(imds) == [0.0, 2.0, 6.0, 14.0, 22.0, 30.0, 31.5]
 
 
@@ -403,24 +417,26 @@ def test_a_version_that_imds_does_not_know() -> None:
     )
 
 
-NETWORK: list[tuple[dict[str, Any], str]] = [
-    ({"fault": "reset"}, "connection reset"),
-    ({"fault": "cut"}, "the answer was cut: 324 of 648 bytes"),
-    ({"fault": "cut", "after": 0}, "the answer was cut: 0 of 648 bytes"),
+NETWORK: list[tuple[dict[str, Any], str, str]] = [
+    ({"fault": "reset"}, "connection reset", PRIMARY),
+    ({"fault": "cut"}, "the answer was cut: 324 of 648 bytes", AGAIN),
+    ({"fault": "cut", "after": 0}, "the answer was cut: 0 of 648 bytes", AGAIN),
 ]
 
 
-@pytest.mark.parametrize(("step", "reason"), NETWORK, ids=lambda value: str(value)[:60])
-def test_what_the_network_spoils_is_asked_again(step: dict[str, Any], reason: str) -> None:
+@pytest.mark.parametrize(("step", "reason", "hint"), NETWORK, ids=lambda value: str(value)[:60])
+def test_what_the_network_spoils_is_asked_again(
+    step: dict[str, Any], reason: str, hint: str
+) -> None:
     """75 when the time is up; the reason says who was asked."""
     clock = Clock()
     with playing(Step(**step), clock=clock) as imds:
         error = failure(service(imds, clock))
     assert error.problems == (
-        "no answer from the metadata service: asked 5 times in 4 s",
+        "no usable answer from the metadata service: asked 5 times in 4 s",
         f"the last reason: {imds.url}: {reason}",
     )
-    assert len(imds.requests) == 5
+    assert (error.hint, len(imds.requests)) == (hint, 5)
 
 
 def test_nobody_listens() -> None:
@@ -430,9 +446,10 @@ def test_nobody_listens() -> None:
         url = imds.url
     error = failure(service(url, clock))
     assert error.problems == (
-        "no answer from the metadata service: asked 5 times in 4 s",
+        "no usable answer from the metadata service: asked 5 times in 4 s",
         f"the last reason: {url}: connection refused",
     )
+    assert error.hint == PRIMARY
 
 
 @pytest.mark.parametrize(
@@ -555,7 +572,7 @@ def test_wait_zero_is_one_attempt() -> None:
     with playing(Step(answer="unavailable", retry_after="1")) as imds:
         error = failure(service(imds, clock, wait=0.0))
     assert error.problems == (
-        "no answer from the metadata service: asked once in 0 s",
+        "no usable answer from the metadata service: asked once in 0 s",
         "the last reason: IMDS answered 503: Internal service unavailable. Please retry later",
     )
     assert (len(imds.requests), clock.slept) == (1, [])
@@ -739,7 +756,7 @@ def test_no_time_to_confirm_is_no_answer(wait: float) -> None:
         (
             Step(answer="internal"),
             (
-                "no answer from the metadata service: asked 4 times in 2 s",
+                "no usable answer from the metadata service: asked 4 times in 2 s",
                 "the last reason: IMDS answered 500: Internal server error",
             ),
         ),
@@ -774,4 +791,4 @@ def test_something_else_on_the_port() -> None:
     with answering(b"SSH-2.0-OpenSSH_9.2\r\n") as (url, _):
         error = failure(service(url, clock, wait=1.0))
     assert isinstance(error, NoAnswerError)
-    assert error.problems[0] == "no answer from the metadata service: asked 2 times in 0 s"
+    assert error.problems[0] == "no usable answer from the metadata service: asked 2 times in 0 s"

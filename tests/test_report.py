@@ -142,7 +142,7 @@ def test_reasons_fit_the_terminal() -> None:
     [
         ("changed", "changed: 0 inbound rules, 0 listeners here\n"),
         ("unchanged", "in step with Azure: 0 inbound rules, 0 listeners here\n"),
-        ("kept", "kept: no answer; the last good one stays in force\n"),
+        ("kept", "kept: no answer to go by; the last good one stays in force\n"),
         ("absent", f"absent: {model.ABSENT}; what is there stays\n"),
         ("failed", "failed: nothing of this answer is in force\n"),
     ],
