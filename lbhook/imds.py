@@ -76,21 +76,29 @@ class Service:
         Raises `NoAnswerError` if there was none, `MetadataError` if it must not be acted on,
         `ProtocolError` if waiting will not help.
         """
-        fetch = _Fetch(self, begin=self.clock())
-        try:
-            return fetch.run()
-        except LbhookError as error:
-            error.attempts, error.waited = fetch.attempts, self.clock() - fetch.begin
-            raise
+        return self._fetch(self.clock())
 
-    def instance(self) -> bytes:
-        """The body of `/metadata/instance`, waited for in the same way; any JSON will do."""
+    def instance(self, after: Reading) -> bytes:
+        """The body of `/metadata/instance`, waited for in what is left of the time after a
+        reading; any JSON will do. Raises what `fetch` does."""
 
         def decoded(body: bytes) -> Metadata:
             decode(body)
             return Metadata()
 
-        return replace(self, path="/metadata/instance", parse=decoded).fetch().body
+        begin = self.clock() - after.waited
+        if after.attempts > 1:
+            # The last two questions may be half a second apart: no third one in that second.
+            self.sleep(_LAST_QUESTION)
+        return replace(self, path="/metadata/instance", parse=decoded)._fetch(begin).body
+
+    def _fetch(self, begin: float) -> Reading:
+        fetch = _Fetch(self, begin)
+        try:
+            return fetch.run()
+        except LbhookError as error:
+            error.attempts, error.waited = fetch.attempts, self.clock() - begin
+            raise
 
 
 def confirm(service: Service, first: Reading, times: int, between: float) -> Reading:
@@ -101,7 +109,12 @@ def confirm(service: Service, first: Reading, times: int, between: float) -> Rea
     """
     begin, agreed, last = service.clock() - first.waited, 0, first
     while agreed < times:
-        again = _ask_again(service, begin, last, between)
+        try:
+            again = _ask_again(service, begin, last, between)
+        except LbhookError as error:
+            error.attempts += last.attempts
+            error.waited = service.clock() - begin
+            raise
         agreed = agreed + 1 if again.metadata == last.metadata else 0
         last = replace(again, attempts=last.attempts + again.attempts)
         if again.metadata is None or again.metadata.inbound_rules:
@@ -116,23 +129,27 @@ def _ask_again(service: Service, begin: float, last: Reading, between: float) ->
     now = service.clock()
     left = begin + (service.wait or _ONLY_ATTEMPT) - now
     wait = left - between
-    problems: tuple[str, ...] = ()
-    if wait >= _LAST_QUESTION:
-        reason = f"{_EMPTY}: reading it again"
-        waiting = Waiting(reason=reason, attempts=last.attempts, waited=now - begin, left=left)
-        service.watch(waiting)
-        service.sleep(between)
-        try:
-            return replace(service, wait=wait, absent_wait=0.0).fetch()
-        except (NoAnswerError, MetadataError) as error:
-            if isinstance(error, MetadataError) and not error.partial:
-                raise
-            problems = error.problems
-    raise NoAnswerError(
+    if wait < _LAST_QUESTION:
+        raise _unconfirmed()
+    reason = f"{_EMPTY}: reading it again"
+    service.watch(Waiting(reason=reason, attempts=last.attempts, waited=now - begin, left=left))
+    service.sleep(between)
+    try:
+        return replace(service, wait=wait, absent_wait=0.0).fetch()
+    except (NoAnswerError, MetadataError) as error:
+        if isinstance(error, MetadataError) and not error.partial:
+            raise
+        raise _unconfirmed(*error.problems, attempts=error.attempts) from None
+
+
+def _unconfirmed(*problems: str, attempts: int = 0) -> NoAnswerError:
+    error = NoAnswerError(
         f"{_EMPTY}, and there was no time to read it often enough to believe it",
         *problems,
         hint="if it is true, run `lbhook apply --accept-empty`",
     )
+    error.attempts = attempts
+    return error
 
 
 @dataclass(slots=True)

@@ -1,13 +1,13 @@
 """One question: where the answer comes from, how long it is waited for, and what is said of it."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from . import instance
 from .answer import Answer, LastGood, describe_age, from_file
 from .config import Settings
-from .errors import NoLoadBalancerError, ProtocolError
+from .errors import LbhookError, NoLoadBalancerError, ProtocolError
 from .host import Host
 from .instance import Vm
 from .model import ABSENT, Metadata
@@ -73,10 +73,12 @@ class Inquiry:
         answer, body = self._find()
         read = self.boottime()
         if answer.metadata is None and self.wish.require_lb:
-            raise NoLoadBalancerError(
+            error = NoLoadBalancerError(
                 f"no load balancer, and --require-lb is set: {ABSENT}",
                 hint="put its NIC into a backend pool of a Standard load balancer",
             )
+            error.attempts, error.waited = answer.attempts, answer.waited
+            raise error
         self._warn_of(answer.metadata)
         return Heard(answer=answer, body=body, read=read, vm=self.vm(answer))
 
@@ -119,17 +121,27 @@ class Inquiry:
         reading = service.fetch()
         if self._is_sudden_silence(reading.metadata, last):
             reading = imds.confirm(service, reading, _CONFIRMATIONS, _BETWEEN_CONFIRMATIONS)
-        body = b""
-        if self.settings.imds.instance:
-            body = replace(service, wait=max(service.wait - reading.waited, 0.0)).instance()
+        instance = self._instance(service, reading, last) if self.settings.imds.instance else b""
         answer = Answer(
             metadata=reading.metadata,
             source="imds",
             attempts=reading.attempts,
             waited=reading.waited,
-            instance=body,
+            instance=instance,
         )
         return answer, reading.body if reading.metadata else None
+
+    def _instance(
+        self, service: "imds.Service", reading: "imds.Reading", last: Answer | None
+    ) -> bytes:
+        """What IMDS says of the VM itself; if it doesn't, what it said last."""
+        try:
+            return service.instance(reading)
+        except LbhookError as error:
+            said = last.instance if last else b""
+            follows = "vm is what it said last" if said else "vm is not defined"
+            self.voice.warn(f"/metadata/instance: {'; '.join(error.problems)}; {follows}")
+            return said
 
     def _demand_azure(self) -> None:
         if not self.settings.endpoint_named and not self.host.machine.is_azure():

@@ -3,6 +3,7 @@
 Where real time is not the point, clock and sleep are a fake that the emulator shares.
 """
 
+import contextlib
 import json
 import time
 from collections.abc import Callable
@@ -747,6 +748,8 @@ def test_no_time_to_confirm_is_no_answer(wait: float) -> None:
         "if it is true, run `lbhook apply --accept-empty`",
         75,
     )
+    assert caught.value.attempts == len(imds.requests)
+    assert caught.value.waited == clock.now - 1000.0
     assert clock.now - 1000.0 <= wait
 
 
@@ -772,6 +775,7 @@ def test_failing_while_confirming_is_no_answer(step: Step, reason: tuple[str, ..
         with pytest.raises(NoAnswerError) as caught:
             confirm(asked, first, 2, 2.0)
     assert caught.value.problems == (UNCONFIRMED, *reason)
+    assert caught.value.attempts == len(imds.requests)
     assert clock.now - 1000.0 <= 5.0
 
 
@@ -783,6 +787,36 @@ def test_wrong_while_confirming_is_wrong() -> None:
         first = asked.fetch()
         with pytest.raises(MetadataError, match="body: a list is not an object"):
             confirm(asked, first, 2, 2.0)
+
+
+@pytest.mark.parametrize(("wait", "most"), [(0.0, 5.0), (3.0, 3.0)])
+def test_the_instance_gets_what_is_left_of_the_time(wait: float, most: float) -> None:
+    """It ends when the whole time is up."""
+    clock = Clock()
+    given: list[float] = []
+
+    def get(url: str, parameters: object, request_id: str, deadline: float, _: object) -> Response:
+        given.append(deadline - 1000.0)
+        clock.now = deadline
+        raise NoResponseError("no answer in time", hung=True)
+
+    asked = service("http://127.0.0.1:9", clock, wait=wait, get=get)
+    clock.now += 2.0
+    with pytest.raises(NoAnswerError):
+        asked.instance(Reading(body=b"", metadata=None, attempts=1, waited=2.0))
+    assert (given, clock.now - 1000.0) == ([most], most)
+
+
+def test_the_instance_is_no_third_question_in_a_second() -> None:
+    """Not even when the answer came to the last question."""
+    clock = Clock()
+    steps = (Step(seconds=2.2, answer="unavailable"),)
+    with playing(*steps, clock=clock) as imds:
+        asked = service(imds, clock, wait=3.0)
+        reading = asked.fetch()
+        with contextlib.suppress(NoAnswerError):
+            asked.instance(reading)
+    assert most_in_a_second(pace(imds)) <= 2
 
 
 def test_something_else_on_the_port() -> None:

@@ -6,6 +6,7 @@ lose: whatever the answer, nothing of it may be in force unless it was read and 
 
 import itertools
 import json
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,7 +16,7 @@ import pytest
 from lbhook import playbook
 from lbhook.emulator import Emulator
 from lbhook.host import Host
-from lbhook.inquiry import Wish
+from lbhook.inquiry import Voice, Wish
 from lbhook.report import Report
 from lbhook.update import Update
 
@@ -151,13 +152,14 @@ class Scene:
 
     stand: Stand
 
-    def ask(self, imds: Emulator, wait: float) -> Report:
+    def ask(self, imds: Emulator, wait: float, *, require_lb: bool = False) -> Report:
         """One apply against the service, on the real clock."""
         settings = self.stand.settings(ONE)
         asked = replace(settings.imds, endpoint=imds.url)
         settings = replace(settings, imds=asked, endpoint_named=True)
         host: Host = self.stand.host(settings)
-        return Update(host=host, settings=settings, wish=Wish(wait=wait)).apply()
+        wish = Wish(wait=wait, require_lb=require_lb)
+        return Update(host=host, settings=settings, wish=wish).apply()
 
 
 @pytest.fixture
@@ -302,6 +304,53 @@ def test_instance_comes_back_from_the_last_good_answer(
     update.wish = Wish(wait=0.0)
     assert update.apply().status == 75
     assert (tmp_path / "disk/etc/one").read_text(encoding="utf-8") == "web_0 eth0\n"
+
+
+@pytest.mark.parametrize("wait", [0.0, 1.0])
+def test_a_good_answer_survives_what_is_not_said_of_the_vm(
+    named: Callable[[Emulator], Update], tmp_path: Path, wait: float
+) -> None:
+    """/metadata/instance fails: the rules count, `vm` is what was said of it last."""
+    with Emulator(GOOD) as imds:
+        named(imds).apply()
+    (tmp_path / "templates/ports.j2").write_text("{{ vm.name }} {{ lb.listeners[0].port }}\n")
+    warnings: list[str] = []
+    playing = _play('fault = "updating"\npath = "/metadata/instance"')
+    with Emulator(body(443), playbook=playing) as imds:
+        update = named(imds)
+        update.wish, update.voice = Wish(wait=wait), Voice(warn=warnings.append)
+        result = update.apply()
+        assert (result.status, result.outcome, result.attempts) == (0, "changed", 1)
+        assert len(imds.requests) == (2 if wait == 0 else 3)
+    assert (tmp_path / "disk/etc/one").read_text(encoding="utf-8") == "web_0 443\n"
+    [warning] = warnings
+    assert re.fullmatch(
+        r"/metadata/instance: no usable answer from the metadata service: asked .*;"
+        r" the last reason: IMDS answered 410: Gone .*; vm is what it said last",
+        warning,
+    )
+
+
+def test_only_what_uses_the_vm_fails_without_it(
+    named: Callable[[Emulator], Update], tmp_path: Path
+) -> None:
+    """Nothing was said of the VM yet: a template that wants it says so, others are rendered."""
+    playing = _play('fault = "redirect"\npath = "/metadata/instance"')
+    for template, status in (("{{ vm.name }}", 78), ("{{ lb.listeners[0].port }}", 0)):
+        (tmp_path / "templates/ports.j2").write_text(template)
+        with Emulator(GOOD, playbook=playing) as imds:
+            assert named(imds).apply().status == status
+
+
+def test_what_failed_after_a_good_read_tells_of_it(scene: Scene) -> None:
+    """Attempts and seconds of the whole inquiry, whatever ended it."""
+    with Emulator(body()) as imds:
+        result = scene.ask(imds, 3.0)
+    assert (result.status, result.attempts) == (75, 2)
+    assert 2.0 <= result.waited < 3.0
+    with Emulator(None) as imds:
+        result = scene.ask(imds, 3.0, require_lb=True)
+    assert (result.status, result.attempts) == (66, 1)
 
 
 def test_elsewhere_than_on_azure_nobody_is_asked(tmp_path: Path) -> None:
