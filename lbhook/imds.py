@@ -21,8 +21,8 @@ _PACE = 1.0
 _SLOWEST = 8.0
 # A service that hangs is asked again soon, but every third time it gets longer to answer.
 _PATIENCE = (2.0, 2.0, 5.0)
-_ONLY_ATTEMPT = 5.0
-_LAST_QUESTION = 0.5
+ONLY_ATTEMPT = 5.0
+LAST_QUESTION = 0.5
 # Less than that is no time to answer in.
 _SHORTEST = 0.25
 _PRIMARY = "it answers the primary NIC and its primary address only"
@@ -89,7 +89,7 @@ class Service:
         begin = self.clock() - after.waited
         if after.attempts > 1:
             # The last two questions may be half a second apart: no third one in that second.
-            self.sleep(_LAST_QUESTION)
+            self.sleep(LAST_QUESTION)
         return replace(self, path="/metadata/instance", parse=decoded)._fetch(begin).body
 
     def _fetch(self, begin: float) -> Reading:
@@ -99,57 +99,6 @@ class Service:
         except LbhookError as error:
             error.attempts, error.waited = fetch.attempts, self.clock() - begin
             raise
-
-
-def confirm(service: Service, first: Reading, times: int, between: float) -> Reading:
-    """Read again, `between` seconds apart, until `times` answers in a row agree with the one
-    before, or one of them has a rule.
-
-    Raises `NoAnswerError` if the time of `service` is up first.
-    """
-    begin, agreed, last = service.clock() - first.waited, 0, first
-    while agreed < times:
-        try:
-            again = _ask_again(service, begin, last, between)
-        except LbhookError as error:
-            error.attempts += last.attempts
-            error.waited = service.clock() - begin
-            raise
-        agreed = agreed + 1 if again.metadata == last.metadata else 0
-        last = replace(again, attempts=last.attempts + again.attempts)
-        if again.metadata is None or again.metadata.inbound_rules:
-            break
-    return replace(last, waited=service.clock() - begin)
-
-
-_EMPTY = "no inbound rule, but the last good answer had some"
-
-
-def _ask_again(service: Service, begin: float, last: Reading, between: float) -> Reading:
-    now = service.clock()
-    left = begin + (service.wait or _ONLY_ATTEMPT) - now
-    wait = left - between
-    if wait < _LAST_QUESTION:
-        raise _unconfirmed()
-    reason = f"{_EMPTY}: reading it again"
-    service.watch(Waiting(reason=reason, attempts=last.attempts, waited=now - begin, left=left))
-    service.sleep(between)
-    try:
-        return replace(service, wait=wait, absent_wait=0.0).fetch()
-    except (NoAnswerError, MetadataError) as error:
-        if isinstance(error, MetadataError) and not error.partial:
-            raise
-        raise _unconfirmed(*error.problems, attempts=error.attempts) from None
-
-
-def _unconfirmed(*problems: str, attempts: int = 0) -> NoAnswerError:
-    error = NoAnswerError(
-        f"{_EMPTY}, and there was no time to read it often enough to believe it",
-        *problems,
-        hint="if it is true, run `lbhook apply --accept-empty`",
-    )
-    error.attempts = attempts
-    return error
 
 
 @dataclass(slots=True)
@@ -189,7 +138,7 @@ class _Fetch:
         service, request_id = self.service, str(uuid.uuid4())
         url = f"{service.endpoint}{service.path}"
         parameters = {"api-version": service.api_version}
-        patience = _PATIENCE[self.hung % len(_PATIENCE)] if service.wait else _ONLY_ATTEMPT
+        patience = _PATIENCE[self.hung % len(_PATIENCE)] if service.wait else ONLY_ATTEMPT
         deadline = min(started + patience, self._end())
         service.log(f"GET {url} (request {request_id})")
         try:
@@ -218,7 +167,7 @@ class _Fetch:
 
     def _end(self, kind: Kind | None = None) -> float:
         """When the time is up for another question, after an answer of this kind."""
-        whole = self.service.wait or _ONLY_ATTEMPT
+        whole = self.service.wait or ONLY_ATTEMPT
         if kind is Kind.ABSENT:
             whole = self.service.absent_wait
         elif self.absent:
@@ -235,7 +184,7 @@ class _Fetch:
         if following < end:
             return following
         # The last moments of the time are worth one more question, whatever the pace.
-        following = max(end - _LAST_QUESTION, started + _LAST_QUESTION, now)
+        following = max(end - LAST_QUESTION, started + LAST_QUESTION, now)
         return following if end - following >= _SHORTEST else None
 
     def _sleep_until(self, following: float, kind: Kind) -> None:

@@ -33,6 +33,10 @@ class Protocol(str, enum.Enum):
         return self.value
 
 
+# A body that says what absence comes to where it is treated as empty.
+NOTHING = b'{"loadbalancer": {"publicIpAddresses": [], "inboundRules": [], "outboundRules": []}}'
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AddressPair:
     """A frontend address and the private address of this VM that it stands for."""
@@ -92,6 +96,12 @@ class Metadata:
     tunnel_interfaces: tuple[TunnelInterface, ...] = ()
     warnings: tuple[str, ...] = field(default=(), compare=False)
     unknown: tuple[str, ...] = field(default=(), compare=False)
+
+    @property
+    def has_load_balancer(self) -> bool:
+        """A VM with a public IP alone has a body, too; no list but that of its addresses has
+        anything in it."""
+        return bool(self.inbound_rules or self.outbound_rules or self.tunnel_interfaces)
 
 
 def parse(body: bytes) -> Metadata:

@@ -120,7 +120,11 @@ def general(command: F) -> F:
     return command
 
 
-_REQUIRE = click.option("--require-lb", is_flag=True, help="No load balancer is a failure.")
+_REQUIRE = click.option(
+    "--require-lb",
+    is_flag=True,
+    help="Fail unless a load balancer has a rule or tunnel for this VM.",
+)
 _CACHED = click.option("--cached", is_flag=True, help="Use the last good answer, no network.")
 _WAIT = click.option(
     "--wait",

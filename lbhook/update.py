@@ -143,8 +143,6 @@ class Update:
     def _aim(self, answer: Answer) -> tuple[Aim, Facts | None]:
         if answer.metadata is not None:
             return Aim.WHOLE, facts.derive(answer.metadata)
-        if self.settings.imds.absent == "empty":
-            return Aim.WHOLE, Facts()
         last = self._inquiry.last_good.find()
         known = last.metadata if last else None
         return Aim.MISSING, facts.derive(known) if known else None

@@ -12,9 +12,10 @@ from typing import Any
 
 import pytest
 
+from lbhook.confirmation import confirm
 from lbhook.emulator import Emulator
 from lbhook.errors import LbhookError, MetadataError, NoAnswerError, ProtocolError
-from lbhook.imds import Reading, Service, Waiting, confirm
+from lbhook.imds import Reading, Service, Waiting
 from lbhook.model import parse
 from lbhook.playbook import Playbook
 from lbhook.replies import Answer
@@ -678,12 +679,17 @@ def silence(public: str = "") -> Answer:
     return Answer(note="silence", body=json.dumps(body).encode())
 
 
+def confirmed(asked: Service, first: Reading, *, absence: bool = False) -> Reading:
+    """Two more readings, two seconds apart; `absence` says that it leaves no rule, either."""
+    return confirm(asked, first, lambda one: not one.inbound_rules if one is not None else absence)
+
+
 def test_three_answers_that_agree_are_believed() -> None:
     """Two more after the first, two seconds apart; requests and time are counted in."""
     clock = Clock()
     with Emulator(body=EMPTY, clock=clock) as imds:
         asked = service(imds, clock, wait=15.0)
-        reading = confirm(asked, asked.fetch(), 2, 2.0)
+        reading = confirmed(asked, asked.fetch())
     assert reading == Reading(body=EMPTY, metadata=parse(EMPTY), attempts=3, waited=4.0)
     assert pace(imds) == [0.0, 2.0, 4.0]
 
@@ -693,7 +699,7 @@ def test_a_rule_that_comes_back_is_believed_at_once() -> None:
     clock = Clock()
     with playing(Step(requests=1, answer=silence())) as imds:
         asked = service(imds, clock, wait=15.0)
-        reading = confirm(asked, asked.fetch(), 2, 2.0)
+        reading = confirmed(asked, asked.fetch())
     assert reading.metadata
     assert len(reading.metadata.inbound_rules) == 2
     assert (reading.attempts, len(imds.requests)) == (2, 2)
@@ -704,8 +710,22 @@ def test_absence_in_the_middle_is_believed_at_once() -> None:
     clock = Clock()
     with playing(Step(requests=1, answer=silence()), Step(answer="absent")) as imds:
         asked = service(imds, clock, wait=15.0, absent_wait=9.0)
-        reading = confirm(asked, asked.fetch(), 2, 2.0)
+        reading = confirmed(asked, asked.fetch())
     assert (reading.metadata, reading.attempts) == (None, 2)
+
+
+@pytest.mark.parametrize(("absent_wait", "waited"), [(0.0, 4.0), (20.0, 23.5)])
+def test_absence_is_confirmed_where_it_leaves_no_rule(absent_wait: float, waited: float) -> None:
+    """Two readings more, after a time of its own if there is one."""
+    clock = Clock()
+    with playing(Step(answer="absent"), clock=clock) as imds:
+        asked = service(imds, clock, wait=15.0, absent_wait=absent_wait)
+        reading = confirmed(asked, asked.fetch(), absence=True)
+    assert (reading.metadata, reading.waited, reading.attempts) == (
+        None,
+        waited,
+        len(imds.requests),
+    )
 
 
 def test_answers_that_differ_start_the_count_again() -> None:
@@ -714,7 +734,7 @@ def test_answers_that_differ_start_the_count_again() -> None:
     steps = (Step(requests=1, answer=silence()), Step(answer=silence("51.0.0.1")))
     with playing(*steps) as imds:
         asked = service(imds, clock, wait=15.0)
-        reading = confirm(asked, asked.fetch(), 2, 2.0)
+        reading = confirmed(asked, asked.fetch())
     assert (reading.attempts, reading.waited) == (4, 6.0)
 
 
@@ -724,7 +744,7 @@ def test_failures_between_are_passed_over() -> None:
     steps = (Step(requests=1, answer=silence()), Step(requests=2, answer="unavailable"))
     with playing(*steps, body=silence()) as imds:
         asked = service(imds, clock, wait=15.0)
-        reading = confirm(asked, asked.fetch(), 2, 2.0)
+        reading = confirmed(asked, asked.fetch())
     assert (reading.attempts, reading.waited) == (5, 6.0)
 
 
@@ -742,7 +762,7 @@ def test_no_time_to_confirm_is_no_answer(wait: float) -> None:
         asked = service(imds, clock, wait=wait)
         first = asked.fetch()
         with pytest.raises(NoAnswerError) as caught:
-            confirm(asked, first, 2, 2.0)
+            confirmed(asked, first)
     assert (caught.value.problems, caught.value.hint, caught.value.status) == (
         (UNCONFIRMED,),
         "if it is true, run `lbhook apply --accept-empty`",
@@ -773,7 +793,7 @@ def test_failing_while_confirming_is_no_answer(step: Step, reason: tuple[str, ..
         asked = service(imds, clock, wait=5.0)
         first = asked.fetch()
         with pytest.raises(NoAnswerError) as caught:
-            confirm(asked, first, 2, 2.0)
+            confirmed(asked, first)
     assert caught.value.problems == (UNCONFIRMED, *reason)
     assert caught.value.attempts == len(imds.requests)
     assert clock.now - 1000.0 <= 5.0
@@ -786,7 +806,7 @@ def test_wrong_while_confirming_is_wrong() -> None:
         asked = service(imds, clock, wait=15.0)
         first = asked.fetch()
         with pytest.raises(MetadataError, match="body: a list is not an object"):
-            confirm(asked, first, 2, 2.0)
+            confirmed(asked, first)
 
 
 @pytest.mark.parametrize(("wait", "most"), [(0.0, 5.0), (3.0, 3.0)])

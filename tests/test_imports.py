@@ -18,7 +18,7 @@ ORDER = [
     *("commands", "machine", "daemon", "nginx", "services"),
     *("layout", "view", "report", "lock"),
     *("directory", "files", "journal", "state", "host", "floating"),
-    *("verdict", "transport", "imds", "answer", "inquiry"),
+    *("verdict", "transport", "imds", "confirmation", "answer", "inquiry"),
     *(
         "checks",
         "loading",

@@ -10,12 +10,12 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from lbhook import playbook
 from lbhook.emulator import Emulator
-from lbhook.host import Host
 from lbhook.inquiry import Voice, Wish
 from lbhook.report import Report
 from lbhook.update import Update
@@ -154,12 +154,14 @@ class Scene:
 
     def ask(self, imds: Emulator, wait: float, *, require_lb: bool = False) -> Report:
         """One apply against the service, on the real clock."""
+        return self.update(imds.url, Wish(wait=wait, require_lb=require_lb)).apply()
+
+    def update(self, endpoint: str, wish: Wish, **options: Any) -> Update:
+        """An update that asks a service, with options of [imds]."""
         settings = self.stand.settings(ONE)
-        asked = replace(settings.imds, endpoint=imds.url)
+        asked = replace(settings.imds, endpoint=endpoint, **options)
         settings = replace(settings, imds=asked, endpoint_named=True)
-        host: Host = self.stand.host(settings)
-        wish = Wish(wait=wait, require_lb=require_lb)
-        return Update(host=host, settings=settings, wish=wish).apply()
+        return Update(host=self.stand.host(settings), settings=settings, wish=wish)
 
 
 @pytest.fixture
@@ -231,12 +233,62 @@ def test_silence_that_stays_is_believed(scene: Scene) -> None:
 
 def test_silence_is_believed_at_once_if_asked_for(scene: Scene) -> None:
     """--accept-empty: the operator knows."""
-    settings = replace(scene.stand.settings(ONE), endpoint_named=True)
     with Emulator(body()) as imds:
-        settings = replace(settings, imds=replace(settings.imds, endpoint=imds.url))
-        host = scene.stand.host(settings)
-        result = Update(host=host, settings=settings, wish=Wish(accept_empty=True)).apply()
+        result = scene.update(imds.url, Wish(accept_empty=True)).apply()
         assert (result.outcome, len(imds.requests)) == ("changed", 1)
+
+
+def test_absence_that_is_empty_is_read_three_times(scene: Scene) -> None:
+    """absent = "empty" closes everything: not after one reading, and not for one boot."""
+
+    def update(endpoint: str, wait: float = 9.0) -> Update:
+        return scene.update(endpoint, Wish(wait=wait), absent="empty")
+
+    with Emulator(GOOD, playbook=_play('answer = "absent"\nrequests = 1')) as imds:
+        assert update(imds.url).apply().outcome == "unchanged"
+        assert (len(imds.requests), scene.stand.text("/etc/one")) == (2, "80\n")
+    with Emulator(None) as imds:
+        assert update(imds.url).apply().outcome == "changed"
+        assert (len(imds.requests), scene.stand.text("/etc/one")) == (3, "none\n")
+        assert update(imds.url).apply().outcome == "unchanged"
+        assert len(imds.requests) == 4
+    (scene.stand.disk / "etc/one").unlink()
+    assert update("http://127.0.0.1:9", wait=0.0).apply().outcome == "kept"
+    assert scene.stand.text("/etc/one") == "none\n"
+
+
+def test_absence_that_is_empty_is_believed_at_once_if_asked_for(scene: Scene) -> None:
+    """--accept-empty counts for it, too."""
+    with Emulator(None) as imds:
+        result = scene.update(imds.url, Wish(accept_empty=True), absent="empty").apply()
+        assert (result.outcome, len(imds.requests)) == ("changed", 1)
+
+
+@pytest.mark.parametrize(("wait", "requests"), [(0.0, 1), (1.0, 4)])
+def test_one_attempt_is_one_attempt(scene: Scene, wait: float, requests: int) -> None:
+    """--wait 0 has absence believed at once; any other one leaves it its own time."""
+    with Emulator(None) as imds:
+        update = scene.update(imds.url, Wish(wait=wait), absent_wait=3.0)
+        assert update.ask().answer.metadata is None
+        assert len(imds.requests) == requests
+
+
+def test_a_public_ip_alone_is_no_load_balancer(scene: Scene) -> None:
+    """--require-lb wants a rule or a tunnel, of whatever kind."""
+    pair = {"frontendIpAddress": "51.0.0.1", "privateIpAddress": "10.0.0.4"}
+
+    def asked(**lists: object) -> Update:
+        empty = {"publicIpAddresses": [pair], "inboundRules": [], "outboundRules": []}
+        found = json.dumps({"loadbalancer": {**empty, **lists}}).encode()
+        return scene.stand.update(scene.stand.settings(ONE), found, Wish(require_lb=True))
+
+    result = asked().apply()
+    assert (result.status, result.problems) == (
+        66,
+        ("no load balancer, and --require-lb is set: IMDS has no rule and no tunnel for this VM",),
+    )
+    assert scene.stand.text("/etc/one") == "80\n"
+    assert asked(outboundRules=[pair]).ask().answer.metadata
 
 
 def test_fetch_keeps_the_answer_and_nothing_else(tmp_path: Path) -> None:
