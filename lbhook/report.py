@@ -135,7 +135,9 @@ def plan_text(plan: Plan) -> str:
         if notes:
             said = "\n".join(f"{change.target.name}: {note}" for note in notes)
             parts.append(textwrap.indent(f"{said}\n", "# "))
-    if not plan.to_do:
+    if not plan.to_do and any(_left_out(one) for one in plan.changes):
+        parts.append("Nothing to do, but for what is left out.\n")
+    elif not plan.to_do:
         parts.append("Nothing to do: this machine is in step.\n")
     return "\n".join(parts)
 

@@ -193,11 +193,14 @@ def test_plan_in_words() -> None:
 
 
 def test_plan_without_anything_to_do() -> None:
-    """A plan in step says so, and what it leaves out."""
-    skipped = change(WEB, Outcome.SKIPPED, reason="nginx not installed")
-    assert report.plan_text(Plan(changes=(skipped,))) == (
-        "# nginx: skipped: nginx not installed\n\nNothing to do: this machine is in step.\n"
-    )
+    """A plan in step says so; what it leaves out is not in step."""
+    assert report.plan_text(Plan()) == "Nothing to do: this machine is in step.\n"
+    for outcome in (Outcome.SKIPPED, Outcome.BLOCKED):
+        left_out = change(WEB, outcome, reason="nginx not installed")
+        assert report.plan_text(Plan(changes=(left_out,))) == (
+            f"# nginx: {outcome.value}: nginx not installed\n\n"
+            "Nothing to do, but for what is left out.\n"
+        )
 
 
 def test_json_of_a_plan(lb: Facts) -> None:
