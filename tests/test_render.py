@@ -221,9 +221,7 @@ def test_nothing_is_never_rendered(template: str) -> None:
 def test_whatever_a_template_calls_may_fail() -> None:
     """Python's own errors come with template and line, too."""
     assert refused("\n{{ 1 / 0 }}") == "<template>:2: ZeroDivisionError: division by zero"
-    assert refused("{{ 'x' | bracket }}") == (
-        "<template>:1: 'x' does not appear to be an IPv4 or IPv6 address"
-    )
+    assert refused("{{ 'x' | bracket }}") == ("<template>:1: 'x' is not an address")
 
 
 def test_bracket() -> None:
@@ -249,6 +247,24 @@ def test_families(lb: Facts) -> None:
         "ace:cab:deca:deed::1",
         "fd00::/8",
     ]
+
+
+@pytest.mark.parametrize(
+    ("expression", "problem"),
+    [
+        ("lb.listeners | bracket", "a list is not an address"),
+        ("lb.listeners[0] | bracket", "listener is not an address"),
+        ("'web' | bracket", "'web' is not an address"),
+        ("vars.t | bracket", "vars.t is not an address"),
+        ("[lb.listeners] | ipv4", "a list is neither an address nor a network"),
+        ("lb.inbound_rules | env", "a list is not read alike by systemd, a shell and docker"),
+    ],
+)
+def test_a_filter_on_a_wrong_value_says_so_in_short(
+    expression: str, problem: str, lb: Facts
+) -> None:
+    """Whatever the value holds, the message is one short line."""
+    assert refused(f"{{{{ {expression} }}}}", lb, t={"x": 1}) == f"<template>:1: {problem}"
 
 
 def test_env_passes_what_all_read_alike() -> None:
