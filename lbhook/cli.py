@@ -1,13 +1,12 @@
 """The command line: parse, call, print. How it ends is decided in program."""
 
-import contextlib
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from . import __version__, options
 from .console import coloured_diff
-from .errors import LbhookError, UsageError
+from .errors import LbhookError, TerminatedError, UsageError
 from .options import Run
 
 if TYPE_CHECKING:
@@ -18,7 +17,7 @@ if TYPE_CHECKING:
     from .targets import Target
 
 _SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 80}
-_INTERRUPTED = 130
+_INTERRUPTED, _TERMINATED = 130, 143
 pass_run = click.make_pass_decorator(Run, ensure=True)
 
 
@@ -270,9 +269,14 @@ def emulate(run: Run, /, listen: str, body: str, playbook: str | None, limit: in
         limit=limit or None,
         on_request=None if run.verbosity < 0 else lambda request: run.console.out(f"{request}\n"),
     )
-    with contextlib.suppress(KeyboardInterrupt), server as imds:
-        run.console.note(f"Serving {imds.url}/metadata/loadbalancer; end with Ctrl-C.")
-        imds.serve_forever()
+    try:
+        with server as imds:
+            run.console.note(f"Serving {imds.url}/metadata/loadbalancer; end with Ctrl-C.")
+            imds.serve_forever()
+    except TerminatedError:  # how a service manager ends it
+        return _TERMINATED
+    except KeyboardInterrupt:
+        pass
     return _INTERRUPTED
 
 

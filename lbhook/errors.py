@@ -18,6 +18,10 @@ class LbhookError(Exception):
         self.hint = hint
 
 
+class TerminatedError(BaseException):
+    """SIGTERM: everything is put back on the way out."""
+
+
 class UsageError(LbhookError):
     """The command line, or a file named on it, can't be used."""
 
@@ -34,7 +38,8 @@ class MetadataError(LbhookError):
     status = 65
 
     def __init__(self, *problems: str, partial: bool = False) -> None:
-        super().__init__(*problems, hint="nothing was changed; `lbhook show` reads the body again")
+        hint = "nothing was changed; if Azure goes on sending this, tell its support"
+        super().__init__(*problems, hint=hint)
         self.partial = partial
 
 

@@ -151,7 +151,7 @@ _ONLY = click.option(
 )
 root = click.option(
     "--root",
-    type=click.Path(file_okay=False),
+    type=click.Path(),
     callback=_path,
     metavar="DIR",
     help="Install below DIR; run nothing that looks at this machine.",
@@ -247,6 +247,10 @@ def _host(settings: "Settings", root: "Path | None") -> "Host":
 
     if root is not None:
         root = root.absolute()
-        if not root.is_dir():
+        if root.exists() and not root.is_dir():
+            raise UsageError(
+                f"--root {root}: not a directory", hint="give the one to install below"
+            )
+        if not root.exists():
             raise UsageError(f"--root {root}: no such directory", hint="make it first")
     return host(settings, root)

@@ -232,6 +232,10 @@ def test_a_root_that_is_not_there(tmp_path: Path) -> None:
     assert ended == Ended(
         2, "", f"lbhook: --root {root}: no such directory\n  hint: make it first\n"
     )
+    root.touch()
+    ended = run_lbhook("apply", "--metadata", DOCUMENTED, "--root", root)
+    hint = "  hint: give the one to install below\n"
+    assert ended == Ended(2, "", f"lbhook: --root {root}: not a directory\n{hint}")
 
 
 # What the commands do
@@ -565,7 +569,7 @@ def test_an_own_check_that_refuses(desk: Desk) -> None:
     refused(desk, 78, err)
 
 
-_BODY_HINT = "  hint: nothing was changed; `lbhook show` reads the body again\n"
+_BODY_HINT = "  hint: nothing was changed; if Azure goes on sending this, tell its support\n"
 
 
 @pytest.mark.parametrize(
@@ -776,9 +780,10 @@ def test_emulate_until_it_is_ended(number: signal.Signals, status: int) -> None:
         assert found
         assert run_lbhook("show", "--endpoint", found[1]).status == 0
         process.send_signal(number)
-        out, _ = process.communicate(timeout=10)
-        assert (out, process.returncode) == (
+        out, err = process.communicate(timeout=10)
+        assert (out, err, process.returncode) == (
             b"GET /metadata/loadbalancer 200 documented\n",
+            b"",
             status,
         )
 
