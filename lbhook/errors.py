@@ -38,8 +38,9 @@ class MetadataError(LbhookError):
     status = 65
 
     def __init__(self, *problems: str, partial: bool = False) -> None:
-        hint = "nothing was changed; if Azure goes on sending this, tell its support"
-        super().__init__(*problems, hint=hint)
+        super().__init__(
+            *problems, hint="nothing was changed; if Azure goes on sending this, tell its support"
+        )
         self.partial = partial
 
 
