@@ -14,7 +14,7 @@ PACKAGE = REPO / "lbhook"
 # From the lowest to the highest: a room imports only from those before it.
 ORDER = [
     *("errors", "schema", "reader", "model", "instance", "facts"),
-    *("targets", "shipped", "config", "rights", "render", "plan"),
+    *("targets", "shipped", "tables", "config", "rights", "render", "plan"),
     *("commands", "machine", "daemon", "nginx", "services"),
     *("layout", "view", "report", "lock"),
     *("directory", "files", "journal", "state", "host", "floating"),
