@@ -4,16 +4,15 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from . import instance
 from .answer import Answer, LastGood, describe_age, from_file
 from .config import Settings
 from .errors import LbhookError, NoLoadBalancerError, ProtocolError
 from .host import Host
-from .instance import Vm
 from .model import ABSENT, NOTHING, Metadata, parse
 
 if TYPE_CHECKING:
     from . import imds
+    from .instance import Vm
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,7 +48,7 @@ class Heard:
     answer: Answer
     body: bytes | None
     read: float
-    vm: Vm | None = None
+    vm: "Vm | None" = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,10 +78,12 @@ class Inquiry:
         """The last good answer of this host."""
         return LastGood(self.host.tree, self.settings, self.host.machine)
 
-    def vm(self, answer: Answer) -> Vm | None:
+    def vm(self, answer: Answer) -> "Vm | None":
         """The VM as an answer has it; None unless the configuration asks for it."""
         if not self.settings.imds.instance or not answer.instance:
             return None
+        from . import instance
+
         vm, warnings = instance.parse(answer.instance, self.host.machine.interfaces())
         for warning in warnings:
             self.voice.warn(warning)

@@ -225,7 +225,7 @@ def unbegun(run: Run, root: "Path | None", error: LbhookError) -> "Report":
 
 def _read_stdin() -> bytes:
     """A body on standard input, or the beginning of one that is too long."""
-    from .verdict import MOST_BYTES
+    from .reader import MOST_BYTES
 
     if sys.stdin is None:  # closed before lbhook began
         raise UsageError(

@@ -140,6 +140,7 @@ def environment(loader: BaseLoader) -> SandboxedEnvironment:
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
+        optimized=False,  # that takes longer than to render once
     )
     result.globals = {name: result.globals[name] for name in ("range", "dict", "namespace")}
     filters: dict[str, Callable[..., Any]] = {

@@ -18,7 +18,8 @@ from urllib3.connectionpool import HTTPConnectionPool
 from urllib3.exceptions import HTTPError
 
 from . import __version__
-from .verdict import MOST_BYTES, READABLE, one_line
+from .reader import MOST_BYTES
+from .verdict import READABLE, one_line
 
 # The host is one hop away: a connection that takes longer meets nobody.
 _CONNECT = 1.0

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
 
 from . import checks, deploy, facts, floating, layout, lock, rights
 from . import outcome as outcomes
@@ -25,11 +26,13 @@ from .errors import (
 from .facts import Facts
 from .host import UNFINISHED, Host
 from .inquiry import Heard, Inquiry, Voice, Wish
-from .instance import Vm
 from .outcome import Done
 from .plan import Plan
 from .report import Report
 from .survey import Aim, Survey
+
+if TYPE_CHECKING:
+    from .instance import Vm
 
 __all__ = ["Update", "Voice", "Wish"]
 _INTERRUPTED, _TERMINATED, _BUG = 130, 143, 70
@@ -172,7 +175,7 @@ class Update:
         self,
         aim: Aim,
         lb: Facts | None,
-        vm: Vm | None,
+        vm: "Vm | None",
         records: Mapping[PurePosixPath, bytes] | None = None,
     ) -> None:
         plan = self._survey().plan(aim, lb, vm)

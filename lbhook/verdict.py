@@ -14,9 +14,8 @@ from datetime import timezone
 
 from .errors import MetadataError
 from .model import ABSENT
-from .reader import decode
+from .reader import MOST_BYTES, decode
 
-MOST_BYTES = 4 * 1024 * 1024
 # What the transport hands on as plain bytes.
 READABLE = ("", "identity", "gzip", "x-gzip")
 

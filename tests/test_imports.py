@@ -120,7 +120,8 @@ try:
     program.main()
 except SystemExit as end:
     assert not end.code, end.code
-heavy = ("requests", "urllib3", "jinja2", "lbhook.update")
+heavy = ("requests", "urllib3", "jinja2", "difflib", "email", "socket")
+heavy += ("lbhook.update", "lbhook.verdict", "lbhook.instance")
 print([name for name in heavy if name in sys.modules], file=sys.stderr)
 """
     done = subprocess.run(
@@ -137,7 +138,7 @@ def test_help_loads_nothing_heavy(args: list[str]) -> None:
 
 
 def test_a_body_from_a_file_needs_no_http(tmp_path: Path) -> None:
-    """An apply that asks nobody does not load requests."""
+    """An apply that asks nobody loads neither requests nor what else it takes to ask."""
     body = str(BODIES / "documented.json")
     names = loaded("apply", "--metadata", body, "--root", str(tmp_path))
     assert names == {"jinja2", "lbhook.update"}

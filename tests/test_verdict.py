@@ -4,8 +4,9 @@ import json
 
 import pytest
 
+from lbhook.reader import MOST_BYTES
 from lbhook.replies import error
-from lbhook.verdict import MOST_BYTES, Kind, Verdict, classify
+from lbhook.verdict import Kind, Verdict, classify
 
 JSON = {"content-type": "application/json; charset=utf-8"}
 ABSENT = (
