@@ -1,5 +1,6 @@
 """How one figure is taken: a command's time or memory, in turns with that of its yardstick."""
 
+import os
 import statistics
 import subprocess
 import sys
@@ -107,7 +108,9 @@ def mebibytes(code: str, before: Callable[[], None] = lambda: None) -> Once:
 
 
 def _run(argv: tuple[str, ...]) -> str:
-    done = subprocess.run(argv, cwd=CHECKOUT, capture_output=True, text=True, check=False)
+    # What is installed has its bytecode, whatever the environment says.
+    env = {**os.environ, "PYTHONDONTWRITEBYTECODE": ""}
+    done = subprocess.run(argv, cwd=CHECKOUT, env=env, capture_output=True, text=True, check=False)
     if done.returncode:
         sys.exit(f"{' '.join(argv)}\n{done.stderr}")
     return done.stderr

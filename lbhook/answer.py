@@ -15,7 +15,7 @@ from .errors import LbhookError, NoAnswerError, UsageError
 from .files import Tree
 from .machine import Machine
 from .model import Metadata, parse
-from .verdict import MOST_BYTES
+from .reader import MOST_BYTES
 
 _VERSION = 1
 # An unchanged answer is written again only when this share of `stale_after` has gone by.

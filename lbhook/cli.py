@@ -1,13 +1,12 @@
 """The command line: parse, call, print. How it ends is decided in program."""
 
-import contextlib
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from . import __version__, options
-from .console import coloured_diff, out
-from .errors import LbhookError, UsageError
+from .console import coloured_diff
+from .errors import LbhookError, TerminatedError, UsageError
 from .options import Run
 
 if TYPE_CHECKING:
@@ -18,7 +17,7 @@ if TYPE_CHECKING:
     from .targets import Target
 
 _SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 80}
-_INTERRUPTED = 130
+_INTERRUPTED, _TERMINATED = 130, 143
 pass_run = click.make_pass_decorator(Run, ensure=True)
 
 
@@ -72,14 +71,14 @@ def show(run: Run, /, as_json: bool, **wish: Any) -> int:
       lbhook show --json --metadata body.json
     """
     from . import facts, view
-    from .model import Metadata
+    from .model import ABSENT, Metadata
 
     metadata = options.update(run, **wish).ask().answer.metadata
     if metadata is None:
-        run.console.warn("Azure has no load balancer for this VM, or not yet")
+        run.console.warn(f"no load balancer: {ABSENT}")
     metadata = metadata or Metadata()
     lb = facts.derive(metadata)
-    out(_json(view.to_json(lb, metadata)) if as_json else view.to_text(lb, metadata))
+    run.console.out(_json(view.to_json(lb, metadata)) if as_json else view.to_text(lb, metadata))
     return 0
 
 
@@ -105,7 +104,7 @@ def plan(run: Run, /, as_json: bool, exit_code: bool, **wish: Any) -> int:
     for warning in result.warnings:
         run.console.warn(warning)
     text = report.plan_text(result)
-    out(_json(report.plan_json(result)) if as_json else coloured_diff(text))
+    run.console.out(_json(report.plan_json(result)) if as_json else coloured_diff(text))
     return int(exit_code and result.to_do)
 
 
@@ -128,17 +127,12 @@ def apply(run: Run, /, as_json: bool, no_reload: bool, **wish: Any) -> int:
       sudo lbhook apply --wait 90s --json
       lbhook apply --metadata body.json --root /tmp/image
     """
-    from . import report
-
     if wish["reload"] and no_reload:
         raise click.UsageError("--reload and --no-reload can't both be meant")
     try:
         result = options.update(run, load=not no_reload, **wish).apply()
     except LbhookError as error:
-        # Before there is anything to apply with; a program that reads the JSON is told as well.
-        result = report.Report(
-            outcome="failed", status=error.status, problems=error.problems, hint=error.hint
-        )
+        result = options.unbegun(run, wish["root"], error)
     run.console.manager.status(result.summary())
     text = result.to_text() if result.changes or not result.problems else ""
     return _end(run, result, text, as_json=as_json)
@@ -225,9 +219,9 @@ def render(run: Run, /, target: str, **wish: Any) -> int:
     heard = update.ask()
     renderer, metadata = rendering.renderer(places), heard.answer.metadata
     if metadata:
-        out(renderer.render(wanted, facts.derive(metadata), heard.vm))
+        run.console.out(renderer.render(wanted, facts.derive(metadata), heard.vm))
     else:
-        out(renderer.rest(wanted))
+        run.console.out(renderer.rest(wanted))
     return 0
 
 
@@ -273,12 +267,16 @@ def emulate(run: Run, /, listen: str, body: str, playbook: str | None, limit: in
         playbook=playbook,
         listen=_listen_place(listen),
         limit=limit or None,
-        on_request=None if run.verbosity < 0 else lambda request: out(f"{request}\n"),
+        on_request=None if run.verbosity < 0 else lambda request: run.console.out(f"{request}\n"),
     )
-    with contextlib.suppress(KeyboardInterrupt), server as imds:
-        if run.verbosity >= 0:
-            out(f"Serving {imds.url}/metadata/loadbalancer; end with Ctrl-C.\n", err=True)
-        imds.serve_forever()
+    try:
+        with server as imds:
+            run.console.note(f"Serving {imds.url}/metadata/loadbalancer; end with Ctrl-C.")
+            imds.serve_forever()
+    except TerminatedError:  # how a service manager ends it
+        return _TERMINATED
+    except KeyboardInterrupt:
+        pass
     return _INTERRUPTED
 
 
@@ -303,9 +301,9 @@ def demo(run: Run) -> int:
 def _end(run: Run, result: "Report", text: str, *, as_json: bool) -> int:
     """Say what a run came to, and end with its status."""
     if as_json:
-        out(_json(result.to_json()))
+        run.console.out(_json(result.to_json()))
     elif run.verbosity >= 0:
-        out(text)
+        run.console.out(text)
     run.console.problems(result.problems, result.hint)
     return result.status
 

@@ -1,7 +1,6 @@
 """Settings: read from TOML and checked once, all problems in one report."""
 
-import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -9,16 +8,13 @@ from typing import Any
 from . import schema
 from .errors import ConfigError
 from .shipped import SHIPPED
+from .tables import DEFAULT_FILE, Tables
 from .targets import Target
 
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
-
-DEFAULT_FILE = Path("/etc/lbhook/lbhook.toml")
 DEFAULT_ENDPOINT = "http://169.254.169.254"
 _SSH_PORT = 22
+# What lbhook keeps in the runtime directory; the state directory is its own altogether.
+_RECORDS = ("lock", "status.json", "loaded.json", "refused.json")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,21 +63,21 @@ def load(file: Path | None = None) -> Settings:
     Raises `ConfigError` with every problem, each with its file and key.
     """
     main = file or DEFAULT_FILE
-    tables = _Tables()
+    tables = Tables()
     if file or main.exists():
         tables.read(main)
     drop_ins = main.with_name(f"{main.name}.d")
     if drop_ins.is_dir():
         for drop_in in sorted(drop_ins.glob("*.toml")):
             tables.read(drop_in)
-    return tables.settings()
+    return _settled(tables)
 
 
 def parse(text: str, name: str = "lbhook.toml") -> Settings:
     """Settings from the text of one file."""
-    tables = _Tables()
+    tables = Tables()
     tables.add(Path(name), text)
-    return tables.settings()
+    return _settled(tables)
 
 
 _IMDS: Mapping[str, schema.Read[Any]] = {
@@ -122,132 +118,103 @@ _TARGET: Mapping[str, schema.Read[Any]] = {
 }
 
 
+def _settled(tables: Tables) -> Settings:
+    known = ("imds", "paths", "targets")
+    for key in tables.merged:
+        if key not in known:
+            tables.note(f".{key}", f"unknown key{schema.suggestion(key, known)}")
+    paths = Paths(**tables.section(".paths", tables.merged.get("paths", {}), _PATHS))
+    imds = tables.section(".imds", tables.merged.get("imds", {}), _IMDS)
+    targets = _Targets(tables, paths).read(tables.merged.get("targets", {}))
+    if tables.problems:
+        raise ConfigError(*tables.problems, hint="nothing was changed; mend the configuration")
+    return Settings(
+        imds=Imds(**imds),
+        paths=paths,
+        targets=_with_ssh_ports(targets),
+        files=tuple(tables.files),
+        endpoint_named="endpoint" in imds,
+    )
+
+
 @dataclass(slots=True)
-class _Tables:
-    """The files merged, and which file each key came from."""
+class _Targets:
+    """Reads the targets; `owners` has the name of the one that each path belongs to."""
 
-    merged: dict[str, Any] = field(default_factory=dict)
-    origins: dict[str, Path] = field(default_factory=dict)
-    files: list[Path] = field(default_factory=list)
-    problems: list[str] = field(default_factory=list)
+    tables: Tables
+    paths: Paths
+    owners: dict[PurePosixPath, str] = field(default_factory=dict)
 
-    def read(self, file: Path) -> None:
-        self.files.append(file)
-        try:
-            self.add(file, file.read_text(encoding="utf-8"))
-        except OSError as error:
-            self.problems.append(f"{file}: {error.strerror}")
-        except UnicodeDecodeError as error:
-            self.problems.append(f"{file}: not UTF-8 at byte {error.start}")
-
-    def add(self, file: Path, text: str) -> None:
-        try:
-            self._merge(self.merged, tomllib.loads(text), "", file)
-        except tomllib.TOMLDecodeError as error:
-            self.problems.append(f"{file}: not TOML: {error}")
-
-    def _merge(self, into: dict[str, Any], new: dict[str, Any], prefix: str, file: Path) -> None:
-        for key, value in new.items():
-            path = f"{prefix}.{key}"
-            self.origins[path] = file
-            if isinstance(value, dict):
-                below = into[key] if isinstance(into.get(key), dict) else {}
-                self._merge(below, value, path, file)
-                into[key] = below
-            else:
-                into[key] = value
-
-    def note(self, path: str, problem: str) -> None:
-        """Keep a problem with the file that set the nearest key of `path`."""
-        known = path
-        while known and known not in self.origins:
-            known = known[: max(known.rfind("."), known.rfind("["), 0)]
-        file = self.origins.get(known, self.files[0] if self.files else DEFAULT_FILE)
-        self.problems.append(f"{file}: {path.lstrip('.')}: {problem}")
-
-    def section(self, path: str, value: object, fields: Mapping[str, schema.Read[Any]]) -> Any:
-        return self.value(path, value, schema.table(fields)) or {}
-
-    def value(self, path: str, value: object, read: Callable[[object], Any]) -> Any:
-        try:
-            return read(value)
-        except schema.Misfit as misfit:
-            for place, problem in misfit.problems:
-                self.note(f"{path}{place}", problem)
-            return None
-
-    def settings(self) -> Settings:
-        known = {"imds": dict, "paths": dict, "targets": dict}
-        for key in self.merged:
-            if key not in known:
-                self.note(f".{key}", f"unknown key{schema.suggestion(key, known)}")
-        paths = Paths(**self.section(".paths", self.merged.get("paths", {}), _PATHS))
-        imds = self.section(".imds", self.merged.get("imds", {}), _IMDS)
-        tables = self.merged.get("targets", {})
-        if not isinstance(tables, dict):
-            self.note(".targets", f"{schema.shown(tables)} is not a table")
-            tables = {}
-        # Shipped targets that nobody named are known, and off: `render` shows them all.
-        unnamed = {name: {"enabled": name == "env"} for name in SHIPPED if name not in tables}
-        named = {**unnamed, **tables}
-        targets = [self._target(name, raw, paths) for name, raw in named.items()]
-        found = tuple(target for target in targets if target)
-        self._find_clashes(found)
-        if self.problems:
-            raise ConfigError(*self.problems, hint="nothing was changed; mend the configuration")
-        return Settings(
-            imds=Imds(**imds),
-            paths=paths,
-            targets=_with_ssh_ports(found),
-            files=tuple(self.files),
-            endpoint_named="endpoint" in imds,
-        )
-
-    def _target(self, name: str, raw: object, paths: Paths) -> Target | None:
-        at = f".targets.{name}"
-        before = len(self.problems)
-        self.value(at, name, _NAME)
+    def read(self, raw: object) -> tuple[Target, ...]:
         if not isinstance(raw, dict):
-            self.note(at, f"{schema.shown(raw)} is not a table")
+            self.tables.note(".targets", f"{schema.shown(raw)} is not a table")
+            raw = {}
+        # Shipped targets that nobody named are known, and off: `render` shows them all.
+        unnamed = {name: {"enabled": name == "env"} for name in SHIPPED if name not in raw}
+        found = [self._target(name, one) for name, one in {**unnamed, **raw}.items()]
+        return tuple(target for target in found if target)
+
+    def _target(self, name: str, raw: object) -> Target | None:
+        at, before = f".targets.{name}", len(self.tables.problems)
+        with self.tables.noting(at):
+            _NAME(name)
+        if not isinstance(raw, dict):
+            self.tables.note(at, f"{schema.shown(raw)} is not a table")
             return None
-        raw = dict(raw)
-        variables = raw.pop("vars", {})
-        given = self.section(at, raw, _TARGET)
+        keys = {key: value for key, value in raw.items() if key != "vars"}
+        given = self.tables.section(at, keys, _TARGET)
         kind = given.pop("like", name if name in SHIPPED else "")
         if kind and kind not in SHIPPED:
             problem = f'"{kind}" is not a shipped target{schema.suggestion(kind, SHIPPED)}'
-            self.note(f"{at}.like", problem)
+            self.tables.note(f"{at}.like", problem)
             return None
-        values = {**_defaults(kind, paths), **given}
-        if given.get("reload") and given.get("reload_unit"):
-            self.note(f"{at}.reload_unit", "reload is set too; one of them is enough")
-        elif given.get("reload") or given.get("reload_unit"):
-            # One of them replaces whichever of the two is shipped.
-            values.pop("reload_unit" if given.get("reload") else "reload", None)
-        missing = [key for key in ("template", "path") if key not in {**raw, **values}]
+        values = {**_defaults(kind, self.paths), **given}
+        self._settle_reload(at, keys, values)
+        self._demand_own(at, name, {**keys, **values})
+        values["vars"] = self._vars(f"{at}.vars", raw.get("vars", {}), kind)
+        if values.get("enabled", True) and "path" in values:
+            self._claim(name, values["path"])
+        sound = len(self.tables.problems) == before
+        return Target(name=name, kind=kind, **values) if sound else None
+
+    def _settle_reload(self, at: str, keys: Mapping[str, Any], values: dict[str, Any]) -> None:
+        """One of the two ways replaces whichever of them is shipped."""
+        if keys.get("reload") and keys.get("reload_unit"):
+            self.tables.note(f"{at}.reload_unit", "reload is set too; one of them is enough")
+        elif keys.get("reload") or keys.get("reload_unit"):
+            values.pop("reload_unit" if keys.get("reload") else "reload", None)
+
+    def _demand_own(self, at: str, name: str, values: Mapping[str, Any]) -> None:
+        missing = [key for key in ("template", "path") if key not in values]
         if missing:
             near = schema.suggestion(name, SHIPPED)
             problem = f"a target of your own needs {' and '.join(missing)}"
-            self.note(at, problem + (near if "did you mean" in near else ""))
-        values["vars"] = self._vars(f"{at}.vars", variables, kind)
-        return Target(name=name, kind=kind, **values) if len(self.problems) == before else None
+            self.tables.note(at, problem + (near if "did you mean" in near else ""))
 
     def _vars(self, at: str, raw: object, kind: str) -> Mapping[str, Any]:
         if not isinstance(raw, dict):
-            self.note(at, f"{schema.shown(raw)} is not a table")
+            self.tables.note(at, f"{schema.shown(raw)} is not a table")
             return {}
         if not kind:
             return raw
         variables = SHIPPED[kind].variables
-        given = self.section(at, raw, {name: read for name, (read, _) in variables.items()})
+        given = self.tables.section(at, raw, {name: read for name, (read, _) in variables.items()})
         return {**{name: default for name, (_, default) in variables.items()}, **given}
 
-    def _find_clashes(self, targets: Sequence[Target]) -> None:
-        owners: dict[PurePosixPath, str] = {}
-        for target in targets:
-            if target.enabled and owners.setdefault(target.path, target.name) != target.name:
-                other = owners[target.path]
-                self.note(f".targets.{target.name}.path", f"{target.path} is {other}'s too")
+    def _claim(self, name: str, path: PurePosixPath) -> None:
+        """A path is one target's, and none of lbhook's own."""
+        at = f".targets.{name}.path"
+        if self.owners.setdefault(path, name) != name:
+            self.tables.note(at, f"{path} is {self.owners[path]}'s too")
+        if _is_record(path, self.paths):
+            self.tables.note(at, f"{path} is lbhook's own; a target must be elsewhere")
+
+
+def _is_record(path: PurePosixPath, paths: Paths) -> bool:
+    """Whether a path is that of lbhook's memory, or of one of the directories it is in."""
+    if path.parent == paths.runtime:
+        return path.name in _RECORDS
+    return paths.state in path.parents or path in (paths.state, paths.runtime)
 
 
 def _defaults(kind: str, paths: Paths) -> dict[str, Any]:

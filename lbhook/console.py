@@ -38,6 +38,16 @@ class Console:
 
         return Voice(warn=self.warn, log=self.log, watch=self.watch)
 
+    def out(self, text: str | bytes) -> None:
+        """A result, on stdout. Raises `WriteError` if it can't be written."""
+        self.done()
+        _write(text)
+
+    def note(self, text: str) -> None:
+        """Something to know at once."""
+        if self.verbosity >= 0:
+            self._say(text)
+
     def warn(self, text: str) -> None:
         """Something to know that is no failure; each once."""
         if self.verbosity >= 0 and text not in self._said:
@@ -58,7 +68,7 @@ class Console:
         if sys.stderr and sys.stderr.isatty():
             minutes, seconds = divmod(int(waiting.left), 60)
             line = f"waiting for Azure, {minutes}:{seconds:02} left: {waiting.reason}"
-            out(f"{_CLEAR_LINE}{line[: _columns() - 1]}", err=True)
+            _write(f"{_CLEAR_LINE}{line[: _columns() - 1]}", err=True)
             self._live = True
         elif waiting.reason not in self._said:
             self._said.add(waiting.reason)
@@ -78,15 +88,15 @@ class Console:
     def done(self) -> None:
         """Take the live line away."""
         if self._live:
-            out(_CLEAR_LINE, err=True)
+            _write(_CLEAR_LINE, err=True)
             self._live = False
 
     def _say(self, text: str, fg: str | None = None, *, dim: bool = False) -> None:
         self.done()
-        out(click.style(f"{text}\n", fg=fg, dim=dim or None), err=True)
+        _write(click.style(f"{text}\n", fg=fg, dim=dim or None), err=True)
 
 
-def out(text: str | bytes, *, err: bool = False) -> None:
+def _write(text: str | bytes, *, err: bool = False) -> None:
     """Results on stdout, messages on stderr. That their reader has gone is no failure of what
     is done meanwhile.
 

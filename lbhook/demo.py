@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from . import config, facts, report, view
-from .console import Console, coloured_diff, out
+from .console import Console, coloured_diff
 from .emulator import Emulator
 from .errors import LbhookError
 from .host import host
@@ -83,18 +83,18 @@ class Demo:
     def _azure(self, update: Update) -> None:
         self._title("What Azure says about this VM", "lbhook show")
         metadata = update.ask().answer.metadata or Metadata()
-        out(f"{view.to_text(facts.derive(metadata), metadata)}\n")
+        self.console.out(f"{view.to_text(facts.derive(metadata), metadata)}\n")
 
     def _files(self, update: Update, root: Path) -> None:
         self._title("The files that come of it", "lbhook apply")
-        out(f"Written below {root}, which is removed at the end.\n\n")
+        self.console.out(f"Written below {root}, which is removed at the end.\n\n")
         result = self._apply(update)
         for change in result.changes:
             file = root.joinpath(*change.path.parts[1:])
             if file.exists():
-                out(click.style(f"{change.path}\n", bold=True))
+                self.console.out(click.style(f"{change.path}\n", bold=True))
                 text = file.read_text(encoding="utf-8").expandtabs(4)
-                out(f"{textwrap.indent(text, '  ')}\n")
+                self.console.out(f"{textwrap.indent(text, '  ')}\n")
 
     def _again(self, update: Update) -> None:
         self._title("A second run changes nothing", "lbhook apply")
@@ -105,7 +105,7 @@ class Demo:
         more["loadbalancer"]["inboundRules"].append(_NEW_RULE)
         imds.body = json.dumps(more).encode()
         self._title("A rule for UDP port 53 comes in Azure", "lbhook plan")
-        out(f"{coloured_diff(report.plan_text(update.plan()))}\n")
+        self.console.out(f"{coloured_diff(report.plan_text(update.plan()))}\n")
         self._title("It is brought here", "lbhook apply")
         self._apply(update)
 
@@ -116,10 +116,10 @@ class Demo:
             error = LbhookError(*result.problems, hint=result.hint)
             error.status = result.status
             raise error
-        out(f"{result.to_text()}\n")
+        self.console.out(f"{result.to_text()}\n")
         return result
 
     def _title(self, text: str, command: str) -> None:
         self._scene += 1
-        out(click.style(f"{self._scene}. {text}", fg="cyan", bold=True))
-        out(click.style(f"   $ {command}\n\n", dim=True))
+        self.console.out(click.style(f"{self._scene}. {text}", fg="cyan", bold=True))
+        self.console.out(click.style(f"   $ {command}\n\n", dim=True))

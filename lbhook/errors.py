@@ -21,6 +21,10 @@ class LbhookError(Exception):
         self.hint = hint
 
 
+class TerminatedError(BaseException):
+    """SIGTERM: everything is put back on the way out."""
+
+
 class UsageError(LbhookError):
     """The command line, or a file named on it, can't be used."""
 
@@ -37,7 +41,9 @@ class MetadataError(LbhookError):
     status = 65
 
     def __init__(self, *problems: str, partial: bool = False) -> None:
-        super().__init__(*problems, hint="nothing was changed; `lbhook show` reads the body again")
+        super().__init__(
+            *problems, hint="nothing was changed; if Azure goes on sending this, tell its support"
+        )
         self.partial = partial
 
 

@@ -12,7 +12,7 @@ from .errors import LbhookError, MetadataError, NoAnswerError, ProtocolError, Un
 from .model import Metadata, parse
 from .reader import decode
 from .transport import NoResponseError, Response, get
-from .verdict import Kind, Verdict, classify
+from .verdict import AGAIN, IN_BETWEEN, Kind, Verdict, classify
 
 # The whole VM may ask five times a second; lbhook asks once, and a question that nobody takes
 # within a second is asked again: half a second after the service is there, on average, that is
@@ -21,8 +21,11 @@ _PACE = 1.0
 _SLOWEST = 8.0
 # A service that hangs is asked again soon, but every third time it gets longer to answer.
 _PATIENCE = (2.0, 2.0, 5.0)
-_ONLY_ATTEMPT = 5.0
-_LAST_QUESTION = 0.5
+ONLY_ATTEMPT = 5.0
+LAST_QUESTION = 0.5
+# Less than that is no time to answer in.
+_SHORTEST = 0.25
+_PRIMARY = "it answers the primary NIC and its primary address only"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,63 +76,29 @@ class Service:
         Raises `NoAnswerError` if there was none, `MetadataError` if it must not be acted on,
         `ProtocolError` if waiting will not help.
         """
-        fetch = _Fetch(self, begin=self.clock())
-        try:
-            return fetch.run()
-        except LbhookError as error:
-            error.attempts, error.waited = fetch.attempts, self.clock() - fetch.begin
-            raise
+        return self._fetch(self.clock())
 
-    def instance(self) -> bytes:
-        """The body of `/metadata/instance`, waited for in the same way; any JSON will do."""
+    def instance(self, after: Reading) -> bytes:
+        """The body of `/metadata/instance`, waited for in what is left of the time after a
+        reading; any JSON will do. Raises what `fetch` does."""
 
         def decoded(body: bytes) -> Metadata:
             decode(body)
             return Metadata()
 
-        return replace(self, path="/metadata/instance", parse=decoded).fetch().body
+        begin = self.clock() - after.waited
+        if after.attempts > 1:
+            # The last two questions may be half a second apart: no third one in that second.
+            self.sleep(LAST_QUESTION)
+        return replace(self, path="/metadata/instance", parse=decoded)._fetch(begin).body
 
-
-def confirm(service: Service, first: Reading, times: int, between: float) -> Reading:
-    """Read again, `between` seconds apart, until `times` answers in a row agree with the one
-    before, or one of them has a rule.
-
-    Raises `NoAnswerError` if the time of `service` is up first.
-    """
-    begin, agreed, last = service.clock() - first.waited, 0, first
-    while agreed < times:
-        again = _ask_again(service, begin, last, between)
-        agreed = agreed + 1 if again.metadata == last.metadata else 0
-        last = replace(again, attempts=last.attempts + again.attempts)
-        if again.metadata is None or again.metadata.inbound_rules:
-            break
-    return replace(last, waited=service.clock() - begin)
-
-
-_EMPTY = "no inbound rule, but the last good answer had some"
-
-
-def _ask_again(service: Service, begin: float, last: Reading, between: float) -> Reading:
-    now = service.clock()
-    left = begin + (service.wait or _ONLY_ATTEMPT) - now
-    wait = left - between
-    problems: tuple[str, ...] = ()
-    if wait >= _LAST_QUESTION:
-        reason = f"{_EMPTY}: reading it again"
-        waiting = Waiting(reason=reason, attempts=last.attempts, waited=now - begin, left=left)
-        service.watch(waiting)
-        service.sleep(between)
+    def _fetch(self, begin: float) -> Reading:
+        fetch = _Fetch(self, begin)
         try:
-            return replace(service, wait=wait, absent_wait=0.0).fetch()
-        except (NoAnswerError, MetadataError) as error:
-            if isinstance(error, MetadataError) and not error.partial:
-                raise
-            problems = error.problems
-    raise NoAnswerError(
-        f"{_EMPTY}, and there was no time to read it often enough to believe it",
-        *problems,
-        hint="if it is true, run `lbhook apply --accept-empty`",
-    )
+            return fetch.run()
+        except LbhookError as error:
+            error.attempts, error.waited = fetch.attempts, self.clock() - begin
+            raise
 
 
 @dataclass(slots=True)
@@ -156,7 +125,7 @@ class _Fetch:
                 raise ProtocolError(verdict.reason, hint=hint)
             else:
                 self.absent = self.absent or verdict.kind is Kind.ABSENT
-                self.last = NoAnswerError(verdict.reason)
+                self.last = NoAnswerError(verdict.reason, hint=verdict.hint)
             following = self._following(verdict, started)
             if following is not None:
                 self._sleep_until(following, verdict.kind)
@@ -169,7 +138,7 @@ class _Fetch:
         service, request_id = self.service, str(uuid.uuid4())
         url = f"{service.endpoint}{service.path}"
         parameters = {"api-version": service.api_version}
-        patience = _PATIENCE[self.hung % len(_PATIENCE)] if service.wait else _ONLY_ATTEMPT
+        patience = _PATIENCE[self.hung % len(_PATIENCE)] if service.wait else ONLY_ATTEMPT
         deadline = min(started + patience, self._end())
         service.log(f"GET {url} (request {request_id})")
         try:
@@ -177,7 +146,8 @@ class _Fetch:
         except NoResponseError as error:
             self.hung = self.hung + 1 if error.hung else 0
             service.log(f"{error} (request {request_id})")
-            return Verdict(kind=Kind.TRANSIENT, reason=f"{service.endpoint}: {error}"), b""
+            reason, hint = f"{service.endpoint}: {error}", AGAIN if error.cut else _PRIMARY
+            return Verdict(kind=Kind.TRANSIENT, reason=reason, hint=hint), b""
         self.hung = 0
         size = len(response.body)
         service.log(f"status {response.status}, {size} bytes (request {request_id})")
@@ -188,7 +158,7 @@ class _Fetch:
         try:
             return self.service.parse(body)
         except UnreadableBodyError as error:
-            self.last = NoAnswerError(*error.problems)
+            self.last = NoAnswerError(*error.problems, hint=IN_BETWEEN)
         except MetadataError as error:
             if not error.partial:
                 raise
@@ -197,7 +167,7 @@ class _Fetch:
 
     def _end(self, kind: Kind | None = None) -> float:
         """When the time is up for another question, after an answer of this kind."""
-        whole = self.service.wait or _ONLY_ATTEMPT
+        whole = self.service.wait or ONLY_ATTEMPT
         if kind is Kind.ABSENT:
             whole = self.service.absent_wait
         elif self.absent:
@@ -214,8 +184,8 @@ class _Fetch:
         if following < end:
             return following
         # The last moments of the time are worth one more question, whatever the pace.
-        following = end - _LAST_QUESTION
-        return following if following >= max(started + _LAST_QUESTION, now) else None
+        following = max(end - LAST_QUESTION, started + LAST_QUESTION, now)
+        return following if end - following >= _SHORTEST else None
 
     def _sleep_until(self, following: float, kind: Kind) -> None:
         now = self.service.clock()
@@ -239,7 +209,7 @@ class _Fetch:
         waited = self.service.clock() - self.begin
         tried = "once" if self.attempts == 1 else f"{self.attempts} times"
         return NoAnswerError(
-            f"no answer from the metadata service: asked {tried} in {waited:.0f} s",
+            f"no usable answer from the metadata service: asked {tried} in {waited:.0f} s",
             *(f"the last reason: {problem}" for problem in self.last.problems),
-            hint="it answers the primary NIC and its primary address only",
+            hint=self.last.hint,
         )

@@ -4,19 +4,15 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from . import instance
 from .answer import Answer, LastGood, describe_age, from_file
 from .config import Settings
-from .errors import NoLoadBalancerError, ProtocolError
+from .errors import LbhookError, NoLoadBalancerError, ProtocolError
 from .host import Host
-from .instance import Vm
-from .model import Metadata
+from .model import ABSENT, NOTHING, Metadata, parse
 
 if TYPE_CHECKING:
     from . import imds
-
-_CONFIRMATIONS = 2
-_BETWEEN_CONFIRMATIONS = 2.0
+    from .instance import Vm
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,7 +48,7 @@ class Heard:
     answer: Answer
     body: bytes | None
     read: float
-    vm: Vm | None = None
+    vm: "Vm | None" = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,11 +68,8 @@ class Inquiry:
         """The answer in force. Raises `LbhookError` if there is none that may be acted on."""
         answer, body = self._find()
         read = self.boottime()
-        if answer.metadata is None and self.wish.require_lb:
-            raise NoLoadBalancerError(
-                "Azure has no load balancer for this VM, and --require-lb is set",
-                hint="put its NIC into a backend pool of a Standard load balancer",
-            )
+        if self.wish.require_lb:
+            _demand_load_balancer(answer)
         self._warn_of(answer.metadata)
         return Heard(answer=answer, body=body, read=read, vm=self.vm(answer))
 
@@ -85,10 +78,12 @@ class Inquiry:
         """The last good answer of this host."""
         return LastGood(self.host.tree, self.settings, self.host.machine)
 
-    def vm(self, answer: Answer) -> Vm | None:
+    def vm(self, answer: Answer) -> "Vm | None":
         """The VM as an answer has it; None unless the configuration asks for it."""
         if not self.settings.imds.instance or not answer.instance:
             return None
+        from . import instance
+
         vm, warnings = instance.parse(answer.instance, self.host.machine.interfaces())
         for warning in warnings:
             self.voice.warn(warning)
@@ -111,25 +106,39 @@ class Inquiry:
 
     def _ask_imds(self) -> tuple[Answer, bytes | None]:
         # requests is imported for a question only: an answer from a file needs none of it.
-        from . import imds
+        from . import confirmation
 
         self._demand_azure()
         last = self.last_good.find(self.voice.warn)
         service = self._service(last)
         reading = service.fetch()
-        if self._is_sudden_silence(reading.metadata, last):
-            reading = imds.confirm(service, reading, _CONFIRMATIONS, _BETWEEN_CONFIRMATIONS)
-        body = b""
-        if self.settings.imds.instance:
-            body = replace(service, wait=max(service.wait - reading.waited, 0.0)).instance()
+        if self._is_silent(reading.metadata) and self._would_surprise(last):
+            reading = confirmation.confirm(service, reading, self._is_silent)
+        if reading.metadata is None and self.settings.imds.absent == "empty":
+            # In force from now on, and kept: a boot without an answer must not bring back more.
+            self.voice.warn(f"no load balancer: {ABSENT}")
+            reading = replace(reading, body=NOTHING, metadata=parse(NOTHING))
+        instance = self._instance(service, reading, last) if self.settings.imds.instance else b""
         answer = Answer(
             metadata=reading.metadata,
             source="imds",
             attempts=reading.attempts,
             waited=reading.waited,
-            instance=body,
+            instance=instance,
         )
         return answer, reading.body if reading.metadata else None
+
+    def _instance(
+        self, service: "imds.Service", reading: "imds.Reading", last: Answer | None
+    ) -> bytes:
+        """What IMDS says of the VM itself; if it doesn't, what it said last."""
+        try:
+            return service.instance(reading)
+        except LbhookError as error:
+            said = last.instance if last else b""
+            follows = "vm is what it said last" if said else "vm is not defined"
+            self.voice.warn(f"/metadata/instance: {'; '.join(error.problems)}; {follows}")
+            return said
 
     def _demand_azure(self) -> None:
         if not self.settings.endpoint_named and not self.host.machine.is_azure():
@@ -147,19 +156,24 @@ class Inquiry:
             endpoint=options.endpoint,
             api_version=options.api_version,
             wait=wait if self.wish.wait is None else self.wish.wait,
-            absent_wait=options.absent_wait,
+            absent_wait=0.0 if self.wish.wait == 0 else options.absent_wait,
             watch=self.voice.watch,
             log=self.voice.log,
             clock=self.clock,
             sleep=self.sleep,
         )
 
-    def _is_sudden_silence(self, now: Metadata | None, last: Answer | None) -> bool:
-        """No inbound rule, where the last good answer had some."""
+    def _is_silent(self, metadata: Metadata | None) -> bool:
+        """Whether an answer would leave no inbound rule."""
+        if metadata is None:
+            return self.settings.imds.absent == "empty"
+        return not metadata.inbound_rules
+
+    def _would_surprise(self, last: Answer | None) -> bool:
+        """Whether there were rules, and nobody said that they may go."""
         if self.wish.accept_empty or self.settings.imds.empty_answer == "accept":
             return False
-        had = bool(last and last.metadata and last.metadata.inbound_rules)
-        return had and now is not None and not now.inbound_rules
+        return bool(last and last.metadata and last.metadata.inbound_rules)
 
     def _warn_of(self, metadata: Metadata | None) -> None:
         if metadata:
@@ -167,3 +181,15 @@ class Inquiry:
                 self.voice.warn(warning)
             for path in metadata.unknown:
                 self.voice.log(f"{path}: not known here; it is ignored")
+
+
+def _demand_load_balancer(answer: Answer) -> None:
+    if answer.metadata and answer.metadata.has_load_balancer:
+        return
+    why = "IMDS has no rule and no tunnel for this VM" if answer.metadata else ABSENT
+    error = NoLoadBalancerError(
+        f"no load balancer, and --require-lb is set: {why}",
+        hint="put its NIC into a backend pool of a Standard load balancer",
+    )
+    error.attempts, error.waited = answer.attempts, answer.waited
+    raise error

@@ -14,10 +14,16 @@ from .errors import MetadataError
 from .reader import Address, Entry, Reader, decode
 
 T = TypeVar("T")
+# What it means that IMDS has no load balancer's metadata, and no body at all.
+ABSENT = (
+    "this VM is not in a backend pool of a Standard load balancer and has no Standard public IP,"
+    " or not yet"
+)
 
 
-class Protocol(enum.Enum):
-    """The protocol of an inbound rule; `ALL` only in HA ports rules."""
+class Protocol(str, enum.Enum):
+    """The protocol of an inbound rule; `ALL` only in HA ports rules. It is its word, too:
+    templates compare, sort and print it as one."""
 
     TCP = "tcp"
     UDP = "udp"
@@ -25,6 +31,10 @@ class Protocol(enum.Enum):
 
     def __str__(self) -> str:
         return self.value
+
+
+# A body that says what absence comes to where it is treated as empty.
+NOTHING = b'{"loadbalancer": {"publicIpAddresses": [], "inboundRules": [], "outboundRules": []}}'
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,6 +96,12 @@ class Metadata:
     tunnel_interfaces: tuple[TunnelInterface, ...] = ()
     warnings: tuple[str, ...] = field(default=(), compare=False)
     unknown: tuple[str, ...] = field(default=(), compare=False)
+
+    @property
+    def has_load_balancer(self) -> bool:
+        """A VM with a public IP alone has a body, too; no list but that of its addresses has
+        anything in it."""
+        return bool(self.inbound_rules or self.outbound_rules or self.tunnel_interfaces)
 
 
 def parse(body: bytes) -> Metadata:

@@ -3,6 +3,7 @@
 What only a command needs is imported when it runs: --help and --version are to be quick.
 """
 
+import contextlib
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from .console import Console
-from .errors import UsageError
+from .errors import LbhookError, UsageError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from . import schema
     from .config import Settings
     from .host import Host
+    from .report import Report
     from .undo import Undo
     from .update import Update
 
@@ -118,7 +120,11 @@ def general(command: F) -> F:
     return command
 
 
-_REQUIRE = click.option("--require-lb", is_flag=True, help="No load balancer is a failure.")
+_REQUIRE = click.option(
+    "--require-lb",
+    is_flag=True,
+    help="Fail unless a load balancer has a rule or tunnel for this VM.",
+)
 _CACHED = click.option("--cached", is_flag=True, help="Use the last good answer, no network.")
 _WAIT = click.option(
     "--wait",
@@ -145,7 +151,7 @@ _ONLY = click.option(
 )
 root = click.option(
     "--root",
-    type=click.Path(file_okay=False),
+    type=click.Path(),
     callback=_path,
     metavar="DIR",
     help="Install below DIR; run nothing that looks at this machine.",
@@ -195,8 +201,37 @@ def update(run: Run, endpoint: str | None, root: "Path | None", **wish: Any) -> 
         settings=settings,
         wish=Wish(**wish),
         voice=run.console.voice(),
-        read_stdin=sys.stdin.buffer.read,
+        read_stdin=_read_stdin,
     )
+
+
+def unbegun(run: Run, root: "Path | None", error: LbhookError) -> "Report":
+    """What an apply came to that ended before there was anything to apply with: status.json has
+    it as well, where it would be if the configuration can't be gone by."""
+    from . import config, rights
+    from .report import Report
+    from .update import Update
+
+    result = Report(outcome="failed", status=error.status, problems=error.problems, hint=error.hint)
+    settings = config.Settings()
+    with contextlib.suppress(LbhookError):
+        read = run.settings()
+        rights.demand(read)
+        settings = read
+    with contextlib.suppress(UsageError):
+        Update(host=_host(settings, root), settings=settings).leave_status(result)
+    return result
+
+
+def _read_stdin() -> bytes:
+    """A body on standard input, or the beginning of one that is too long."""
+    from .reader import MOST_BYTES
+
+    if sys.stdin is None:  # closed before lbhook began
+        raise UsageError(
+            "--metadata -: standard input is closed", hint="give a file, or - for standard input"
+        )
+    return sys.stdin.buffer.read(MOST_BYTES + 1)
 
 
 def undoing(run: Run, root: "Path | None") -> "Undo":
@@ -212,6 +247,10 @@ def _host(settings: "Settings", root: "Path | None") -> "Host":
 
     if root is not None:
         root = root.absolute()
-        if not root.is_dir():
+        if root.exists() and not root.is_dir():
+            raise UsageError(
+                f"--root {root}: not a directory", hint="give the one to install below"
+            )
+        if not root.exists():
             raise UsageError(f"--root {root}: no such directory", hint="make it first")
     return host(settings, root)

@@ -26,6 +26,7 @@ def together(first: Done, then: Done) -> tuple[Change, ...]:
         if earlier and change.outcome is Outcome.UNCHANGED:
             change = replace(change, outcome=earlier.outcome)
         if earlier and change.reload is Reload.NONE:
-            change = replace(change, reload=earlier.reload)
+            reason = change.reason or earlier.reason
+            change = replace(change, reload=earlier.reload, reason=reason)
         changes.append(change)
     return (*changes, *paid.values())

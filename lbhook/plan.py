@@ -1,6 +1,5 @@
 """Expected, actual, difference: what an apply would do, as a value."""
 
-import difflib
 import enum
 import hashlib
 from collections.abc import Mapping, Sequence
@@ -119,6 +118,9 @@ class Change:
 
     def diff(self) -> str:
         """The difference of the content as a unified diff, mode and owner as lines before it."""
+        # Imported only where a difference is shown.
+        import difflib
+
         lines = []
         if self.actual and self.expected:
             lines += _attribute("mode", oct(self.actual.mode)[2:], oct(self.expected.mode)[2:])

@@ -9,14 +9,10 @@ from typing import NoReturn
 import click
 
 from .cli import cli
-from .errors import LbhookError
+from .errors import LbhookError, TerminatedError
 from .options import Run
 
 _INTERRUPTED, _TERMINATED, _BUG = 130, 143, 70
-
-
-class TerminatedError(BaseException):
-    """SIGTERM: everything is put back on the way out."""
 
 
 def main() -> NoReturn:

@@ -17,6 +17,8 @@ from .errors import MetadataError, UnreadableBodyError
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 T = TypeVar("T")
 
+# Far more than IMDS has to say: 2,400 rules are less than 1 MB.
+MOST_BYTES = 4 * 1024 * 1024
 _DECIMAL = re.compile(r"0|[1-9][0-9]{0,8}", re.ASCII)
 _NOWHERE: Address = ipaddress.IPv4Address(0)
 # The broadcast address, and Azure's own DNS, DHCP and health probes: with those of loopback,

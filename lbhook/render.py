@@ -140,6 +140,7 @@ def environment(loader: BaseLoader) -> SandboxedEnvironment:
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
+        optimized=False,  # that takes longer than to render once
     )
     result.globals = {name: result.globals[name] for name in ("range", "dict", "namespace")}
     filters: dict[str, Callable[..., Any]] = {
@@ -175,7 +176,10 @@ def _described(owner: object) -> tuple[str, Sequence[str]]:
 
 def _bracket(address: object) -> str:
     """An address as it stands before a port: IPv6 in brackets."""
-    parsed = ipaddress.ip_address(str(address))
+    try:
+        parsed = ipaddress.ip_address(str(address))
+    except ValueError:
+        raise ValueError(f"{_shown(address)} is not an address") from None
     return f"[{parsed}]" if parsed.version == 6 else str(parsed)
 
 
@@ -195,14 +199,28 @@ def _version(item: object, attribute: str) -> int:
             item = getattr(item, name)
             break
     version = getattr(item, "version", None)
-    return version if isinstance(version, int) else ipaddress.ip_network(str(item)).version
+    if isinstance(version, int):
+        return version
+    try:
+        return ipaddress.ip_network(str(item)).version
+    except ValueError:
+        raise ValueError(f"{_shown(item)} is neither an address nor a network") from None
 
 
 def _env(value: object) -> str:
     text = str(value)
     if not _ENV_VALUE.fullmatch(text):
-        raise ValueError(f"{text!r} is not read alike by systemd, a shell and docker")
+        raise ValueError(f"{_shown(value)} is not read alike by systemd, a shell and docker")
     return text
+
+
+def _shown(value: object) -> str:
+    """A value for a message: by what it is if it holds more, else in short."""
+    if isinstance(value, (list, tuple)):
+        return "a list"
+    if is_dataclass(value) or isinstance(value, Values):
+        return _described(value)[0]
+    return repr(str(value)[:60])
 
 
 def _refused(target: Target, where: str, problem: str) -> ConfigError:

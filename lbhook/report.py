@@ -8,6 +8,7 @@ from .commands import filled
 from .errors import NoAnswerError
 from .facts import Facts
 from .layout import count, wrapped
+from .model import ABSENT
 from .plan import Change, Outcome, Plan, Reload
 
 VERSION = 1
@@ -60,9 +61,9 @@ class Report:
         return {
             "changed": f"changed: {has}{asked}",
             "unchanged": f"in step with Azure: {has}{asked}",
-            "kept": "kept: no answer; the last good one stays in force",
-            "absent": "absent: Azure has no load balancer for this VM; what is there stays",
-            "failed": "failed: no answer, and no last good one to fall back on"
+            "kept": "kept: no answer to go by; the last good one stays in force",
+            "absent": f"absent: {ABSENT}; what is there stays",
+            "failed": "failed: no answer to go by, and no last good one to fall back on"
             if self.status == NoAnswerError.status
             else "failed: nothing of this answer is in force",
         }[self.outcome]
@@ -75,7 +76,7 @@ def fetched_text(report: Report) -> str:
     return {
         "changed": f"fetched: {rules}; kept as the last good answer\n",
         "unchanged": f"fetched: {rules}; the same as the last good answer\n",
-        "absent": "absent: Azure has no load balancer for this VM, or not yet\n",
+        "absent": f"absent: {ABSENT}\n",
     }[report.outcome]
 
 
@@ -134,7 +135,9 @@ def plan_text(plan: Plan) -> str:
         if notes:
             said = "\n".join(f"{change.target.name}: {note}" for note in notes)
             parts.append(textwrap.indent(f"{said}\n", "# "))
-    if not plan.to_do:
+    if not plan.to_do and any(_left_out(one) for one in plan.changes):
+        parts.append("Nothing to do, but for what is left out.\n")
+    elif not plan.to_do:
         parts.append("Nothing to do: this machine is in step.\n")
     return "\n".join(parts)
 

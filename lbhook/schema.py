@@ -4,7 +4,6 @@ A reader takes what TOML made of a value and returns it in its final type, or ra
 `Misfit` with every problem and its place below that value.
 """
 
-import difflib
 import ipaddress
 import json
 import re
@@ -62,6 +61,9 @@ def shown(value: object) -> str:
 
 def suggestion(word: str, known: Collection[str]) -> str:
     """`; did you mean "x"?`, or what there is to choose from."""
+    # Imported only where something is misspelt.
+    import difflib
+
     near = difflib.get_close_matches(word, known, n=1)
     if near:
         return f'; did you mean "{near[0]}"?'

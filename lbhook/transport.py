@@ -18,7 +18,8 @@ from urllib3.connectionpool import HTTPConnectionPool
 from urllib3.exceptions import HTTPError
 
 from . import __version__
-from .verdict import MOST_BYTES, READABLE, one_line
+from .reader import MOST_BYTES
+from .verdict import READABLE, one_line
 
 # The host is one hop away: a connection that takes longer meets nobody.
 _CONNECT = 1.0
@@ -26,11 +27,12 @@ _CHUNK = 4096
 
 
 class NoResponseError(Exception):
-    """The network gave nothing, or not all; `hung` if the time was up."""
+    """The network gave nothing, or not all (`cut`); `hung` if the time was up."""
 
-    def __init__(self, reason: str, *, hung: bool) -> None:
+    def __init__(self, reason: str, *, hung: bool = False, cut: bool = False) -> None:
         super().__init__(reason)
         self.hung = hung
+        self.cut = cut
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,13 +140,13 @@ def _unpacked(unpack: Any, chunk: bytes, most: int) -> bytes:
     try:
         return bytes(unpack.decompress(chunk, most))
     except zlib.error:
-        raise NoResponseError("the answer can't be unpacked", hung=False) from None
+        raise NoResponseError("the answer can't be unpacked", cut=True) from None
 
 
 def _cut(raw: Any) -> NoResponseError:
     arrived, lacking = raw.tell(), raw.length_remaining
     how = f": {arrived} of {arrived + lacking} bytes" if lacking else ""
-    return NoResponseError(f"the answer was cut{how}", hung=False)
+    return NoResponseError(f"the answer was cut{how}", cut=True)
 
 
 def _reason(error: Exception, *, hung: bool) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
 
 from . import checks, facts, floating, layout, lock, putback, rights
 from . import outcome as outcomes
@@ -25,12 +26,14 @@ from .errors import (
 from .facts import Facts
 from .host import UNFINISHED, Host
 from .inquiry import Heard, Inquiry, Voice, Wish
-from .instance import Vm
 from .outcome import Done
 from .plan import Plan
 from .report import Report
 from .settlement import Settlement
 from .survey import Aim, Survey
+
+if TYPE_CHECKING:
+    from .instance import Vm
 
 __all__ = ["Update", "Voice", "Wish"]
 _INTERRUPTED, _TERMINATED, _BUG = 130, 143, 70
@@ -67,9 +70,9 @@ class Update:
         except LbhookError as error:
             result = self._failed(error, "failed")
         except BaseException as error:
-            self._leave_status(self._cut_short(error))
+            self.leave_status(self._cut_short(error))
             raise
-        self._leave_status(result)
+        self.leave_status(result)
         return result
 
     def plan(self) -> Plan:
@@ -160,8 +163,6 @@ class Update:
     def _aim(self, answer: Answer) -> tuple[Aim, Facts | None]:
         if answer.metadata is not None:
             return Aim.WHOLE, facts.derive(answer.metadata)
-        if self.settings.imds.absent == "empty":
-            return Aim.WHOLE, Facts()
         last = self._inquiry.last_good.find()
         known = last.metadata if last else None
         return Aim.MISSING, facts.derive(known) if known else None
@@ -191,7 +192,7 @@ class Update:
         self,
         aim: Aim,
         lb: Facts | None,
-        vm: Vm | None,
+        vm: "Vm | None",
         records: Mapping[PurePosixPath, bytes] | None = None,
     ) -> None:
         plan = self._survey().plan(aim, lb, vm)
@@ -213,7 +214,7 @@ class Update:
             self.voice.warn(warning)
         return deployment.done
 
-    def _demand_news(self, plan: Plan, vm: Vm | None) -> None:
+    def _demand_news(self, plan: Plan, vm: "Vm | None") -> None:
         """Raise again what was refused before, if nothing has changed since; what is missing
         comes back all the same."""
         refused = self.host.state.refused()
@@ -226,7 +227,7 @@ class Update:
                 hint="the same was refused before; not tried again until something differs",
             )
 
-    def _bring_back(self, vm: Vm | None) -> None:
+    def _bring_back(self, vm: "Vm | None") -> None:
         """What is missing, from the last good answer."""
         last = self._inquiry.last_good.find()
         if last and last.metadata:
@@ -269,12 +270,16 @@ class Update:
             status, problem = _INTERRUPTED if interrupted else _TERMINATED, "interrupted"
         return replace(self._report("failed"), status=status, problems=(problem,))
 
-    def _leave_status(self, result: Report) -> None:
-        """status.json, as well as it can be: what went wrong may be this very directory. Another
-        run that holds the lock leaves its own."""
-        content = layout.dump(result.to_json()).encode()
+    def leave_status(self, result: Report) -> None:
+        """status.json, as well as it can be: what went wrong may be this very directory, and
+        then an old one is not the last word. Another run that holds the lock leaves its own."""
+        file, content = self.host.state.status_file, layout.dump(result.to_json()).encode()
         try:
             with self._locked(wait=0.0):
-                self.host.tree.write(self.host.state.status_file, content)
-        except (WriteError, RightsError, BusyError) as error:
+                self.host.tree.write(file, content)
+        except BusyError as error:
             self.voice.log(f"status.json: {error}")
+        except (WriteError, RightsError) as error:
+            self.voice.log(f"status.json: {error}")
+            with contextlib.suppress(LbhookError):
+                self.host.tree.remove(file)

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from datetime import timezone
 
 from .errors import MetadataError
-from .reader import decode
+from .model import ABSENT
+from .reader import MOST_BYTES, decode
 
-MOST_BYTES = 4 * 1024 * 1024
 # What the transport hands on as plain bytes.
 READABLE = ("", "identity", "gzip", "x-gzip")
 
@@ -32,10 +32,12 @@ class Kind(enum.Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """The class of one answer, and what it tells the operator. `retry_after` in seconds."""
+    """The class of one answer, and what it tells the operator: why it is no good one, and what
+    to do if it stays. `retry_after` in seconds."""
 
     kind: Kind
     reason: str
+    hint: str = ""
     retry_after: float = 0.0
     slow_down: bool = False
 
@@ -48,12 +50,13 @@ _MISSING = (
     ("/metadata/loadbalancer is not currently available", Kind.TRANSIENT, "being enabled"),
     ("api is not found", Kind.OURS, ""),
 )
-_ABSENT = (
-    "no load balancer: this VM is not in a backend pool of a Standard load balancer and has no"
-    " Standard public IP, or not yet"
-)
 _OURS = "; this is a bug of lbhook, or something in between changes the request: please report it"
 _UPDATING = "perhaps being updated"
+# What to do if an answer stays as it is.
+AGAIN = "try again, or with a longer --wait"
+IN_BETWEEN = "IMDS sends nothing of the kind: is a proxy or an agent in between?"
+_UPDATED = f"IMDS may be being updated or provisioned: {AGAIN}"
+_SHARE = f"other programs on this VM use up its share of 5 requests a second: {AGAIN}"
 _TEMPORARY = {
     408: "it was too slow",
     410: "being updated, which takes up to 70 s",
@@ -72,6 +75,8 @@ def classify(
     message = _message(body)
     text = f"IMDS answered {status}" + (f": {one_line(message, 200)}" if message else "")
     after = _retry_after(headers, now)
+    # An error of IMDS has a message, or no body at all.
+    hint = _UPDATED if message or not body else IN_BETWEEN
     if status == 200:
         return _classify_good(headers, body, after)
     if 300 <= status < 400:
@@ -79,12 +84,15 @@ def classify(
         reason = f"what answered is not IMDS: it redirects ({status}) to {where!a}"
         return Verdict(kind=Kind.REFUSED, reason=f"{reason}; is something in between?")
     if status == 404:
-        return _classify_missing(text, message, after)
+        return _classify_missing(text, message, hint, after)
     if 400 <= status < 500 and status not in _TEMPORARY:
         return _classify_refused(status, text, body)
     reason = f"{text} ({_TEMPORARY[status]})" if status in _TEMPORARY else text
-    slow = status == 429
-    return Verdict(kind=Kind.TRANSIENT, reason=reason, retry_after=after, slow_down=slow)
+    if status == 429:
+        return Verdict(
+            kind=Kind.TRANSIENT, reason=reason, hint=_SHARE, retry_after=after, slow_down=True
+        )
+    return Verdict(kind=Kind.TRANSIENT, reason=reason, hint=hint, retry_after=after)
 
 
 def _classify_good(headers: Mapping[str, str], body: bytes, after: float) -> Verdict:
@@ -98,20 +106,20 @@ def _classify_good(headers: Mapping[str, str], body: bytes, after: float) -> Ver
     elif len(body) > MOST_BYTES:
         problem = f"the answer is longer than {MOST_BYTES // 1024 // 1024} MiB"
     if problem:
-        return Verdict(kind=Kind.TRANSIENT, reason=problem, retry_after=after)
+        return Verdict(kind=Kind.TRANSIENT, reason=problem, hint=IN_BETWEEN, retry_after=after)
     return Verdict(kind=Kind.GOOD, reason="")
 
 
-def _classify_missing(text: str, message: str, after: float) -> Verdict:
+def _classify_missing(text: str, message: str, hint: str, after: float) -> Verdict:
     plain = message.lower().replace("\u2019", "'").replace("n't", " not")
     begins = re.sub(r"[^a-z/]+", " ", plain).strip()
     found = (one for one in _MISSING if begins.startswith(one[0]))
     _, kind, meaning = next(found, ("", Kind.TRANSIENT, _UPDATING))
     if kind is Kind.ABSENT:
-        return Verdict(kind=kind, reason=_ABSENT, retry_after=after)
+        return Verdict(kind=kind, reason=f"no load balancer: {ABSENT}", retry_after=after)
     if kind is Kind.OURS:
         return Verdict(kind=kind, reason=f"{text}; the path is wrong, or a proxy answered")
-    return Verdict(kind=kind, reason=f"{text} ({meaning})", retry_after=after)
+    return Verdict(kind=kind, reason=f"{text} ({meaning})", hint=hint, retry_after=after)
 
 
 def _classify_refused(status: int, text: str, body: bytes) -> Verdict:

@@ -15,7 +15,7 @@ from lbhook.errors import MetadataError, NoAnswerError, UsageError
 from lbhook.files import Tree
 from lbhook.machine import Machine
 from lbhook.model import parse
-from lbhook.verdict import MOST_BYTES
+from lbhook.reader import MOST_BYTES
 
 Body = Callable[[str], bytes]
 UUID = "1B2AB8A4-74EF-476E-8182-F6D2BA4166A6"

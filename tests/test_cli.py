@@ -8,7 +8,7 @@ import re
 import signal
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,10 @@ COMMANDS = (
     *("emulate", "demo"),
 )
 DOCUMENTED = BODIES / "documented.json"
+ABSENT = (
+    "this VM is not in a backend pool of a Standard load balancer and has no Standard public IP,"
+    " or not yet"
+)
 NOTHING_CHANGED = "  hint: nothing was changed; mend the configuration\n"
 each_command = pytest.mark.parametrize("command", COMMANDS)
 
@@ -228,6 +232,10 @@ def test_a_root_that_is_not_there(tmp_path: Path) -> None:
     assert ended == Ended(
         2, "", f"lbhook: --root {root}: no such directory\n  hint: make it first\n"
     )
+    root.touch()
+    ended = run_lbhook("apply", "--metadata", DOCUMENTED, "--root", root)
+    hint = "  hint: give the one to install below\n"
+    assert ended == Ended(2, "", f"lbhook: --root {root}: not a directory\n{hint}")
 
 
 # What the commands do
@@ -273,14 +281,22 @@ def test_show_without_a_load_balancer() -> None:
         assert run_lbhook(*asked) == Ended(
             0,
             f"{none}Outbound rules\n  none\n",
-            "lbhook: warning: Azure has no load balancer for this VM, or not yet\n",
+            f"lbhook: warning: no load balancer: {ABSENT}\n",
         )
         assert run_lbhook(*asked, "--require-lb") == Ended(
             66,
             "",
-            "lbhook: Azure has no load balancer for this VM, and --require-lb is set\n"
+            f"lbhook: no load balancer, and --require-lb is set: {ABSENT}\n"
             "  hint: put its NIC into a backend pool of a Standard load balancer\n",
         )
+
+
+def test_every_command_says_what_absence_means(desk: Desk) -> None:
+    """In the same words: what the VM lacks, and that it may come."""
+    with Emulator(None) as imds:
+        desk.body, desk.endpoint = "", imds.url
+        assert f"absent: {ABSENT}; what is there stays\n" in desk.apply().out
+        assert desk.run("fetch") == Ended(0, f"absent: {ABSENT}\n", "")
 
 
 @pytest.mark.parametrize(
@@ -399,6 +415,35 @@ def test_apply_json_of_a_wrong_configuration(desk: Desk) -> None:
         "problems": [problem],
     }
     assert (ended.err, ended.status) == (f"lbhook: {problem}\n{NOTHING_CHANGED}", 78)
+
+
+@pytest.mark.parametrize(
+    ("text", "args", "status"),
+    [
+        ("[targets.nginx]\nmode = 5\n", (), 78),
+        ("", ("--only", "ngnix"), 2),
+        ("", ("--cached",), 2),
+    ],
+)
+def test_an_apply_that_can_not_begin_leaves_a_status(
+    desk: Desk, text: str, args: tuple[str, ...], status: int
+) -> None:
+    """status.json is what --json prints, and not what an earlier apply came to."""
+    assert desk.apply().status == 0
+    desk.configure(text)
+    ended = desk.apply("--json", *args)
+    left = json.loads(
+        (desk.root / "run/lbhook/status.json").read_text().replace(str(desk.place), "TMP")
+    )
+    assert left == json.loads(ended.out)
+    assert (left["outcome"], left["status"], ended.status) == ("failed", status, status)
+
+
+def test_a_status_is_left_in_the_directory_that_was_set(desk: Desk) -> None:
+    """The configuration is right, the command line is not: the place is known."""
+    desk.configure('[paths]\nruntime = "/run/own"\n')
+    assert desk.apply("--only", "ngnix").status == 2
+    assert json.loads((desk.root / "run/own/status.json").read_text())["status"] == 2
 
 
 def test_apply_asks_once(desk: Desk) -> None:
@@ -524,7 +569,7 @@ def test_an_own_check_that_refuses(desk: Desk) -> None:
     refused(desk, 78, err)
 
 
-_BODY_HINT = "  hint: nothing was changed; `lbhook show` reads the body again\n"
+_BODY_HINT = "  hint: nothing was changed; if Azure goes on sending this, tell its support\n"
 
 
 @pytest.mark.parametrize(
@@ -558,7 +603,7 @@ def test_no_such_body(desk: Desk) -> None:
     refused(desk, 2, err, "--metadata", desk.place)
 
 
-def no_answer(desk: Desk, reason: str, asked: str) -> None:
+def no_answer(desk: Desk, reason: str, asked: str, wait: str) -> None:
     """An apply that gets no answer must say why, and change nothing that is there."""
     # Files that are there stay; what is missing would be put at rest.
     assert desk.apply().status == 0
@@ -568,17 +613,17 @@ def no_answer(desk: Desk, reason: str, asked: str) -> None:
     refused(
         desk,
         75,
-        f"lbhook: no answer from the metadata service: asked {asked}\n"
+        f"lbhook: no usable answer from the metadata service: asked {asked}\n"
         f"lbhook: the last reason: {desk.endpoint}: {reason}\n{hint}",
         "--wait",
-        "1s",
+        wait,
     )
     assert time.monotonic() - begin < 3
 
 
 def test_an_endpoint_that_refuses(desk: Desk) -> None:
     """Nobody listens."""
-    no_answer(desk, "connection refused", "once in 0 s")
+    no_answer(desk, "connection refused", "once in 0 s", wait="0")
 
 
 @pytest.mark.parametrize("fault", ["hang", "drip", "drip-headers"])
@@ -586,7 +631,7 @@ def test_an_endpoint_that_takes_its_time(desk: Desk, fault: str) -> None:
     """Whatever drips or hangs, the budget holds."""
     with Emulator(playbook=Playbook(steps=(Step(fault=fault, rate=5.0),))) as imds:
         desk.endpoint = imds.url
-        no_answer(desk, "no answer in time", "once in 1 s")
+        no_answer(desk, "no answer in time", "once in 1 s", wait="1s")
 
 
 @pytest.mark.parametrize("path", ["run/lbhook/lb.env", "etc/motd"])
@@ -735,9 +780,10 @@ def test_emulate_until_it_is_ended(number: signal.Signals, status: int) -> None:
         assert found
         assert run_lbhook("show", "--endpoint", found[1]).status == 0
         process.send_signal(number)
-        out, _ = process.communicate(timeout=10)
-        assert (out, process.returncode) == (
+        out, err = process.communicate(timeout=10)
+        assert (out, err, process.returncode) == (
             b"GET /metadata/loadbalancer 200 documented\n",
+            b"",
             status,
         )
 
@@ -799,6 +845,38 @@ def test_no_stdout_at_all() -> None:
     assert (done.stderr, done.returncode) == (b"", 0)
 
 
+def closed_stdin(*args: str | Path) -> tuple[int, str]:
+    """Status and messages of a run without standard input."""
+    command = ["sh", "-c", 'exec "$@" <&-', "sh", *argv(*args)]
+    done = subprocess.run(command, env=ENVIRONMENT, capture_output=True, check=False)
+    return done.returncode, done.stderr.decode()
+
+
+@pytest.mark.parametrize("command", ["show", "plan", "apply", "fetch", "render"])
+def test_no_stdin_at_all(desk: Desk, command: str) -> None:
+    """It is missed only where a body was to be read from it."""
+    with Emulator() as imds:
+        source = ("--endpoint", imds.url) if command == "fetch" else ("--metadata", DOCUMENTED)
+        place = () if command in ("show", "render") else ("--root", desk.root)
+        target = ("env",) if command == "render" else ()
+        assert closed_stdin("-c", desk.config, command, *target, *place, *source) == (0, "")
+    assert closed_stdin("show", "--metadata", "-") == (
+        2,
+        "lbhook: --metadata -: standard input is closed\n"
+        "  hint: give a file, or - for standard input\n",
+    )
+
+
+def test_a_body_without_an_end() -> None:
+    """No more of it is read than is allowed."""
+    with (
+        Path("/dev/zero").open("rb") as zeros,
+        started("show", "--metadata", "-", stdin=zeros) as it,
+    ):
+        _, err = it.communicate(timeout=20)
+        assert (err.decode(), it.returncode) == ("lbhook: --metadata -: longer than 4 MiB\n", 2)
+
+
 def test_a_locale_without_arrows() -> None:
     """What the terminal's encoding lacks is replaced, not a crash."""
     env = {"PYTHONIOENCODING": "latin-1"}
@@ -807,14 +885,10 @@ def test_a_locale_without_arrows() -> None:
     assert "  51.0.0.1  ?  10.1.0.4\n" in ended.out
 
 
-def test_live_line_on_a_terminal(desk: Desk) -> None:
-    """While it waits on a terminal, one line says for what and how long still, and goes away."""
+def on_a_terminal(*args: str | Path, streams: Sequence[str]) -> tuple[str, int | None]:
+    """What a run of lbhook writes to a terminal that is these streams, and its status."""
     ours, theirs = pty.openpty()
-    with started(
-        *("-c", desk.config, "apply", "--root", desk.root, "--endpoint", NOBODY_THERE),
-        *("--wait", "2s"),
-        stderr=theirs,
-    ) as process:
+    with started(*args, **dict.fromkeys(streams, theirs)) as process:
         os.close(theirs)
         said = b""
         with contextlib.suppress(OSError):  # how a terminal says that nobody writes any more
@@ -822,8 +896,28 @@ def test_live_line_on_a_terminal(desk: Desk) -> None:
                 said += piece
         os.close(ours)
         process.wait(timeout=10)
-    text = said.decode()
+        return said.decode(), process.returncode
+
+
+def test_live_line_on_a_terminal(desk: Desk) -> None:
+    """While it waits on a terminal, one line says for what and how long still, and goes away."""
+    text, status = on_a_terminal(
+        *("-c", desk.config, "apply", "--root", desk.root, "--endpoint", NOBODY_THERE),
+        *("--wait", "2s"),
+        streams=["stderr"],
+    )
     live = f"waiting for Azure, 0:01 left: {NOBODY_THERE}: connection refused"
     assert text.startswith(f"\r\x1b[K{live}")
-    assert "\r\x1b[K\x1b[31mlbhook: no answer from the metadata service" in text
-    assert process.returncode == 75
+    assert "\r\x1b[K\x1b[31mlbhook: no usable answer from the metadata service" in text
+    assert status == 75
+
+
+def test_the_live_line_goes_before_a_result() -> None:
+    """Where results and messages are on one terminal, a result begins on a line of its own."""
+    steps = (Step(requests=1, answer="enabling"),)
+    with Emulator(playbook=Playbook(steps=steps)) as imds:
+        text, status = on_a_terminal(
+            "show", "--endpoint", imds.url, "--wait", "5s", streams=["stdout", "stderr"]
+        )
+    assert re.match(r"\r\x1b\[Kwaiting for Azure, 0:0\d left: .*\r\x1b\[KPublic addresses of", text)
+    assert status == 0

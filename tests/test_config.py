@@ -363,6 +363,55 @@ def test_what_a_target_can_not_be(text: str, problem: str) -> None:
     assert problems(text) == (f"lbhook.toml: {problem}",)
 
 
+def test_one_mistake_hides_no_other() -> None:
+    """A key that is wrong does not keep others from being looked at together."""
+    text = """
+[targets.env]
+enabled = "no"
+like = "en"
+[targets.nginx]
+mode = "x"
+reload = ["true"]
+reload_unit = "nginx"
+[targets.web]
+like = "nginx"
+owner = 5
+"""
+    assert problems(text) == (
+        'lbhook.toml: targets.env.enabled: "no" is not true or false',
+        'lbhook.toml: targets.env.like: "en" is not a shipped target; did you mean "env"?',
+        'lbhook.toml: targets.nginx.mode: "x" is not a mode such as "0644"',
+        'lbhook.toml: targets.nginx.reload_unit: "nginx" is not a unit such as "app.service"',
+        "lbhook.toml: targets.nginx.reload_unit: reload is set too; one of them is enough",
+        "lbhook.toml: targets.web.owner: 5 is not a string",
+        "lbhook.toml: targets.web.path: /etc/nginx/lbhook/listen.conf is nginx's too",
+    )
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        *("/run/lbhook/lock", "/run/lbhook/status.json", "/run/lbhook/loaded.json"),
+        *("/run/lbhook/refused.json", "/run/lbhook", "/var/lib/lbhook"),
+        *("/var/lib/lbhook/answer.json", "/var/lib/lbhook/originals/x", "/var/lib/lbhook/own"),
+    ],
+)
+def test_a_target_is_none_of_lbhooks_own_files(path: str) -> None:
+    """What lbhook remembers must not be what it writes."""
+    text = f'[targets.web]\nlike = "nginx"\npath = "{path}"\n'
+    assert problems(text) == (
+        f"lbhook.toml: targets.web.path: {path} is lbhook's own; a target must be elsewhere",
+    )
+
+
+def test_the_runtime_directory_has_room_for_targets() -> None:
+    """Beside lbhook's own files, also where it is inside of the state directory."""
+    for runtime in ("/run/lbhook", "/var/lib/lbhook/run"):
+        text = f'[paths]\nruntime = "{runtime}"\n[targets.web]\nlike = "nginx"\n'
+        found = config.parse(f'{text}path = "{runtime}/web.conf"\n').active()
+        assert [str(one.path) for one in found] == [f"{runtime}/lb.env", f"{runtime}/web.conf"]
+
+
 def test_a_path_may_be_shared_with_a_target_that_is_off() -> None:
     """Two targets on one path clash only if both are on."""
     text = '[targets.web]\nlike = "nginx"\n[targets.nginx]\nenabled = false\n'

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from jinja2 import DictLoader, Environment
 
-from lbhook import config, facts, instance, model, render, shipped, targets
+from lbhook import config, facts, instance, model, render, shipped, tables, targets
 from lbhook.config import Imds, Paths, Settings
 from lbhook.emulator import Emulator
 
@@ -124,7 +124,7 @@ def test_what_is_shown_is_what_comes(page: str, tmp_path: Path) -> None:
     for block in blocks(page):
         if block.file.startswith(_TEMPLATES):
             (desk.templates / block.file.removeprefix(_TEMPLATES)).write_text(block.text)
-        if block.file == str(config.DEFAULT_FILE):
+        if block.file == str(tables.DEFAULT_FILE):
             desk.configure(block.text)
     for command, shown in sessions(page):
         if command == _NOT_RUN:
@@ -399,7 +399,7 @@ def test_cloud_configs_are_valid(tmp_path: Path) -> None:
         value, known = json.loads(ask("-c", _KEYS, str(file)))
         assert set(value) <= set(known)
         for written in value["write_files"]:
-            assert written["path"] == str(config.DEFAULT_FILE)
+            assert written["path"] == str(tables.DEFAULT_FILE)
             config.parse(written["content"])
         for command in value["runcmd"]:
             if command[0] == "lbhook":

@@ -157,7 +157,7 @@ def test_nginx_listens_somewhere(name: str) -> None:
 def _values(name: str) -> dict[str, str]:
     """The values of an env file, read as strictly as it is promised to be written."""
     lines = RENDERED[name].decode("ascii").splitlines()
-    pairs = [line.partition("=") for line in lines if line and not line.startswith("#")]
+    pairs = [line.partition("=") for line in lines if not line.startswith("#")]
     assert all(re.fullmatch("LB_[A-Z0-9_]+", key) for key, _, _ in pairs)
     values = {key: value for key, _, value in pairs}
     assert len(values) == len(pairs)

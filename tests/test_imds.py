@@ -3,6 +3,7 @@
 Where real time is not the point, clock and sleep are a fake that the emulator shares.
 """
 
+import contextlib
 import json
 import time
 from collections.abc import Callable
@@ -11,9 +12,10 @@ from typing import Any
 
 import pytest
 
+from lbhook.confirmation import confirm
 from lbhook.emulator import Emulator
 from lbhook.errors import LbhookError, MetadataError, NoAnswerError, ProtocolError
-from lbhook.imds import Reading, Service, Waiting, confirm
+from lbhook.imds import Reading, Service, Waiting
 from lbhook.model import parse
 from lbhook.playbook import Playbook
 from lbhook.replies import Answer
@@ -34,6 +36,10 @@ RULE = {
 }
 FATAL = "waiting will not help; nothing was changed"
 PRIMARY = "it answers the primary NIC and its primary address only"
+AGAIN = "try again, or with a longer --wait"
+UPDATED = f"IMDS may be being updated or provisioned: {AGAIN}"
+IN_BETWEEN = "IMDS sends nothing of the kind: is a proxy or an agent in between?"
+SHARE = f"other programs on this VM use up its share of 5 requests a second: {AGAIN}"
 BUG = "; this is a bug of lbhook, or something in between changes the request: please report it"
 MSP = (
     "; the Metadata Security Protocol of this VM, or an agent in between, does not let this"
@@ -43,13 +49,15 @@ MSP = (
 
 @dataclass
 class Clock:
-    """A clock that only sleeping moves."""
+    """A clock that only sleeping moves; with a `tick`, looking at it takes time, too."""
 
     now: float = 1000.0
+    tick: float = 0.0
     slept: list[float] = field(default_factory=list)
 
     def __call__(self) -> float:
         """The time, in seconds."""
+        self.now += self.tick
         return self.now
 
     def sleep(self, seconds: float) -> None:
@@ -182,7 +190,8 @@ def test_what_waiting_will_not_help_ends_at_once(step: dict[str, Any], reason: s
     assert (len(imds.requests), clock.slept) == (1, [])
 
 
-TRANSIENTS: list[tuple[dict[str, Any], str]] = [
+# Of IMDS itself, while it can't do better.
+UPDATING: list[tuple[dict[str, Any], str]] = [
     (
         {"answer": "not-available"},
         "IMDS answered 404: Load Balancer metadata API is not available right now. Please retry"
@@ -206,10 +215,6 @@ TRANSIENTS: list[tuple[dict[str, Any], str]] = [
         "IMDS answered 404: IMDS endpoint is updating (perhaps being updated)",
     ),
     (
-        {"fault": "status", "status": 404, "body": "<html>", "content_type": "text/html"},
-        "IMDS answered 404 (perhaps being updated)",
-    ),
-    (
         {"answer": "request-timeout"},
         "IMDS answered 408: Request timeout (it was too slow)",
     ),
@@ -229,6 +234,14 @@ TRANSIENTS: list[tuple[dict[str, Any], str]] = [
     ),
     ({"answer": "gateway-timeout"}, "IMDS answered 504: Gateway timeout"),
     ({"fault": "status", "status": 503, "body": ""}, "IMDS answered 503"),
+]
+# Of something else.
+FOREIGN: list[tuple[dict[str, Any], str]] = [
+    (
+        {"fault": "status", "status": 404, "body": "<html>", "content_type": "text/html"},
+        "IMDS answered 404 (perhaps being updated)",
+    ),
+    ({"fault": "status", "status": 502, "body": "<html>"}, "IMDS answered 502"),
     ({"fault": "wrong-type"}, "the answer is 'text/html', not JSON"),
     ({"fault": "huge"}, "the answer is longer than 4 MiB"),
     ({"fault": "huge", "transfer": "chunked"}, "the answer is longer than 4 MiB"),
@@ -245,26 +258,30 @@ TRANSIENTS: list[tuple[dict[str, Any], str]] = [
 ]
 
 
-@pytest.mark.parametrize(("step", "reason"), TRANSIENTS, ids=lambda value: str(value)[:60])
-def test_what_may_pass_is_asked_again(step: dict[str, Any], reason: str) -> None:
-    """75 when the time is up, with the last reason; once a second, and once at the end."""
+TRANSIENTS = [(*row, UPDATED) for row in UPDATING] + [(*row, IN_BETWEEN) for row in FOREIGN]
+
+
+@pytest.mark.parametrize(("step", "reason", "hint"), TRANSIENTS, ids=lambda value: str(value)[:60])
+def test_what_may_pass_is_asked_again(step: dict[str, Any], reason: str, hint: str) -> None:
+    """75 when the time is up, with the last reason and what to do about it; asked once a second,
+    and once at the end."""
     clock = Clock()
     with playing(Step(**step), clock=clock) as imds:
         error = failure(service(imds, clock))
     assert isinstance(error, NoAnswerError)
     assert (error.problems, error.hint, error.status) == (
         (
-            "no answer from the metadata service: asked 5 times in 4 s",
+            "no usable answer from the metadata service: asked 5 times in 4 s",
             f"the last reason: {reason}",
         ),
-        PRIMARY,
+        hint,
         75,
     )
     assert pace(imds) == [0.0, 1.0, 2.0, 3.0, 3.5]
 
 
-@pytest.mark.parametrize(("step", "reason"), TRANSIENTS[::3], ids=lambda value: str(value)[:60])
-def test_what_has_passed_is_forgotten(step: dict[str, Any], reason: str) -> None:
+@pytest.mark.parametrize("step", [step for step, *_ in TRANSIENTS[::3]], ids=str)
+def test_what_has_passed_is_forgotten(step: dict[str, Any]) -> None:
     """The first good answer counts, whatever came before it."""
     clock = Clock()
     with playing(Step(**step, requests=2), clock=clock) as imds:
@@ -279,9 +296,10 @@ def test_being_asked_too_often_slows_down() -> None:
     with playing(Step(fault="throttle"), clock=clock) as imds:
         error = failure(service(imds, clock, wait=32.0))
     assert error.problems == (
-        "no answer from the metadata service: asked 7 times in 32 s",
+        "no usable answer from the metadata service: asked 7 times in 32 s",
         "the last reason: IMDS answered 429: Too many requests (asked too often by this VM)",
     )
+    assert error.hint == SHARE
     assert pace(imds) == [0.0, 2.0, 6.0, 14.0, 22.0, 30.0, 31.5]
 
 
@@ -401,24 +419,26 @@ def test_a_version_that_imds_does_not_know() -> None:
     )
 
 
-NETWORK: list[tuple[dict[str, Any], str]] = [
-    ({"fault": "reset"}, "connection reset"),
-    ({"fault": "cut"}, "the answer was cut: 324 of 648 bytes"),
-    ({"fault": "cut", "after": 0}, "the answer was cut: 0 of 648 bytes"),
+NETWORK: list[tuple[dict[str, Any], str, str]] = [
+    ({"fault": "reset"}, "connection reset", PRIMARY),
+    ({"fault": "cut"}, "the answer was cut: 324 of 648 bytes", AGAIN),
+    ({"fault": "cut", "after": 0}, "the answer was cut: 0 of 648 bytes", AGAIN),
 ]
 
 
-@pytest.mark.parametrize(("step", "reason"), NETWORK, ids=lambda value: str(value)[:60])
-def test_what_the_network_spoils_is_asked_again(step: dict[str, Any], reason: str) -> None:
+@pytest.mark.parametrize(("step", "reason", "hint"), NETWORK, ids=lambda value: str(value)[:60])
+def test_what_the_network_spoils_is_asked_again(
+    step: dict[str, Any], reason: str, hint: str
+) -> None:
     """75 when the time is up; the reason says who was asked."""
     clock = Clock()
     with playing(Step(**step), clock=clock) as imds:
         error = failure(service(imds, clock))
     assert error.problems == (
-        "no answer from the metadata service: asked 5 times in 4 s",
+        "no usable answer from the metadata service: asked 5 times in 4 s",
         f"the last reason: {imds.url}: {reason}",
     )
-    assert len(imds.requests) == 5
+    assert (error.hint, len(imds.requests)) == (hint, 5)
 
 
 def test_nobody_listens() -> None:
@@ -428,9 +448,10 @@ def test_nobody_listens() -> None:
         url = imds.url
     error = failure(service(url, clock))
     assert error.problems == (
-        "no answer from the metadata service: asked 5 times in 4 s",
+        "no usable answer from the metadata service: asked 5 times in 4 s",
         f"the last reason: {url}: connection refused",
     )
+    assert error.hint == PRIMARY
 
 
 @pytest.mark.parametrize(
@@ -504,6 +525,27 @@ def test_never_more_than_two_requests_in_any_second(step: dict[str, Any], wait: 
     assert clock.now - 1000.0 <= wait
 
 
+@pytest.mark.parametrize("wait", [1.0, 3.0, 15.0])
+def test_the_last_question_comes_half_a_second_before_the_end(wait: float) -> None:
+    """On a clock that moves while the program works, as a real one does."""
+    clock = Clock(tick=0.0005)
+    with playing(Step(answer="unavailable"), clock=clock) as imds:
+        failure(service(imds, clock, wait=wait))
+    times = pace(imds)
+    assert times[-1] - times[0] == pytest.approx(wait - 0.5, abs=0.1)
+    assert len(times) == wait + 1
+    assert most_in_a_second(times) <= 2
+
+
+def test_the_last_question_comes_on_a_real_clock() -> None:
+    """A second is two questions, half a second apart."""
+    with playing(Step(answer="unavailable")) as imds:
+        error = failure(service(imds, wait=1.0))
+    first, second = pace(imds)
+    assert 0.45 <= second - first < 1.0
+    assert 0.5 <= error.waited < 1.5
+
+
 def test_an_answer_at_the_last_moment_is_read() -> None:
     """The last question comes half a second before the end."""
     clock = Clock()
@@ -532,7 +574,7 @@ def test_wait_zero_is_one_attempt() -> None:
     with playing(Step(answer="unavailable", retry_after="1")) as imds:
         error = failure(service(imds, clock, wait=0.0))
     assert error.problems == (
-        "no answer from the metadata service: asked once in 0 s",
+        "no usable answer from the metadata service: asked once in 0 s",
         "the last reason: IMDS answered 503: Internal service unavailable. Please retry later",
     )
     assert (len(imds.requests), clock.slept) == (1, [])
@@ -637,12 +679,17 @@ def silence(public: str = "") -> Answer:
     return Answer(note="silence", body=json.dumps(body).encode())
 
 
+def confirmed(asked: Service, first: Reading, *, absence: bool = False) -> Reading:
+    """Two more readings, two seconds apart; `absence` says that it leaves no rule, either."""
+    return confirm(asked, first, lambda one: not one.inbound_rules if one is not None else absence)
+
+
 def test_three_answers_that_agree_are_believed() -> None:
     """Two more after the first, two seconds apart; requests and time are counted in."""
     clock = Clock()
     with Emulator(body=EMPTY, clock=clock) as imds:
         asked = service(imds, clock, wait=15.0)
-        reading = confirm(asked, asked.fetch(), 2, 2.0)
+        reading = confirmed(asked, asked.fetch())
     assert reading == Reading(body=EMPTY, metadata=parse(EMPTY), attempts=3, waited=4.0)
     assert pace(imds) == [0.0, 2.0, 4.0]
 
@@ -652,7 +699,7 @@ def test_a_rule_that_comes_back_is_believed_at_once() -> None:
     clock = Clock()
     with playing(Step(requests=1, answer=silence())) as imds:
         asked = service(imds, clock, wait=15.0)
-        reading = confirm(asked, asked.fetch(), 2, 2.0)
+        reading = confirmed(asked, asked.fetch())
     assert reading.metadata
     assert len(reading.metadata.inbound_rules) == 2
     assert (reading.attempts, len(imds.requests)) == (2, 2)
@@ -663,8 +710,22 @@ def test_absence_in_the_middle_is_believed_at_once() -> None:
     clock = Clock()
     with playing(Step(requests=1, answer=silence()), Step(answer="absent")) as imds:
         asked = service(imds, clock, wait=15.0, absent_wait=9.0)
-        reading = confirm(asked, asked.fetch(), 2, 2.0)
+        reading = confirmed(asked, asked.fetch())
     assert (reading.metadata, reading.attempts) == (None, 2)
+
+
+@pytest.mark.parametrize(("absent_wait", "waited"), [(0.0, 4.0), (20.0, 23.5)])
+def test_absence_is_confirmed_where_it_leaves_no_rule(absent_wait: float, waited: float) -> None:
+    """Two readings more, after a time of its own if there is one."""
+    clock = Clock()
+    with playing(Step(answer="absent"), clock=clock) as imds:
+        asked = service(imds, clock, wait=15.0, absent_wait=absent_wait)
+        reading = confirmed(asked, asked.fetch(), absence=True)
+    assert (reading.metadata, reading.waited, reading.attempts) == (
+        None,
+        waited,
+        len(imds.requests),
+    )
 
 
 def test_answers_that_differ_start_the_count_again() -> None:
@@ -673,7 +734,7 @@ def test_answers_that_differ_start_the_count_again() -> None:
     steps = (Step(requests=1, answer=silence()), Step(answer=silence("51.0.0.1")))
     with playing(*steps) as imds:
         asked = service(imds, clock, wait=15.0)
-        reading = confirm(asked, asked.fetch(), 2, 2.0)
+        reading = confirmed(asked, asked.fetch())
     assert (reading.attempts, reading.waited) == (4, 6.0)
 
 
@@ -683,7 +744,7 @@ def test_failures_between_are_passed_over() -> None:
     steps = (Step(requests=1, answer=silence()), Step(requests=2, answer="unavailable"))
     with playing(*steps, body=silence()) as imds:
         asked = service(imds, clock, wait=15.0)
-        reading = confirm(asked, asked.fetch(), 2, 2.0)
+        reading = confirmed(asked, asked.fetch())
     assert (reading.attempts, reading.waited) == (5, 6.0)
 
 
@@ -701,12 +762,14 @@ def test_no_time_to_confirm_is_no_answer(wait: float) -> None:
         asked = service(imds, clock, wait=wait)
         first = asked.fetch()
         with pytest.raises(NoAnswerError) as caught:
-            confirm(asked, first, 2, 2.0)
+            confirmed(asked, first)
     assert (caught.value.problems, caught.value.hint, caught.value.status) == (
         (UNCONFIRMED,),
         "if it is true, run `lbhook apply --accept-empty`",
         75,
     )
+    assert caught.value.attempts == len(imds.requests)
+    assert caught.value.waited == clock.now - 1000.0
     assert clock.now - 1000.0 <= wait
 
 
@@ -716,7 +779,7 @@ def test_no_time_to_confirm_is_no_answer(wait: float) -> None:
         (
             Step(answer="internal"),
             (
-                "no answer from the metadata service: asked 4 times in 2 s",
+                "no usable answer from the metadata service: asked 4 times in 2 s",
                 "the last reason: IMDS answered 500: Internal server error",
             ),
         ),
@@ -730,8 +793,9 @@ def test_failing_while_confirming_is_no_answer(step: Step, reason: tuple[str, ..
         asked = service(imds, clock, wait=5.0)
         first = asked.fetch()
         with pytest.raises(NoAnswerError) as caught:
-            confirm(asked, first, 2, 2.0)
+            confirmed(asked, first)
     assert caught.value.problems == (UNCONFIRMED, *reason)
+    assert caught.value.attempts == len(imds.requests)
     assert clock.now - 1000.0 <= 5.0
 
 
@@ -742,7 +806,37 @@ def test_wrong_while_confirming_is_wrong() -> None:
         asked = service(imds, clock, wait=15.0)
         first = asked.fetch()
         with pytest.raises(MetadataError, match="body: a list is not an object"):
-            confirm(asked, first, 2, 2.0)
+            confirmed(asked, first)
+
+
+@pytest.mark.parametrize(("wait", "most"), [(0.0, 5.0), (3.0, 3.0)])
+def test_the_instance_gets_what_is_left_of_the_time(wait: float, most: float) -> None:
+    """It ends when the whole time is up."""
+    clock = Clock()
+    given: list[float] = []
+
+    def get(url: str, parameters: object, request_id: str, deadline: float, _: object) -> Response:
+        given.append(deadline - 1000.0)
+        clock.now = deadline
+        raise NoResponseError("no answer in time", hung=True)
+
+    asked = service("http://127.0.0.1:9", clock, wait=wait, get=get)
+    clock.now += 2.0
+    with pytest.raises(NoAnswerError):
+        asked.instance(Reading(body=b"", metadata=None, attempts=1, waited=2.0))
+    assert (given, clock.now - 1000.0) == ([most], most)
+
+
+def test_the_instance_is_no_third_question_in_a_second() -> None:
+    """Not even when the answer came to the last question."""
+    clock = Clock()
+    steps = (Step(seconds=2.2, answer="unavailable"),)
+    with playing(*steps, clock=clock) as imds:
+        asked = service(imds, clock, wait=3.0)
+        reading = asked.fetch()
+        with contextlib.suppress(NoAnswerError):
+            asked.instance(reading)
+    assert most_in_a_second(pace(imds)) <= 2
 
 
 def test_something_else_on_the_port() -> None:
@@ -751,4 +845,4 @@ def test_something_else_on_the_port() -> None:
     with answering(b"SSH-2.0-OpenSSH_9.2\r\n") as (url, _):
         error = failure(service(url, clock, wait=1.0))
     assert isinstance(error, NoAnswerError)
-    assert error.problems[0] == "no answer from the metadata service: asked 2 times in 0 s"
+    assert error.problems[0] == "no usable answer from the metadata service: asked 2 times in 0 s"

@@ -14,11 +14,11 @@ PACKAGE = REPO / "lbhook"
 # From the lowest to the highest: a room imports only from those before it.
 ORDER = [
     *("errors", "schema", "reader", "model", "instance", "facts"),
-    *("targets", "shipped", "config", "rights", "render", "plan"),
+    *("targets", "shipped", "tables", "config", "rights", "render", "plan"),
     *("commands", "endings", "machine", "daemon", "nginx", "services"),
     *("layout", "view", "report", "lock"),
     *("accounts", "directory", "files", "journal", "state", "host", "floating"),
-    *("verdict", "transport", "imds", "answer", "inquiry"),
+    *("verdict", "transport", "imds", "confirmation", "answer", "inquiry"),
     *("checks", "loading", "dropped", "survey", "putback", "outcome", "deploy", "settlement"),
     *("notify", "update", "undo", "console", "options"),
     *("replies", "step", "playbook", "listener", "wire", "emulator", "demo", "cli", "program"),
@@ -110,7 +110,8 @@ try:
     program.main()
 except SystemExit as end:
     assert not end.code, end.code
-heavy = ("requests", "urllib3", "jinja2", "lbhook.update")
+heavy = ("requests", "urllib3", "jinja2", "difflib", "email", "socket")
+heavy += ("lbhook.update", "lbhook.verdict", "lbhook.instance")
 print([name for name in heavy if name in sys.modules], file=sys.stderr)
 """
     done = subprocess.run(
@@ -127,7 +128,7 @@ def test_help_loads_nothing_heavy(args: list[str]) -> None:
 
 
 def test_a_body_from_a_file_needs_no_http(tmp_path: Path) -> None:
-    """An apply that asks nobody does not load requests."""
+    """An apply that asks nobody loads neither requests nor what else it takes to ask."""
     body = str(BODIES / "documented.json")
     names = loaded("apply", "--metadata", body, "--root", str(tmp_path))
     assert names == {"jinja2", "lbhook.update"}

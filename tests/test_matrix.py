@@ -6,16 +6,17 @@ lose: whatever the answer, nothing of it may be in force unless it was read and 
 
 import itertools
 import json
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from lbhook import playbook
 from lbhook.emulator import Emulator
-from lbhook.host import Host
-from lbhook.inquiry import Wish
+from lbhook.inquiry import Voice, Wish
 from lbhook.report import Report
 from lbhook.update import Update
 
@@ -151,13 +152,16 @@ class Scene:
 
     stand: Stand
 
-    def ask(self, imds: Emulator, wait: float) -> Report:
+    def ask(self, imds: Emulator, wait: float, *, require_lb: bool = False) -> Report:
         """One apply against the service, on the real clock."""
+        return self.update(imds.url, Wish(wait=wait, require_lb=require_lb)).apply()
+
+    def update(self, endpoint: str, wish: Wish, **options: Any) -> Update:
+        """An update that asks a service, with options of [imds]."""
         settings = self.stand.settings(ONE)
-        asked = replace(settings.imds, endpoint=imds.url)
+        asked = replace(settings.imds, endpoint=endpoint, **options)
         settings = replace(settings, imds=asked, endpoint_named=True)
-        host: Host = self.stand.host(settings)
-        return Update(host=host, settings=settings, wish=Wish(wait=wait)).apply()
+        return Update(host=self.stand.host(settings), settings=settings, wish=wish)
 
 
 @pytest.fixture
@@ -229,12 +233,62 @@ def test_silence_that_stays_is_believed(scene: Scene) -> None:
 
 def test_silence_is_believed_at_once_if_asked_for(scene: Scene) -> None:
     """--accept-empty: the operator knows."""
-    settings = replace(scene.stand.settings(ONE), endpoint_named=True)
     with Emulator(body()) as imds:
-        settings = replace(settings, imds=replace(settings.imds, endpoint=imds.url))
-        host = scene.stand.host(settings)
-        result = Update(host=host, settings=settings, wish=Wish(accept_empty=True)).apply()
+        result = scene.update(imds.url, Wish(accept_empty=True)).apply()
         assert (result.outcome, len(imds.requests)) == ("changed", 1)
+
+
+def test_absence_that_is_empty_is_read_three_times(scene: Scene) -> None:
+    """absent = "empty" closes everything: not after one reading, and not for one boot."""
+
+    def update(endpoint: str, wait: float = 9.0) -> Update:
+        return scene.update(endpoint, Wish(wait=wait), absent="empty")
+
+    with Emulator(GOOD, playbook=_play('answer = "absent"\nrequests = 1')) as imds:
+        assert update(imds.url).apply().outcome == "unchanged"
+        assert (len(imds.requests), scene.stand.text("/etc/one")) == (2, "80\n")
+    with Emulator(None) as imds:
+        assert update(imds.url).apply().outcome == "changed"
+        assert (len(imds.requests), scene.stand.text("/etc/one")) == (3, "none\n")
+        assert update(imds.url).apply().outcome == "unchanged"
+        assert len(imds.requests) == 4
+    (scene.stand.disk / "etc/one").unlink()
+    assert update("http://127.0.0.1:9", wait=0.0).apply().outcome == "kept"
+    assert scene.stand.text("/etc/one") == "none\n"
+
+
+def test_absence_that_is_empty_is_believed_at_once_if_asked_for(scene: Scene) -> None:
+    """--accept-empty counts for it, too."""
+    with Emulator(None) as imds:
+        result = scene.update(imds.url, Wish(accept_empty=True), absent="empty").apply()
+        assert (result.outcome, len(imds.requests)) == ("changed", 1)
+
+
+@pytest.mark.parametrize(("wait", "requests"), [(0.0, 1), (1.0, 4)])
+def test_one_attempt_is_one_attempt(scene: Scene, wait: float, requests: int) -> None:
+    """--wait 0 has absence believed at once; any other one leaves it its own time."""
+    with Emulator(None) as imds:
+        update = scene.update(imds.url, Wish(wait=wait), absent_wait=3.0)
+        assert update.ask().answer.metadata is None
+        assert len(imds.requests) == requests
+
+
+def test_a_public_ip_alone_is_no_load_balancer(scene: Scene) -> None:
+    """--require-lb wants a rule or a tunnel, of whatever kind."""
+    pair = {"frontendIpAddress": "51.0.0.1", "privateIpAddress": "10.0.0.4"}
+
+    def asked(**lists: object) -> Update:
+        empty = {"publicIpAddresses": [pair], "inboundRules": [], "outboundRules": []}
+        found = json.dumps({"loadbalancer": {**empty, **lists}}).encode()
+        return scene.stand.update(scene.stand.settings(ONE), found, Wish(require_lb=True))
+
+    result = asked().apply()
+    assert (result.status, result.problems) == (
+        66,
+        ("no load balancer, and --require-lb is set: IMDS has no rule and no tunnel for this VM",),
+    )
+    assert scene.stand.text("/etc/one") == "80\n"
+    assert asked(outboundRules=[pair]).ask().answer.metadata
 
 
 def test_fetch_keeps_the_answer_and_nothing_else(tmp_path: Path) -> None:
@@ -302,6 +356,53 @@ def test_instance_comes_back_from_the_last_good_answer(
     update.wish = Wish(wait=0.0)
     assert update.apply().status == 75
     assert (tmp_path / "disk/etc/one").read_text(encoding="utf-8") == "web_0 eth0\n"
+
+
+@pytest.mark.parametrize("wait", [0.0, 1.0])
+def test_a_good_answer_survives_what_is_not_said_of_the_vm(
+    named: Callable[[Emulator], Update], tmp_path: Path, wait: float
+) -> None:
+    """/metadata/instance fails: the rules count, `vm` is what was said of it last."""
+    with Emulator(GOOD) as imds:
+        named(imds).apply()
+    (tmp_path / "templates/ports.j2").write_text("{{ vm.name }} {{ lb.listeners[0].port }}\n")
+    warnings: list[str] = []
+    playing = _play('fault = "updating"\npath = "/metadata/instance"')
+    with Emulator(body(443), playbook=playing) as imds:
+        update = named(imds)
+        update.wish, update.voice = Wish(wait=wait), Voice(warn=warnings.append)
+        result = update.apply()
+        assert (result.status, result.outcome, result.attempts) == (0, "changed", 1)
+        assert len(imds.requests) == (2 if wait == 0 else 3)
+    assert (tmp_path / "disk/etc/one").read_text(encoding="utf-8") == "web_0 443\n"
+    [warning] = warnings
+    assert re.fullmatch(
+        r"/metadata/instance: no usable answer from the metadata service: asked .*;"
+        r" the last reason: IMDS answered 410: Gone .*; vm is what it said last",
+        warning,
+    )
+
+
+def test_only_what_uses_the_vm_fails_without_it(
+    named: Callable[[Emulator], Update], tmp_path: Path
+) -> None:
+    """Nothing was said of the VM yet: a template that wants it says so, others are rendered."""
+    playing = _play('fault = "redirect"\npath = "/metadata/instance"')
+    for template, status in (("{{ vm.name }}", 78), ("{{ lb.listeners[0].port }}", 0)):
+        (tmp_path / "templates/ports.j2").write_text(template)
+        with Emulator(GOOD, playbook=playing) as imds:
+            assert named(imds).apply().status == status
+
+
+def test_what_failed_after_a_good_read_tells_of_it(scene: Scene) -> None:
+    """Attempts and seconds of the whole inquiry, whatever ended it."""
+    with Emulator(body()) as imds:
+        result = scene.ask(imds, 3.0)
+    assert (result.status, result.attempts) == (75, 2)
+    assert 2.0 <= result.waited < 3.0
+    with Emulator(None) as imds:
+        result = scene.ask(imds, 3.0, require_lb=True)
+    assert (result.status, result.attempts) == (66, 1)
 
 
 def test_elsewhere_than_on_azure_nobody_is_asked(tmp_path: Path) -> None:

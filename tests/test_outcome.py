@@ -14,7 +14,10 @@ def test_what_two_deployments_of_one_run_came_to() -> None:
 
     def made(name: str, became: Outcome, reload: Reload) -> Change:
         one = Target(name=name, template="t", path=PurePosixPath(f"/{name}"))
-        return Change(target=one, expected=file, actual=file, outcome=became, reload=reload)
+        reason = "" if reload is Reload.NONE else f"why {name}"
+        return Change(
+            target=one, expected=file, actual=file, outcome=became, reload=reload, reason=reason
+        )
 
     first = Done(
         changes=(
@@ -33,7 +36,15 @@ def test_what_two_deployments_of_one_run_came_to() -> None:
             made("idle", Outcome.UNCHANGED, Reload.NONE),
         )
     )
-    found = [(c.target.name, c.outcome, c.reload) for c in outcome.together(first, then)]
+    changes = outcome.together(first, then)
+    assert [one.reason for one in changes] == [
+        "why paid",
+        "why rested",
+        "why again",
+        "",
+        "why other",
+    ]
+    found = [(c.target.name, c.outcome, c.reload) for c in changes]
     assert found == [
         ("paid", Outcome.UNCHANGED, Reload.DONE),
         ("rested", Outcome.CHANGED, Reload.DONE),

@@ -122,6 +122,26 @@ def test_vm(lb: Facts) -> None:
 
 
 @pytest.mark.parametrize(
+    ("expression", "text"),
+    [
+        ("lb.listeners[0].protocol == 'tcp'", "True"),
+        ("lb.listeners[0].protocol in ['udp']", "False"),
+        ("lb.listeners | selectattr('protocol', 'equalto', 'tcp') | list | length", "2"),
+        ("lb.listeners | rejectattr('protocol', 'in', ['tcp']) | list | length", "0"),
+        ("lb.listeners | groupby('protocol') | map('first') | join", "tcp"),
+        ("lb.listeners | map(attribute='protocol') | unique | list | tojson", '["tcp"]'),
+        ("lb.listeners[0].protocol ~ '/' ~ lb.listeners[0].protocol | upper", "tcp/TCP"),
+        ("'%s' | format(lb.listeners[0].protocol)", "tcp"),
+        ("{'tcp': 6}[lb.listeners[0].protocol]", "6"),
+        ("lb.listeners[0].protocol.value", "tcp"),
+    ],
+)
+def test_a_protocol_is_its_word(expression: str, text: str, lb: Facts) -> None:
+    """A template compares, selects, groups and prints it like any string."""
+    assert rendered(f"{{{{ {expression} }}}}", lb) == text
+
+
+@pytest.mark.parametrize(
     ("template", "problem"),
     [
         ("{{ lb.__class__ }}", "access to attribute '__class__' of 'Facts' object is unsafe."),
@@ -201,9 +221,7 @@ def test_nothing_is_never_rendered(template: str) -> None:
 def test_whatever_a_template_calls_may_fail() -> None:
     """Python's own errors come with template and line, too."""
     assert refused("\n{{ 1 / 0 }}") == "<template>:2: ZeroDivisionError: division by zero"
-    assert refused("{{ 'x' | bracket }}") == (
-        "<template>:1: 'x' does not appear to be an IPv4 or IPv6 address"
-    )
+    assert refused("{{ 'x' | bracket }}") == ("<template>:1: 'x' is not an address")
 
 
 def test_bracket() -> None:
@@ -229,6 +247,24 @@ def test_families(lb: Facts) -> None:
         "ace:cab:deca:deed::1",
         "fd00::/8",
     ]
+
+
+@pytest.mark.parametrize(
+    ("expression", "problem"),
+    [
+        ("lb.listeners | bracket", "a list is not an address"),
+        ("lb.listeners[0] | bracket", "listener is not an address"),
+        ("'web' | bracket", "'web' is not an address"),
+        ("vars.t | bracket", "vars.t is not an address"),
+        ("[lb.listeners] | ipv4", "a list is neither an address nor a network"),
+        ("lb.inbound_rules | env", "a list is not read alike by systemd, a shell and docker"),
+    ],
+)
+def test_a_filter_on_a_wrong_value_says_so_in_short(
+    expression: str, problem: str, lb: Facts
+) -> None:
+    """Whatever the value holds, the message is one short line."""
+    assert refused(f"{{{{ {expression} }}}}", lb, t={"x": 1}) == f"<template>:1: {problem}"
 
 
 def test_env_passes_what_all_read_alike() -> None:

@@ -142,8 +142,8 @@ def test_reasons_fit_the_terminal() -> None:
     [
         ("changed", "changed: 0 inbound rules, 0 listeners here\n"),
         ("unchanged", "in step with Azure: 0 inbound rules, 0 listeners here\n"),
-        ("kept", "kept: no answer; the last good one stays in force\n"),
-        ("absent", "absent: Azure has no load balancer for this VM; what is there stays\n"),
+        ("kept", "kept: no answer to go by; the last good one stays in force\n"),
+        ("absent", f"absent: {model.ABSENT}; what is there stays\n"),
         ("failed", "failed: nothing of this answer is in force\n"),
     ],
 )
@@ -193,11 +193,14 @@ def test_plan_in_words() -> None:
 
 
 def test_plan_without_anything_to_do() -> None:
-    """A plan in step says so, and what it leaves out."""
-    skipped = change(WEB, Outcome.SKIPPED, reason="nginx not installed")
-    assert report.plan_text(Plan(changes=(skipped,))) == (
-        "# nginx: skipped: nginx not installed\n\nNothing to do: this machine is in step.\n"
-    )
+    """A plan in step says so; what it leaves out is not in step."""
+    assert report.plan_text(Plan()) == "Nothing to do: this machine is in step.\n"
+    for outcome in (Outcome.SKIPPED, Outcome.BLOCKED):
+        left_out = change(WEB, outcome, reason="nginx not installed")
+        assert report.plan_text(Plan(changes=(left_out,))) == (
+            f"# nginx: {outcome.value}: nginx not installed\n\n"
+            "Nothing to do, but for what is left out.\n"
+        )
 
 
 def test_json_of_a_plan(lb: Facts) -> None:

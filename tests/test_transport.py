@@ -16,9 +16,9 @@ import pytest
 from lbhook import __version__
 from lbhook.emulator import Emulator
 from lbhook.playbook import Playbook
+from lbhook.reader import MOST_BYTES
 from lbhook.step import Step
 from lbhook.transport import NoResponseError, Response, get
-from lbhook.verdict import MOST_BYTES
 
 PATH = "/metadata/loadbalancer"
 VERSION = {"api-version": "2020-10-01"}

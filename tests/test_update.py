@@ -575,6 +575,20 @@ def test_status_is_left_however_an_apply_ends(stand: Stand, end: type[BaseExcept
     assert stand.text("/etc/one") is None
 
 
+def test_an_old_status_is_not_the_last_word(stand: Stand) -> None:
+    """Where status.json can't be written, there is none: who reads it must not be misled."""
+    settings = stand.settings(ONE)
+    stand.apply(settings, A)
+
+    def full(name: str, path: PurePosixPath) -> None:
+        if name == "write" and "status" in path.name:
+            raise OSError(28, "No space left on device")
+
+    stand.step = full
+    assert stand.apply(settings, B).status == 0
+    assert stand.text("/run/lbhook/status.json") is None
+
+
 def test_below_a_root_nothing_is_run_but_checks(stand: Stand) -> None:
     """--root: no reload, no verification, no live check, nothing owed."""
     stand.live = False

@@ -4,8 +4,9 @@ import json
 
 import pytest
 
+from lbhook.reader import MOST_BYTES
 from lbhook.replies import error
-from lbhook.verdict import MOST_BYTES, Kind, Verdict, classify
+from lbhook.verdict import Kind, Verdict, classify
 
 JSON = {"content-type": "application/json; charset=utf-8"}
 ABSENT = (
@@ -17,6 +18,9 @@ PROTOCOL = (
     "; the Metadata Security Protocol of this VM, or an agent in between, does not let this"
     " process in: allow it in the VM's access rules for IMDS"
 )
+AGAIN = "try again, or with a longer --wait"
+UPDATED = f"IMDS may be being updated or provisioned: {AGAIN}"
+IN_BETWEEN = "IMDS sends nothing of the kind: is a proxy or an agent in between?"
 WALL = 1_800_000_000.0
 
 
@@ -105,9 +109,10 @@ TABLE = [
 
 @pytest.mark.parametrize(("status", "text", "kind", "meaning"), TABLE)
 def test_a_row_of_the_table(status: int, text: str, kind: Kind, meaning: str) -> None:
-    """Kind and whole reason; absence is told in words of its own."""
+    """Kind and whole reason, and what to do; absence is told in words of its own."""
     reason = ABSENT if kind is Kind.ABSENT else f"IMDS answered {status}: {text}{meaning}"
-    assert judge(status, text) == Verdict(kind=kind, reason=reason)
+    hint = UPDATED if kind is Kind.TRANSIENT else ""
+    assert judge(status, text) == Verdict(kind=kind, reason=reason, hint=hint)
 
 
 def test_being_asked_too_often_slows_down() -> None:
@@ -115,6 +120,7 @@ def test_being_asked_too_often_slows_down() -> None:
     assert judge(429, "Too many requests") == Verdict(
         kind=Kind.TRANSIENT,
         reason="IMDS answered 429: Too many requests (asked too often by this VM)",
+        hint=f"other programs on this VM use up its share of 5 requests a second: {AGAIN}",
         slow_down=True,
     )
 
@@ -146,7 +152,9 @@ def test_every_other_404_is_transient(text: str | None) -> None:
     """Absence is believed in its own words only: an HTML page or nothing is no absence."""
     said = f": {text}" if text else ""
     assert judge(404, text) == Verdict(
-        kind=Kind.TRANSIENT, reason=f"IMDS answered 404{said} (perhaps being updated)"
+        kind=Kind.TRANSIENT,
+        reason=f"IMDS answered 404{said} (perhaps being updated)",
+        hint=IN_BETWEEN if text == "" else UPDATED,
     )
 
 
@@ -216,6 +224,7 @@ def test_a_good_status_with_a_bad_body_is_transient(
     """A wrong type, an odd encoding or too much of it: asked again, and told what came."""
     verdict = classify(200, {**headers, "retry-after": "7"}, b" " * size)
     assert (verdict.kind, verdict.retry_after) == (Kind.TRANSIENT, 7.0)
+    assert verdict.hint == IN_BETWEEN
     assert verdict.reason.startswith(reason)
 
 
@@ -230,7 +239,9 @@ def test_exactly_4_mib_are_read() -> None:
 )
 def test_an_error_without_a_message_is_told_by_its_status(body: bytes) -> None:
     """HTML, nesting and other shapes come from something in between; nothing is raised."""
-    assert classify(503, {}, body) == Verdict(kind=Kind.TRANSIENT, reason="IMDS answered 503")
+    assert classify(503, {}, body) == Verdict(
+        kind=Kind.TRANSIENT, reason="IMDS answered 503", hint=IN_BETWEEN
+    )
 
 
 def test_a_message_is_one_short_line_of_ascii() -> None:

@@ -1,0 +1,89 @@
+"""TOML files merged into one table: which file each key came from, and all that is wrong."""
+
+import contextlib
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from . import schema
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+DEFAULT_FILE = Path("/etc/lbhook/lbhook.toml")
+
+
+@dataclass(slots=True)
+class Tables:
+    """The files merged, and which file each key came from."""
+
+    merged: dict[str, Any] = field(default_factory=dict)
+    origins: dict[str, Path] = field(default_factory=dict)
+    files: list[Path] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+
+    def read(self, file: Path) -> None:
+        """Merge a file in; what can't be read is a problem like any other."""
+        self.files.append(file)
+        try:
+            self.add(file, file.read_text(encoding="utf-8"))
+        except OSError as error:
+            self.problems.append(f"{file}: {error.strerror}")
+        except UnicodeDecodeError as error:
+            self.problems.append(f"{file}: not UTF-8 at byte {error.start}")
+
+    def add(self, file: Path, text: str) -> None:
+        """Merge the text of a file in."""
+        try:
+            self._merge(self.merged, tomllib.loads(text), "", file)
+        except tomllib.TOMLDecodeError as error:
+            self.problems.append(f"{file}: not TOML: {error}")
+
+    def _merge(self, into: dict[str, Any], new: dict[str, Any], prefix: str, file: Path) -> None:
+        for key, value in new.items():
+            path = f"{prefix}.{key}"
+            self.origins[path] = file
+            if isinstance(value, dict):
+                below = into[key] if isinstance(into.get(key), dict) else {}
+                self._merge(below, value, path, file)
+                into[key] = below
+            else:
+                into[key] = value
+
+    def note(self, path: str, problem: str) -> None:
+        """Keep a problem with the file that set the nearest key of `path`."""
+        known = path
+        while known and known not in self.origins:
+            known = known[: max(known.rfind("."), known.rfind("["), 0)]
+        file = self.origins.get(known, self.files[0] if self.files else DEFAULT_FILE)
+        self.problems.append(f"{file}: {path.lstrip('.')}: {problem}")
+
+    def section(
+        self, path: str, value: object, fields: Mapping[str, schema.Read[Any]]
+    ) -> dict[str, Any]:
+        """Those keys of a table that are right; what is wrong with the others is noted."""
+        if not isinstance(value, dict):
+            self.note(path, f"{schema.shown(value)} is not a table")
+            return {}
+        found = {}
+        for key, item in value.items():
+            at = f"{path}.{key}"
+            if key not in fields:
+                self.note(at, f"unknown key{schema.suggestion(key, fields)}")
+                continue
+            with self.noting(at):
+                found[key] = fields[key](item)
+        return found
+
+    @contextlib.contextmanager
+    def noting(self, path: str) -> Iterator[None]:
+        """Note what is wrong with the value that is read meanwhile, if anything is."""
+        try:
+            yield
+        except schema.Misfit as misfit:
+            for place, problem in misfit.problems:
+                self.note(f"{path}{place}", problem)
