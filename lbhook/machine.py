@@ -100,6 +100,20 @@ class Machine:
         """The name of a process; empty if there is none."""
         return self._text(f"proc/{pid}/comm")
 
+    def arguments(self, pid: int) -> tuple[str, ...]:
+        """The command line of a process; empty if there is none."""
+        text = self._text(f"proc/{pid}/cmdline")
+        return tuple(text.split("\0")) if text else ()
+
+    def environment(self, pid: int) -> dict[str, str]:
+        """What a process was started with, as far as this process may know."""
+        settings = self._text(f"proc/{pid}/environ").split("\0")
+        return dict(one.split("=", 1) for one in settings if "=" in one)
+
+    def children(self, pid: int) -> tuple[int, ...]:
+        """The processes that a process has started and that have not ended."""
+        return tuple(map(int, self._text(f"proc/{pid}/task/{pid}/children").split()))
+
     def has_systemd(self) -> bool:
         """Whether systemd is PID 1 here, as sd_booted(3) asks it."""
         return (self.root / "run/systemd/system").is_dir()

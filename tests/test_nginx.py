@@ -1,6 +1,5 @@
 """nginx itself, in namespaces of its own with a configuration of its own."""
 
-import ipaddress
 import json
 import os
 import subprocess
@@ -12,7 +11,7 @@ import pytest
 
 from lbhook.commands import Result, run
 from lbhook.machine import Machine
-from lbhook.nginx import Nginx, listeners
+from lbhook.nginx import Nginx
 from lbhook.targets import Target
 
 from .conftest import lacking
@@ -192,17 +191,6 @@ answer([nginx.missing(text, pid) for text in (
 def test_a_program_that_has_gone_misses_nothing(tmp_path: Path) -> None:
     """What starts nginx again reads the new file."""
     assert Nginx(Runner(), Machine(tmp_path)).missing(b"listen 127.0.0.1:9;\n", 77) == ()
-
-
-def test_listen_lines_are_read_back() -> None:
-    """Address and port, of both families; comments and other forms are not listeners."""
-    content = (
-        b"# listen 1.2.3.4:1;\nlisten 10.0.0.4:443 ssl;  # x\n  listen [fd00::4]:80;\nlisten 9;\n"
-    )
-    assert listeners(content) == (
-        (ipaddress.ip_address("10.0.0.4"), 443),
-        (ipaddress.ip_address("fd00::4"), 80),
-    )
 
 
 def test_a_missing_include_is_no_unknown(tmp_path: Path) -> None:
