@@ -55,7 +55,7 @@ def _upstream(value: object) -> str:
     place = re.fullmatch(r"(\[.*\]|[^:]*):(\d+|\$server_port)", written, re.ASCII)
     host, port = place.groups() if place else (written, "$server_port")
     try:
-        address = schema.address(host.strip("[]"))
+        address = schema.address(re.sub(r"^\[(.*)\]$", r"\1", host))
         number = schema.port(int(port)) if port.isdecimal() else port
     except schema.Misfit:
         forms = 'an address, an address and a port, the name of an upstream block, or "unix:/PATH"'
