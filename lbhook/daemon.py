@@ -2,13 +2,13 @@
 
 import ipaddress
 import re
-from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
 from .commands import Result
-from .machine import Machine, Socket
+from .machine import Machine
 from .reader import Address
 from .targets import Target
 
@@ -17,6 +17,7 @@ _PLACE = re.compile(
     rb"^\s*(?:listen|bind)\s+(?:\[([0-9a-fA-F:.]+)\]|([0-9.]+)):(\d+)([^;#\n]*)", re.MULTILINE
 )
 _SETTLE = 5.0
+_MOMENT = 1.0
 
 
 class Daemon(Protocol):
@@ -41,6 +42,9 @@ class Daemon(Protocol):
     def lacks_only(self, tested: Result, addresses: Collection[Address]) -> bool:
         """Whether a test of a sound configuration stopped at an address that is none of this
         machine's yet, and is one of `addresses`."""
+
+    def prepare(self, content: bytes, main_pid: int) -> None:
+        """Before a reload, what else the running program needs for a file."""
 
     def missing(self, content: bytes, main_pid: int) -> tuple[str, ...]:
         """What a file asks for and its running program, after some time, does not have."""
@@ -81,23 +85,40 @@ class Sockets:
     def missing(self, content: bytes, holders: Callable[[], Sequence[int]]) -> tuple[str, ...]:
         """The places of a file at which no process of its program has a socket, after some time
         to open them. `holders` are the processes; none if the program has gone."""
-        wanted, end = places(content), self.clock() + _SETTLE
-        while True:
-            closed = self._closed(wanted, holders())
-            if not closed or self.clock() >= end:
-                return tuple(map(str, closed))
-            self.sleep(0.02)
+        wanted = places(content)
 
-    def _closed(self, wanted: Sequence[Place], holders: Sequence[int]) -> Sequence[Place]:
-        if not holders:
-            return ()  # what starts it again reads the new files
-        own = self._inodes(holders)
-        tables = {"tcp": self.machine.listening(), "udp": self.machine.udp()}
-        held = {
-            protocol: [one for one in table if own is None or one.inode in own]
-            for protocol, table in tables.items()
-        }
-        return [one for one in wanted if not any(map(_at(one), held[one.protocol]))]
+        def closed() -> Sequence[Place]:
+            pids = holders()
+            own = self._inodes(pids)
+            held = {place for place, inode in self._open() if own is None or inode in own}
+            # What starts a program that has gone reads the new files.
+            return [place for place in wanted if not _has(held, place)] if pids else ()
+
+        return tuple(map(str, self._wait_for_none(closed, _SETTLE)))
+
+    def wait_until_free(self, content: bytes, holders: Callable[[], Sequence[int]]) -> None:
+        """Wait a moment while other programs have the places of a file."""
+        wanted = places(content)
+
+        def taken() -> Sequence[Place]:
+            own = self._inodes(holders())
+            held = {place for place, inode in self._open() if own is not None and inode not in own}
+            return [place for place in wanted if _has(held, place)]
+
+        self._wait_for_none(taken, _MOMENT)
+
+    def _open(self) -> Iterator[tuple[Place, int]]:
+        """The places where this machine listens, and the inodes of their sockets."""
+        for protocol, sockets in (("tcp", self.machine.listening()), ("udp", self.machine.udp())):
+            yield from ((Place(protocol, one.ip, one.port), one.inode) for one in sockets)
+
+    def _wait_for_none(self, found: Callable[[], Sequence[Place]], most: float) -> Sequence[Place]:
+        end = self.clock() + most
+        while True:
+            left = found()
+            if not left or self.clock() >= end:
+                return left
+            self.sleep(0.02)
 
     def _inodes(self, holders: Sequence[int]) -> frozenset[int] | None:
         """None if this process may not look: then nobody can tell whose a socket is."""
@@ -112,6 +133,6 @@ class Sockets:
         return frozenset(found)
 
 
-def _at(place: Place) -> Callable[[Socket], bool]:
-    """Programs open [::] for IPv6 alone."""
-    return lambda one: one.ip.version == place.ip.version and one.covers(place.ip, place.port)
+def _has(held: Collection[Place], place: Place) -> bool:
+    """At its own address or at any; programs open [::] for IPv6 alone."""
+    return place in held or replace(place, ip=type(place.ip)(0)) in held

@@ -90,15 +90,23 @@ class Haproxy:
         """Its check binds nothing."""
         return False
 
+    def prepare(self, content: bytes, main_pid: int) -> None:
+        """Wait until nginx has given up what is haproxy's from now on: a new worker that can't
+        bind at once pauses the old one, and listeners that it takes over from it stay closed."""
+        self._sockets.wait_until_free(content, lambda: self._holders(main_pid))
+
     def missing(self, content: bytes, main_pid: int) -> tuple[str, ...]:
         """The listeners of a file that no worker has, after some time to open them."""
+        return self._sockets.missing(content, lambda: self._holders(main_pid))
 
-        def holders() -> tuple[int, ...]:
-            # The sockets are the workers'; without -W there is only the main process.
-            there = self.machine.program(main_pid)
-            return (main_pid, *self.machine.children(main_pid)) if there else ()
+    @property
+    def _sockets(self) -> Sockets:
+        return Sockets(self.machine, self.sleep, self.clock)
 
-        return Sockets(self.machine, self.sleep, self.clock).missing(content, holders)
+    def _holders(self, main_pid: int) -> tuple[int, ...]:
+        """The sockets are the workers'; without -W there is only the main process."""
+        there = self.machine.program(main_pid)
+        return (main_pid, *self.machine.children(main_pid)) if there else ()
 
     def _running(self) -> "_Start | None":
         pid = Services(self.run, self.machine).unit(_UNIT).main_pid

@@ -96,6 +96,8 @@ class Loader:
         self._reloaded.append(group)
         paths = [str(one.path) for one in group]
         self.results.update(dict.fromkeys(paths, Reload.FAILED))
+        for change in group:
+            _prepare(self.host, change)
         first = next((one for one in group if one.touches_file), group[0])
         done = Reload.DONE if self._is_replaced(first) else reload(self.host, first)
         self.results.update(dict.fromkeys(paths, done))
@@ -175,8 +177,9 @@ def verify(host: Host, target: Target, expected: FileState, loaded: Loaded | Non
         return f"`{' '.join(target.observe)}` shows something else than what was loaded"
     if kind_of(target).addresses:
         return floating.problem(host, target, expected.content)
-    daemon = kind_of(target).daemon
-    return _verify_daemon(host, daemon, target.reload_unit, expected) if daemon else ""
+    name, pid = kind_of(target).daemon, _main_pid(host, target)
+    missing = host.daemon(name).missing(expected.content, pid) if pid else ()
+    return f"{name} does not listen on {', '.join(missing)}" if missing else ""
 
 
 def observe(host: Host, target: Target) -> str:
@@ -188,14 +191,21 @@ def observe(host: Host, target: Target) -> str:
     return FileState(content=text.encode(), mode=0).digest
 
 
-def _verify_daemon(host: Host, daemon: str, unit_name: str, expected: FileState) -> str:
-    if unit_name not in SIGNALS:
-        return ""
-    unit = host.services.unit(unit_name)
-    if unit.active != "active" or host.machine.program(unit.main_pid) != daemon:
-        return ""  # what starts it reads the file
-    missing = host.daemon(daemon).missing(expected.content, unit.main_pid)
-    return f"{daemon} does not listen on {', '.join(missing)}" if missing else ""
+def _prepare(host: Host, change: Change) -> None:
+    pid = _main_pid(host, change.target)
+    if pid and change.expected:
+        host.daemon(kind_of(change.target).daemon).prepare(change.expected.content, pid)
+
+
+def _main_pid(host: Host, target: Target) -> int:
+    """The running program that has a target's file in its configuration and is signalled; 0 if
+    there is none: what starts it reads the file."""
+    name = kind_of(target).daemon
+    if not name or target.reload_unit not in SIGNALS:
+        return 0
+    unit = host.services.unit(target.reload_unit)
+    there = unit.active == "active" and host.machine.program(unit.main_pid) == name
+    return unit.main_pid if there else 0
 
 
 def _is_stopped(host: Host, target: Target) -> bool:
@@ -215,7 +225,8 @@ def _due(changes: Sequence[Change]) -> list[Change]:
 
 def _grouped(changes: Sequence[Change]) -> list[list[Change]]:
     groups: dict[object, list[Change]] = {}
-    for change in changes:
+    # What nginx gives up haproxy may be about to take.
+    for change in sorted(changes, key=lambda one: kind_of(one.target).daemon == "haproxy"):
         groups.setdefault(_key(change), []).append(change)
     return list(groups.values())
 

@@ -157,6 +157,9 @@ class Nginx:
         """The real configuration as it stands."""
         return self.run(("nginx", "-t"), timeout=timeout)
 
+    def prepare(self, content: bytes, main_pid: int) -> None:
+        """Nothing: it tries again by itself where it can't bind at once."""
+
     def missing(self, content: bytes, main_pid: int) -> tuple[str, ...]:
         """The listeners of a file that nginx does not have, after some time to open them."""
         sockets = Sockets(self.machine, self.sleep, self.clock)

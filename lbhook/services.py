@@ -8,7 +8,7 @@ lbhook's own job is over; a signal to the main process works at once, from anywh
 import os
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 
 from .commands import Result, Run
@@ -21,6 +21,7 @@ SIGNALS = {
     "nginx.service": ("nginx", signal.SIGHUP, "/run/nginx.pid"),
     "haproxy.service": ("haproxy", signal.SIGUSR2, "/run/haproxy.pid"),
 }
+_MOMENT = 1.0
 _SETTLING = ("activating", "reloading", "deactivating", "refreshing", "maintenance")
 _ENABLED = ("enabled", "enabled-runtime", "static", "generated")
 _PROPERTIES = ("ActiveState", "MainPID", "Job", "UnitFileState", "ReloadResult")
@@ -95,14 +96,27 @@ class Services:
         return Reload.QUEUED
 
     def _signal(self, unit: Unit) -> Reload:
+        workers = self.machine.children(unit.main_pid)
         try:
             self.kill(unit.main_pid, SIGNALS[unit.name][1])
+            # For some milliseconds after its start and after each reload haproxy loses signals.
+            if SIGNALS[unit.name][0] == "haproxy" and not self._forks(unit.main_pid, workers):
+                self.kill(unit.main_pid, SIGNALS[unit.name][1])
         except ProcessLookupError:
             return Reload.NONE
         except PermissionError:
             problem = f"{unit.name}: may not signal its main process {unit.main_pid}"
             raise ReloadError(problem, hint="run as root; in a unit, CAP_KILL is needed") from None
         return Reload.DONE
+
+    def _forks(self, main_pid: int, workers: Collection[int]) -> bool:
+        """Whether a main process starts a new worker within a moment."""
+        end = self.clock() + _MOMENT
+        while set(self.machine.children(main_pid)) <= set(workers):
+            if self.clock() >= end:
+                return False
+            self.sleep(0.01)
+        return True
 
     def _is_program(self, unit: Unit) -> bool:
         """Whether the main process is the program itself, and not what a container runs in."""

@@ -64,6 +64,32 @@ def test_sockets_must_be_there_and_the_programs(protocol: str) -> None:
     assert sockets().missing(content, lambda: (own,)) == said
 
 
+def test_a_place_may_be_part_of_any_address() -> None:
+    """nginx opens a wildcard alone where there is one; of IPv6 it does not take IPv4 with it."""
+    with socket.socket(socket.AF_INET6) as server:
+        server.bind(("::", 0))
+        server.listen()
+        port, own = server.getsockname()[1], (os.getpid(),)
+        assert sockets().missing(b"listen [fd00::4]:%d;\n" % port, lambda: own) == ()
+        assert sockets().missing(b"listen 10.0.0.4:%d;\n" % port, lambda: own) != ()
+
+
+def test_waiting_until_places_are_free() -> None:
+    """Not for what the program has itself; for others only as long as it takes."""
+    begun = itertools.count()
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        content = b"bind 127.0.0.1:%d\n" % server.getsockname()[1]
+        own, parent = os.getpid(), os.getppid()
+        waited: list[float] = []
+        busy = Sockets(Machine(), waited.append, lambda: next(begun) / 4)
+        busy.wait_until_free(content, lambda: (own,))
+        assert waited == []
+        busy.wait_until_free(content, lambda: (parent,))
+        assert len(waited) == 3
+    busy.wait_until_free(content, lambda: (parent,))
+    assert len(waited) == 3
+
+
 def test_a_program_that_has_gone_misses_nothing(tmp_path: Path) -> None:
     """What starts it again reads the new file."""
     assert sockets(Machine(tmp_path)).missing(CONTENT, lambda: ()) == ()

@@ -225,10 +225,11 @@ mount -t tmpfs run /run
 exec "$@"
 """
 SCRIPT = """
-import json, os, signal, subprocess, time
+import json, subprocess, time
 from pathlib import Path
 from lbhook.commands import PATH, run
 from lbhook.haproxy import Haproxy
+from lbhook.services import Services
 place = Path("{place}")
 live, main = place / "conf.d/lbhook.cfg", place / "haproxy.cfg"
 def candidate(content):
@@ -237,7 +238,7 @@ def candidate(content):
     return [result.ok, sorted(read), result.output]
 def reload(content):
     live.write_text(content)
-    os.kill(pid, signal.SIGUSR2)
+    Services(run).reload("haproxy.service", timeout=9, file_changed=True)
     return haproxy.missing(content.encode(), pid)
 def answer(value):
     print(json.dumps(value))
