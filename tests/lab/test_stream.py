@@ -13,7 +13,8 @@ from .lab import Lab, laboratory
 from .rules import FRONT4, FRONT6, WEB
 from .talk import Talk
 
-# Two workers, so that a client's datagrams could go to either.
+# Two workers, so that a client's datagrams could go to either. What stands in the block holds for
+# each server in it: without half-closing, nginx is done with who has asked and waits.
 NGINX = """
 load_module /usr/lib/nginx/modules/ngx_stream_module.so;
 user root;
@@ -24,6 +25,7 @@ events {}
 stream {
     log_format source "$protocol $remote_addr $server_addr:$server_port";
     access_log /var/log/nginx/stream.log source;
+    proxy_half_close on;
     include /etc/nginx/lbhook/stream.conf;
 }
 """
