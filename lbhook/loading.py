@@ -14,6 +14,8 @@ from .shipped import kind_of
 from .state import Loaded
 from .targets import Argv, Target
 
+_SETTLE = 5.0
+
 
 @dataclass(slots=True)
 class Loader:
@@ -22,6 +24,7 @@ class Loader:
     host: Host
     results: dict[str, Reload] = field(default_factory=dict)
     _reloaded: list[list[Change]] = field(default_factory=list)
+    _workers: dict[str, tuple[int, ...]] = field(default_factory=dict)
     _kept: frozenset[Argv] = frozenset()
 
     @property
@@ -97,7 +100,7 @@ class Loader:
         paths = [str(one.path) for one in group]
         self.results.update(dict.fromkeys(paths, Reload.FAILED))
         for change in group:
-            _prepare(self.host, change)
+            self._workers[str(change.path)] = _prepare(self.host, change)
         first = next((one for one in group if one.touches_file), group[0])
         done = Reload.DONE if self._is_replaced(first) else reload(self.host, first)
         self.results.update(dict.fromkeys(paths, done))
@@ -113,10 +116,20 @@ class Loader:
         alone = result is Reload.NONE and not change.target.reload_unit
         if not change.expected or not (result is Reload.DONE or alone):
             return
-        problem = verify(self.host, change.target, change.expected)
+        problem = verify(self.host, change.target, change.expected) or self._stale(change)
         if problem:
             self.results[path] = Reload.FAILED
             raise ReloadError(f"{change.target.name}: {problem}")
+
+    def _stale(self, change: Change) -> str:
+        """What shows that a program has not taken a configuration that adds no listener: its
+        workers are the old ones."""
+        workers = self._workers.get(str(change.path), ())
+        pid = _main_pid(self.host, change.target)
+        if not workers or not pid or self.host.services.renewed(pid, workers, _SETTLE):
+            return ""
+        name = kind_of(change.target).daemon
+        return f"{name} goes on with its old configuration; its log says why"
 
     def _load_old(self, olds: Sequence[Change]) -> str:
         names = ", ".join(one.target.name for one in olds)
@@ -191,10 +204,12 @@ def observe(host: Host, target: Target) -> str:
     return FileState(content=text.encode(), mode=0).digest
 
 
-def _prepare(host: Host, change: Change) -> None:
+def _prepare(host: Host, change: Change) -> tuple[int, ...]:
+    """Make a running program ready for its reload; returns the workers that it has until then."""
     pid = _main_pid(host, change.target)
     if pid and change.expected:
         host.daemon(kind_of(change.target).daemon).prepare(change.expected.content, pid)
+    return host.machine.children(pid) if pid else ()
 
 
 def _main_pid(host: Host, target: Target) -> int:

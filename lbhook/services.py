@@ -80,6 +80,16 @@ class Services:
             return self._start_failed(unit)
         return Reload.NONE
 
+    def renewed(self, main_pid: int, workers: Collection[int], timeout: float) -> bool:
+        """Whether a main process has other workers than these, within `timeout` seconds: that is
+        how nginx and haproxy take a new configuration."""
+        end = self.clock() + timeout
+        while set(self.machine.children(main_pid)) <= set(workers):
+            if self.clock() >= end:
+                return False
+            self.sleep(0.01)
+        return True
+
     def _settled(self, name: str, timeout: float) -> Unit:
         end = self.clock() + timeout
         unit = self.unit(name)
@@ -100,7 +110,8 @@ class Services:
         try:
             self.kill(unit.main_pid, SIGNALS[unit.name][1])
             # For some milliseconds after its start and after each reload haproxy loses signals.
-            if SIGNALS[unit.name][0] == "haproxy" and not self._forks(unit.main_pid, workers):
+            lossy = SIGNALS[unit.name][0] == "haproxy" and workers
+            if lossy and not self.renewed(unit.main_pid, workers, _MOMENT):
                 self.kill(unit.main_pid, SIGNALS[unit.name][1])
         except ProcessLookupError:
             return Reload.NONE
@@ -108,15 +119,6 @@ class Services:
             problem = f"{unit.name}: may not signal its main process {unit.main_pid}"
             raise ReloadError(problem, hint="run as root; in a unit, CAP_KILL is needed") from None
         return Reload.DONE
-
-    def _forks(self, main_pid: int, workers: Collection[int]) -> bool:
-        """Whether a main process starts a new worker within a moment."""
-        end = self.clock() + _MOMENT
-        while set(self.machine.children(main_pid)) <= set(workers):
-            if self.clock() >= end:
-                return False
-            self.sleep(0.01)
-        return True
 
     def _is_program(self, unit: Unit) -> bool:
         """Whether the main process is the program itself, and not what a container runs in."""

@@ -159,6 +159,22 @@ def test_a_port_that_another_program_has_puts_everything_back(stream: Lab, proto
     assert one(stream.client, protocol, FRONT4, 90).state == "filtered"
 
 
+def test_a_website_on_every_address_puts_everything_back(stream: Lab) -> None:
+    """Debian's default site has port 80 of all addresses, outside the stream block: nginx can't
+    bind, `nginx -t` does not say so, and its old socket looks as if all were well."""
+    website = "http { server { listen 80; return 204; } }"
+    stream.vm.write("/etc/nginx/nginx.conf", f"{NGINX}{website}\n")
+    stream.vm.run(["nginx", "-s", "reload"])
+    wait_for(lambda: stream.vm.listens("tcp", 80), "the website")
+    before = stream.vm.read(STREAM)
+    stream.balance(body(*WEB, *QUESTIONS, rule(FRONT4, 90, VM4, 80)))
+    done = stream.vm.lbhook("apply", check=False)
+    assert done.returncode == 69
+    assert "nginx goes on with its old configuration; its log says why" in done.stderr
+    assert stream.vm.read(STREAM) == before
+    assert one(stream.client, "tcp", FRONT4, 80).state == "open"
+
+
 def test_without_an_answer_nginx_starts_all_the_same(stream: Lab) -> None:
     """The resting form is a file without a server, beside whatever else is in nginx."""
     stream.vm.lbhook("clean")
