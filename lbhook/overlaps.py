@@ -1,4 +1,4 @@
-"""Listeners that two targets want and only one can have.
+"""Listeners that two targets want and only one can have, or that a target would pass to itself.
 
 Measured: `nginx -t` and `haproxy -c` find nothing wrong with a port that another program has, or
 that nginx itself has outside `stream {}`; nginx then fails at its next start.
@@ -14,7 +14,7 @@ _SHOWN = 3
 
 
 def found(changes: Sequence[Change]) -> list[str]:
-    """For each two targets of a plan the places at which both would listen."""
+    """What is wrong with the listeners of a plan: for each two targets the places of both."""
     owners: dict[Place, Change] = {}
     clashes: dict[tuple[str, str], list[Place]] = {}
     for change in changes:
@@ -23,7 +23,8 @@ def found(changes: Sequence[Change]) -> list[str]:
             if owner is not change and not _shared(owner, change):
                 names = (owner.target.name, change.target.name)
                 clashes.setdefault(names, []).append(place)
-    return [_problem(names, clash) for names, clash in clashes.items()]
+    problems = [_problem(names, clash) for names, clash in clashes.items()]
+    return [*filter(None, map(_loop, changes)), *problems]
 
 
 def _wanted(change: Change) -> Iterator[Place]:
@@ -49,3 +50,13 @@ def _problem(names: tuple[str, str], clash: Sequence[Place]) -> str:
         f"{' and '.join(names)} would both listen on {listed}; "
         "divide them with vars.ports or vars.except_ports"
     )
+
+
+def _loop(change: Change) -> str:
+    """A stream that is passed on to its own listener never ends."""
+    upstream = change.target.vars.get("upstream", "")
+    for place in _wanted(change):
+        host = f"[{place.ip}]" if place.ip.version == 6 else str(place.ip)
+        if upstream in (f"{host}:{place.port}", f"{host}:$server_port"):
+            return f"{change.target.name}: vars.upstream is {place}, a listener of its own"
+    return ""

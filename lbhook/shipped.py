@@ -17,8 +17,8 @@ class Kind:
     checks it; `context` is where in that configuration it belongs. With `named`, programs that
     name the file fail where it is missing: a dropped target leaves its resting form. `local_only`
     leaves out listeners on addresses that this machine lacks. With `shared` two of it may have
-    the same listener. `addresses` says that the file
-    lists addresses for lbhook itself to give the loopback interface.
+    the same listener. `addresses` says that the file lists addresses for lbhook itself to give
+    the loopback interface.
     """
 
     defaults: Mapping[str, Any]

@@ -92,6 +92,15 @@ def test_one_port_of_two_protocols_is_two_places() -> None:
     ]
 
 
+@pytest.mark.parametrize("upstream", ["10.0.0.4", "10.0.0.4:80"])
+def test_a_stream_is_not_passed_to_itself(tmp_path: Path, upstream: str) -> None:
+    """That would go round until nginx has no connection left."""
+    text = settings_text("nginx-stream", nginx_stream=f'vars = {{ upstream = "{upstream}" }}')
+    said = "nginx-stream: vars.upstream is 10.0.0.4 port 80, a listener of its own"
+    assert planned(tmp_path, text, 80)[:1] == (said,)
+    assert planned(tmp_path, text.replace("10.0.0.4", "10.0.0.5"), 80) == ()
+
+
 @pytest.mark.parametrize(
     "values", [{"outcome": Outcome.SKIPPED}, {"expected": None, "outcome": Outcome.REMOVED}]
 )

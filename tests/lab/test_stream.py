@@ -128,6 +128,19 @@ def test_a_second_apply_changes_nothing(applied: Lab) -> None:
     assert applied.vm.workers() == before
 
 
+@FAMILIES
+def test_the_server_may_be_told_who_asks(stream: Lab, frontend: str, client: str, vm: str) -> None:
+    """With the PROXY protocol in the stream block; datagrams stay as they are."""
+    telling = NGINX.replace("proxy_half_close on;", "proxy_half_close on; proxy_protocol on;")
+    stream.vm.write("/etc/nginx/nginx.conf", telling)
+    stream.vm.run(["nginx", "-s", "reload"])
+    told = f"PROXY TCP{4 if client == CLIENT4 else 6} {client} {vm} "
+    wait_for(lambda: one(stream.client, "tcp", frontend, 80).reply.startswith(told), told)
+    asked = stream.client.run(["python3", "-c", ASK, frontend], timeout=60).stdout
+    assert "PROXY" not in asked
+    assert len(asked.splitlines()) == 24
+
+
 @pytest.mark.parametrize("frontend", [FRONT4, FRONT6])
 def test_rules_come_and_go_and_connections_stay(stream: Lab, frontend: str) -> None:
     """A new rule is served after an apply, a removed one is not, and who is connected goes on."""
