@@ -173,7 +173,7 @@ def test_files_are_shown_as_they_are_rendered(page: str) -> None:
             assert block.text in golden
 
 
-@pytest.mark.needs("nginx", "haproxy")
+@pytest.mark.needs("nginx", "nginx-stream", "haproxy")
 def test_proxies_take_the_examples(tmp_path: Path) -> None:
     """What the page says to write into their own configurations, with the files of lbhook's."""
     golden = REPO / "tests/golden"

@@ -194,7 +194,7 @@ def test_nginx_takes_it(name: str) -> None:
     _checked(Nginx(commands.run), "nginx", name)
 
 
-@pytest.mark.needs("nginx")
+@pytest.mark.needs("nginx", "nginx-stream")
 @_named("stream")
 def test_nginx_takes_it_in_a_stream_block(name: str) -> None:
     """nginx reads the file inside a stream block, where it has the module for it."""

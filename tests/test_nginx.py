@@ -111,6 +111,7 @@ def test_a_file_is_checked_by_itself(tmp_path: Path) -> None:
 
 
 @needs_nginx
+@pytest.mark.needs("nginx-stream")
 def test_a_stream_is_checked_by_itself(tmp_path: Path) -> None:
     """In a stream block, beside the upstream that it names."""
     good = tmp_path / "good"

@@ -115,7 +115,7 @@ DAEMONS: dict[str, Callable[..., Daemon]] = {
 }
 
 
-@pytest.mark.needs("nginx", "haproxy")
+@pytest.mark.needs("nginx", "nginx-stream", "haproxy")
 @pytest.mark.parametrize("name", DAEMONS)
 @settings(max_examples=25)
 @given(body=valid_bodies())

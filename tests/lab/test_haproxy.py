@@ -8,12 +8,14 @@ from typing import Any
 import pytest
 
 from .fabric import CLIENT4, CLIENT6, VM4, VM6, body, rule
-from .hosts import require, wait_for
+from .hosts import wait_for
 from .knock import Target, one, states
 from .lab import Lab
 from .rules import FRONT4, FRONT6, WEB
 from .talk import Talk
 from .vm import LISTEN, NFT
+
+pytestmark = pytest.mark.needs("haproxy")
 
 MAIN = "/etc/haproxy/haproxy.cfg"
 FRONTEND = "/etc/haproxy/conf.d/lbhook.cfg"
@@ -56,7 +58,6 @@ MORE = (rule(FRONT4, 81, VM4, 8081), rule(FRONT6, 81, VM6, 8081))
 
 def start(lab: Lab, mode: str = "tcp", *words: str) -> None:
     """haproxy as its unit starts it, with further words of its command line."""
-    require("haproxy")
     lab.vm.write(MAIN, HAPROXY.format(mode=mode))
     lab.vm.write("/etc/lbhook/lbhook.toml", SETTINGS)
     pid = "/run/haproxy.pid"
@@ -228,4 +229,13 @@ def test_without_a_rule_haproxy_starts_all_the_same(haproxy: Lab) -> None:
     assert "bind 127.0.0.127:10\n" in haproxy.vm.read(FRONTEND)
     assert "listen 127.0.0.127:9;" in haproxy.vm.read(LISTEN)
     haproxy.vm.run(["haproxy", "-c", "-f", FRONTEND])
+    wait_for(lambda: one(haproxy.client, "tcp", FRONT4, 80).state == "refused", "a closed port")
+
+
+def test_a_target_that_is_dropped_leaves_what_haproxy_can_start_with(haproxy: Lab) -> None:
+    """Its file is named on a command line, perhaps; its listeners go at once."""
+    haproxy.vm.apply()
+    haproxy.vm.write("/etc/lbhook/lbhook.toml", "[targets.nftables]\n")
+    assert became(haproxy.vm.apply())["haproxy"] == ("removed", "done")
+    assert "bind 127.0.0.127:10\n" in haproxy.vm.read(FRONTEND)
     wait_for(lambda: one(haproxy.client, "tcp", FRONT4, 80).state == "refused", "a closed port")

@@ -13,6 +13,8 @@ from .lab import Lab, laboratory
 from .rules import FRONT4, FRONT6, WEB
 from .talk import Talk
 
+pytestmark = pytest.mark.needs("nginx-stream")
+
 # Two workers, so that a client's datagrams could go to either. What stands in the block holds for
 # each server in it: without half-closing, nginx is done with who has asked and waits.
 NGINX = """
