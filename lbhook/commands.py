@@ -58,17 +58,19 @@ class Result:
 class Run(Protocol):
     """How the other rooms run a command."""
 
-    def __call__(self, argv: Sequence[str], timeout: float = 30.0) -> Result:
-        """Run a command for at most `timeout` seconds."""
+    def __call__(
+        self, argv: Sequence[str], timeout: float = 30.0, env: Mapping[str, str] | None = None
+    ) -> Result:
+        """Run a command for at most `timeout` seconds, with `env` beside what every one gets."""
 
 
-def run(argv: Sequence[str], timeout: float = 30.0) -> Result:
+def run(argv: Sequence[str], timeout: float = 30.0, env: Mapping[str, str] | None = None) -> Result:
     """Run a command to its end, or to the end of its time."""
     # Not a pipe: its end would come with that of the last daemon that the command started.
     kept = os.memfd_create("output", os.MFD_CLOEXEC)
     begin = time.monotonic()
     try:
-        status = _status(_started(argv, kept), kept, timeout)
+        status = _status(_started(argv, kept, env or {}), kept, timeout)
         output = _last(kept).decode("utf-8", "backslashreplace")
     except OSError as error:
         status = NOT_FOUND if isinstance(error, FileNotFoundError) else NOT_EXECUTABLE
@@ -94,13 +96,13 @@ def filled(argv: Sequence[str], places: Mapping[str, object]) -> tuple[str, ...]
     return tuple(result)
 
 
-def _started(argv: Sequence[str], output: int) -> subprocess.Popen[bytes]:
+def _started(argv: Sequence[str], output: int, env: Mapping[str, str]) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
         argv,
         stdin=subprocess.DEVNULL,
         stdout=output,
         stderr=output,
-        env=_ENVIRONMENT,
+        env={**env, **_ENVIRONMENT},
         executable=find(argv[0]),
         cwd="/",
         start_new_session=True,

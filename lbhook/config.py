@@ -131,7 +131,7 @@ def _settled(tables: Tables) -> Settings:
     return Settings(
         imds=Imds(**imds),
         paths=paths,
-        targets=_with_ssh_ports(targets),
+        targets=_with_stand_ins(targets),
         files=tuple(tables.files),
         endpoint_named="endpoint" in imds,
     )
@@ -225,13 +225,17 @@ def _defaults(kind: str, paths: Paths) -> dict[str, Any]:
     return values
 
 
-def _with_ssh_ports(targets: Sequence[Target]) -> tuple[Target, ...]:
-    """A NAT rule to SSH must not become a web server: except_ports defaults to SSH's ports."""
+def _with_stand_ins(targets: Sequence[Target]) -> tuple[Target, ...]:
+    """Variables that stand for something else unless they are given: a NAT rule to SSH must not
+    become a web server, and no two frontends of haproxy may have one name."""
     firewall = next((one for one in targets if one.kind == "nftables" and one.enabled), None)
     ssh_ports = (firewall and firewall.vars["ssh_ports"]) or (_SSH_PORT,)
     return tuple(
-        replace(target, vars={**target.vars, "except_ports": ssh_ports})
-        if target.vars.get("except_ports", ()) is None
-        else target
-        for target in targets
+        replace(target, vars={**target.vars, **_stand_ins(target, ssh_ports)}) for target in targets
     )
+
+
+def _stand_ins(target: Target, ssh_ports: Sequence[int]) -> Mapping[str, object]:
+    frontend = "lbhook" if target.name == target.kind else f"lbhook-{target.name}"
+    values = {"except_ports": ssh_ports, "frontend": frontend}
+    return {key: one for key, one in values.items() if target.vars.get(key, ()) is None}

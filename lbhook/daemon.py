@@ -1,10 +1,23 @@
 """What the rooms of programs that take a file of lbhook's have in common."""
 
+import ipaddress
+import re
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
 from .commands import Result
+from .machine import Machine
+from .reader import Address
 from .targets import Target
+
+# `listen` is nginx's word, `bind` haproxy's; both write IPv6 in brackets.
+_PLACE = re.compile(
+    rb"^\s*(?:listen|bind)\s+(?:\[([0-9a-fA-F:.]+)\]|([0-9.]+)):(\d+)([^;#\n]*)", re.MULTILINE
+)
+_SETTLE = 5.0
+_MOMENT = 1.0
 
 
 class Daemon(Protocol):
@@ -13,8 +26,113 @@ class Daemon(Protocol):
     def check(self, target: Target, candidate: Path) -> Result:
         """Whether a target's candidate is good by itself, on any machine and for any user."""
 
-    def includes(self, path: str) -> bool | None:
-        """Whether the program reads a file, or would if it were there; None if nobody can tell."""
+    def unread(self, target: Target) -> str:
+        """Why the program does not read a target's file, and what to do; empty if it does, or
+        would if the file were there, or if nobody can tell."""
+
+    def check_live(
+        self, candidates: Mapping[str, Path], timeout: float
+    ) -> tuple[Result, frozenset[str]]:
+        """The whole real configuration with candidates in place of live files, which stay
+        where they are; and which of the live files it reads."""
+
+    def check_present(self, timeout: float) -> Result:
+        """The real configuration as it stands."""
+
+    def lacks_only(self, tested: Result, addresses: Collection[Address]) -> bool:
+        """Whether a test of a sound configuration stopped at an address that is none of this
+        machine's yet, and is one of `addresses`."""
+
+    def prepare(self, content: bytes, main_pid: int) -> None:
+        """Before a reload, what else the running program needs for a file."""
 
     def missing(self, content: bytes, main_pid: int) -> tuple[str, ...]:
         """What a file asks for and its running program, after some time, does not have."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a file asks its program to listen; `protocol` is tcp or udp."""
+
+    protocol: str
+    ip: Address
+    port: int
+
+    def __str__(self) -> str:
+        return f"{self.ip} {'UDP ' if self.protocol == 'udp' else ''}port {self.port}"
+
+
+def places(content: bytes) -> tuple[Place, ...]:
+    """The place of each line of nginx or haproxy that has an address and a port."""
+    return tuple(
+        Place(
+            protocol="udp" if b"udp" in words.split() else "tcp",
+            ip=ipaddress.ip_address((ipv6 or ipv4).decode()),
+            port=int(port),
+        )
+        for ipv6, ipv4, port, words in _PLACE.findall(content)
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Sockets:
+    """The sockets of this machine, and whose they are."""
+
+    machine: Machine
+    sleep: Callable[[float], None]
+    clock: Callable[[], float]
+
+    def missing(self, content: bytes, holders: Callable[[], Sequence[int]]) -> tuple[str, ...]:
+        """The places of a file at which no process of its program has a socket, after some time
+        to open them. `holders` are the processes; none if the program has gone."""
+        wanted = places(content)
+
+        def closed() -> Sequence[Place]:
+            pids = holders()
+            own = self._inodes(pids)
+            held = {place for place, inode in self._open() if own is None or inode in own}
+            # What starts a program that has gone reads the new files.
+            return [place for place in wanted if not _has(held, place)] if pids else ()
+
+        return tuple(map(str, self._wait_for_none(closed, _SETTLE)))
+
+    def wait_until_free(self, content: bytes, holders: Callable[[], Sequence[int]]) -> None:
+        """Wait a moment while other programs have the places of a file."""
+        wanted = places(content)
+
+        def taken() -> Sequence[Place]:
+            own = self._inodes(holders())
+            held = {place for place, inode in self._open() if own is not None and inode not in own}
+            return [place for place in wanted if _has(held, place)]
+
+        self._wait_for_none(taken, _MOMENT)
+
+    def _open(self) -> Iterator[tuple[Place, int]]:
+        """The places where this machine listens, and the inodes of their sockets."""
+        for protocol, sockets in (("tcp", self.machine.listening()), ("udp", self.machine.udp())):
+            yield from ((Place(protocol, one.ip, one.port), one.inode) for one in sockets)
+
+    def _wait_for_none(self, found: Callable[[], Sequence[Place]], most: float) -> Sequence[Place]:
+        end = self.clock() + most
+        while True:
+            left = found()
+            if not left or self.clock() >= end:
+                return left
+            self.sleep(0.02)
+
+    def _inodes(self, holders: Sequence[int]) -> frozenset[int] | None:
+        """None if this process may not look: then nobody can tell whose a socket is."""
+        found: set[int] = set()
+        for pid in holders:
+            try:
+                found |= self.machine.inodes(pid)
+            except PermissionError:
+                return None
+            except OSError:
+                continue  # it has ended meanwhile
+        return frozenset(found)
+
+
+def _has(held: Collection[Place], place: Place) -> bool:
+    """At its own address or at any; programs open [::] for IPv6 alone."""
+    return place in held or replace(place, ip=type(place.ip)(0)) in held

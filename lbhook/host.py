@@ -12,6 +12,7 @@ from .config import Settings
 from .daemon import Daemon
 from .errors import RightsError
 from .files import Tree
+from .haproxy import Haproxy
 from .journal import Journal
 from .machine import Machine
 from .nginx import Nginx
@@ -51,14 +52,10 @@ class Host:
         """The services of this machine."""
         return Services(self.run, self.machine, self.kill, self.sleep, self.clock)
 
-    @property
-    def nginx(self) -> Nginx:
-        """nginx on this machine."""
-        return Nginx(self.run, self.machine, self.sleep, self.clock)
-
     def daemon(self, name: str) -> Daemon:
         """What is peculiar to a program that takes a file of lbhook's."""
-        return {"nginx": self.nginx}[name]
+        daemons: dict[str, Callable[..., Daemon]] = {"nginx": Nginx, "haproxy": Haproxy}
+        return daemons[name](self.run, self.machine, self.sleep, self.clock)
 
     @contextlib.contextmanager
     def locked(

@@ -14,6 +14,8 @@ from .shipped import kind_of
 from .state import Loaded
 from .targets import Argv, Target
 
+_SETTLE = 5.0
+
 
 @dataclass(slots=True)
 class Loader:
@@ -22,6 +24,7 @@ class Loader:
     host: Host
     results: dict[str, Reload] = field(default_factory=dict)
     _reloaded: list[list[Change]] = field(default_factory=list)
+    _workers: dict[str, tuple[int, ...]] = field(default_factory=dict)
     _kept: frozenset[Argv] = frozenset()
 
     @property
@@ -96,6 +99,8 @@ class Loader:
         self._reloaded.append(group)
         paths = [str(one.path) for one in group]
         self.results.update(dict.fromkeys(paths, Reload.FAILED))
+        for change in group:
+            self._workers[str(change.path)] = _prepare(self.host, change)
         first = next((one for one in group if one.touches_file), group[0])
         done = Reload.DONE if self._is_replaced(first) else reload(self.host, first)
         self.results.update(dict.fromkeys(paths, done))
@@ -111,10 +116,20 @@ class Loader:
         alone = result is Reload.NONE and not change.target.reload_unit
         if not change.expected or not (result is Reload.DONE or alone):
             return
-        problem = verify(self.host, change.target, change.expected)
+        problem = verify(self.host, change.target, change.expected) or self._stale(change)
         if problem:
             self.results[path] = Reload.FAILED
             raise ReloadError(f"{change.target.name}: {problem}")
+
+    def _stale(self, change: Change) -> str:
+        """What shows that a program has not taken a configuration that adds no listener: its
+        workers are the old ones."""
+        workers = self._workers.get(str(change.path), ())
+        pid = _main_pid(self.host, change.target)
+        if not workers or not pid or self.host.services.renewed(pid, workers, _SETTLE):
+            return ""
+        name = kind_of(change.target).daemon
+        return f"{name} goes on with its old configuration; its log says why"
 
     def _load_old(self, olds: Sequence[Change]) -> str:
         names = ", ".join(one.target.name for one in olds)
@@ -175,8 +190,9 @@ def verify(host: Host, target: Target, expected: FileState, loaded: Loaded | Non
         return f"`{' '.join(target.observe)}` shows something else than what was loaded"
     if kind_of(target).addresses:
         return floating.problem(host, target, expected.content)
-    daemon = kind_of(target).daemon
-    return _verify_daemon(host, daemon, target.reload_unit, expected) if daemon else ""
+    name, pid = kind_of(target).daemon, _main_pid(host, target)
+    missing = host.daemon(name).missing(expected.content, pid) if pid else ()
+    return f"{name} does not listen on {', '.join(missing)}" if missing else ""
 
 
 def observe(host: Host, target: Target) -> str:
@@ -188,14 +204,23 @@ def observe(host: Host, target: Target) -> str:
     return FileState(content=text.encode(), mode=0).digest
 
 
-def _verify_daemon(host: Host, daemon: str, unit_name: str, expected: FileState) -> str:
-    if unit_name not in SIGNALS:
-        return ""
-    unit = host.services.unit(unit_name)
-    if unit.active != "active" or host.machine.program(unit.main_pid) != daemon:
-        return ""  # what starts it reads the file
-    missing = host.daemon(daemon).missing(expected.content, unit.main_pid)
-    return f"{daemon} does not listen on {', '.join(missing)}" if missing else ""
+def _prepare(host: Host, change: Change) -> tuple[int, ...]:
+    """Make a running program ready for its reload; returns the workers that it has until then."""
+    pid = _main_pid(host, change.target)
+    if pid and change.expected:
+        host.daemon(kind_of(change.target).daemon).prepare(change.expected.content, pid)
+    return host.machine.children(pid) if pid else ()
+
+
+def _main_pid(host: Host, target: Target) -> int:
+    """The running program that has a target's file in its configuration and is signalled; 0 if
+    there is none: what starts it reads the file."""
+    name = kind_of(target).daemon
+    if not name or target.reload_unit not in SIGNALS:
+        return 0
+    unit = host.services.unit(target.reload_unit)
+    there = unit.active == "active" and host.machine.program(unit.main_pid) == name
+    return unit.main_pid if there else 0
 
 
 def _is_stopped(host: Host, target: Target) -> bool:
@@ -215,7 +240,8 @@ def _due(changes: Sequence[Change]) -> list[Change]:
 
 def _grouped(changes: Sequence[Change]) -> list[list[Change]]:
     groups: dict[object, list[Change]] = {}
-    for change in changes:
+    # What nginx gives up haproxy may be about to take.
+    for change in sorted(changes, key=lambda one: kind_of(one.target).daemon == "haproxy"):
         groups.setdefault(_key(change), []).append(change)
     return list(groups.values())
 

@@ -10,20 +10,22 @@ from .reader import Address
 
 # The tag that Microsoft documents for detecting Azure (and cloud-init looks for).
 AZURE_ASSET_TAG = "7783-7084-3265-9085-8269-3286-77"
+# States of proc(5): a TCP socket that listens, a UDP socket that is connected to nobody.
 _LISTEN = "0A"
+_UNCONNECTED = "07"
 _TENTATIVE = 0x40
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Socket:
-    """A TCP socket that listens."""
+    """A TCP socket that listens, or a UDP socket that takes what anybody sends."""
 
     ip: Address
     port: int
     inode: int
 
     def covers(self, ip: Address, port: int) -> bool:
-        """Whether it takes connections to this address: its own, or any."""
+        """Whether it takes what is sent to this address: its own, or any."""
         if self.port != port:
             return False
         mapped = self.ip.ipv4_mapped if isinstance(self.ip, ipaddress.IPv6Address) else None
@@ -75,9 +77,11 @@ class Machine:
 
     def listening(self) -> tuple[Socket, ...]:
         """The TCP sockets that listen in this network namespace."""
-        return tuple(
-            socket for name in ("tcp", "tcp6") for socket in self._sockets(f"proc/self/net/{name}")
-        )
+        return (*self._sockets("tcp", _LISTEN), *self._sockets("tcp6", _LISTEN))
+
+    def udp(self) -> tuple[Socket, ...]:
+        """The UDP sockets of this network namespace that are bound and connected to nobody."""
+        return (*self._sockets("udp", _UNCONNECTED), *self._sockets("udp6", _UNCONNECTED))
 
     def inodes(self, pid: int) -> frozenset[int]:
         """The sockets that a process holds."""
@@ -95,6 +99,20 @@ class Machine:
     def program(self, pid: int) -> str:
         """The name of a process; empty if there is none."""
         return self._text(f"proc/{pid}/comm")
+
+    def arguments(self, pid: int) -> tuple[str, ...]:
+        """The command line of a process; empty if there is none."""
+        text = self._text(f"proc/{pid}/cmdline")
+        return tuple(text.split("\0")) if text else ()
+
+    def environment(self, pid: int) -> dict[str, str]:
+        """What a process was started with, as far as this process may know."""
+        settings = self._text(f"proc/{pid}/environ").split("\0")
+        return dict(one.split("=", 1) for one in settings if "=" in one)
+
+    def children(self, pid: int) -> tuple[int, ...]:
+        """The processes that a process has started and that have not ended."""
+        return tuple(map(int, self._text(f"proc/{pid}/task/{pid}/children").split()))
 
     def has_systemd(self) -> bool:
         """Whether systemd is PID 1 here, as sd_booted(3) asks it."""
@@ -123,10 +141,10 @@ class Machine:
             if not int(flags, 16) & _TENTATIVE:
                 yield ipaddress.IPv6Address(int(digits, 16))
 
-    def _sockets(self, path: str) -> Iterator[Socket]:
-        for line in self._text(path).splitlines()[1:]:
+    def _sockets(self, table: str, state: str) -> Iterator[Socket]:
+        for line in self._text(f"proc/self/net/{table}").splitlines()[1:]:
             words = line.split()
-            if words[3] == _LISTEN:
+            if words[3] == state:
                 digits, port = words[1].split(":")
                 yield Socket(ip=_kernel_address(digits), port=int(port, 16), inode=int(words[9]))
 

@@ -13,15 +13,17 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
-from .commands import Result, Run
+from .commands import NOT_FOUND, Result, Run
+from .daemon import Sockets
 from .machine import Machine
 from .reader import Address
+from .shipped import kind_of
 from .targets import Target
 
-_LISTEN = re.compile(rb"^\s*listen\s+(?:\[([0-9a-fA-F:.]+)\]|([0-9.]+)):(\d+)", re.MULTILINE)
 _UNBOUND = re.compile(r"bind\(\) to (?:\[([0-9a-fA-F:.]+)\]|([0-9.]+)):\d+ failed \(99:")
+# An upstream that is no address is the name of a block.
+_NAME = re.compile(r"[A-Za-z_][\w.-]*", re.ASCII)
 _INCLUDE = re.compile(r"(?:^|[;{}])\s*include\s+([^;]+?)\s*;", re.MULTILINE)
-_SETTLE = 5.0
 # Shows each candidate at the place of its live file, for nginx alone. Where there is no file yet,
 # its directory (or the nearest above it) is first covered with one that has the same in it: what
 # is there is mounted, not copied, since it may be large, or keys.
@@ -52,15 +54,18 @@ while [ $# -gt 1 ]; do
 done
 exec nginx -T
 """
+# What a file is checked in by itself, by the context that it is for.
+_WRAPPERS = {
+    "a server block": "http {{ access_log off; server {{ include {candidate}; }} }}",
+    "a stream block": "stream {{ {upstream} include {candidate}; }}",
+}
 _WRAPPER = """
+{module}
 pid {scratch}/pid;
 error_log stderr;
 events {{}}
-http {{
-    access_log off;
-    server {{ include {candidate}; }}
-}}
 """
+_NO_STREAM = "nginx has no stream module here; Debian and Ubuntu have it in libnginx-mod-stream"
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,20 +78,46 @@ class Nginx:
     clock: Callable[[], float] = time.monotonic
 
     def check(self, target: Target, candidate: Path) -> Result:
-        """Whether a file is good inside a `server {}`, on any machine and for any user.
+        """Whether a file is good in its context, on any machine and for any user.
 
         nginx says "syntax is ok" before it binds: what follows is about addresses and rights
         of this machine, which is not asked here.
         """
+        context = kind_of(target).context
+        module = self._stream_module() if context == "a stream block" else ""
+        if module is None:
+            return Result(argv=("nginx", "-t"), status=NOT_FOUND, output=_NO_STREAM)
+        name = str(target.vars.get("upstream", ""))
+        upstream = f"upstream {name} {{ server 127.0.0.1:9; }}" if _NAME.fullmatch(name) else ""
+        text = f"{_WRAPPER}{_WRAPPERS[context]}\n"
         with tempfile.TemporaryDirectory(prefix="lbhook-") as scratch:
+            places = {"scratch": scratch, "candidate": candidate}
             wrapper = Path(scratch, "nginx.conf")
-            wrapper.write_text(_WRAPPER.format(scratch=scratch, candidate=candidate))
+            wrapper.write_text(text.format(module=module, upstream=upstream, **places))
             result = self.run(
                 ("nginx", "-t", "-p", scratch, "-c", str(wrapper)), timeout=target.timeout
             )
         if "syntax is ok" in result.output:
             return replace(result, status=0)
         return replace(result, status=result.status or 1, output=_without_alerts(result.output))
+
+    def _stream_module(self) -> str | None:
+        """The line that loads it, empty if it is built in; None if there is none."""
+        built = self.run(("nginx", "-V")).output
+        if "--with-stream=dynamic" not in built:
+            return "" if re.search(r"--with-stream(\s|$)", built) else None
+        place = re.search(r"--modules-path=(\S+)", built)
+        module = Path(place[1] if place else "/usr/lib/nginx/modules", "ngx_stream_module.so")
+        return f"load_module {module};" if module.exists() else None
+
+    def unread(self, target: Target) -> str:
+        """What is to be installed, or which line is to be put where."""
+        context = kind_of(target).context
+        if context == "a stream block" and self._stream_module() is None:
+            return _NO_STREAM
+        if self.includes(str(target.path)) is not False:
+            return ""
+        return f"no nginx configuration includes it; put `include {target.path};` into {context}"
 
     def includes(self, path: str) -> bool | None:
         """Whether the configuration includes a file, or would if it were there; None if nginx
@@ -126,36 +157,13 @@ class Nginx:
         """The real configuration as it stands."""
         return self.run(("nginx", "-t"), timeout=timeout)
 
+    def prepare(self, content: bytes, main_pid: int) -> None:
+        """Nothing: it tries again by itself where it can't bind at once."""
+
     def missing(self, content: bytes, main_pid: int) -> tuple[str, ...]:
         """The listeners of a file that nginx does not have, after some time to open them."""
-        end = self.clock() + _SETTLE
-        wanted = listeners(content)
-        while True:
-            missing = self._closed(wanted, main_pid)
-            if not missing or self.clock() >= end:
-                return missing
-            self.sleep(0.02)
-
-    def _closed(self, wanted: tuple[tuple[Address, int], ...], pid: int) -> tuple[str, ...]:
-        try:
-            inodes = self.machine.inodes(pid)
-        except OSError:
-            return ()  # nginx has gone since; what starts it again reads the new files
-        own = [socket for socket in self.machine.listening() if socket.inode in inodes]
-        return tuple(
-            f"{ip} port {port}"
-            for ip, port in wanted
-            # nginx opens [::] for IPv6 alone.
-            if not any(one.covers(ip, port) for one in own if one.ip.version == ip.version)
-        )
-
-
-def listeners(content: bytes) -> tuple[tuple[Address, int], ...]:
-    """Address and port of each `listen` line."""
-    return tuple(
-        (ipaddress.ip_address((ipv6 or ipv4).decode()), int(port))
-        for ipv6, ipv4, port in _LISTEN.findall(content)
-    )
+        sockets = Sockets(self.machine, self.sleep, self.clock)
+        return sockets.missing(content, lambda: [main_pid] * bool(self.machine.program(main_pid)))
 
 
 class _Includes:

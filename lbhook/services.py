@@ -8,7 +8,7 @@ lbhook's own job is over; a signal to the main process works at once, from anywh
 import os
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 
 from .commands import Result, Run
@@ -21,6 +21,7 @@ SIGNALS = {
     "nginx.service": ("nginx", signal.SIGHUP, "/run/nginx.pid"),
     "haproxy.service": ("haproxy", signal.SIGUSR2, "/run/haproxy.pid"),
 }
+_MOMENT = 1.0
 _SETTLING = ("activating", "reloading", "deactivating", "refreshing", "maintenance")
 _ENABLED = ("enabled", "enabled-runtime", "static", "generated")
 _PROPERTIES = ("ActiveState", "MainPID", "Job", "UnitFileState", "ReloadResult")
@@ -79,6 +80,16 @@ class Services:
             return self._start_failed(unit)
         return Reload.NONE
 
+    def renewed(self, main_pid: int, workers: Collection[int], timeout: float) -> bool:
+        """Whether a main process has other workers than these, within `timeout` seconds: that is
+        how nginx and haproxy take a new configuration."""
+        end = self.clock() + timeout
+        while set(self.machine.children(main_pid)) <= set(workers):
+            if self.clock() >= end:
+                return False
+            self.sleep(0.01)
+        return True
+
     def _settled(self, name: str, timeout: float) -> Unit:
         end = self.clock() + timeout
         unit = self.unit(name)
@@ -95,8 +106,13 @@ class Services:
         return Reload.QUEUED
 
     def _signal(self, unit: Unit) -> Reload:
+        workers = self.machine.children(unit.main_pid)
         try:
             self.kill(unit.main_pid, SIGNALS[unit.name][1])
+            # For some milliseconds after its start and after each reload haproxy loses signals.
+            lossy = SIGNALS[unit.name][0] == "haproxy" and workers
+            if lossy and not self.renewed(unit.main_pid, workers, _MOMENT):
+                self.kill(unit.main_pid, SIGNALS[unit.name][1])
         except ProcessLookupError:
             return Reload.NONE
         except PermissionError:

@@ -1,5 +1,6 @@
 """The shipped targets, as a table."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,8 +16,9 @@ class Kind:
     `daemon` names the program whose configuration the file is a part of, and whose own room
     checks it; `context` is where in that configuration it belongs. With `named`, programs that
     name the file fail where it is missing: a dropped target leaves its resting form. `local_only`
-    leaves out listeners on addresses that this machine lacks. `addresses` says that the file
-    lists addresses for lbhook itself to give the loopback interface.
+    leaves out listeners on addresses that this machine lacks. With `shared` two of it may have
+    the same listener. `addresses` says that the file lists addresses for lbhook itself to give
+    the loopback interface.
     """
 
     defaults: Mapping[str, Any]
@@ -25,6 +27,7 @@ class Kind:
     context: str = ""
     named: bool = False
     local_only: bool = False
+    shared: bool = False
     addresses: bool = False
 
 
@@ -44,7 +47,29 @@ def _allow(value: object) -> dict[str, Any]:
     return {"protocol": name, "number": number, "port": "", "from": None, **entry}
 
 
+def _upstream(value: object) -> str:
+    """What stands behind nginx's `proxy_pass`: an address without a port takes each listener's."""
+    written = schema.text(value)
+    if re.fullmatch(r"[A-Za-z_][\w.-]*|unix:/[\w./-]+", written, re.ASCII):
+        return written
+    place = re.fullmatch(r"(\[.*\]|[^:]*):(\d+|\$server_port)", written, re.ASCII)
+    host, port = place.groups() if place else (written, "$server_port")
+    try:
+        address = schema.address(re.sub(r"^\[(.*)\]$", r"\1", host))
+        number = schema.port(int(port)) if port.isdecimal() else port
+    except schema.Misfit:
+        forms = 'an address, an address and a port, the name of an upstream block, or "unix:/PATH"'
+        raise schema.Misfit(("", f"{schema.shown(value)} is not {forms}")) from None
+    return f"[{address}]:{number}" if address.version == 6 else f"{address}:{number}"
+
+
 _PORTS = schema.items(schema.port)
+_LISTENERS: Mapping[str, tuple[schema.Read[Any], Any]] = {
+    "ports": (_PORTS, ()),
+    "except_ports": (_PORTS, None),
+}
+_PARAMETERS = schema.words(r"[\w=:./ -]*", 'words for a listen line, such as "ssl"')
+_PROXY = schema.words(r"[\w.:-]+", "the name of a section of haproxy")
 
 SHIPPED: Mapping[str, Kind] = {
     "env": Kind(
@@ -84,15 +109,34 @@ SHIPPED: Mapping[str, Kind] = {
             "reload_unit": "nginx.service",
         },
         variables={
-            "ports": (_PORTS, ()),
-            "except_ports": (_PORTS, None),
-            "parameters": (
-                schema.words(r"[\w=:./ -]*", 'words for a listen line, such as "ssl"'),
-                "",
-            ),
+            **_LISTENERS,
+            "parameters": (_PARAMETERS, ""),
         },
         daemon="nginx",
         context="a server block",
+        named=True,
+        local_only=True,
+        shared=True,
+    ),
+    "nginx-stream": Kind(
+        defaults={
+            "template": "stream.conf.j2",
+            "path": "/etc/nginx/lbhook/stream.conf",
+            "requires": ("nginx",),
+            "reload_unit": "nginx.service",
+        },
+        variables={
+            "upstream": (_upstream, "127.0.0.1:$server_port"),
+            "protocols": (schema.items(schema.choice("tcp", "udp")), ("tcp", "udp")),
+            **_LISTENERS,
+            "parameters": (_PARAMETERS, ""),
+            "udp_timeout": (
+                schema.words(r"[1-9]\d*(ms|s|m|h)", 'a time of nginx, such as "30s"'),
+                "30s",
+            ),
+        },
+        daemon="nginx",
+        context="a stream block",
         named=True,
         local_only=True,
     ),
@@ -103,6 +147,27 @@ SHIPPED: Mapping[str, Kind] = {
             "requires": ("ip",),
         },
         addresses=True,
+    ),
+    "haproxy": Kind(
+        defaults={
+            "template": "lbhook.cfg.j2",
+            "path": "/etc/haproxy/conf.d/lbhook.cfg",
+            "requires": ("haproxy",),
+            "reload_unit": "haproxy.service",
+        },
+        variables={
+            "backend": (_PROXY, "servers"),
+            "frontend": (_PROXY, None),
+            "mode": (schema.choice("tcp", "http"), None),
+            **_LISTENERS,
+            "parameters": (
+                schema.words(r"[\w=:./,@!+ -]*", 'words for a bind line, such as "accept-proxy"'),
+                "",
+            ),
+        },
+        daemon="haproxy",
+        named=True,
+        local_only=True,
     ),
 }
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from . import checks, dropped, facts
+from . import checks, dropped, facts, overlaps
 from .config import Settings
 from .errors import ConfigError, LbhookError, ReloadError, WriteError
 from .facts import Facts
@@ -63,6 +63,9 @@ class Survey:
             except LbhookError as error:
                 self._errors.append(error)
         changes += self._dropped(aim)
+        overlapping = overlaps.found(changes)
+        if overlapping:
+            self._errors.append(ConfigError(*overlapping, hint="nothing was changed"))
         if self._errors:
             raise _together(self._errors)
         warnings = (*self.warnings, *self.host.state.damaged)

@@ -11,6 +11,8 @@ import pytest
 
 BODIES = Path(__file__).parent / "bodies"
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+# What is no program, but is needed like one.
+_MODULES = {"nginx-stream": Path("/usr/lib/nginx/modules/ngx_stream_module.so")}
 _LOOPBACK = ("127.", "::1", "localhost")
 
 
@@ -46,9 +48,14 @@ def lacking(reason: str) -> None:
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Skip, with its reason, a test whose programs are not installed."""
     for marker in item.iter_markers("needs"):
-        missing = [name for name in marker.args if not shutil.which(name, path=_PATH)]
+        missing = [name for name in marker.args if not _installed(name)]
         if missing:
             lacking(f"{', '.join(missing)} not installed")
+
+
+def _installed(name: str) -> bool:
+    module = _MODULES.get(name)
+    return module.exists() if module else bool(shutil.which(name, path=_PATH))
 
 
 @pytest.fixture(autouse=True)

@@ -35,7 +35,9 @@ class Runner:
     answers: Answers = lambda _: None
     calls: list[tuple[str, ...]] = field(default_factory=list)
 
-    def __call__(self, argv: Sequence[str], timeout: float = 30.0) -> Result:
+    def __call__(
+        self, argv: Sequence[str], timeout: float = 30.0, env: Mapping[str, str] | None = None
+    ) -> Result:
         """Note a command."""
         self.calls.append(tuple(argv))
         status, output = self.answers(tuple(argv)) or (0, "")

@@ -15,6 +15,7 @@ import pytest
 from jinja2 import DictLoader, Environment
 
 from lbhook import config, facts, instance, model, render, shipped, tables, targets
+from lbhook.commands import run as lbhook_run
 from lbhook.config import Imds, Paths, Settings
 from lbhook.emulator import Emulator
 
@@ -161,6 +162,38 @@ def test_templates_render(page: str) -> None:
             name="own", template="own.j2", path=Paths().state, vars={"service": "shop"}
         )
         assert renderer.render(own, lb) != renderer.rest(own)
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_files_are_shown_as_they_are_rendered(page: str) -> None:
+    """A file that lbhook writes is one of those that are compared with what it renders."""
+    golden = [file.read_text(encoding="utf-8") for file in (REPO / "tests/golden").iterdir()]
+    for block in blocks(page):
+        if block.text.startswith("# Written by lbhook"):
+            assert block.text in golden
+
+
+@pytest.mark.needs("nginx", "nginx-stream", "haproxy")
+def test_proxies_take_the_examples(tmp_path: Path) -> None:
+    """What the page says to write into their own configurations, with the files of lbhook's."""
+    golden = REPO / "tests/golden"
+    wrapper = """
+load_module /usr/lib/nginx/modules/ngx_stream_module.so;
+pid {0}/pid; error_log stderr; events {{}} {1}
+"""
+    for block in blocks("docs/targets.md", "nginx"):
+        if "include" in block.text.partition(";")[0] or block.text.startswith("stream"):
+            text = block.text if block.text.startswith("stream") else f"http {{ {block.text} }}"
+            for name, file in (("listen", "documented.conf"), ("stream", "documented.stream")):
+                text = text.replace(f"/etc/nginx/lbhook/{name}.conf", str(golden / file))
+            (tmp_path / "nginx.conf").write_text(wrapper.format(tmp_path, text))
+            said = lbhook_run(("nginx", "-t", "-c", str(tmp_path / "nginx.conf"))).output
+            assert "syntax is ok" in said, said
+    for block in blocks("docs/targets.md", "haproxy"):
+        (tmp_path / "haproxy.cfg").write_text(block.text)
+        files = (tmp_path / "haproxy.cfg", golden / "documented.cfg")
+        argv = ("haproxy", "-c", *(word for file in files for word in ("-f", str(file))))
+        assert lbhook_run(argv).output == "Configuration file is valid\n"
 
 
 # Every key, name and filter

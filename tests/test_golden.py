@@ -14,20 +14,22 @@ from pathlib import Path
 import pytest
 
 from lbhook import commands, config, facts, model, render
+from lbhook.daemon import Daemon
 from lbhook.facts import Facts
-from lbhook.machine import Machine
+from lbhook.haproxy import Haproxy
 from lbhook.nginx import Nginx
 from lbhook.targets import Target
 
 from .conftest import lacking
 from .program import BODIES
+from .stand import rule
 
 GOLDEN = Path(__file__).parent / "golden"
 # Bodies of load balancers; the others are errors and another API's.
 NAMES = sorted(
     file.stem for file in BODIES.glob("*.json") if not file.stem.startswith(("error-", "instance-"))
 )
-# Every variable of the firewall and of nginx away from its default.
+# Every variable of the firewall and of the proxies away from its default.
 VARIED = """
 [targets.nftables.vars]
 ssh_ports = [22, 2222]
@@ -46,9 +48,29 @@ allow = [
 ports = [443, 8443, 6443]
 except_ports = [8443]
 parameters = "proxy_protocol backlog=64"
+[targets.nginx-stream.vars]
+upstream = "servers"
+protocols = ["tcp"]
+ports = [443, 8443, 6443]
+except_ports = [8443]
+parameters = "so_keepalive=on"
+udp_timeout = "2m"
+[targets.haproxy.vars]
+backend = "web.servers"
+frontend = "azure"
+mode = "http"
+ports = [443, 8443, 6443]
+except_ports = [8443]
+parameters = "accept-proxy alpn h2,http/1.1"
 """
-NGINX = next(one for one in config.parse("").targets if one.name == "nginx")
-SUFFIX = {"env": "env", "nftables": "nft", "nginx": "conf", "floating-ip": "ips"}
+SUFFIX = {
+    "env": "env",
+    "nftables": "nft",
+    "nginx": "conf",
+    "nginx-stream": "stream",
+    "floating-ip": "ips",
+    "haproxy": "cfg",
+}
 LISTS = ("PUBLIC", "FRONTEND", "OUTBOUND")
 ALWAYS = (
     *(f"LB_{what}_{family}" for what in LISTS for family in ("IPV4", "IPV6")),
@@ -56,6 +78,22 @@ ALWAYS = (
     "LB_UDP_PORTS",
     "LB_INBOUND_COUNT",
 )
+
+
+# The bodies have no rule for UDP.
+NAMES_AND_WEB = json.dumps(
+    {
+        "loadbalancer": {
+            "publicIpAddresses": [],
+            "inboundRules": [
+                {**rule(port, ip, protocol), "frontendIpAddress": frontend}
+                for frontend, ip in (("50.0.0.1", "10.0.0.4"), ("fd01::1", "fd00::4"))
+                for port, protocol in ((443, "Tcp"), (53, "Tcp"), (53, "Udp"), (443, "Udp"))
+            ],
+            "outboundRules": [],
+        }
+    }
+).encode()
 
 
 def _targets(text: str = "") -> dict[str, Target]:
@@ -77,6 +115,8 @@ def _render() -> Iterator[tuple[str, bytes]]:
         if target.vars:
             content = templates.render(target, _lb("dual-stack-bracketed"))
             yield f"varied.{SUFFIX[name]}", content
+    both = facts.derive(model.parse(NAMES_AND_WEB))
+    yield "tcp-and-udp.stream", templates.render(_targets()["nginx-stream"], both)
 
 
 RENDERED: Mapping[str, bytes] = dict(_render())
@@ -140,12 +180,32 @@ def test_nft_loads_it_again_and_takes_it_away() -> None:
     assert (result.output, result.status) == ("table inet lbhook\nrests\n", 0)
 
 
+def _checked(daemon: Daemon, kind: str, name: str) -> None:
+    targets = _targets(VARIED if name.startswith("varied.") else "")
+    result = daemon.check(targets[kind], GOLDEN / name)
+    assert result.ok, result.report()
+    assert "warn" not in result.output.lower()
+
+
 @pytest.mark.needs("nginx")
 @_named("conf")
 def test_nginx_takes_it(name: str) -> None:
     """nginx reads the file inside a server block."""
-    result = Nginx(commands.run, Machine()).check(NGINX, GOLDEN / name)
-    assert result.ok, result.report()
+    _checked(Nginx(commands.run), "nginx", name)
+
+
+@pytest.mark.needs("nginx", "nginx-stream")
+@_named("stream")
+def test_nginx_takes_it_in_a_stream_block(name: str) -> None:
+    """nginx reads the file inside a stream block, where it has the module for it."""
+    _checked(Nginx(commands.run), "nginx-stream", name)
+
+
+@pytest.mark.needs("haproxy")
+@_named("cfg")
+def test_haproxy_takes_it(name: str) -> None:
+    """haproxy reads the file beside a backend, and has nothing to warn of."""
+    _checked(Haproxy(commands.run), "haproxy", name)
 
 
 @_named("conf")

@@ -15,11 +15,12 @@ PACKAGE = REPO / "lbhook"
 ORDER = [
     *("errors", "schema", "reader", "model", "instance", "facts"),
     *("targets", "shipped", "tables", "config", "rights", "render", "plan"),
-    *("commands", "endings", "machine", "daemon", "nginx", "services"),
+    *("commands", "endings", "machine", "daemon", "nginx", "services", "haproxy"),
     *("layout", "view", "report", "lock"),
     *("accounts", "directory", "files", "journal", "state", "host", "floating"),
     *("verdict", "transport", "imds", "confirmation", "answer", "inquiry"),
-    *("checks", "loading", "dropped", "survey", "putback", "outcome", "deploy", "settlement"),
+    *("checks", "loading", "dropped", "overlaps", "survey"),
+    *("putback", "outcome", "deploy", "settlement"),
     *("notify", "update", "undo", "console", "options"),
     *("replies", "step", "playbook", "listener", "wire", "emulator", "demo", "cli", "program"),
 ]

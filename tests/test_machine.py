@@ -49,6 +49,10 @@ def machine(tmp_path: Path) -> Machine:
         + LINE.format("0400000A", 443, "0A", 11)
         + LINE.format("0400000A", 444, "01", 12),
         "proc/self/net/tcp6": HEAD + LINE.format("0" * 32, 80, "0A", 13),
+        "proc/self/net/udp": HEAD
+        + LINE.format("0400000A", 53, "07", 14)
+        + LINE.format("0400000A", 40000, "01", 15),
+        "proc/self/net/udp6": HEAD + LINE.format("0" * 32, 53, "07", 16),
         "proc/77/comm": "nginx\n",
         "etc/machine-id": "0123456789abcdef0123456789abcdef\n",
     }
@@ -82,6 +86,10 @@ def test_sockets_that_listen_and_whose_they_are(machine: Machine) -> None:
         Socket(ip=ipaddress.ip_address("10.0.0.4"), port=443, inode=11),
         Socket(ip=ipaddress.ip_address("::"), port=80, inode=13),
     )
+    assert machine.udp() == (
+        Socket(ip=ipaddress.ip_address("10.0.0.4"), port=53, inode=14),
+        Socket(ip=ipaddress.ip_address("::"), port=53, inode=16),
+    )
     assert machine.inodes(77) == {11, 13}
 
 
@@ -109,7 +117,7 @@ def test_a_machine_without_any_of_it(tmp_path: Path) -> None:
     machine = Machine(tmp_path)
     assert not machine.is_azure()
     assert (machine.boot_id(), machine.machine_id(), machine.program(1)) == ("", "", "")
-    assert (machine.addresses(), machine.listening()) == (frozenset(), ())
+    assert (machine.addresses(), machine.listening(), machine.udp()) == (frozenset(), (), ())
 
 
 def test_an_installation_without_a_name_yet(tmp_path: Path) -> None:
@@ -129,5 +137,10 @@ def test_the_real_machine_shows_a_socket_of_this_process(address: str) -> None:
     with socket.create_server((address, 0), family=family) as server:
         port = server.getsockname()[1]
         found = [one for one in machine.listening() if one.covers(ip, port)]
+        assert [one.inode in machine.inodes(os.getpid()) for one in found] == [True]
+    with socket.socket(family, socket.SOCK_DGRAM) as server:
+        server.bind((address, 0))
+        port = server.getsockname()[1]
+        found = [one for one in machine.udp() if one.covers(ip, port)]
         assert [one.inode in machine.inodes(os.getpid()) for one in found] == [True]
     assert machine.boot_id()

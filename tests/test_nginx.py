@@ -1,10 +1,10 @@
 """nginx itself, in namespaces of its own with a configuration of its own."""
 
-import ipaddress
 import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -12,7 +12,7 @@ import pytest
 
 from lbhook.commands import Result, run
 from lbhook.machine import Machine
-from lbhook.nginx import Nginx, listeners
+from lbhook.nginx import Nginx
 from lbhook.targets import Target
 
 from .conftest import lacking
@@ -22,6 +22,13 @@ needs_nginx = pytest.mark.needs("nginx", "unshare")
 REPOSITORY = Path(__file__).parents[1]
 LIVE = "/etc/nginx/lbhook/listen.conf"
 NGINX = Target(name="nginx", kind="nginx", template="listen.conf.j2", path=PurePosixPath(LIVE))
+STREAM = replace(
+    NGINX,
+    name="nginx-stream",
+    kind="nginx-stream",
+    path=PurePosixPath("/etc/nginx/lbhook/stream.conf"),
+    vars={"upstream": "servers"},
+)
 # A machine of its own: what nginx writes goes to memory, what it reads is the test's.
 SETUP = """
 set -e
@@ -101,6 +108,55 @@ def test_a_file_is_checked_by_itself(tmp_path: Path) -> None:
     result = Nginx(run).check(NGINX, bad)
     assert result.status == 1
     assert f"in {bad}:2" in result.output
+
+
+@needs_nginx
+@pytest.mark.needs("nginx-stream")
+def test_a_stream_is_checked_by_itself(tmp_path: Path) -> None:
+    """In a stream block, beside the upstream that it names."""
+    good = tmp_path / "good"
+    good.write_text("server { proxy_pass servers; listen 203.0.113.9:53 udp reuseport; }\n")
+    assert Nginx(run).check(STREAM, good).ok
+    assert not Nginx(run).check(NGINX, good).ok
+    bad = tmp_path / "bad"
+    bad.write_text("server {\n    proxy_pass others;\n    listen 10.0.0.4:443;\n}\n")
+    result = Nginx(run).check(STREAM, bad)
+    assert f'no port in upstream "others" in {bad}:2' in result.output
+
+
+@pytest.mark.parametrize(
+    ("built", "there", "said"),
+    [
+        ("--with-stream --with-stream_ssl_module", False, True),
+        ("--with-stream", False, True),
+        ("--modules-path={}/modules --with-stream=dynamic", True, True),
+        ("--modules-path={}/modules --with-stream=dynamic", False, False),
+        ("--with-http_ssl_module --with-stream_ssl_module", False, False),
+    ],
+)
+def test_the_stream_module_is_built_in_or_a_package(
+    tmp_path: Path, built: str, there: bool, said: bool
+) -> None:
+    """Without it the target is skipped, with the name of the package; and nothing is checked."""
+    if there:
+        (tmp_path / "modules").mkdir()
+        (tmp_path / "modules/ngx_stream_module.so").touch()
+    answers = {"-V": f"configure arguments: {built.format(tmp_path)}", "-t": "syntax is ok"}
+    included = f"# configuration file {STREAM.path}:\n"
+    nginx = Nginx(Runner(lambda argv: (0, answers.get(argv[1], included))), Machine(tmp_path))
+    lacking = "nginx has no stream module here; Debian and Ubuntu have it in libnginx-mod-stream"
+    assert nginx.unread(STREAM) == ("" if said else lacking)
+    result = nginx.check(STREAM, tmp_path / "candidate")
+    assert (result.status, result.output) == ((0, "syntax is ok") if said else (127, lacking))
+
+
+def test_what_to_do_where_a_file_is_not_included(tmp_path: Path) -> None:
+    """The line, and the block that it belongs in."""
+    answers = {"-V": "--with-stream", "-T": "# configuration file /etc/nginx/nginx.conf:\n"}
+    nginx = Nginx(Runner(lambda argv: (0, answers[argv[1]])), Machine(tmp_path))
+    said = "no nginx configuration includes it; put `include {};` into {}".format
+    assert nginx.unread(NGINX) == said(LIVE, "a server block")
+    assert nginx.unread(STREAM) == said(STREAM.path, "a stream block")
 
 
 @needs_nginx
@@ -192,17 +248,6 @@ answer([nginx.missing(text, pid) for text in (
 def test_a_program_that_has_gone_misses_nothing(tmp_path: Path) -> None:
     """What starts nginx again reads the new file."""
     assert Nginx(Runner(), Machine(tmp_path)).missing(b"listen 127.0.0.1:9;\n", 77) == ()
-
-
-def test_listen_lines_are_read_back() -> None:
-    """Address and port, of both families; comments and other forms are not listeners."""
-    content = (
-        b"# listen 1.2.3.4:1;\nlisten 10.0.0.4:443 ssl;  # x\n  listen [fd00::4]:80;\nlisten 9;\n"
-    )
-    assert listeners(content) == (
-        (ipaddress.ip_address("10.0.0.4"), 443),
-        (ipaddress.ip_address("fd00::4"), 80),
-    )
 
 
 def test_a_missing_include_is_no_unknown(tmp_path: Path) -> None:

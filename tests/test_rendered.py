@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -14,13 +15,15 @@ from hypothesis import strategies as st
 
 from lbhook import config, facts, model
 from lbhook.commands import run
+from lbhook.daemon import Daemon, Place, places
+from lbhook.haproxy import Haproxy
 from lbhook.nginx import Nginx
 from lbhook.render import SHIPPED_TEMPLATES, renderer
 from lbhook.targets import Target
 
 from .strategies import Document, encoded, rearranged, valid_bodies, valid_documents
 
-NAMES = ("nftables", "nginx", "floating-ip")
+NAMES = ("nftables", "nginx", "nginx-stream", "floating-ip", "haproxy")
 SETTINGS = config.parse("".join(f"[targets.{name}]\n" for name in NAMES))
 TARGETS = {target.name: target for target in SETTINGS.active()}
 RENDERER = renderer([])
@@ -33,6 +36,8 @@ _SOURCES = "".join(file.read_text(encoding="utf-8") for file in SHIPPED_TEMPLATE
 _SOURCES += "".join(
     RENDERER.render(target, facts.Facts()).decode("ascii") for target in TARGETS.values()
 )
+# And the settings.
+_SOURCES += " ".join(str(one) for target in TARGETS.values() for one in target.vars.values())
 _KNOWN = set(_WORDS.findall(_SOURCES)) | _OURS
 
 
@@ -103,13 +108,35 @@ def test_nft_accepts_any_firewall(body: bytes) -> None:
         assert (done.returncode, done.stderr) == (0, "")
 
 
-@pytest.mark.needs("nginx")
+DAEMONS: dict[str, Callable[..., Daemon]] = {
+    "nginx": Nginx,
+    "nginx-stream": Nginx,
+    "haproxy": Haproxy,
+}
+
+
+@pytest.mark.needs("nginx", "nginx-stream", "haproxy")
+@pytest.mark.parametrize("name", DAEMONS)
 @settings(max_examples=25)
 @given(body=valid_bodies())
-def test_nginx_accepts_any_listeners(body: bytes) -> None:
-    """Whatever the rules, the real nginx takes the file inside a server block."""
+def test_proxies_accept_any_listeners(name: str, body: bytes) -> None:
+    """Whatever the rules, the real program takes the file where it belongs."""
     with tempfile.TemporaryDirectory() as place:
-        file = Path(place, "listen.conf")
-        file.write_bytes(render(TARGETS["nginx"], body))
-        result = Nginx(run).check(TARGETS["nginx"], file)
+        file = Path(place, "candidate")
+        file.write_bytes(render(TARGETS[name], body))
+        result = DAEMONS[name](run).check(TARGETS[name], file)
         assert result.ok, result.report()
+
+
+@pytest.mark.parametrize("name", DAEMONS)
+@given(body=valid_bodies())
+def test_proxies_listen_where_rules_lead_and_nowhere_else(name: str, body: bytes) -> None:
+    """Each listener once, but SSH's; a tunnel is the kernel's, and only a stream passes UDP on."""
+    protocols = ("tcp", "udp") if name == "nginx-stream" else ("tcp",)
+    wanted = [
+        Place(one.protocol.value, one.ip, one.port)
+        for one in facts.derive(model.parse(body)).listeners
+        if one.rules and one.port != 22 and one.protocol.value in protocols
+    ]
+    found = [one for one in places(render(TARGETS[name], body)) if not one.ip.is_loopback]
+    assert sorted(map(str, found)) == sorted(map(str, wanted))

@@ -39,9 +39,13 @@ class Host:
         self.signals: list[tuple[int, int]] = []
         self.clock = Clock()
         self.refuse = ""
+        self.lost = 0
+        self.children = place / "proc/51/task/51/children"
+        self.children.parent.mkdir(parents=True)
+        self.children.write_text("60 ")
         (place / "run/systemd/system").mkdir(parents=True)
         for pid, name in ((50, "nginx"), (51, "haproxy"), (52, "conmon")):
-            (place / f"proc/{pid}").mkdir(parents=True)
+            (place / f"proc/{pid}").mkdir(parents=True, exist_ok=True)
             (place / f"proc/{pid}/comm").write_text(f"{name}\n")
         self.services = Services(
             self.runner, Machine(place), self.kill, self.clock.sleep, self.clock
@@ -62,6 +66,8 @@ class Host:
         if pid == 50 and self.refuse == "signal":
             raise ProcessLookupError
         self.signals.append((pid, number))
+        if len(self.signals) > self.lost:
+            self.children.write_text("60 61 ")
 
     def reload(self, name: str, *, changed: bool = True) -> tuple[Reload, list[str]]:
         """A reload, and what was run for it besides looking."""
@@ -100,6 +106,16 @@ def test_nginx_and_haproxy_are_signalled(tmp_path: Path, name: str, pid: int, nu
     host = Host(tmp_path, "active", MainPID=str(pid))
     assert host.reload(name) == (Reload.DONE, [])
     assert host.signals == [(pid, number)]
+
+
+@pytest.mark.parametrize(("lost", "sent"), [(0, 1), (1, 2), (2, 2)])
+def test_a_signal_that_haproxy_lost_is_sent_again(tmp_path: Path, lost: int, sent: int) -> None:
+    """Once, if it has started no new worker by then; what it has come to, its sockets show."""
+    host = Host(tmp_path, "active", MainPID="51")
+    host.lost = lost
+    assert host.reload("haproxy.service") == (Reload.DONE, [])
+    assert host.signals == [(51, signal.SIGUSR2)] * sent
+    assert bool(lost) is (host.clock.now >= 1.0)
 
 
 def test_an_nginx_in_a_container_is_reloaded_by_its_unit(tmp_path: Path) -> None:

@@ -94,3 +94,74 @@ def test_parameters_of_nginx_are_words() -> None:
     assert caught.value.problems == (
         ("", '"ssl; root /" is not words for a listen line, such as "ssl"'),
     )
+
+
+def _stream(name: str, value: object) -> object:
+    read, _ = shipped.SHIPPED["nginx-stream"].variables[name]
+    return read(value)
+
+
+@pytest.mark.parametrize(
+    ("written", "passed"),
+    [
+        ("127.0.0.1", "127.0.0.1:$server_port"),
+        ("::1", "[::1]:$server_port"),
+        ("[::1]", "[::1]:$server_port"),
+        ("10.0.0.9:8443", "10.0.0.9:8443"),
+        ("[FD00::9]:53", "[fd00::9]:53"),
+        ("servers", "servers"),
+        ("web.servers-1", "web.servers-1"),
+        ("unix:/run/app.sock", "unix:/run/app.sock"),
+    ],
+)
+def test_upstream_is_what_nginx_passes_to(written: str, passed: str) -> None:
+    """An address without a port takes the port of each listener."""
+    assert _stream("upstream", written) == passed
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        *("", "10.0.0.4:0", "10.0.0.4:70000", "10.0.0.4:", "fe80::1%eth0", "[::1", "1.2.3"),
+        *("a b", "a;", "a\n", "$host", "example.com:80", "unix:", "unix:/a;b", "127.0.0.1:$port"),
+    ],
+)
+def test_upstream_is_nothing_else(written: str) -> None:
+    """No name that would have to be resolved, nothing that ends the line."""
+    with pytest.raises(schema.Misfit) as caught:
+        _stream("upstream", written)
+    forms = 'an address, an address and a port, the name of an upstream block, or "unix:/PATH"'
+    assert caught.value.problems == (("", f"{schema.shown(written)} is not {forms}"),)
+
+
+@pytest.mark.parametrize("written", ["30", "0s", "1.5s", "30s;", "-1s", "30 s"])
+def test_a_time_of_nginx_is_one(written: str) -> None:
+    """Whole, more than nothing, and with its unit."""
+    assert _stream("udp_timeout", "2m") == "2m"
+    with pytest.raises(schema.Misfit):
+        _stream("udp_timeout", written)
+
+
+def test_frontends_have_names_of_their_own() -> None:
+    """A second one is named after its target, and either may have another name."""
+    text = """
+[targets.haproxy]
+[targets.tls]
+like = "haproxy"
+path = "/etc/haproxy/conf.d/tls.cfg"
+[targets.named]
+like = "haproxy"
+path = "/etc/haproxy/conf.d/named.cfg"
+vars = { frontend = "azure" }
+"""
+    named = {one.name: one.vars["frontend"] for one in config.parse(text).active()[1:]}
+    assert named == {"haproxy": "lbhook", "tls": "lbhook-tls", "named": "azure"}
+
+
+@pytest.mark.parametrize("name", ["backend", "frontend", "parameters"])
+@pytest.mark.parametrize("written", ["a\nbind :1", "a # b", 'a "b"', "a\\", "${a}"])
+def test_words_of_haproxy_stay_on_their_line(name: str, written: str) -> None:
+    """Nor do they begin a comment, a quote or a variable."""
+    read, _ = shipped.SHIPPED["haproxy"].variables[name]
+    with pytest.raises(schema.Misfit):
+        read(written)

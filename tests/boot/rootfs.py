@@ -18,6 +18,7 @@ SUITE = "bookworm"
 CACHE = REPO / ".cache" / "boot"
 BASE = ("systemd", "systemd-sysv", "dbus")
 PACKAGES = (
+    "haproxy",
     "iproute2",
     "nginx-light",
     "nftables",

@@ -1,0 +1,78 @@
+"""haproxy as Debian's unit starts it, from a machine that has never heard of lbhook's file on."""
+
+from __future__ import annotations
+
+import pytest
+
+from ..lab.fabric import VM4
+from ..test_docs import blocks
+from .azure import Azure
+from .machine import CONFIGURATION, SETTINGS, Machine
+
+MAIN = "/etc/haproxy/haproxy.cfg"
+FRONTEND = "/etc/haproxy/conf.d/lbhook.cfg"
+BACKEND = "\nbackend servers\n\tserver one 127.0.0.1:8000\n"
+
+
+def documented() -> list[str]:
+    """What the page tells to do once."""
+    shown = next(one for one in blocks("docs/targets.md", "console") if "EXTRAOPTS" in one.text)
+    return [line.removeprefix("# ") for line in shown.text.splitlines()]
+
+
+@pytest.fixture
+def haproxy(machine: Machine, azure: Azure) -> Machine:
+    """The machine, booted with port 8080 in force and a backend in haproxy's configuration."""
+    settings = SETTINGS.replace("[targets.nginx]", "[targets.haproxy]")
+    machine.write(CONFIGURATION, settings)
+    azure.send(8080)
+    machine.boot()
+    machine.write(MAIN, machine.read(MAIN) + BACKEND)
+    return machine
+
+
+def applied(machine: Machine) -> str:
+    """What an apply says, in one line."""
+    return " ".join(machine.run(["lbhook", "apply"]).stdout.split())
+
+
+def test_the_way_to_a_frontend(haproxy: Machine, azure: Azure) -> None:
+    """Skipped with what to do; then that haproxy has to be restarted; then served, verified, and
+    there again after a boot."""
+    make, set_option, restart, apply = documented()
+    said = applied(haproxy)
+    option = '`EXTRAOPTS="-S /run/haproxy-master.sock -f /etc/haproxy/conf.d"`'
+    assert f"put {option} into /etc/default/haproxy, and restart haproxy" in said
+    assert option.strip("`") in set_option
+    for command in (make, set_option):
+        haproxy.run(["sh", "-euc", command])
+    said = applied(haproxy)
+    assert "haproxy was started before it was told to read it; restart haproxy" in said
+    assert not haproxy.path(FRONTEND).exists()
+    for command in (restart, apply):
+        haproxy.run(["sh", "-euc", command])
+    assert haproxy.reloads()["haproxy"] == "done"
+    assert haproxy.listeners("haproxy") == {f"{VM4}:8080"}
+    main = haproxy.show("haproxy", "MainPID")
+    azure.send(8080, 8081)
+    haproxy.run(["systemctl", "reload", "lbhook.service"])
+    assert {f"{VM4}:8080", f"{VM4}:8081"} <= haproxy.listeners("haproxy")
+    assert haproxy.show("haproxy", "MainPID") == main
+    haproxy.power_off()
+    azure.send(8081)
+    haproxy.boot()
+    assert haproxy.active("haproxy") == "active"
+    assert haproxy.listeners("haproxy") == {f"{VM4}:8081"}
+    assert haproxy.run(["lbhook", "plan"]).stdout.startswith("Nothing to do")
+
+
+def test_a_restart_before_an_apply_is_mended(haproxy: Machine) -> None:
+    """With a file named that is not there yet haproxy does not start; an apply writes it, and
+    starts haproxy again."""
+    haproxy.write("/etc/default/haproxy", f'EXTRAOPTS="-f {FRONTEND}"\n')
+    haproxy.run(["mkdir", "-p", "/etc/haproxy/conf.d"])
+    haproxy.run(["systemctl", "restart", "haproxy"], check=False)
+    haproxy.wait_for_state("haproxy", "failed", timeout=30)
+    haproxy.run(["lbhook", "apply"])
+    haproxy.wait_for_state("haproxy", "active")
+    assert haproxy.listeners("haproxy") == {f"{VM4}:8080"}

@@ -1,0 +1,241 @@
+"""haproxy in master-worker mode with a frontend of lbhook's: traffic, and what goes wrong."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from .fabric import CLIENT4, CLIENT6, VM4, VM6, body, rule
+from .hosts import wait_for
+from .knock import Target, one, states
+from .lab import Lab
+from .rules import FRONT4, FRONT6, WEB
+from .talk import Talk
+from .vm import LISTEN, NFT
+
+pytestmark = pytest.mark.needs("haproxy")
+
+MAIN = "/etc/haproxy/haproxy.cfg"
+FRONTEND = "/etc/haproxy/conf.d/lbhook.cfg"
+SETTINGS = "[targets.nftables]\n[targets.haproxy]\n"
+# What Debian ships, but for what only its own user needs, and two backends.
+HAPROXY = """
+global
+    log stderr local0
+    stats socket /run/haproxy.sock mode 660 level admin
+defaults
+    log global
+    mode {mode}
+    option forwardfor
+    timeout connect 5000
+    timeout client 50000
+    timeout server 50000
+backend servers
+    server one 127.0.0.1:8000
+"""
+# Behind haproxy: what the client is said to be, and what haproxy was asked.
+WEBSITE = """
+user root;
+pid /run/nginx.pid;
+error_log /var/log/nginx/error.log;
+events {}
+http {
+    access_log off;
+    server {
+        listen 127.0.0.1:8000;
+        return 200 "$http_x_forwarded_for\\n";
+    }
+    server {
+        include /etc/nginx/lbhook/listen.conf;
+        return 200 "nginx\\n";
+    }
+}
+"""
+MORE = (rule(FRONT4, 81, VM4, 8081), rule(FRONT6, 81, VM6, 8081))
+
+
+def start(lab: Lab, mode: str = "tcp", *words: str) -> None:
+    """haproxy as its unit starts it, with further words of its command line."""
+    lab.vm.write(MAIN, HAPROXY.format(mode=mode))
+    lab.vm.write("/etc/lbhook/lbhook.toml", SETTINGS)
+    pid = "/run/haproxy.pid"
+    lab.vm.run(["haproxy", "-W", "-D", "-p", pid, "-f", MAIN, *words])
+    wait_for(lambda: len(workers(lab)) == 1, "haproxy's worker")
+
+
+def workers(lab: Lab) -> list[str]:
+    """The processes that haproxy's main process has started."""
+    main = lab.vm.read("/run/haproxy.pid").strip()
+    return lab.vm.run(["cat", f"/proc/{main}/task/{main}/children"]).stdout.split()
+
+
+@pytest.fixture
+def haproxy(lab: Lab) -> Lab:
+    """The laboratory with a haproxy that passes TCP to a server which echoes, and a web rule."""
+    lab.vm.path("/etc/haproxy/conf.d").mkdir(parents=True)
+    start(lab, "tcp", "-f", "/etc/haproxy/conf.d")
+    lab.vm.serve("tcp,127.0.0.1,8000")
+    lab.balance(body(*WEB))
+    return lab
+
+
+def became(report: dict[str, Any]) -> dict[str, tuple[str, str]]:
+    """What became of each target and of its reload."""
+    return {one["name"]: (one["outcome"], one["reload"]) for one in report["targets"]}
+
+
+def test_tcp_reaches_the_backend(haproxy: Lab) -> None:
+    """By both families; and another run finds nothing to do."""
+    assert became(haproxy.vm.apply())["haproxy"] == ("created", "done")
+    for frontend in (FRONT4, FRONT6):
+        assert one(haproxy.client, "tcp", frontend, 80).reply == "GET / HTTP/1.0\r\n\r\n"
+    before = workers(haproxy)
+    assert haproxy.vm.apply()["outcome"] == "unchanged"
+    assert workers(haproxy) == before
+
+
+def test_http_keeps_the_clients_address(lab: Lab) -> None:
+    """The mode is that of `defaults`, and so is what they say of a header."""
+    lab.vm.path("/etc/haproxy/conf.d").mkdir(parents=True)
+    start(lab, "http", "-f", "/etc/haproxy/conf.d")
+    lab.vm.write("/etc/nginx/nginx.conf", WEBSITE)
+    lab.vm.run(["nginx", "-s", "reload"])
+    wait_for(lambda: lab.vm.listens("tcp", 8000), "the web server behind haproxy")
+    lab.balance(body(*WEB))
+    lab.vm.apply()
+    for frontend, client in ((FRONT4, CLIENT4), (FRONT6, CLIENT6)):
+        assert one(lab.client, "tcp", frontend, 80).reply.endswith(f"\r\n\r\n{client}\n")
+
+
+@pytest.mark.parametrize("frontend", [FRONT4, FRONT6])
+def test_rules_come_and_go_and_connections_stay(haproxy: Lab, frontend: str) -> None:
+    """A new rule is served after an apply, a removed one is not, and who is connected goes on."""
+    haproxy.vm.apply()
+    talk = Talk.connect(haproxy.client, frontend, 80)
+    assert talk.ask("before") == "before"
+    haproxy.balance(body(*WEB, *MORE))
+    haproxy.vm.apply()
+    assert one(haproxy.client, "tcp", frontend, 81).state == "open"
+    haproxy.fabric.answer(body(*MORE))
+    haproxy.vm.apply()
+    assert talk.ask("after") == "after"
+    assert one(haproxy.client, "tcp", frontend, 80).state == "filtered"
+    assert one(haproxy.client, "tcp", frontend, 81).state == "open"
+
+
+def test_somebody_elses_mistake_blocks_haproxy_alone(haproxy: Lab) -> None:
+    """The firewall follows the rules; haproxy goes on with what it has, until that is mended."""
+    haproxy.vm.apply()
+    haproxy.vm.write(MAIN, HAPROXY.format(mode="tcp") + "nonsense\n")
+    haproxy.balance(body(*WEB, *MORE))
+    done = haproxy.vm.lbhook("apply", "--json", check=False)
+    assert done.returncode == 69
+    assert became(json.loads(done.stdout)) == {
+        "env": ("changed", "none"),
+        "nftables": ("changed", "done"),
+        "haproxy": ("blocked", "none"),
+    }
+    assert "haproxy refuses its configuration without this change, too" in done.stderr
+    assert f"[ALERT] parsing [{MAIN}:14] : unknown keyword 'nonsense'" in done.stderr
+    # The firewall lets it in; nobody is there yet.
+    assert one(haproxy.client, "tcp", FRONT4, 81).state == "refused"
+    assert one(haproxy.client, "tcp", FRONT4, 80).state == "open"
+    haproxy.vm.write(MAIN, HAPROXY.format(mode="tcp"))
+    assert became(haproxy.vm.apply())["haproxy"] == ("changed", "done")
+    assert one(haproxy.client, "tcp", FRONT4, 81).state == "open"
+
+
+def test_a_backend_that_is_not_there_is_refused(haproxy: Lab) -> None:
+    """Nothing changes, and the message has what haproxy says."""
+    haproxy.vm.write("/etc/lbhook/lbhook.toml", f'{SETTINGS}vars = {{ backend = "none" }}\n')
+    done = haproxy.vm.lbhook("apply", check=False)
+    assert done.returncode == 78
+    assert "unable to find required default_backend: 'none'" in done.stderr
+    assert not haproxy.vm.path(FRONTEND).exists()
+    assert not haproxy.vm.path(NFT).exists()
+
+
+def test_a_port_that_another_program_has_puts_everything_back(haproxy: Lab) -> None:
+    """haproxy takes the signal and goes on with its old worker; its sockets show that."""
+    haproxy.vm.apply()
+    haproxy.vm.serve(f"tcp,{VM4},9100")
+    before = [haproxy.vm.read(name) for name in (NFT, FRONTEND)]
+    haproxy.balance(body(*WEB, rule(FRONT4, 90, VM4, 9100)))
+    done = haproxy.vm.lbhook("apply", check=False)
+    assert done.returncode == 69
+    assert f"haproxy does not listen on {VM4} port 9100" in done.stderr
+    assert [haproxy.vm.read(name) for name in (NFT, FRONTEND)] == before
+    targets = [Target("tcp", frontend, 80) for frontend in (FRONT4, FRONT6)]
+    assert states(haproxy.client, *targets) == {"open"}
+    assert one(haproxy.client, "tcp", FRONT4, 90).state == "filtered"
+
+
+def test_a_haproxy_that_does_not_read_the_file_is_left_alone(lab: Lab) -> None:
+    """The target is skipped with what to do, and the firewall follows the rules."""
+    start(lab, "tcp")
+    lab.balance(body(*WEB))
+    done = lab.vm.lbhook("apply", "--json")
+    assert became(json.loads(done.stdout)) == {
+        "env": ("created", "none"),
+        "nftables": ("created", "done"),
+        "haproxy": ("skipped", "none"),
+    }
+    assert "haproxy does not read it; create /etc/haproxy/conf.d" in lab.vm.lbhook("apply").stdout
+    assert not lab.vm.path(FRONTEND).exists()
+
+
+BOTH = """
+[targets.nftables]
+[targets.haproxy]
+vars = {{ ports = {haproxy} }}
+[targets.nginx]
+vars = {{ ports = {nginx} }}
+"""
+
+
+def test_a_listener_changes_hands(haproxy: Lab) -> None:
+    """From nginx to haproxy and back in one apply each, with a neighbour that stays where it is:
+    nobody looks whether a port is still taken but the program that can't have it."""
+    haproxy.vm.write("/etc/nginx/nginx.conf", WEBSITE.replace("8000", "8001"))
+    haproxy.vm.run(["nginx", "-s", "reload"])
+    wait_for(lambda: haproxy.vm.listens("tcp", 8001), "nginx")
+    haproxy.balance(body(*WEB, *MORE))
+    for ports in ([443], [443, 8081], [443]):
+        others = [port for port in (443, 8081) if port not in ports] or [9]
+        text = BOTH.format(haproxy=ports, nginx=others)
+        haproxy.vm.write("/etc/lbhook/lbhook.toml", text)
+        haproxy.vm.apply()
+        for frontend in (FRONT4, FRONT6):
+            assert one(haproxy.client, "tcp", frontend, 80).reply.startswith("GET /")
+            reply = one(haproxy.client, "tcp", frontend, 81).reply
+            assert reply.startswith("GET /" if 8081 in ports else "HTTP/1.1 200 OK"), ports
+
+
+def test_two_that_want_one_listener_are_refused(haproxy: Lab) -> None:
+    """Neither program finds that wrong, and nginx would not start again."""
+    haproxy.vm.write("/etc/lbhook/lbhook.toml", f"{SETTINGS}[targets.nginx]\n")
+    done = haproxy.vm.lbhook("apply", check=False)
+    assert done.returncode == 78
+    assert f"haproxy and nginx would both listen on {VM4} port 443, {VM6} port 443" in done.stderr
+    assert not haproxy.vm.path(FRONTEND).exists()
+
+
+def test_without_a_rule_haproxy_starts_all_the_same(haproxy: Lab) -> None:
+    """What clean leaves has one listener, where nobody calls and beside nginx's own."""
+    haproxy.vm.apply()
+    haproxy.vm.lbhook("clean")
+    assert "bind 127.0.0.127:10\n" in haproxy.vm.read(FRONTEND)
+    assert "listen 127.0.0.127:9;" in haproxy.vm.read(LISTEN)
+    haproxy.vm.run(["haproxy", "-c", "-f", FRONTEND])
+    wait_for(lambda: one(haproxy.client, "tcp", FRONT4, 80).state == "refused", "a closed port")
+
+
+def test_a_target_that_is_dropped_leaves_what_haproxy_can_start_with(haproxy: Lab) -> None:
+    """Its file is named on a command line, perhaps; its listeners go at once."""
+    haproxy.vm.apply()
+    haproxy.vm.write("/etc/lbhook/lbhook.toml", "[targets.nftables]\n")
+    assert became(haproxy.vm.apply())["haproxy"] == ("removed", "done")
+    assert "bind 127.0.0.127:10\n" in haproxy.vm.read(FRONTEND)
+    wait_for(lambda: one(haproxy.client, "tcp", FRONT4, 80).state == "refused", "a closed port")
