@@ -8,6 +8,7 @@ from pathlib import Path, PurePosixPath
 
 from . import floating
 from .commands import NOT_FOUND, Result, filled
+from .daemon import Daemon
 from .errors import ConfigError
 from .host import Host
 from .plan import Change, Outcome, Plan, Reload
@@ -48,9 +49,8 @@ def skip_missing(host: Host, change: Change) -> Change:
     if missing:
         return _skipped(change, f"{', '.join(missing)} not installed")
     asks = change.touches_file and host.root and kind_of(change.target).daemon
-    if asks and host.daemon(asks).includes(str(change.path)) is False:
-        return _not_included(change)
-    return change
+    unread = host.daemon(asks).unread(change.target) if asks else ""
+    return _skipped(change, unread) if unread else change
 
 
 def examine(host: Host, changes: Sequence[Change], staged: Staged) -> Verdict:
@@ -110,8 +110,10 @@ def examine_live(
     """
     if not (host.live and host.root):
         return verdict
-    nginx = [one for one in verdict.changes if one.path in staged and _in_nginx(host, one)]
-    decided = {one.path: one for one in _examine_nginx(host, nginx, staged, coming)}
+    decided = {}
+    for name, changes in _by_daemon(host, verdict.changes, staged).items():
+        found = _examine_daemon(host, name, changes, staged, coming)
+        decided.update({one.path: one for one in found})
     refusals: list[str] = []
     for change in verdict.changes:
         if change.path in staged and change.target.check_live:
@@ -124,49 +126,55 @@ def examine_live(
     return replace(verdict, changes=tuple(decided.get(one.path, one) for one in verdict.changes))
 
 
-def _in_nginx(host: Host, change: Change) -> bool:
-    if kind_of(change.target).daemon != "nginx" or change.target.check_live:
-        return False
-    # A target is undone even if its program was removed first.
-    return not change.dropped or host.find("nginx") is not None
+def _by_daemon(
+    host: Host, changes: Sequence[Change], staged: Staged
+) -> Mapping[str, Sequence[Change]]:
+    """The changes that are files of a program with a room of its own: it has one configuration."""
+    found: dict[str, list[Change]] = {}
+    for change in changes:
+        name = kind_of(change.target).daemon
+        # A target is undone even if its program was removed first.
+        gone = change.dropped and name and host.find(name) is None
+        if name and change.path in staged and not change.target.check_live and not gone:
+            found.setdefault(name, []).append(change)
+    return found
 
 
-def _examine_nginx(
-    host: Host, changes: Sequence[Change], staged: Staged, coming: Collection[Address]
+def _examine_daemon(
+    host: Host,
+    name: str,
+    changes: Sequence[Change],
+    staged: Staged,
+    coming: Collection[Address],
 ) -> Sequence[Change]:
-    """All files of nginx together: it has one configuration."""
-    if not changes:
-        return []
+    daemon = host.daemon(name)
     timeout = max(one.target.timeout for one in changes)
     candidates = {str(one.path): staged[one.path] for one in changes}
-    tested, included = host.nginx.check_live(candidates, timeout)
+    tested, included = daemon.check_live(candidates, timeout)
     if tested.ok:
         known = {*included, *(str(one.path) for one in changes if one.dropped)}
-        return [one if str(one.path) in known else _not_included(one) for one in changes]
-    if host.nginx.lacks_only(tested, coming):
+        return [one if str(one.path) in known else _unread(daemon, one) for one in changes]
+    if daemon.lacks_only(tested, coming):
         # It stops there; whether it reads the files is all that is left to ask.
-        return [
-            _not_included(one) if host.nginx.includes(str(one.path)) is False else one
-            for one in changes
-        ]
-    present = _present(host, changes, timeout)
+        return [_unread(daemon, one) if daemon.unread(one.target) else one for one in changes]
+    present = _present(daemon, changes, timeout)
     if present.ok:
         raise _refused(_refusal(one, tested, staged[one.path]) for one in changes)
-    reason = f"nginx refuses its configuration without this change, too:\n{present.report()}"
+    reason = f"{name} refuses its configuration without this change, too:\n{present.report()}"
     return [_blocked(one, reason) for one in changes]
 
 
-def _present(host: Host, changes: Sequence[Change], timeout: float) -> Result:
-    """nginx with the files as they stand; where there is none, with its resting form."""
+def _present(daemon: Daemon, changes: Sequence[Change], timeout: float) -> Result:
+    """The program with the files as they stand; where there is none, with its resting form."""
     missing = [one for one in changes if not one.actual and one.resting]
     if not missing:
-        return host.nginx.check_present(timeout)
+        return daemon.check_present(timeout)
     with tempfile.TemporaryDirectory(prefix="lbhook-") as place:
         candidates = {}
         for index, change in enumerate(missing):
             candidates[str(change.path)] = Path(place, str(index))
             candidates[str(change.path)].write_text(change.resting, encoding="utf-8")
-        return host.nginx.check_live(candidates, timeout)[0]
+        return daemon.check_live(candidates, timeout)[0]
 
 
 def _examine_command(host: Host, change: Change, candidate: Path) -> Change:
@@ -192,10 +200,8 @@ def _blocked(change: Change, reason: str) -> Change:
     return replace(change, outcome=Outcome.BLOCKED, reload=Reload.NONE, reason=reason)
 
 
-def _not_included(change: Change) -> Change:
-    line, context = f"include {change.path};", kind_of(change.target).context
-    reason = f"no nginx configuration includes it; put `{line}` into {context}"
-    return _skipped(change, reason)
+def _unread(daemon: Daemon, change: Change) -> Change:
+    return _skipped(change, daemon.unread(change.target) or "its program does not read it")
 
 
 def _refused(refusals: Iterable[str]) -> ConfigError:

@@ -229,6 +229,9 @@ class _Tables:
             near = schema.suggestion(name, SHIPPED)
             problem = f"a target of your own needs {' and '.join(missing)}"
             self.note(at, problem + (near if "did you mean" in near else ""))
+        if kind and not str(values["path"]).endswith(SHIPPED[kind].suffix):
+            problem = f"{values['path']} does not end in {SHIPPED[kind].suffix}"
+            self.note(f"{at}.path", f"{problem}, and {SHIPPED[kind].daemon} would not read it")
         values["vars"] = self._vars(f"{at}.vars", variables, kind)
         return Target(name=name, kind=kind, **values) if len(self.problems) == before else None
 

@@ -12,6 +12,7 @@ from .config import Settings
 from .daemon import Daemon
 from .errors import RightsError
 from .files import Tree
+from .firewalld import Firewalld
 from .journal import Journal
 from .machine import Machine
 from .nginx import Nginx
@@ -56,9 +57,15 @@ class Host:
         """nginx on this machine."""
         return Nginx(self.run, self.machine, self.sleep, self.clock)
 
+    @property
+    def firewalld(self) -> Firewalld:
+        """firewalld on this machine."""
+        return Firewalld(self.run, self.root, self.machine.root / "etc/firewalld")
+
     def daemon(self, name: str) -> Daemon:
         """What is peculiar to a program that takes a file of lbhook's."""
-        return {"nginx": self.nginx}[name]
+        daemons: dict[str, Daemon] = {"nginx": self.nginx, "firewalld": self.firewalld}
+        return daemons[name]
 
     @contextlib.contextmanager
     def locked(

@@ -9,7 +9,7 @@ from .commands import filled
 from .errors import LbhookError, ReloadError
 from .host import Host
 from .plan import Change, FileState, Outcome, Reload
-from .services import SIGNALS
+from .services import PROGRAMS
 from .shipped import kind_of
 from .state import Loaded
 from .targets import Argv, Target
@@ -150,7 +150,7 @@ def reload(host: Host, change: Change) -> Reload:
         floating.load(host, target, change.expected.content if change.expected else b"")
         return Reload.DONE
     if change.reload_argv:
-        argv = filled(change.reload_argv, {"path": host.tree.outside(target.path)})
+        argv = filled(change.reload_argv, _places(host, target))
         result = host.run(argv, timeout=target.timeout)
         if not result.ok:
             raise ReloadError(f"{target.name}: {result.report()}")
@@ -166,36 +166,40 @@ def reload(host: Host, change: Change) -> Reload:
 def verify(host: Host, target: Target, expected: FileState, loaded: Loaded | None = None) -> str:
     """What shows that a program does not have what its file says; empty if it has."""
     if target.verify:
-        argv = filled(target.verify, {"path": host.tree.outside(target.path)})
+        argv = filled(target.verify, _places(host, target))
         result = host.run(argv, timeout=target.timeout)
         # Of what was stopped by hand nothing is to be expected.
         if not result.ok and not _is_stopped(host, target):
             return f"its verification failed: {result.report()}"
     if target.observe and loaded and observe(host, target) != loaded.observed:
-        return f"`{' '.join(target.observe)}` shows something else than what was loaded"
+        command = " ".join(filled(target.observe, _places(host, target)))
+        return f"`{command}` shows something else than what was loaded"
     if kind_of(target).addresses:
         return floating.problem(host, target, expected.content)
-    daemon = kind_of(target).daemon
-    return _verify_daemon(host, daemon, target.reload_unit, expected) if daemon else ""
+    return _verify_daemon(host, target, expected) if kind_of(target).daemon else ""
 
 
 def observe(host: Host, target: Target) -> str:
     """What the target's `observe` prints now, and how it ended, in short."""
     if not target.observe:
         return ""
-    result = host.run(target.observe, timeout=target.timeout)
+    result = host.run(filled(target.observe, _places(host, target)), timeout=target.timeout)
     text = f"{result.status}\n{result.output}"
     return FileState(content=text.encode(), mode=0).digest
 
 
-def _verify_daemon(host: Host, daemon: str, unit_name: str, expected: FileState) -> str:
-    if unit_name not in SIGNALS:
+def _verify_daemon(host: Host, target: Target, expected: FileState) -> str:
+    if target.reload_unit not in PROGRAMS:
         return ""
-    unit = host.services.unit(unit_name)
+    daemon, unit = kind_of(target).daemon, host.services.unit(target.reload_unit)
     if unit.active != "active" or host.machine.program(unit.main_pid) != daemon:
         return ""  # what starts it reads the file
-    missing = host.daemon(daemon).missing(expected.content, unit.main_pid)
-    return f"{daemon} does not listen on {', '.join(missing)}" if missing else ""
+    return host.daemon(daemon).verify(target, expected.content, unit.main_pid)
+
+
+def _places(host: Host, target: Target) -> Mapping[str, object]:
+    """What stands for `{path}` and `{stem}` in the commands of an installed file."""
+    return {"path": host.tree.outside(target.path), "stem": target.path.stem}
 
 
 def _is_stopped(host: Host, target: Target) -> bool:

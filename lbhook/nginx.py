@@ -16,6 +16,7 @@ from pathlib import Path, PurePosixPath
 from .commands import Result, Run
 from .machine import Machine
 from .reader import Address
+from .shipped import kind_of
 from .targets import Target
 
 _LISTEN = re.compile(rb"^\s*listen\s+(?:\[([0-9a-fA-F:.]+)\]|([0-9.]+)):(\d+)", re.MULTILINE)
@@ -88,6 +89,13 @@ class Nginx:
             return replace(result, status=0)
         return replace(result, status=result.status or 1, output=_without_alerts(result.output))
 
+    def unread(self, target: Target) -> str:
+        """Which line is to be put where."""
+        if self.includes(str(target.path)) is not False:
+            return ""
+        context = kind_of(target).context
+        return f"no nginx configuration includes it; put `include {target.path};` into {context}"
+
     def includes(self, path: str) -> bool | None:
         """Whether the configuration includes a file, or would if it were there; None if nginx
         can't tell, because the configuration is broken elsewhere."""
@@ -125,6 +133,11 @@ class Nginx:
     def check_present(self, timeout: float) -> Result:
         """The real configuration as it stands."""
         return self.run(("nginx", "-t"), timeout=timeout)
+
+    def verify(self, target: Target, content: bytes, main_pid: int) -> str:
+        """What shows that nginx does not have the listeners of a file; empty if it has."""
+        missing = self.missing(content, main_pid)
+        return f"nginx does not listen on {', '.join(missing)}" if missing else ""
 
     def missing(self, content: bytes, main_pid: int) -> tuple[str, ...]:
         """The listeners of a file that nginx does not have, after some time to open them."""

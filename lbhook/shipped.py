@@ -16,7 +16,8 @@ class Kind:
     checks it; `context` is where in that configuration it belongs. With `named`, programs that
     name the file fail where it is missing: a dropped target leaves its resting form. `local_only`
     leaves out listeners on addresses that this machine lacks. `addresses` says that the file
-    lists addresses for lbhook itself to give the loopback interface.
+    lists addresses for lbhook itself to give the loopback interface. `suffix` is how the name of
+    the file must end, lest its program not read it.
     """
 
     defaults: Mapping[str, Any]
@@ -26,6 +27,7 @@ class Kind:
     named: bool = False
     local_only: bool = False
     addresses: bool = False
+    suffix: str = ""
 
 
 _AZURE_PROBES = ("168.63.129.16", "fe80::1234:5678:9abc")
@@ -45,6 +47,10 @@ def _allow(value: object) -> dict[str, Any]:
 
 
 _PORTS = schema.items(schema.port)
+_PROBE_SOURCES = (
+    schema.items(schema.address),
+    tuple(schema.address(source) for source in _AZURE_PROBES),
+)
 
 SHIPPED: Mapping[str, Kind] = {
     "env": Kind(
@@ -68,13 +74,26 @@ SHIPPED: Mapping[str, Kind] = {
             "ssh_from": (schema.items(schema.network), ()),
             "allow": (schema.items(_allow), ()),
             "trusted_interfaces": (schema.items(schema.interface), ()),
-            "probe_sources": (
-                schema.items(schema.address),
-                tuple(schema.address(source) for source in _AZURE_PROBES),
-            ),
+            "probe_sources": _PROBE_SOURCES,
             "restrict_imds": (schema.boolean, False),
         },
         named=True,
+    ),
+    "firewalld": Kind(
+        defaults={
+            "template": "lbhook.xml.j2",
+            "resting_template": "lbhook.xml.resting.j2",
+            "path": "/etc/firewalld/policies/lbhook.xml",
+            "requires": ("firewall-cmd", "firewall-offline-cmd"),
+            "reload_unit": "firewalld.service",
+            "observe": (
+                *("nft", "--stateless", "list", "chain", "inet", "firewalld"),
+                "filter_IN_policy_{stem}_allow",
+            ),
+        },
+        variables={"probe_sources": _PROBE_SOURCES},
+        daemon="firewalld",
+        suffix=".xml",
     ),
     "nginx": Kind(
         defaults={

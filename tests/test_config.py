@@ -10,6 +10,7 @@ import pytest
 from lbhook import config
 from lbhook.config import Imds, Paths, Settings
 from lbhook.errors import ConfigError
+from lbhook.shipped import SHIPPED
 from lbhook.targets import Target
 
 # The contract's example, word for word.
@@ -164,7 +165,7 @@ def test_env_is_on_and_the_others_are_off() -> None:
     """Without a file env alone is on; every shipped target is known, for `render`."""
     settings = config.parse("")
     assert [one.name for one in settings.active()] == ["env"]
-    assert [one.name for one in settings.targets] == ["env", "nftables", "nginx"]
+    assert [one.name for one in settings.targets] == list(SHIPPED)
     assert [one.name for one in config.parse("[targets.nginx]").active()] == ["env", "nginx"]
 
 
@@ -345,6 +346,11 @@ path = "/x"
         (
             '[targets.nginx]\nreload_unit = "nginx"',
             'targets.nginx.reload_unit: "nginx" is not a unit such as "app.service"',
+        ),
+        (
+            '[targets.firewalld]\npath = "/etc/firewalld/policies/web"',
+            "targets.firewalld.path: /etc/firewalld/policies/web does not end in .xml, and"
+            " firewalld would not read it",
         ),
         ("targets = 5", "targets: 5 is not a table"),
         ("imds = 5", "imds: 5 is not a table"),

@@ -15,7 +15,7 @@ PACKAGE = REPO / "lbhook"
 ORDER = [
     *("errors", "schema", "reader", "model", "instance", "facts"),
     *("targets", "shipped", "config", "rights", "render", "plan"),
-    *("commands", "endings", "machine", "daemon", "nginx", "services"),
+    *("commands", "endings", "machine", "daemon", "firewalld", "nginx", "services"),
     *("layout", "view", "report", "lock"),
     *("accounts", "directory", "files", "journal", "state", "host", "floating"),
     *("verdict", "transport", "imds", "answer", "inquiry"),
