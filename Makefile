@@ -49,6 +49,7 @@ dist: $(VENV)/.dev
 system:
 	@sh tests/system-packages
 	@sh tests/clients/fetch-clients
+	@sh tests/fetch-docker
 
 clean:
 	rm -rf $(VENV) $(OLDEST) dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis .cache

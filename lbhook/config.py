@@ -174,6 +174,10 @@ class _Targets:
         values["vars"] = self._vars(f"{at}.vars", raw.get("vars", {}), kind)
         if values.get("enabled", True) and "path" in values:
             self._claim(name, values["path"])
+        if kind and not str(values["path"]).endswith(SHIPPED[kind].suffix):
+            problem = f"{values['path']} does not end in {SHIPPED[kind].suffix}"
+            reader = SHIPPED[kind].daemon
+            self.tables.note(f"{at}.path", f"{problem}, and {reader} would not read it")
         sound = len(self.tables.problems) == before
         return Target(name=name, kind=kind, **values) if sound else None
 

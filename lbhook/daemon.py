@@ -46,8 +46,9 @@ class Daemon(Protocol):
     def prepare(self, content: bytes, main_pid: int) -> None:
         """Before a reload, what else the running program needs for a file."""
 
-    def missing(self, content: bytes, main_pid: int) -> tuple[str, ...]:
-        """What a file asks for and its running program, after some time, does not have."""
+    def verify(self, target: Target, content: bytes, main_pid: int) -> str:
+        """What shows that the running program, after some time, does not have what a file asks
+        for; empty if it has."""
 
 
 @dataclass(frozen=True, slots=True)

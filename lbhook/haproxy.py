@@ -95,6 +95,11 @@ class Haproxy:
         bind at once pauses the old one, and listeners that it takes over from it stay closed."""
         self._sockets.wait_until_free(content, lambda: self._holders(main_pid))
 
+    def verify(self, target: Target, content: bytes, main_pid: int) -> str:
+        """What shows that haproxy does not have the listeners of a file; empty if it has."""
+        missing = self.missing(content, main_pid)
+        return f"haproxy does not listen on {', '.join(missing)}" if missing else ""
+
     def missing(self, content: bytes, main_pid: int) -> tuple[str, ...]:
         """The listeners of a file that no worker has, after some time to open them."""
         return self._sockets.missing(content, lambda: self._holders(main_pid))

@@ -12,6 +12,7 @@ from .config import Settings
 from .daemon import Daemon
 from .errors import RightsError
 from .files import Tree
+from .firewalld import Firewalld
 from .haproxy import Haproxy
 from .journal import Journal
 from .machine import Machine
@@ -54,6 +55,8 @@ class Host:
 
     def daemon(self, name: str) -> Daemon:
         """What is peculiar to a program that takes a file of lbhook's."""
+        if name == "firewalld":
+            return Firewalld(self.run, self.root, self.machine.root / "etc/firewalld")
         daemons: dict[str, Callable[..., Daemon]] = {"nginx": Nginx, "haproxy": Haproxy}
         return daemons[name](self.run, self.machine, self.sleep, self.clock)
 

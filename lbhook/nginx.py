@@ -160,6 +160,11 @@ class Nginx:
     def prepare(self, content: bytes, main_pid: int) -> None:
         """Nothing: it tries again by itself where it can't bind at once."""
 
+    def verify(self, target: Target, content: bytes, main_pid: int) -> str:
+        """What shows that nginx does not have the listeners of a file; empty if it has."""
+        missing = self.missing(content, main_pid)
+        return f"nginx does not listen on {', '.join(missing)}" if missing else ""
+
     def missing(self, content: bytes, main_pid: int) -> tuple[str, ...]:
         """The listeners of a file that nginx does not have, after some time to open them."""
         sockets = Sockets(self.machine, self.sleep, self.clock)

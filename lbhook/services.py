@@ -2,7 +2,8 @@
 
 Nothing here waits for a job that waits for lbhook. A blocking `systemctl reload nginx` in a
 unit that is ordered before nginx.service never ends, and a queued one is held back until
-lbhook's own job is over; a signal to the main process works at once, from anywhere.
+lbhook's own job is over; a signal to the main process, or a command of the program's own, works
+at once and from anywhere.
 """
 
 import os
@@ -15,11 +16,27 @@ from .commands import Result, Run
 from .errors import ReloadError
 from .machine import Machine
 from .plan import Reload
+from .targets import Argv
 
-# Programs whose main process reloads on a signal, and where it writes its pid without systemd.
-SIGNALS = {
-    "nginx.service": ("nginx", signal.SIGHUP, "/run/nginx.pid"),
-    "haproxy.service": ("haproxy", signal.SIGUSR2, "/run/haproxy.pid"),
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Program:
+    """A program that reloads without a job of its unit: on a signal to its main process or,
+    where there is one, by a command. Without systemd `pid_file` tells whether it runs."""
+
+    name: str
+    pid_file: str
+    signal: int = 0
+    command: Argv = ()
+
+
+PROGRAMS = {
+    "nginx.service": Program(name="nginx", pid_file="/run/nginx.pid", signal=signal.SIGHUP),
+    "haproxy.service": Program(name="haproxy", pid_file="/run/haproxy.pid", signal=signal.SIGUSR2),
+    # It takes a signal, too, but says to nobody what came of it.
+    "firewalld.service": Program(
+        name="firewalld", pid_file="/run/firewalld.pid", command=("firewall-cmd", "--reload")
+    ),
 }
 _MOMENT = 1.0
 _SETTLING = ("activating", "reloading", "deactivating", "refreshing", "maintenance")
@@ -54,9 +71,7 @@ class Services:
         """The state of a unit; without systemd, of a program that writes its pid."""
         if not self.machine.has_systemd():
             return self._without_systemd(name)
-        shown = self.run(("systemctl", "show", name, f"--property={','.join(_PROPERTIES)}"))
-        if not shown.ok:
-            raise ReloadError(shown.report())
+        shown = self._run("systemctl", "show", name, f"--property={','.join(_PROPERTIES)}")
         values = dict(line.split("=", 1) for line in shown.output.splitlines() if "=" in line)
         return Unit(
             name=name,
@@ -69,13 +84,13 @@ class Services:
         )
 
     def reload(self, name: str, *, timeout: float, file_changed: bool) -> Reload:
-        """Reload a unit; `timeout` (seconds) is how long a unit in between two states is
-        waited for. Raises `ReloadError` if systemd refuses."""
+        """Reload a unit; `timeout` (seconds) is how long a unit in between two states, or a
+        command that reloads it, is waited for. Raises `ReloadError` if it is refused."""
         unit = self._settled(name, timeout)
         if unit.active in _SETTLING:
             return Reload.OWED
         if unit.active == "active":
-            return self._reload_active(unit)
+            return self._reload_active(unit, timeout)
         if unit.active == "failed" and file_changed and unit.enabled:
             return self._start_failed(unit)
         return Reload.NONE
@@ -99,20 +114,30 @@ class Services:
             unit = self.unit(name)
         return unit
 
-    def _reload_active(self, unit: Unit) -> Reload:
-        if unit.name in SIGNALS and self._is_program(unit):
-            return self._signal(unit)
-        self._systemctl("--no-block", "reload", unit.name)
-        return Reload.QUEUED
+    def _reload_active(self, unit: Unit, timeout: float) -> Reload:
+        program = PROGRAMS.get(unit.name)
+        if not program or not self._is_program(unit):
+            self._run("systemctl", "--no-block", "reload", unit.name)
+            return Reload.QUEUED
+        if program.command:
+            return self._command(program.command, timeout)
+        return self._signal(unit, program.signal)
 
-    def _signal(self, unit: Unit) -> Reload:
+    def _command(self, argv: Argv, timeout: float) -> Reload:
+        """Twice, if need be: where somebody has flushed its table, firewalld 1.3 stops half-way
+        with every new connection shut out, and comes to the end the second time."""
+        if not self.run(argv, timeout=timeout).ok:
+            self._run(*argv, timeout=timeout)
+        return Reload.DONE
+
+    def _signal(self, unit: Unit, number: int) -> Reload:
         workers = self.machine.children(unit.main_pid)
         try:
-            self.kill(unit.main_pid, SIGNALS[unit.name][1])
+            self.kill(unit.main_pid, number)
             # For some milliseconds after its start and after each reload haproxy loses signals.
-            lossy = SIGNALS[unit.name][0] == "haproxy" and workers
+            lossy = unit.name == "haproxy.service" and workers
             if lossy and not self.renewed(unit.main_pid, workers, _MOMENT):
-                self.kill(unit.main_pid, SIGNALS[unit.name][1])
+                self.kill(unit.main_pid, number)
         except ProcessLookupError:
             return Reload.NONE
         except PermissionError:
@@ -122,23 +147,23 @@ class Services:
 
     def _is_program(self, unit: Unit) -> bool:
         """Whether the main process is the program itself, and not what a container runs in."""
-        return self.machine.program(unit.main_pid) == SIGNALS[unit.name][0]
+        return self.machine.program(unit.main_pid) == PROGRAMS[unit.name].name
 
     def _start_failed(self, unit: Unit) -> Reload:
-        self._systemctl("reset-failed", unit.name)
-        self._systemctl("--no-block", "start", unit.name)
+        self._run("systemctl", "reset-failed", unit.name)
+        self._run("systemctl", "--no-block", "start", unit.name)
         return Reload.QUEUED
 
-    def _systemctl(self, *words: str) -> Result:
-        result = self.run(("systemctl", *words))
+    def _run(self, *argv: str, timeout: float = 30.0) -> Result:
+        result = self.run(argv, timeout=timeout)
         if not result.ok:
             raise ReloadError(result.report())
         return result
 
     def _without_systemd(self, name: str) -> Unit:
-        if name not in SIGNALS:
+        if name not in PROGRAMS:
             raise ReloadError(f"{name}: systemd does not run here", hint="use `reload` instead")
-        unit = Unit(name=name, active="active", main_pid=self._pid(SIGNALS[name][2]))
+        unit = Unit(name=name, active="active", main_pid=self._pid(PROGRAMS[name].pid_file))
         return unit if self._is_program(unit) else replace(unit, active="inactive")
 
     def _pid(self, pid_file: str) -> int:

@@ -18,7 +18,8 @@ class Kind:
     name the file fail where it is missing: a dropped target leaves its resting form. `local_only`
     leaves out listeners on addresses that this machine lacks. With `shared` two of it may have
     the same listener. `addresses` says that the file lists addresses for lbhook itself to give
-    the loopback interface.
+    the loopback interface. `suffix` is how the name of the file must end, lest its program not
+    read it.
     """
 
     defaults: Mapping[str, Any]
@@ -29,6 +30,7 @@ class Kind:
     local_only: bool = False
     shared: bool = False
     addresses: bool = False
+    suffix: str = ""
 
 
 _AZURE_PROBES = ("168.63.129.16", "fe80::1234:5678:9abc")
@@ -70,6 +72,10 @@ _LISTENERS: Mapping[str, tuple[schema.Read[Any], Any]] = {
 }
 _PARAMETERS = schema.words(r"[\w=:./ -]*", 'words for a listen line, such as "ssl"')
 _PROXY = schema.words(r"[\w.:-]+", "the name of a section of haproxy")
+_PROBE_SOURCES = (
+    schema.items(schema.address),
+    tuple(schema.address(source) for source in _AZURE_PROBES),
+)
 
 SHIPPED: Mapping[str, Kind] = {
     "env": Kind(
@@ -93,10 +99,7 @@ SHIPPED: Mapping[str, Kind] = {
             "ssh_from": (schema.items(schema.network), ()),
             "allow": (schema.items(_allow), ()),
             "trusted_interfaces": (schema.items(schema.interface), ()),
-            "probe_sources": (
-                schema.items(schema.address),
-                tuple(schema.address(source) for source in _AZURE_PROBES),
-            ),
+            "probe_sources": _PROBE_SOURCES,
             "restrict_imds": (schema.boolean, False),
         },
         named=True,
@@ -147,6 +150,22 @@ SHIPPED: Mapping[str, Kind] = {
             "requires": ("ip",),
         },
         addresses=True,
+    ),
+    "firewalld": Kind(
+        defaults={
+            "template": "lbhook.xml.j2",
+            "resting_template": "lbhook.xml.resting.j2",
+            "path": "/etc/firewalld/policies/lbhook.xml",
+            "requires": ("firewall-cmd", "firewall-offline-cmd"),
+            "reload_unit": "firewalld.service",
+            "observe": (
+                *("nft", "--stateless", "list", "chain", "inet", "firewalld"),
+                "filter_IN_policy_{stem}_allow",
+            ),
+        },
+        variables={"probe_sources": _PROBE_SOURCES},
+        daemon="firewalld",
+        suffix=".xml",
     ),
     "haproxy": Kind(
         defaults={

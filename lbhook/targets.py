@@ -14,9 +14,10 @@ class Target:
     """One file that lbhook writes, and what makes a program take it.
 
     `kind` is the shipped target it is or is like, empty for a user's own. In commands,
-    `{staged}` stands for the candidate and `{path}` for the installed file. `timeout` is in
-    seconds, for each command. `observe` is a command whose output is kept after a reload:
-    when it differs later, the reload is owed.
+    `{staged}` stands for the candidate, `{path}` for the installed file and, once it is
+    installed, `{stem}` for its name without the suffix. `timeout` is in seconds, for each
+    command. `observe` is a command whose output is kept after a reload: when it differs later,
+    the reload is owed.
     """
 
     name: str

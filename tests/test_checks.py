@@ -159,6 +159,37 @@ def test_nginx_that_takes_the_resting_form_refuses_ours(tmp_path: Path) -> None:
     assert len(refusals(machine, change(NGINX, actual=None))) == 1
 
 
+FIREWALLD = Target(
+    name="firewalld",
+    kind="firewalld",
+    template="t",
+    path=PurePosixPath("/etc/firewalld/policies/lbhook.xml"),
+)
+
+
+def test_each_program_is_asked_for_its_own_files(tmp_path: Path) -> None:
+    """What firewalld refuses anyway is blocked, and nginx's file goes on."""
+
+    def answer(argv: tuple[str, ...]) -> tuple[int, str] | None:
+        if argv[0] == "firewall-offline-cmd":
+            # By itself the policy is good.
+            alone = "--system-config" in argv and not Path(argv[2], "zones").exists()
+            return (0, "") if alone else (28, "bad zone")
+        return nginx(candidate=True, present=True)(argv)
+
+    machine = host(tmp_path, answer)
+    (machine.machine.root / "etc/firewalld/zones").mkdir(parents=True)
+    (tmp_path / "scratch").mkdir()
+    (tmp_path / "scratch/firewalld").touch()
+    found = examined(machine, change(NGINX), change(FIREWALLD))
+    assert found.changes[0] == change(NGINX)
+    assert found.changes[1].outcome is Outcome.BLOCKED
+    assert found.changes[1].reason == (
+        "firewalld refuses its configuration without this change, too:\n"
+        "`firewall-offline-cmd --check-config` ended with status 28\n  bad zone"
+    )
+
+
 def test_a_file_that_nginx_does_not_include_is_skipped(tmp_path: Path) -> None:
     """With what to do about it; but one that is undone is not."""
 

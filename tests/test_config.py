@@ -347,6 +347,11 @@ path = "/x"
             '[targets.nginx]\nreload_unit = "nginx"',
             'targets.nginx.reload_unit: "nginx" is not a unit such as "app.service"',
         ),
+        (
+            '[targets.firewalld]\npath = "/etc/firewalld/policies/web"',
+            "targets.firewalld.path: /etc/firewalld/policies/web does not end in .xml, and"
+            " firewalld would not read it",
+        ),
         ("targets = 5", "targets: 5 is not a table"),
         ("imds = 5", "imds: 5 is not a table"),
         ("[targets]\nnginx = true", "targets.nginx: true is not a table"),

@@ -16,6 +16,7 @@ import pytest
 from lbhook import commands, config, facts, model, render
 from lbhook.daemon import Daemon
 from lbhook.facts import Facts
+from lbhook.firewalld import Firewalld
 from lbhook.haproxy import Haproxy
 from lbhook.nginx import Nginx
 from lbhook.targets import Target
@@ -29,7 +30,7 @@ GOLDEN = Path(__file__).parent / "golden"
 NAMES = sorted(
     file.stem for file in BODIES.glob("*.json") if not file.stem.startswith(("error-", "instance-"))
 )
-# Every variable of the firewall and of the proxies away from its default.
+# Every variable of the firewalls and of the proxies away from its default.
 VARIED = """
 [targets.nftables.vars]
 ssh_ports = [22, 2222]
@@ -44,6 +45,8 @@ allow = [
   { port = 53, from = "fd00::/8" },
   { from = "192.0.2.0/24" },
 ]
+[targets.firewalld.vars]
+probe_sources = ["168.63.129.16"]
 [targets.nginx.vars]
 ports = [443, 8443, 6443]
 except_ports = [8443]
@@ -63,12 +66,14 @@ ports = [443, 8443, 6443]
 except_ports = [8443]
 parameters = "accept-proxy alpn h2,http/1.1"
 """
+FIREWALLD = next(one for one in config.parse("").targets if one.name == "firewalld")
 SUFFIX = {
     "env": "env",
     "nftables": "nft",
     "nginx": "conf",
     "nginx-stream": "stream",
     "floating-ip": "ips",
+    "firewalld": "xml",
     "haproxy": "cfg",
 }
 LISTS = ("PUBLIC", "FRONTEND", "OUTBOUND")
@@ -178,6 +183,16 @@ def test_nft_loads_it_again_and_takes_it_away() -> None:
     if "Operation not permitted" in result.output:
         lacking("no network namespaces of one's own")
     assert (result.output, result.status) == ("table inet lbhook\nrests\n", 0)
+
+
+@pytest.mark.needs("firewall-offline-cmd")
+@_named("xml")
+def test_firewalld_takes_it(name: str) -> None:
+    """firewalld's checker has nothing to say about the policy."""
+    result = Firewalld(commands.run, os.geteuid() == 0).check(FIREWALLD, GOLDEN / name)
+    if result.output.startswith("unshare:"):
+        lacking("not root, and no user namespaces")
+    assert (result.output, result.status) == ("", 0)
 
 
 def _checked(daemon: Daemon, kind: str, name: str) -> None:

@@ -8,6 +8,7 @@ import subprocess
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 from hypothesis import given, settings
@@ -16,17 +17,21 @@ from hypothesis import strategies as st
 from lbhook import config, facts, model
 from lbhook.commands import run
 from lbhook.daemon import Daemon, Place, places
+from lbhook.firewalld import Firewalld
 from lbhook.haproxy import Haproxy
 from lbhook.nginx import Nginx
+from lbhook.reader import Address
 from lbhook.render import SHIPPED_TEMPLATES, renderer
 from lbhook.targets import Target
 
+from .conftest import lacking
 from .strategies import Document, encoded, rearranged, valid_bodies, valid_documents
 
-NAMES = ("nftables", "nginx", "nginx-stream", "floating-ip", "haproxy")
+NAMES = ("nftables", "nginx", "nginx-stream", "floating-ip", "firewalld", "haproxy")
 SETTINGS = config.parse("".join(f"[targets.{name}]\n" for name in NAMES))
 TARGETS = {target.name: target for target in SETTINGS.active()}
 RENDERER = renderer([])
+PROBES = ("168.63.129.16", "fe80::1234:5678:9abc")
 _WORDS = re.compile(r"[^\s,;{}\"=#]+")
 _OURS = {"tcp", "udp", "all", "internal", "external", "vxlan"}
 _INDEX = re.compile(r"LB_INBOUND_\d+")
@@ -58,12 +63,13 @@ def test_order_and_duplicates_change_no_byte(
 
 
 def _is_known(word: str) -> bool:
-    """The template's own text, a known word, a number, an address, or an address and a port."""
+    """The template's own text, a known word, a number, an address with or without the length of
+    its prefix, or an address and a port."""
     if word in _KNOWN or word.isdecimal() or _INDEX.fullmatch(word):
         return True
     place = _PLACE.fullmatch(word)
     try:
-        ipaddress.ip_address((place[1] if place else word).strip("[]"))
+        ipaddress.ip_interface((place[1] if place else word).strip("[]"))
     except ValueError:
         return False
     return True
@@ -106,6 +112,53 @@ def test_nft_accepts_any_firewall(body: bytes) -> None:
         argv = ("unshare", *alone, "--net", "nft", "-c", "-f", file.name)
         done = subprocess.run(argv, capture_output=True, text=True, check=False)
         assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.needs("firewall-offline-cmd", "unshare")
+@settings(max_examples=15)
+@given(body=valid_bodies())
+def test_firewalld_accepts_any_policy(body: bytes) -> None:
+    """Whatever the rules, firewalld's checker takes the file and leaves out none of them."""
+    with tempfile.NamedTemporaryFile(suffix=".xml") as file:
+        file.write(render(TARGETS["firewalld"], body))
+        file.flush()
+        result = Firewalld(run, os.geteuid() == 0).check(TARGETS["firewalld"], Path(file.name))
+        if result.output.startswith("unshare:"):
+            lacking("not root, and no user namespaces")
+        assert result.ok, result.report()
+
+
+def _accepted(rule: ElementTree.Element) -> tuple[str, str, str, str]:
+    """What a rule of firewalld's accepts: source, destination, protocol, port; empty is any."""
+    assert rule[-1].tag == "accept"
+    said = {f"{one.tag} {key}": value for one in rule.iter() for key, value in one.items()}
+    source, destination = (said.pop(f"{end} address", "") for end in ("source", "destination"))
+    protocol = said.pop("port protocol", "") or said.pop("protocol value", "")
+    port = said.pop("port port", "")
+    version = ipaddress.ip_network(source or destination).version
+    assert said == {"rule family": f"ipv{version}"}
+    return source, destination, protocol, port
+
+
+def _alone(ip: Address) -> str:
+    return str(ipaddress.ip_network(ip))
+
+
+@given(body=valid_bodies())
+def test_firewalld_opens_what_rules_lead_to_and_nothing_else(body: bytes) -> None:
+    """Promise 5: listeners, HA ports, tunnels from their gateways alone, and probes."""
+    lb = facts.derive(model.parse(body))
+    wanted = {(_alone(ipaddress.ip_address(source)), "", "tcp", "") for source in PROBES}
+    for rule in lb.inbound_rules:
+        port = (rule.protocol.value, str(rule.backend_port))
+        wanted.add(("", _alone(rule.private_ip), *(("", "") if rule.ha_ports else port)))
+    for tunnel in lb.tunnel_interfaces:
+        ends = (_alone(tunnel.gateway_ip_address), _alone(tunnel.local_ip_address))
+        wanted.add((*ends, "udp", str(tunnel.local_port)))
+    policy = ElementTree.fromstring(render(TARGETS["firewalld"], body))
+    others = {one.tag for one in policy if one.tag != "rule"}
+    assert others == {"short", "description", "ingress-zone", "egress-zone"}
+    assert {_accepted(rule) for rule in policy.iter("rule")} == wanted
 
 
 DAEMONS: dict[str, Callable[..., Daemon]] = {

@@ -12,7 +12,7 @@ from lbhook.services import Services, Unit
 
 from .stand import Runner
 
-APP, NGINX = "app.service", "nginx.service"
+APP, NGINX, FIREWALLD = "app.service", "nginx.service", "firewalld.service"
 SHOW = "systemctl show {} --property=ActiveState,MainPID,Job,UnitFileState,ReloadResult"
 
 
@@ -38,13 +38,13 @@ class Host:
         self.runner = Runner(self.answer)
         self.signals: list[tuple[int, int]] = []
         self.clock = Clock()
-        self.refuse = ""
+        self.refuse, self.stubborn = "", True
         self.lost = 0
         self.children = place / "proc/51/task/51/children"
         self.children.parent.mkdir(parents=True)
         self.children.write_text("60 ")
         (place / "run/systemd/system").mkdir(parents=True)
-        for pid, name in ((50, "nginx"), (51, "haproxy"), (52, "conmon")):
+        for pid, name in ((50, "nginx"), (51, "haproxy"), (52, "conmon"), (53, "firewalld")):
             (place / f"proc/{pid}").mkdir(parents=True, exist_ok=True)
             (place / f"proc/{pid}/comm").write_text(f"{name}\n")
         self.services = Services(
@@ -54,7 +54,9 @@ class Host:
     def answer(self, argv: tuple[str, ...]) -> tuple[int, str]:
         """What systemctl says."""
         if argv[1] != "show":
-            return (1, "it is refused") if self.refuse in argv else (0, "")
+            refused = self.refuse in argv
+            self.refuse = self.refuse if self.stubborn else ""
+            return (1, "it is refused") if refused else (0, "")
         state = self.states.pop(0) if len(self.states) > 1 else self.states[0]
         values = {"ActiveState": state, **self.values}
         return 0, "".join(f"{key}={value}\n" for key, value in values.items())
@@ -116,6 +118,33 @@ def test_a_signal_that_haproxy_lost_is_sent_again(tmp_path: Path, lost: int, sen
     assert host.reload("haproxy.service") == (Reload.DONE, [])
     assert host.signals == [(51, signal.SIGUSR2)] * sent
     assert bool(lost) is (host.clock.now >= 1.0)
+
+
+def test_firewalld_is_reloaded_by_its_own_command(tmp_path: Path) -> None:
+    """A signal would not say what came of it, nor when."""
+    host = Host(tmp_path, "active", MainPID="53")
+    assert host.reload(FIREWALLD) == (Reload.DONE, ["firewall-cmd --reload"])
+    assert host.signals == []
+
+
+def test_a_command_that_fails_once_is_run_again(tmp_path: Path) -> None:
+    """firewalld whose table somebody has flushed shuts everybody out until it is."""
+    host = Host(tmp_path, "active", MainPID="53")
+    host.refuse, host.stubborn = "--reload", False
+    assert host.reload(FIREWALLD) == (Reload.DONE, ["firewall-cmd --reload"] * 2)
+
+
+def test_a_command_that_fails_again_is_refused(tmp_path: Path) -> None:
+    """The command, and what it said."""
+    host = Host(tmp_path, "active", MainPID="53")
+    host.refuse = "--reload"
+    with pytest.raises(ReloadError) as caught:
+        host.reload(FIREWALLD)
+    problem = "`firewall-cmd --reload` ended with status 1\n  it is refused"
+    assert caught.value.problems == (problem,)
+    assert [one for one in host.runner.taken() if " show " not in one] == [
+        "firewall-cmd --reload"
+    ] * 2
 
 
 def test_an_nginx_in_a_container_is_reloaded_by_its_unit(tmp_path: Path) -> None:
@@ -209,6 +238,16 @@ def test_without_systemd_a_pid_file_names_nginx(
     """If that process is nginx; `nginx -t` leaves an empty file."""
     (tmp_path / "run/nginx.pid").write_text(text)
     assert bare.reload(NGINX) == (expected, [])
+
+
+@pytest.mark.parametrize(("text", "expected"), [("53", Reload.DONE), ("50", Reload.NONE)])
+def test_without_systemd_a_pid_file_tells_whether_firewalld_runs(
+    tmp_path: Path, bare: Host, text: str, expected: Reload
+) -> None:
+    """Its command is run only if it does."""
+    (tmp_path / "run/firewalld.pid").write_text(text)
+    ran = ["firewall-cmd --reload"] if expected is Reload.DONE else []
+    assert bare.reload(FIREWALLD) == (expected, ran)
 
 
 def test_without_systemd_and_without_a_pid_file(bare: Host) -> None:

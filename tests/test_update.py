@@ -321,6 +321,18 @@ def test_a_table_that_somebody_flushed_is_loaded_again(stand: Stand) -> None:
     assert "load one" in stand.runner.taken()
 
 
+def test_commands_of_an_installed_file_know_its_name(stand: Stand) -> None:
+    """`{path}` and, without its suffix, `{stem}`, in each command that follows the install."""
+    keys = {"path": "/etc/one.d/web.xml", "reload": ["load", "{path}", "{stem}"]}
+    keys |= {"verify": ["see", "{stem}"], "observe": ["list", "{stem}"]}
+    settings = stand.settings(NO_ENV + target("one", **keys, remove=["unload", "{stem}"]))
+    stand.apply(settings, A)
+    path = f"{stand.disk}/etc/one.d/web.xml"
+    assert stand.runner.taken() == [f"load {path} web", "see web", "list web"]
+    stand.apply(stand.settings(NO_ENV), A)
+    assert stand.runner.taken() == ["unload web"]
+
+
 def test_what_no_longer_works_is_put_right_before_anybody_is_asked(stand: Stand) -> None:
     """A table that lost its rules may drop the very answer that is waited for."""
     order: list[str] = []

@@ -18,6 +18,7 @@ SUITE = "bookworm"
 CACHE = REPO / ".cache" / "boot"
 BASE = ("systemd", "systemd-sysv", "dbus")
 PACKAGES = (
+    "firewalld",
     "haproxy",
     "iproute2",
     "nginx-light",
@@ -25,14 +26,18 @@ PACKAGES = (
     "python3-click",
     "python3-jinja2",
     "python3-requests",
+    "vsftpd",
 )
+# Installed, they would be started at each boot.
+ASLEEP = ("firewalld", "vsftpd")
 # debootstrap can't resolve virtual packages: the rest comes by apt. RUNLEVEL=1 keeps what is
 # installed from being started in the chroot, which has the network of the machine.
 BUILD = """
-debootstrap --variant=minbase --include="$3" "$2" "$1" ${5:+"$5"}
+debootstrap --variant=minbase --include="$3" "$2" "$1" ${6:+"$6"}
 mount -t proc proc "$1/proc"
 export DEBIAN_FRONTEND=noninteractive RUNLEVEL=1
 chroot "$1" apt-get install -y -qq --no-install-recommends $4
+chroot "$1" systemctl disable $5
 chroot "$1" apt-get clean
 umount "$1/proc"
 rm -rf "$1"/var/lib/apt/lists/* "$1"/var/log/apt
@@ -47,7 +52,7 @@ def rootfs() -> Path:
     """The root file system; built if it is not there. Skips the test where it can't be."""
     if os.geteuid() != 0:
         lacking("not root, which booting a machine needs")
-    wanted = repr((SUITE, BASE, PACKAGES, BUILD))
+    wanted = repr((SUITE, BASE, PACKAGES, ASLEEP, BUILD))
     place = CACHE / f"{SUITE}-{hashlib.sha256(wanted.encode()).hexdigest()[:12]}"
     if not place.is_dir():
         _build(place)
@@ -78,7 +83,7 @@ def _scratch() -> Iterator[Path]:
 
 
 def _debootstrap(root: Path, mirror: str) -> subprocess.CompletedProcess[str]:
-    words = [str(root), SUITE, ",".join(BASE), " ".join(PACKAGES), mirror]
+    words = [str(root), SUITE, ",".join(BASE), " ".join(PACKAGES), " ".join(ASLEEP), mirror]
     return subprocess.run(
         [*APART, "sh", "-euc", BUILD, "build", *words],
         stdin=subprocess.DEVNULL,

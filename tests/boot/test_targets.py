@@ -1,0 +1,193 @@
+"""Targets under a real systemd: who reads what they write, and what docs/targets.md prints."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from ..lab.fabric import VM4, body, rule
+from ..lab.hosts import wait_for
+from ..test_docs import Block, blocks
+from .azure import FRONT, Azure
+from .machine import CONFIGURATION, UNITS, Machine
+from .test_boot import assert_green
+from .test_reloads import WAYS, apply
+
+GOLDEN = Path(__file__).parents[1] / "golden"
+# This is no Azure machine: without an endpoint that is named, lbhook would not ask.
+ENDPOINT = '[imds]\nendpoint = "http://169.254.169.254"\n'
+FIREWALLD = f"{ENDPOINT}[targets.firewalld]\n[targets.nginx]\n"
+APP = """
+[Service]
+ExecStart=/bin/sh -c 'echo "$LB_TCP_PORTS" >/run/app.ports; exec sleep infinity'
+"""
+
+
+def printed(file: str) -> Block:
+    """What docs/targets.md prints of a file."""
+    return next(one for one in blocks("docs/targets.md") if one.file == file)
+
+
+def commands(word: str) -> list[str]:
+    """The commands of root's that it prints together, one of which has this word."""
+    found = (one.text for one in blocks("docs/targets.md", "console") if one.text[0] == "#")
+    return next(re.findall(r"^# (.*)$", text, re.M) for text in found if word in text)
+
+
+# env
+
+
+def test_systemd_reads_what_stands_in_an_env_file(machine: Machine) -> None:
+    """`EnvironmentFile=` gives a unit each line as it is, and no comment."""
+    files = {file.name: file.read_text() for file in GOLDEN.glob("*.env")}
+    for name, text in files.items():
+        machine.write(f"/etc/golden/{name}", text)
+    machine.boot()
+    for name, text in files.items():
+        run = ["systemd-run", "--quiet", "--wait", "--pipe"]
+        argv = [*run, f"--property=EnvironmentFile=/etc/golden/{name}", "/usr/bin/env"]
+        found = [one for one in machine.run(argv).stdout.splitlines() if one.startswith("LB_")]
+        lines = [line for line in text.splitlines() if line and line[0] != "#"]
+        assert sorted(found) == sorted(lines), name
+
+
+def test_service_that_reads_the_env_file(machine: Machine, azure: Azure) -> None:
+    """With what is printed it starts after lbhook, and again when the file has changed."""
+    drop_in = printed("/etc/systemd/system/app.service.d/lbhook.conf")
+    machine.write(drop_in.file, drop_in.text)
+    machine.write(f"/{UNITS}/app.service", APP)
+    machine.enable("app.service")
+    target = next(one for one in blocks("docs/targets.md", "toml") if "[targets.env]" in one.text)
+    machine.write(f"{CONFIGURATION}.d/env.toml", target.text)
+    azure.send(8080)
+    machine.boot()
+    assert machine.read("/run/app.ports") == "8080\n"
+    azure.send(8080, 8081)
+    assert apply(machine, "shell") == 0
+    wait_for(lambda: machine.read("/run/app.ports") == "8080,8081\n", "the new values")
+    assert apply(machine, "shell") == 0
+    assert machine.reloads()["env"] == "none"
+
+
+# firewalld
+
+
+def ports(machine: Machine) -> set[str]:
+    """The ports that the running policy opens."""
+    listed = machine.run(["firewall-cmd", "--policy=lbhook", "--list-rich-rules"]).stdout
+    return set(re.findall(r'port port="(\d+)"', listed))
+
+
+@pytest.fixture
+def walled(machine: Machine, azure: Azure) -> Machine:
+    """The machine, booted behind firewalld with port 8080 in force."""
+    machine.write(CONFIGURATION, FIREWALLD)
+    machine.enable("firewalld.service")
+    azure.send(8080)
+    machine.boot()
+    return machine
+
+
+def test_firewalld_at_boot(walled: Machine, azure: Azure) -> None:
+    """Open when the boot has ended, and at the next boot with the same files."""
+    assert_green(walled)
+    assert azure.ask(8080) == f"{VM4}:8080"
+    walled.power_off()
+    walled.boot()
+    assert_green(walled)
+    assert walled.reloads()["firewalld"] == "done"
+    assert azure.ask(8080) == f"{VM4}:8080"
+
+
+def test_active_firewalld_is_reloaded_within_the_run(walled: Machine, azure: Azure) -> None:
+    """Whoever runs lbhook: its unit at boot, a reload of that, the timer's, a person."""
+    for port, way in enumerate(WAYS, 8081):
+        azure.send(port)
+        assert apply(walled, way) == 0
+        assert walled.reloads()["firewalld"] == "done"
+        assert ports(walled) == {str(port)}
+        assert azure.ask(port) == f"{VM4}:{port}"
+        assert apply(walled, way) == 0
+        assert walled.reloads()["firewalld"] == "none"
+
+
+def test_firewalld_that_was_stopped_by_hand_stays_stopped(walled: Machine, azure: Azure) -> None:
+    """It finds the policy when somebody starts it."""
+    walled.run(["systemctl", "stop", "firewalld"])
+    azure.send(8081)
+    assert apply(walled, "shell") == 0
+    assert (walled.reloads()["firewalld"], walled.active("firewalld")) == ("none", "inactive")
+    walled.run(["systemctl", "start", "firewalld"])
+    assert ports(walled) == {"8081"}
+
+
+def test_firewalld_that_failed_is_started_again(walled: Machine, azure: Azure) -> None:
+    """Our file changed, and the unit is enabled; the next run verifies it."""
+    walled.run(["systemctl", "kill", "-s", "KILL", "--kill-whom=all", "firewalld"])
+    walled.wait_for_state("firewalld", "failed")
+    azure.send(8081)
+    assert apply(walled, "shell") == 0
+    assert walled.reloads()["firewalld"] == "queued"
+    walled.wait_for_state("firewalld", "active")
+    assert apply(walled, "shell") == 0
+    assert walled.reloads()["firewalld"] == "done"
+    assert ports(walled) == {"8081"}
+
+
+# A user's own
+
+
+FTP = """
+import ftplib, json, sys
+with ftplib.FTP(sys.argv[1], timeout=5) as ftp:
+    ftp.trust_server_pasv_ipv4_address = True
+    ftp.login()
+    address, lines = ftp.makepasv()[0], []
+    ftp.retrlines("RETR greeting", lines.append)
+    print(json.dumps([address, *lines]))
+"""
+
+
+def download(azure: Azure, server: str) -> object:
+    """What an FTP client gets: the address for data that it is told, and a file from there."""
+    done = azure.client.run(["python3", "-c", FTP, server], check=False)
+    return json.loads(done.stdout) if done.returncode == 0 else done.stderr
+
+
+def await_download(azure: Azure, server: str, told: str) -> None:
+    """Wait until a client of this server is told this address, and gets the file there."""
+    wait_for(lambda: download(azure, server) == [told, "hello"], f"data at {told}")
+
+
+def publish(azure: Azure, *public: str) -> None:
+    """Let the VM have these public addresses of its own, and the FTP port a rule."""
+    found = body(rule(FRONT, 21, VM4, 21), public=[(one, VM4) for one in public])
+    azure.fabric.load_balance(found)
+    azure.fabric.answer(found)
+
+
+def test_vsftpd_tells_its_public_address(machine: Machine, azure: Azure) -> None:
+    """With what is printed a client gets its data from the VM's public address; another address
+    is told after the next apply, without any the private one, and the old file comes back."""
+    machine.write(f"{CONFIGURATION}.d/endpoint.toml", ENDPOINT)
+    machine.write("/srv/ftp/greeting", "hello\n")
+    machine.enable("vsftpd.service")
+    publish(azure, "51.0.0.1")
+    machine.boot()
+    for file in (CONFIGURATION, "/etc/lbhook/templates/vsftpd.conf.j2"):
+        machine.write(file, printed(file).text)
+    for line in commands("vsftpd"):
+        machine.run(line.split())
+    await_download(azure, "51.0.0.1", "51.0.0.1")
+    publish(azure, "52.0.0.1")
+    assert apply(machine, "shell") == 0
+    await_download(azure, "52.0.0.1", "52.0.0.1")
+    publish(azure)
+    assert apply(machine, "shell") == 0
+    await_download(azure, FRONT, VM4)
+    machine.path(CONFIGURATION).unlink()
+    assert apply(machine, "shell") == 0
+    assert machine.read("/etc/vsftpd.conf").startswith("# Example config file")
