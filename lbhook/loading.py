@@ -14,8 +14,6 @@ from .shipped import kind_of
 from .state import Loaded
 from .targets import Argv, Target
 
-_SETTLE = 5.0
-
 
 @dataclass(slots=True)
 class Loader:
@@ -126,7 +124,8 @@ class Loader:
         workers are the old ones."""
         workers = self._workers.get(str(change.path), ())
         pid = _main_pid(self.host, change.target)
-        if not workers or not pid or self.host.services.renewed(pid, workers, _SETTLE):
+        timeout = change.target.timeout
+        if not workers or not pid or self.host.services.renewed(pid, workers, timeout):
             return ""
         name = kind_of(change.target).daemon
         return f"{name} goes on with its old configuration; its log says why"

@@ -181,6 +181,7 @@ def test_a_website_on_every_address_puts_everything_back(stream: Lab) -> None:
     stream.vm.write("/etc/nginx/nginx.conf", f"{NGINX}{website}\n")
     stream.vm.run(["nginx", "-s", "reload"])
     wait_for(lambda: stream.vm.listens("tcp", 80), "the website")
+    stream.vm.write("/etc/lbhook/lbhook.toml", f'{SETTINGS}timeout = "4s"\n')
     before = stream.vm.read(STREAM)
     stream.balance(body(*WEB, *QUESTIONS, rule(FRONT4, 90, VM4, 80)))
     done = stream.vm.lbhook("apply", check=False)
