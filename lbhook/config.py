@@ -240,7 +240,9 @@ class _Tables:
             return raw
         variables = SHIPPED[kind].variables
         given = self.section(at, raw, {name: read for name, (read, _) in variables.items()})
-        return {**{name: default for name, (_, default) in variables.items()}, **given}
+        values = {**{name: default for name, (_, default) in variables.items()}, **given}
+        self.value(at, values, SHIPPED[kind].agree)
+        return values
 
     def _find_clashes(self, targets: Sequence[Target]) -> None:
         owners: dict[PurePosixPath, str] = {}

@@ -15,11 +15,13 @@ class Kind:
     `daemon` names the program whose configuration the file is a part of, and whose own room
     checks it; `context` is where in that configuration it belongs. With `named` the program
     fails over a missing file, so that a dropped target leaves its resting form. `local_only`
-    leaves out listeners on addresses that this machine lacks.
+    leaves out listeners on addresses that this machine lacks. `agree` raises `Misfit` where
+    variables contradict each other.
     """
 
     defaults: Mapping[str, Any]
     variables: Mapping[str, tuple[schema.Read[Any], Any]] = field(default_factory=dict)
+    agree: schema.Read[Any] = lambda _: None
     daemon: str = ""
     context: str = ""
     named: bool = False
@@ -27,6 +29,10 @@ class Kind:
 
 
 _AZURE_PROBES = ("168.63.129.16", "fe80::1234:5678:9abc")
+# One bit that nobody else is known to use: Cilium has 0x0f00, CNI's portmap 0x2000, kube-proxy
+# 0x4000 and 0x8000, Calico 0xffff0000, Tailscale 0xff0000 of these; Docker Swarm counts up from
+# 0x100, in network namespaces of its own.
+_MARK = 0x1000
 
 
 def _allow(value: object) -> dict[str, Any]:
@@ -40,6 +46,13 @@ def _allow(value: object) -> dict[str, Any]:
         raise schema.Misfit((".port", f"protocol {name} has no ports"))
     number = schema.PROTOCOLS.get(name, 0)
     return {"protocol": name, "number": number, "port": "", "from": None, **entry}
+
+
+def _mark_fits(variables: Any) -> None:
+    """The bits of `mark` are among those of `mark_mask`."""
+    mark, mask = variables["mark"], variables["mark_mask"]
+    if mark & ~mask:
+        raise schema.Misfit((".mark", f"{mark:#x} has bits that mark_mask, {mask:#x}, has not"))
 
 
 _PORTS = schema.items(schema.port)
@@ -60,7 +73,7 @@ SHIPPED: Mapping[str, Kind] = {
             "remove": ("nft", "add table inet lbhook; delete table inet lbhook"),
         },
         variables={
-            "policy": (schema.choice("enforce"), "enforce"),
+            "policy": (schema.choice("enforce", "mark", "prerouting"), "enforce"),
             "ssh_ports": (_PORTS, (22,)),
             "ssh_from": (schema.items(schema.network), ()),
             "allow": (schema.items(_allow), ()),
@@ -69,8 +82,11 @@ SHIPPED: Mapping[str, Kind] = {
                 schema.items(schema.address),
                 tuple(schema.address(source) for source in _AZURE_PROBES),
             ),
+            "mark": (schema.mark, _MARK),
+            "mark_mask": (schema.mark, _MARK),
             "restrict_imds": (schema.boolean, False),
         },
+        agree=_mark_fits,
     ),
     "nginx": Kind(
         defaults={
