@@ -2,12 +2,12 @@
 
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path, PurePosixPath
 
-from . import checks, deploy, facts, layout, lock, rights
+from . import checks, deploy, facts, firewall, layout, lock, rights
 from .answer import Answer
 from .config import Settings
 from .deploy import Deployment, Done
@@ -24,7 +24,7 @@ from .facts import Facts
 from .host import UNFINISHED, Host
 from .inquiry import Heard, Inquiry, Voice, Wish
 from .instance import Vm
-from .plan import Plan
+from .plan import Change, Closed, Plan
 from .report import Report
 from .survey import Aim, Survey
 
@@ -77,9 +77,10 @@ class Update:
         with tempfile.TemporaryDirectory(prefix="lbhook-") as scratch:
             staged = checks.scratch(plan, Path(scratch))
             verdict = checks.examine(self.host, plan.changes, staged)
+        closes = self._closes(verdict.changes, lb)
         unfinished = (UNFINISHED,) if self.host.journal.unfinished() else ()
         warnings = (*unfinished, *plan.warnings, *verdict.warnings)
-        return replace(plan, changes=verdict.changes, warnings=warnings)
+        return replace(plan, changes=verdict.changes, closes=closes, warnings=warnings)
 
     def ask(self) -> Heard:
         """The answer in force, for a command that only looks."""
@@ -200,6 +201,12 @@ class Update:
                 *refused.problems,
                 hint="the same was refused before; not tried again until something differs",
             )
+
+    def _closes(self, changes: Sequence[Change], lb: Facts | None) -> tuple[Closed, ...]:
+        """Without an answer there is no firewall, only its resting form."""
+        if lb is None or not self.host.live:
+            return ()
+        return firewall.closes(changes, lb, self.host.machine)
 
     def _survey(self) -> Survey:
         return Survey(self.host, self.settings, self.wish.only, self.wish.reload)

@@ -15,7 +15,7 @@ PACKAGE = REPO / "lbhook"
 ORDER = [
     *("errors", "schema", "reader", "model", "instance", "facts"),
     *("targets", "shipped", "config", "rights", "render", "plan"),
-    *("commands", "machine", "daemon", "nginx", "services"),
+    *("commands", "machine", "firewall", "daemon", "nginx", "services"),
     *("layout", "view", "report", "lock"),
     *("directory", "files", "journal", "state", "host"),
     *("verdict", "transport", "imds", "answer", "inquiry"),
