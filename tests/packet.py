@@ -12,6 +12,7 @@ import subprocess
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
+from pathlib import Path
 from typing import Any
 
 from .conftest import lacking
@@ -31,6 +32,14 @@ _PORTS: dict[str, tuple[int, ...]] = {
     "udplite": (136,),
 }
 _PORTS["th"] = tuple(number for numbers in _PORTS.values() for number in numbers)
+
+_LOAD = "nft -f - && nft -nnj list table inet lbhook"
+# A root file system may have no /dev/stdin.
+_LOAD_IN = """
+mount -t tmpfs table "$1/mnt"
+cat >"$1/mnt/table.nft"
+exec chroot "$1" sh -euc "nft -f /mnt/table.nft && nft -nnj list table inet lbhook"
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,11 +77,12 @@ class Chain:
     rules: list[list[tuple[str, Any]]] = field(default_factory=list)
 
 
-def loaded(content: bytes) -> Table:
-    """The table of a firewall's file, loaded into a network namespace of its own."""
+def loaded(content: bytes, root: Path | None = None) -> Table:
+    """The table of a firewall's file, loaded into a network namespace of its own by the nft of
+    this machine, or of a root file system."""
     user = () if os.geteuid() == 0 else ("--map-root-user",)
-    script = "nft -f /dev/stdin && nft -nnj list table inet lbhook"
-    argv = ["unshare", *user, "--net", "sh", "-c", script]
+    words = ("sh", "-euc", _LOAD) if root is None else ("sh", "-euc", _LOAD_IN, "load", str(root))
+    argv = ["unshare", *user, "--net", "--mount", *words]
     done = subprocess.run(argv, input=content, capture_output=True, check=False)
     said = done.stderr.decode()
     if said.startswith("unshare:") or "Operation not permitted" in said:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from ipaddress import ip_address, ip_network
 from itertools import product
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -66,9 +67,9 @@ def _toml(value: Any) -> str:
     return json.dumps(value)
 
 
-def firewall(values: Values, lb: Facts) -> Table:
-    """Its table, loaded by the real nft."""
-    return loaded(renderer([]).render(target(values), lb))
+def firewall(values: Values, lb: Facts, root: Path | None = None) -> Table:
+    """Its table, loaded by the real nft, or by that of a root file system."""
+    return loaded(renderer([]).render(target(values), lb), root)
 
 
 def networks() -> st.SearchStrategy[str]:
