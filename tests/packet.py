@@ -136,7 +136,7 @@ class Table:
 
     def _statement(self, kind: str, what: Expression) -> tuple[str, Any]:
         if kind == "match":
-            return kind, self._match(what["op"], _value(what["left"]), what["right"])
+            return kind, self._match(what["op"], what["left"], what["right"])
         if kind == "mangle":
             assert what["key"] == {"meta": {"key": "mark"}}
             return "mark", _value(what["value"])
@@ -145,8 +145,10 @@ class Table:
         assert kind in ("counter", "accept", "drop", "reject"), kind
         return kind, None
 
-    def _match(self, op: str, value: Field, right: Expression) -> Test:
-        if isinstance(right, str) and right.startswith("@"):
+    def _match(self, op: str, left: Expression, right: Expression) -> Test:
+        value = _value(left)
+        # nft lists a set like an interface whose name begins with an @.
+        if str(right).startswith("@") and left != {"meta": {"key": "iifname"}}:
             found: Test = self._sets[right[1:]].__contains__
         else:
             found = _test(right) if op != "in" else _any_bit(right)
@@ -251,7 +253,7 @@ _FIELDS: Mapping[str, Field] = {
     },
     "tcp flags": _of_protocol((TCP,), "flags"),
     "meta l4proto": lambda packet: packet.protocol,
-    "meta iifname": lambda packet: packet.interface,
+    "meta iifname": lambda packet: _literal(packet.interface),
     "meta mark": lambda packet: packet.mark,
     "meta skuid": lambda packet: packet.user,
     "ct state": lambda packet: packet.state,
