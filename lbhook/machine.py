@@ -2,6 +2,7 @@
 
 import contextlib
 import ipaddress
+import os
 import re
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
@@ -108,20 +109,20 @@ class Machine:
         for entry in (self.root / "proc").glob("[0-9]*"):
             pid = int(entry.name)
             with contextlib.suppress(OSError):  # gone, or another user's
-                found.update(dict.fromkeys(self.inodes(pid) & set(inodes), self.program(pid)))
+                held = self.inodes(pid).intersection(inodes)
+                found.update(dict.fromkeys(held, self.program(pid)) if held else {})
         return found
 
     def inodes(self, pid: int) -> frozenset[int]:
         """The sockets that a process holds."""
         found = set()
-        for entry in (self.root / f"proc/{pid}/fd").iterdir():
+        for entry in os.scandir(self.root / f"proc/{pid}/fd"):
             try:
-                target = entry.readlink()
+                target = os.readlink(entry)  # noqa: PTH115  (a Path for each takes five times as long)
             except OSError:
                 continue  # closed since the directory was read
-            match = re.fullmatch(r"socket:\[(\d+)\]", str(target))
-            if match:
-                found.add(int(match[1]))
+            if target.startswith("socket:["):
+                found.add(int(target[8:-1]))
         return frozenset(found)
 
     def program(self, pid: int) -> str:

@@ -32,10 +32,15 @@ ufw --force enable
 POLICIES = ("enforce", "mark", "prerouting")
 
 
-def choose(vm: Vm, policy: str, variables: str = "") -> None:
-    """Configure lbhook for a policy; under `mark` it is iptables that owns it."""
+def configure(vm: Vm, policy: str, variables: str = "") -> None:
+    """Configure lbhook for a policy."""
     firewall = f'[targets.nftables.vars]\npolicy = "{policy}"\n{variables}\n'
     vm.write("/etc/lbhook/lbhook.toml", f"{firewall}[targets.nginx]\n")
+
+
+def choose(vm: Vm, policy: str, variables: str = "") -> None:
+    """The same, and for `mark` iptables beside it, which owns the policy."""
+    configure(vm, policy, variables)
     if policy == "mark":
         build(vm, "iptables-nft")
         hand_over(vm, "iptables-nft")

@@ -11,7 +11,7 @@ from .fabric import CLIENT4, FORWARD, PROBE4, PROBE6, VM4, VM6, body, rule
 from .hosts import Host, require, wait_for
 from .knock import Target, one, states
 from .lab import Lab
-from .neighbours import build, choose, hand_over
+from .neighbours import build, choose, configure, hand_over
 from .rules import ADMIN, ALL, FRONT4, FRONT6, OWN, WEB
 from .talk import Talk
 
@@ -24,9 +24,7 @@ CLOSED = [Target("tcp", ip, 9000) for ip in (OWN, VM6)]
 def test_another_firewall_lets_in_what_lbhook_marks(lab: Lab, firewall: str) -> None:
     """One rule of the documentation is all that it needs, for good: rules come and go, and what
     none leads to stays its own business, SSH among it."""
-    lab.vm.write(
-        "/etc/lbhook/lbhook.toml", '[targets.nginx]\n[targets.nftables.vars]\npolicy = "mark"\n'
-    )
+    configure(lab.vm, "mark")
     build(lab.vm, firewall)
     lab.balance(ALL)
     lab.vm.apply()
@@ -193,10 +191,13 @@ def test_a_virtual_appliance_forwards_what_conntrack_calls_invalid(lab: Lab, pol
 
 
 def test_the_table_comes_back_after_a_flush(lab: Lab, policy: str) -> None:
-    """nftables.service flushes every table; the next run loads it again."""
+    """nftables.service flushes every table; the next run loads it again. Left alone, and with
+    traffic through it, it is not loaded twice."""
     lab.balance(body(*WEB, *ADMIN))
     lab.vm.apply()
     before = table(lab)
+    assert states(lab.client, *OPENED) == {"open"}
+    assert lab.vm.apply()["outcome"] == "unchanged"
     lab.vm.run(["nft", "flush ruleset"])
     assert lab.vm.apply()["outcome"] == "changed"
     assert table(lab) == before
