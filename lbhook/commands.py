@@ -6,6 +6,7 @@ time is up the whole process group ends. What it prints is kept for the report.
 
 import contextlib
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -87,13 +88,9 @@ def find(program: str) -> str | None:
 
 
 def filled(argv: Sequence[str], places: Mapping[str, object]) -> tuple[str, ...]:
-    """A command with `{path}` and `{staged}` replaced."""
-    result = []
-    for word in argv:
-        for name, place in places.items():
-            word = word.replace(f"{{{name}}}", str(place))
-        result.append(word)
-    return tuple(result)
+    """A command with `{path}` and `{staged}` replaced, once: what takes their place stays."""
+    names = "|".join(map(re.escape, places))
+    return tuple(re.sub(f"{{({names})}}", lambda one: str(places[one[1]]), word) for word in argv)
 
 
 def _started(argv: Sequence[str], output: int, env: Mapping[str, str]) -> subprocess.Popen[bytes]:

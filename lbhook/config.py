@@ -203,7 +203,10 @@ class _Targets:
             return raw
         variables = SHIPPED[kind].variables
         given = self.tables.section(at, raw, {name: read for name, (read, _) in variables.items()})
-        return {**{name: default for name, (_, default) in variables.items()}, **given}
+        values = {**{name: default for name, (_, default) in variables.items()}, **given}
+        with self.tables.noting(at):
+            SHIPPED[kind].agree(values)
+        return values
 
     def _claim(self, name: str, path: PurePosixPath) -> None:
         """A path is one target's, and none of lbhook's own."""

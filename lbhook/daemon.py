@@ -110,7 +110,7 @@ class Sockets:
 
     def _open(self) -> Iterator[tuple[Place, int]]:
         """The places where this machine listens, and the inodes of their sockets."""
-        for protocol, sockets in (("tcp", self.machine.listening()), ("udp", self.machine.udp())):
+        for protocol, sockets in (("tcp", self.machine.listening()), ("udp", self.machine.bound())):
             yield from ((Place(protocol, one.ip, one.port), one.inode) for one in sockets)
 
     def _wait_for_none(self, found: Callable[[], Sequence[Place]], most: float) -> Sequence[Place]:

@@ -23,7 +23,7 @@ def table(title: str, rows: Sequence[Row]) -> str:
     """Rows below a title, an arrow in the middle; on two lines each where one would be too long."""
     if not rows:
         return f"{title}\n  none\n"
-    left, right = _aligned([row[0] for row in rows]), _aligned([row[1] for row in rows])
+    left, right = aligned([row[0] for row in rows]), aligned([row[1] for row in rows])
     size = max(map(len, left))
     lines = [f"  {one:<{size}}  →  {other}" for one, other in zip(left, right, strict=True)]
     if max(map(len, lines)) > width():
@@ -35,7 +35,7 @@ def table(title: str, rows: Sequence[Row]) -> str:
     return "\n".join([title, *lines, ""])
 
 
-def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
     """The cells of each row in columns."""
     columns = max(map(len, rows))
     sizes = [max(len(row[at]) for row in rows if at < len(row)) for at in range(columns)]

@@ -136,10 +136,22 @@ class Change:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Closed:
+    """A socket that a changed firewall will close to everybody outside; `program` holds it, as
+    far as that can be read."""
+
+    protocol: str
+    port: int
+    ip: str
+    program: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
     """What an apply would do to every target, in the order it would do it."""
 
     changes: tuple[Change, ...] = ()
+    closes: tuple[Closed, ...] = ()
     warnings: tuple[str, ...] = ()
     lb: Facts = field(default_factory=Facts)
 

@@ -1,15 +1,16 @@
 """Plans and outcomes as text for people and as JSON for programs."""
 
 import textwrap
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from .commands import filled
 from .errors import NoAnswerError
 from .facts import Facts
-from .layout import count, wrapped
+from .layout import aligned, count, wrapped
 from .model import ABSENT
-from .plan import Change, Outcome, Plan, Reload
+from .plan import Change, Closed, Outcome, Plan, Reload
 
 VERSION = 1
 
@@ -121,6 +122,7 @@ def plan_json(plan: Plan) -> dict[str, Any]:
             {**change_json(one), "original": one.original, "diff": one.diff()}
             for one in plan.changes
         ],
+        "closes": [asdict(one) for one in plan.closes],
         "warnings": list(plan.warnings),
     }
 
@@ -135,11 +137,19 @@ def plan_text(plan: Plan) -> str:
         if notes:
             said = "\n".join(f"{change.target.name}: {note}" for note in notes)
             parts.append(textwrap.indent(f"{said}\n", "# "))
+    if plan.closes:
+        parts.append(_closes_text(plan.closes))
     if not plan.to_do and any(_left_out(one) for one in plan.changes):
         parts.append("Nothing to do, but for what is left out.\n")
     elif not plan.to_do:
         parts.append("Nothing to do: this machine is in step.\n")
     return "\n".join(parts)
+
+
+def _closes_text(closes: Sequence[Closed]) -> str:
+    rows = [(one.protocol, str(one.port), one.ip, one.program) for one in closes]
+    head = "the firewall will close, since no rule or setting opens them:"
+    return "".join(f"# {line}\n" for line in (head, *(f"  {row}" for row in aligned(rows))))
 
 
 def _plan_notes(change: Change) -> list[str]:

@@ -131,6 +131,16 @@ def ports(value: object) -> str:
     return str(value)
 
 
+def mark(value: object) -> int:
+    """Bits of a packet mark: a number, or a string such as `"0x1000"`; at least one is set."""
+    number = value
+    if isinstance(value, str) and re.fullmatch("0x[0-9a-fA-F]{1,8}", value):
+        number = int(value, 16)
+    if not isinstance(number, int) or isinstance(number, bool) or not 0 < number < 1 << 32:
+        raise _misfit(value, 'a mark: up to 32 bits, not all zero, such as "0x1000"')
+    return number
+
+
 def address(value: object) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
     """An IPv4 or IPv6 address without a scope."""
     try:

@@ -19,11 +19,13 @@ class Kind:
     leaves out listeners on addresses that this machine lacks. With `shared` two of it may have
     the same listener. `addresses` says that the file lists addresses for lbhook itself to give
     the loopback interface. `suffix` is how the name of the file must end, lest its program not
-    read it.
+    read it. `agree` raises
+    `Misfit` where variables contradict each other.
     """
 
     defaults: Mapping[str, Any]
     variables: Mapping[str, tuple[schema.Read[Any], Any]] = field(default_factory=dict)
+    agree: schema.Read[Any] = lambda _: None
     daemon: str = ""
     context: str = ""
     named: bool = False
@@ -34,6 +36,10 @@ class Kind:
 
 
 _AZURE_PROBES = ("168.63.129.16", "fe80::1234:5678:9abc")
+# One bit that nobody else is known to use: Cilium has 0x0f00, CNI's portmap 0x2000, kube-proxy
+# 0x4000 and 0x8000, Calico 0xffff0000, Tailscale 0xff0000 of these; Docker Swarm counts up from
+# 0x100, in network namespaces of its own.
+_MARK = 0x1000
 
 
 def _allow(value: object) -> dict[str, Any]:
@@ -65,6 +71,13 @@ def _upstream(value: object) -> str:
     return f"[{address}]:{number}" if address.version == 6 else f"{address}:{number}"
 
 
+def _mark_fits(variables: Any) -> None:
+    """The bits of `mark` are among those of `mark_mask`."""
+    mark, mask = variables["mark"], variables["mark_mask"]
+    if mark & ~mask:
+        raise schema.Misfit((".mark", f"{mark:#x} has bits that mark_mask, {mask:#x}, has not"))
+
+
 _PORTS = schema.items(schema.port)
 _LISTENERS: Mapping[str, tuple[schema.Read[Any], Any]] = {
     "ports": (_PORTS, ()),
@@ -94,15 +107,18 @@ SHIPPED: Mapping[str, Kind] = {
             "remove": ("nft", "add table inet lbhook; delete table inet lbhook"),
         },
         variables={
-            "policy": (schema.choice("enforce"), "enforce"),
+            "policy": (schema.choice("enforce", "mark", "prerouting"), "enforce"),
             "ssh_ports": (_PORTS, (22,)),
             "ssh_from": (schema.items(schema.network), ()),
             "allow": (schema.items(_allow), ()),
             "trusted_interfaces": (schema.items(schema.interface), ()),
             "probe_sources": _PROBE_SOURCES,
+            "mark": (schema.mark, _MARK),
+            "mark_mask": (schema.mark, _MARK),
             "restrict_imds": (schema.boolean, False),
         },
         named=True,
+        agree=_mark_fits,
     ),
     "nginx": Kind(
         defaults={

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from . import checks, dropped, facts, overlaps
+from . import checks, dropped, facts, firewall, overlaps
 from .config import Settings
 from .errors import ConfigError, LbhookError, ReloadError, WriteError
 from .facts import Facts
@@ -131,6 +131,8 @@ class Survey:
             return None
         if aim in (Aim.REST, Aim.CLEAN) or lb is None:
             return question.templates.rest(target)
+        if self.host.live:
+            firewall.demand_no_kubelet(target, self.host.machine)
         return question.templates.render(target, self._here(target, lb), question.vm)
 
     def _is_ours(self, target: Target, actual: FileState | None) -> bool:

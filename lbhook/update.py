@@ -3,13 +3,13 @@
 import contextlib
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
-from . import checks, facts, floating, layout, lock, putback, rights
+from . import checks, facts, firewall, floating, layout, lock, putback, rights
 from . import outcome as outcomes
 from .answer import Answer
 from .config import Settings
@@ -27,7 +27,7 @@ from .facts import Facts
 from .host import UNFINISHED, Host
 from .inquiry import Heard, Inquiry, Voice, Wish
 from .outcome import Done
-from .plan import Plan
+from .plan import Change, Closed, Plan
 from .report import Report
 from .settlement import Settlement
 from .survey import Aim, Survey
@@ -86,9 +86,10 @@ class Update:
             verdict = checks.examine(self.host, plan.changes, staged)
             coming = floating.coming(self.host, plan.changes)
             verdict = checks.examine_live(self.host, verdict, staged, coming)
+        closes = self._closes(verdict.changes, lb)
         unfinished = (UNFINISHED,) if self._is_unfinished() else ()
         warnings = (*unfinished, *plan.warnings, *verdict.warnings)
-        return replace(plan, changes=verdict.changes, warnings=warnings)
+        return replace(plan, changes=verdict.changes, closes=closes, warnings=warnings)
 
     def _is_unfinished(self) -> bool:
         """Whether a run was cut short; the journal of one that is under way is no news."""
@@ -234,6 +235,12 @@ class Update:
             plan = self._survey().plan(Aim.MISSING, facts.derive(last.metadata), vm)
             with contextlib.suppress(ConfigError, ReloadError):
                 self._carry_out(plan, {})
+
+    def _closes(self, changes: Sequence[Change], lb: Facts | None) -> tuple[Closed, ...]:
+        """Without an answer there is no firewall, only its resting form."""
+        if lb is None or not self.host.live:
+            return ()
+        return firewall.closes(changes, lb, self.host.machine)
 
     def _survey(self) -> Survey:
         return Survey(self.host, self.settings, self.wish.only, self.wish.reload)

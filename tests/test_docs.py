@@ -202,6 +202,14 @@ pid {0}/pid; error_log stderr; events {{}} {1}
         assert lbhook_run(argv).output == "Configuration file is valid\n"
 
 
+@pytest.mark.parametrize("page", PAGES)
+def test_parts_of_a_firewall_are_rendered_so(page: str) -> None:
+    """Each block of nft stands in a golden file."""
+    golden = [file.read_text() for file in (REPO / "tests/golden").glob("*.nft")]
+    for block in blocks(page, "nft"):
+        assert any(block.text in text for text in golden), block.text
+
+
 # Every key, name and filter
 
 
@@ -315,6 +323,7 @@ def test_commands_and_options_exist() -> None:
     for page in (
         "README.md",
         "docs/configuration.md",
+        "docs/targets.md",
         "docs/templates.md",
         "docs/troubleshooting.md",
     ):

@@ -37,6 +37,8 @@ ssh_ports = [22, 2222]
 ssh_from = ["10.0.0.0/8", "fd00::/8"]
 trusted_interfaces = ["docker0", "virbr0"]
 probe_sources = ["168.63.129.16"]
+mark = "0x50"
+mark_mask = "0xf0"
 restrict_imds = true
 allow = [
   { protocol = "tcp", port = 9100, from = "10.0.0.0/8" },
@@ -99,10 +101,18 @@ NAMES_AND_WEB = json.dumps(
         }
     }
 ).encode()
+# What the other policies of the firewall are rendered from: every kind of line is in one of them.
+POLICIES = ("mark", "prerouting")
+SHOWN = ("documented", "gateway-ha-ports")
 
 
 def _targets(text: str = "") -> dict[str, Target]:
     return {target.name: target for target in config.parse(text).targets}
+
+
+def _firewall(policy: str, text: str = "[targets.nftables.vars]\n") -> Target:
+    head = "[targets.nftables.vars]\n"
+    return _targets(text.replace(head, f'{head}policy = "{policy}"\n'))["nftables"]
 
 
 def _lb(name: str) -> Facts:
@@ -122,6 +132,11 @@ def _render() -> Iterator[tuple[str, bytes]]:
             yield f"varied.{SUFFIX[name]}", content
     both = facts.derive(model.parse(NAMES_AND_WEB))
     yield "tcp-and-udp.stream", templates.render(_targets()["nginx-stream"], both)
+    for policy in POLICIES:
+        for body in SHOWN:
+            yield f"{body}.{policy}.nft", templates.render(_firewall(policy), _lb(body))
+        varied = templates.render(_firewall(policy, VARIED), _lb("dual-stack-bracketed"))
+        yield f"varied.{policy}.nft", varied
 
 
 RENDERED: Mapping[str, bytes] = dict(_render())
@@ -174,9 +189,11 @@ def test_nft_takes_it(name: str) -> None:
 
 @pytest.mark.needs("nft")
 def test_nft_loads_it_again_and_takes_it_away() -> None:
-    """Loaded twice, one over the other, then the resting form: no table is left."""
-    busy, resting = (GOLDEN / f"{name}.nft" for name in ("dual-stack-bracketed", "resting"))
-    script = f"nft -f {busy} && nft -f {busy} && nft list tables && nft -f {resting}"
+    """Each policy over the one before, then the resting form: no table is left."""
+    names = ("varied", "varied.mark", "varied.prerouting", "varied", "varied")
+    *busy, resting = (GOLDEN / f"{name}.nft" for name in (*names, "resting"))
+    script = " && ".join(f"nft -f {file}" for file in busy)
+    script += f" && nft list tables && nft -f {resting}"
     script += " && echo rests && nft list tables"
     user = () if os.geteuid() == 0 else ("--map-root-user",)
     result = commands.run(("unshare", *user, "--net", "sh", "-c", script))

@@ -15,7 +15,17 @@ PACKAGE = REPO / "lbhook"
 ORDER = [
     *("errors", "schema", "reader", "model", "instance", "facts"),
     *("targets", "shipped", "tables", "config", "rights", "render", "plan"),
-    *("commands", "endings", "machine", "daemon", "firewalld", "nginx", "services", "haproxy"),
+    *(
+        "commands",
+        "endings",
+        "machine",
+        "firewall",
+        "daemon",
+        "firewalld",
+        "nginx",
+        "services",
+        "haproxy",
+    ),
     *("layout", "view", "report", "lock"),
     *("accounts", "directory", "files", "journal", "state", "host", "floating"),
     *("verdict", "transport", "imds", "confirmation", "answer", "inquiry"),

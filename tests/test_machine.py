@@ -31,6 +31,11 @@ fd000000000000000000000000000004 02 40 00 80     eth0
 fd000000000000000000000000000005 02 40 00 c0     eth0
 00000000000000000000000000000001 01 80 10 80       lo
 """
+ROUTES = """Iface\tDestination\tGateway\tFlags\tRefCnt\tUse\tMetric\tMask\tMTU\tWindow\tIRTT
+eth0\t00000000\t0100000A\t0003\t0\t0\t0\t00000000\t0\t0\t0
+eth0\t0000000A\t00000000\t0001\t0\t0\t0\t00FFFFFF\t0\t0\t0
+docker0\t000011AC\t00000000\t0001\t0\t0\t0\t0000FFFF\t0\t0\t0
+"""
 HEAD = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid\n"
 LINE = (
     "   0: {}:{:04X} 00000000:0000 {} 00000000:00000000 00:00000000 00000000     0        0 {} 1\n"
@@ -50,9 +55,10 @@ def machine(tmp_path: Path) -> Machine:
         + LINE.format("0400000A", 444, "01", 12),
         "proc/self/net/tcp6": HEAD + LINE.format("0" * 32, 80, "0A", 13),
         "proc/self/net/udp": HEAD
-        + LINE.format("0400000A", 53, "07", 14)
-        + LINE.format("0400000A", 40000, "01", 15),
-        "proc/self/net/udp6": HEAD + LINE.format("0" * 32, 53, "07", 16),
+        + LINE.format("0400000A", 53, "07", 21)
+        + LINE.format("0400000A", 54, "01", 22),
+        "proc/self/net/udp6": HEAD + LINE.format("0000000000000000FFFF00000400000A", 55, "07", 23),
+        "proc/self/net/route": ROUTES,
         "proc/77/comm": "nginx\n",
         "etc/machine-id": "0123456789abcdef0123456789abcdef\n",
     }
@@ -86,11 +92,40 @@ def test_sockets_that_listen_and_whose_they_are(machine: Machine) -> None:
         Socket(ip=ipaddress.ip_address("10.0.0.4"), port=443, inode=11),
         Socket(ip=ipaddress.ip_address("::"), port=80, inode=13),
     )
-    assert machine.udp() == (
-        Socket(ip=ipaddress.ip_address("10.0.0.4"), port=53, inode=14),
-        Socket(ip=ipaddress.ip_address("::"), port=53, inode=16),
-    )
     assert machine.inodes(77) == {11, 13}
+
+
+def test_sockets_that_are_bound_and_not_connected(machine: Machine) -> None:
+    """Of UDP; a socket for IPv6 that has an IPv4 address is one for IPv4."""
+    assert machine.bound() == (
+        Socket(protocol="udp", ip=ipaddress.ip_address("10.0.0.4"), port=53, inode=21),
+        Socket(protocol="udp", ip=ipaddress.ip_address("10.0.0.4"), port=55, inode=23),
+    )
+
+
+def test_programs_that_hold_sockets(machine: Machine, tmp_path: Path) -> None:
+    """By name; of a process that may not be looked at, and of the kernel, nothing is known."""
+    (tmp_path / "proc/78").mkdir()
+    assert machine.holders({0, 11, 12, 13}) == {11: "nginx", 13: "nginx"}
+
+
+def test_networks_of_interfaces(machine: Machine) -> None:
+    """Of IPv4 what is reached without a gateway, of IPv6 the addresses themselves."""
+    assert [str(one) for one in machine.networks(["eth0"])] == [
+        "10.0.0.0/24",
+        *("fe80::1/128", "fd00::4/128"),
+    ]
+    assert [str(one) for one in machine.networks(["docker0", "lo"])] == ["172.17.0.0/16", "::1/128"]
+    assert machine.networks([]) == ()
+
+
+@pytest.mark.parametrize("place", ["usr/bin/kubelet", "opt/bin/kubelet", "var/lib/kubelet/config"])
+def test_a_node_of_kubernetes(machine: Machine, tmp_path: Path, place: str) -> None:
+    """The program where distributions and images put it, or the directory that it keeps."""
+    assert not machine.has_kubelet()
+    (tmp_path / place).parent.mkdir(parents=True)
+    (tmp_path / place).touch()
+    assert machine.has_kubelet()
 
 
 @pytest.mark.parametrize(
@@ -102,7 +137,6 @@ def test_sockets_that_listen_and_whose_they_are(machine: Machine) -> None:
         ("0.0.0.0", "fd00::4", False),
         ("::", "fd00::4", True),
         ("::", "10.0.0.4", True),
-        ("::ffff:10.0.0.4", "10.0.0.4", True),
     ],
 )
 def test_what_a_socket_covers(ip: str, wanted: str, expected: bool) -> None:
@@ -117,7 +151,8 @@ def test_a_machine_without_any_of_it(tmp_path: Path) -> None:
     machine = Machine(tmp_path)
     assert not machine.is_azure()
     assert (machine.boot_id(), machine.machine_id(), machine.program(1)) == ("", "", "")
-    assert (machine.addresses(), machine.listening(), machine.udp()) == (frozenset(), (), ())
+    assert (machine.addresses(), machine.listening()) == (frozenset(), ())
+    assert (machine.bound(), machine.networks(["lo"]), machine.holders({1})) == ((), (), {})
 
 
 def test_an_installation_without_a_name_yet(tmp_path: Path) -> None:
@@ -141,6 +176,6 @@ def test_the_real_machine_shows_a_socket_of_this_process(address: str) -> None:
     with socket.socket(family, socket.SOCK_DGRAM) as server:
         server.bind((address, 0))
         port = server.getsockname()[1]
-        found = [one for one in machine.udp() if one.covers(ip, port)]
+        found = [one for one in machine.bound() if one.covers(ip, port)]
         assert [one.inode in machine.inodes(os.getpid()) for one in found] == [True]
     assert machine.boot_id()

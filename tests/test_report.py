@@ -10,7 +10,7 @@ import pytest
 from lbhook import facts, layout, model, report, view
 from lbhook.facts import Facts
 from lbhook.model import Metadata
-from lbhook.plan import Change, FileState, Outcome, Plan, Reload
+from lbhook.plan import Change, Closed, FileState, Outcome, Plan, Reload
 from lbhook.report import Report
 from lbhook.targets import Target
 
@@ -192,6 +192,19 @@ def test_plan_in_words() -> None:
     )
 
 
+def test_plan_names_the_sockets_that_it_closes() -> None:
+    """After the files, in columns; a socket of the kernel has no program."""
+    closes = (
+        Closed(protocol="tcp", port=9000, ip="0.0.0.0", program="python3"),
+        Closed(protocol="udp", port=8472, ip="::"),
+    )
+    assert report.plan_text(Plan(changes=(change(WEB, Outcome.REMOVED),), closes=closes)).endswith(
+        "\n\n# the firewall will close, since no rule or setting opens them:\n"
+        "#   tcp  9000  0.0.0.0  python3\n"
+        "#   udp  8472  ::\n"
+    )
+
+
 def test_plan_without_anything_to_do() -> None:
     """A plan in step says so; what it leaves out is not in step."""
     assert report.plan_text(Plan()) == "Nothing to do: this machine is in step.\n"
@@ -205,7 +218,8 @@ def test_plan_without_anything_to_do() -> None:
 
 def test_json_of_a_plan(lb: Facts) -> None:
     """What an apply would do, with the diff as text."""
-    plan = Plan(changes=(change(ENV, Outcome.CHANGED),), warnings=("odd",), lb=lb)
+    closed = Closed(protocol="tcp", port=9000, ip="::", program="python3")
+    plan = Plan(changes=(change(ENV, Outcome.CHANGED),), closes=(closed,), warnings=("odd",), lb=lb)
     assert report.plan_json(plan) == {
         "version": 1,
         "to_do": True,
@@ -220,6 +234,7 @@ def test_json_of_a_plan(lb: Facts) -> None:
                 "diff": change(ENV, Outcome.CHANGED).diff(),
             }
         ],
+        "closes": [{"protocol": "tcp", "port": 9000, "ip": "::", "program": "python3"}],
         "warnings": ["odd"],
     }
 

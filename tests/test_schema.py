@@ -78,6 +78,22 @@ def test_ports_and_ranges() -> None:
         ]
 
 
+@pytest.mark.parametrize(
+    ("value", "number"), [(1, 1), ("0x1000", 0x1000), ("0xFFFFFFFF", (1 << 32) - 1), (4096, 4096)]
+)
+def test_marks(value: object, number: int) -> None:
+    """As a number, or in the hexadecimal that firewalls print."""
+    assert schema.mark(value) == number
+
+
+@pytest.mark.parametrize("value", [0, "0x0", -1, 1 << 32, "0x100000000", "4096", "0x", True, 1.0])
+def test_no_mark(value: object) -> None:
+    """No bit at all, more than 32 of them, or a number in quotes."""
+    assert refusal(schema.mark, value) == [
+        ("", f'{schema.shown(value)} is not a mark: up to 32 bits, not all zero, such as "0x1000"')
+    ]
+
+
 def test_addresses() -> None:
     """IPv4 and IPv6, but no scope, which means something on one machine only."""
     assert schema.address("168.63.129.16") == ipaddress.ip_address("168.63.129.16")

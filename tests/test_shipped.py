@@ -3,6 +3,8 @@
 from pathlib import Path, PurePosixPath
 
 import pytest
+from jinja2 import FileSystemLoader
+from jinja2.meta import find_referenced_templates
 
 from lbhook import config, render, schema, shipped, targets
 from lbhook.errors import ConfigError
@@ -37,13 +39,17 @@ def test_default_variables_are_what_their_readers_give(name: str) -> None:
 
 
 def test_every_template_belongs_to_a_target() -> None:
-    """No template is shipped that nothing renders."""
+    """No template is shipped that nothing renders, be it by way of one that imports it."""
     named = {
         kind.defaults[key]
         for kind in shipped.SHIPPED.values()
         for key in ("template", "resting_template")
         if key in kind.defaults
     }
+    environment = render.environment(FileSystemLoader(render.SHIPPED_TEMPLATES))
+    for name in named.copy():
+        source = (render.SHIPPED_TEMPLATES / name).read_text(encoding="utf-8")
+        named |= {str(one) for one in find_referenced_templates(environment.parse(source))}
     assert {file.name for file in Path(render.SHIPPED_TEMPLATES).iterdir()} == named
 
 
@@ -82,6 +88,28 @@ vars = { allow = [{}, { protocol = "esp", port = 5 }, { form = "10.0.0.0/8" }] }
         "lbhook.toml: targets.nftables.vars.allow[1].port: protocol esp has no ports",
         'lbhook.toml: targets.nftables.vars.allow[2].form: unknown key; did you mean "from"?',
     )
+
+
+def test_a_mark_is_among_the_bits_of_its_mask() -> None:
+    """By number or in hexadecimal; a mark that the other firewall would never see is refused."""
+    head = '[targets.nftables.vars]\npolicy = "mark"\n'
+    given = config.parse(f'{head}mark = "0x50"\nmark_mask = 240\n').targets
+    found = next(one for one in given if one.name == "nftables").vars
+    assert (found["mark"], found["mark_mask"]) == (0x50, 0xF0)
+    with pytest.raises(ConfigError) as caught:
+        config.parse(f'{head}mark = "0x3000"\n')
+    assert caught.value.problems == (
+        "lbhook.toml: targets.nftables.vars.mark: 0x3000 has bits that mark_mask, 0x1000, has not",
+    )
+
+
+def test_the_mark_is_one_bit_that_nobody_else_has() -> None:
+    """Cilium, CNI's portmap, kube-proxy, Calico and Tailscale have theirs."""
+    variables = shipped.SHIPPED["nftables"].variables
+    mark, mask = (variables[name][1] for name in ("mark", "mark_mask"))
+    assert mark == mask
+    assert bin(mark).count("1") == 1
+    assert not mark & (0x0F00 | 0x2000 | 0x4000 | 0x8000 | 0xFFFF0000 | 0xFF0000)
 
 
 def test_parameters_of_nginx_are_words() -> None:

@@ -1,4 +1,4 @@
-"""A Debian root file system, built once and kept below .cache by a hash of what goes in."""
+"""Debian root file systems, built once and kept below .cache by a hash of what goes in."""
 
 from __future__ import annotations
 
@@ -9,35 +9,50 @@ import subprocess
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from ..conftest import lacking
 from ..lab.hosts import PATH, REPO
 
-SUITE = "bookworm"
 CACHE = REPO / ".cache" / "boot"
-BASE = ("systemd", "systemd-sysv", "dbus")
-PACKAGES = (
-    "firewalld",
-    "haproxy",
-    "iproute2",
-    "nginx-light",
-    "nftables",
-    "python3-click",
-    "python3-jinja2",
-    "python3-requests",
-    "vsftpd",
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What goes in: `base` by debootstrap, `packages` by apt; `asleep` are units that would be
+    started at each boot."""
+
+    suite: str
+    base: tuple[str, ...]
+    packages: tuple[str, ...] = ()
+    asleep: tuple[str, ...] = ()
+
+
+MACHINE = Recipe(
+    suite="bookworm",
+    base=("systemd", "systemd-sysv", "dbus"),
+    packages=(
+        "firewalld",
+        "haproxy",
+        "iproute2",
+        "nginx-light",
+        "nftables",
+        "python3-click",
+        "python3-jinja2",
+        "python3-requests",
+        "vsftpd",
+    ),
+    asleep=("firewalld", "vsftpd"),
 )
-# Installed, they would be started at each boot.
-ASLEEP = ("firewalld", "vsftpd")
 # debootstrap can't resolve virtual packages: the rest comes by apt. RUNLEVEL=1 keeps what is
 # installed from being started in the chroot, which has the network of the machine.
 BUILD = """
 debootstrap --variant=minbase --include="$3" "$2" "$1" ${6:+"$6"}
 mount -t proc proc "$1/proc"
 export DEBIAN_FRONTEND=noninteractive RUNLEVEL=1
-chroot "$1" apt-get install -y -qq --no-install-recommends $4
-chroot "$1" systemctl disable $5
+[ -z "$4" ] || chroot "$1" apt-get install -y -qq --no-install-recommends $4
+[ -z "$5" ] || chroot "$1" systemctl disable $5
 chroot "$1" apt-get clean
 umount "$1/proc"
 rm -rf "$1"/var/lib/apt/lists/* "$1"/var/log/apt
@@ -48,23 +63,23 @@ APART = ("unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"
 _SECONDS = 600
 
 
-def rootfs() -> Path:
-    """The root file system; built if it is not there. Skips the test where it can't be."""
+def rootfs(recipe: Recipe = MACHINE) -> Path:
+    """A root file system; built if it is not there. Skips the test where it can't be."""
     if os.geteuid() != 0:
-        lacking("not root, which booting a machine needs")
-    wanted = repr((SUITE, BASE, PACKAGES, ASLEEP, BUILD))
-    place = CACHE / f"{SUITE}-{hashlib.sha256(wanted.encode()).hexdigest()[:12]}"
+        lacking("not root, which a root file system needs")
+    wanted = repr((recipe, BUILD))
+    place = CACHE / f"{recipe.suite}-{hashlib.sha256(wanted.encode()).hexdigest()[:12]}"
     if not place.is_dir():
-        _build(place)
+        _build(recipe, place)
     return place
 
 
-def _build(place: Path) -> None:
+def _build(recipe: Recipe, place: Path) -> None:
     CACHE.mkdir(parents=True, exist_ok=True)
     said = []
     for mirror in ("", _mirror()):
         with _scratch() as scratch:
-            built = _debootstrap(scratch / "root", mirror)
+            built = _debootstrap(recipe, scratch / "root", mirror)
             if built.returncode == 0:
                 _install(scratch / "root", place)
                 return
@@ -82,8 +97,9 @@ def _scratch() -> Iterator[Path]:
         shutil.rmtree(scratch, ignore_errors=True)
 
 
-def _debootstrap(root: Path, mirror: str) -> subprocess.CompletedProcess[str]:
-    words = [str(root), SUITE, ",".join(BASE), " ".join(PACKAGES), " ".join(ASLEEP), mirror]
+def _debootstrap(recipe: Recipe, root: Path, mirror: str) -> subprocess.CompletedProcess[str]:
+    chosen = (recipe.suite, ",".join(recipe.base), " ".join(recipe.packages))
+    words = [str(root), *chosen, " ".join(recipe.asleep), mirror]
     return subprocess.run(
         [*APART, "sh", "-euc", BUILD, "build", *words],
         stdin=subprocess.DEVNULL,

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from .lab import Lab, laboratory
+from .neighbours import POLICIES, choose
 
 
 @pytest.fixture
@@ -12,3 +13,10 @@ def lab() -> Iterator[Lab]:
     """Client, fabric and VM, with nothing applied yet."""
     with laboratory() as built:
         yield built
+
+
+@pytest.fixture(params=POLICIES)
+def policy(lab: Lab, request: pytest.FixtureRequest) -> str:
+    """Each policy of the firewall, configured in the VM; still nothing is applied."""
+    choose(lab.vm, request.param)
+    return str(request.param)

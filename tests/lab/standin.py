@@ -18,23 +18,25 @@ class _Datagram(socketserver.BaseRequestHandler):
         door.sendto(said, self.client_address)
 
 
-class _Tcp(socketserver.ThreadingTCPServer):
-    address_family = socket.AF_INET6
+class _Server(socketserver.TCPServer):
+    def __init__(self, address: str, port: int, handler: type[socketserver.BaseRequestHandler]):
+        # A socket for `::` answers IPv4, too.
+        self.address_family = socket.AF_INET6 if ":" in address else socket.AF_INET
+        super().__init__((address, port), handler)
+
+
+class _Tcp(socketserver.ThreadingMixIn, _Server):
     daemon_threads = True
     request_queue_size = 256
 
 
-class _Udp(socketserver.ThreadingUDPServer):
-    address_family = socket.AF_INET6
+class _Udp(socketserver.ThreadingMixIn, _Server, socketserver.UDPServer):
+    pass
 
 
 def _serve(protocol: str, address: str, port: str) -> None:
-    # IPv4 in IPv6 clothes, so that one family is enough; `::` answers both anyway.
-    mapped = address if ":" in address else f"::ffff:{address}"
-    if protocol == "tcp":
-        _Tcp((mapped, int(port)), _Stream).serve_forever()
-    else:
-        _Udp((mapped, int(port)), _Datagram).serve_forever()
+    server, handler = (_Tcp, _Stream) if protocol == "tcp" else (_Udp, _Datagram)
+    server(address, int(port), handler).serve_forever()
 
 
 if __name__ == "__main__":

@@ -9,15 +9,21 @@ import pytest
 from .fabric import CLIENT4, CLIENT6, IMDS, PROBE4, PROBE6, VM4, VM6, body, rule
 from .knock import Target, one, states
 from .lab import Lab, laboratory
+from .neighbours import POLICIES, choose
 from .rules import ADMIN, ALL, FRONT4, FRONT6, NAMES, OWN, PAIRS, WEB
 from .talk import Talk
 from .vm import LISTEN
 
+each_policy = pytest.mark.usefixtures("policy")
+# Those that drop anything: under the third it is the other firewall that does.
+dropping = pytest.mark.parametrize("policy", ["enforce", "prerouting"], indirect=True)
 
-@pytest.fixture(scope="module")
-def applied() -> Iterator[Lab]:
-    """All rules in force; for tests that only look."""
+
+@pytest.fixture(scope="module", params=POLICIES)
+def applied(request: pytest.FixtureRequest) -> Iterator[Lab]:
+    """All rules in force under each policy; for tests that only look."""
     with laboratory() as lab:
+        choose(lab.vm, request.param)
         lab.vm.serve("tcp,::,8086")
         lab.balance(ALL)
         lab.vm.apply()
@@ -131,6 +137,7 @@ def test_env_file_says_what_is_in_force(applied: Lab) -> None:
     assert applied.vm.path("/run/lbhook/lb.env").stat().st_mode & 0o7777 == 0o644
 
 
+@each_policy
 @pytest.mark.parametrize("frontend", [FRONT4, FRONT6])
 def test_removed_rule_closes_its_port_and_cuts_no_connection(lab: Lab, frontend: str) -> None:
     """New connections are over; requests under way, on this rule or another, are answered."""
@@ -148,6 +155,7 @@ def test_removed_rule_closes_its_port_and_cuts_no_connection(lab: Lab, frontend:
     assert one(lab.client, "tcp", frontend, 80).state == "open"
 
 
+@each_policy
 def test_added_rule_opens_its_port(lab: Lab) -> None:
     """A rule that Azure gets later is served after the next apply."""
     lab.balance(body(*WEB))
@@ -159,21 +167,30 @@ def test_added_rule_opens_its_port(lab: Lab) -> None:
     assert states(lab.client, *targets) == {"open"}
 
 
+@dropping
 @pytest.mark.parametrize("ip", [VM4, VM6])
-@pytest.mark.parametrize("port", [22, 9000])
-def test_incoming_connection_older_than_the_firewall_lives_on(lab: Lab, ip: str, port: int) -> None:
-    """Before the first apply the kernel tracks no connections; those there are still pass."""
+@pytest.mark.parametrize("port", [22, 9000, 9001])
+def test_incoming_connection_older_than_the_firewall_lives_on(
+    lab: Lab, policy: str, ip: str, port: int
+) -> None:
+    """Before the first apply the kernel tracks no connections; those there are still pass, be
+    their listener one for any address or, at port 9001, for this one."""
+    lab.vm.serve(f"tcp,{VM4},9001", f"tcp,{VM6},9001")
     lab.balance(ALL)
     talk = Talk.connect(lab.client, ip, port)
     assert talk.ask("before") == "before"
     lab.vm.apply()
     assert talk.ask("after") == "after"
     assert talk.ask("and on") == "and on"
-    assert one(lab.client, "tcp", ip, 9000).state == "filtered"
+    closed = [Target("tcp", ip, number) for number in (9000, 9001)]
+    assert states(lab.client, *closed) == {"filtered"}
 
 
+@dropping
 @pytest.mark.parametrize("ip", [CLIENT4, CLIENT6])
-def test_outgoing_connection_older_than_the_firewall_lives_on(lab: Lab, ip: str) -> None:
+def test_outgoing_connection_older_than_the_firewall_lives_on(
+    lab: Lab, policy: str, ip: str
+) -> None:
     """The hard case: after the first apply the peer is the first to speak."""
     lab.balance(ALL)
     there = Talk.listen(lab.client, 7000)
@@ -187,6 +204,7 @@ def test_outgoing_connection_older_than_the_firewall_lives_on(lab: Lab, ip: str)
     assert there.receive() == "and back"
 
 
+@each_policy
 def test_floating_ip_is_served_at_the_frontend_address(lab: Lab) -> None:
     """The guest owns the frontend address; its own addresses get nothing of the rule."""
     lab.vm.links(f"addr add {FRONT4}/32 dev lo\naddr add {FRONT6}/128 dev lo nodad")
@@ -210,6 +228,7 @@ def test_floating_ip_that_the_guest_lacks_costs_no_other_rule(lab: Lab) -> None:
     assert one(lab.client, "tcp", FRONT4, 80).state == "open"
 
 
+@each_policy
 def test_ha_ports_open_everything_at_their_address(lab: Lab) -> None:
     """Every port and protocol of that address, none of another; nginx listens at none."""
     lab.vm.serve("tcp,::,9002", "udp,::,53")
@@ -241,8 +260,6 @@ def test_bracketed_addresses_mean_the_same(lab: Lab) -> None:
 
 
 SETTINGS = f"""
-[targets.nginx]
-[targets.nftables.vars]
 ssh_ports = [22, 2222]
 ssh_from = ["{CLIENT4}/32", "2001:db8:7::7/128"]
 allow = [
@@ -252,12 +269,12 @@ allow = [
 """
 
 
-def test_settings_of_the_firewall_decide_about_packets(lab: Lab) -> None:
+def test_settings_of_the_firewall_decide_about_packets(lab: Lab, policy: str) -> None:
     """SSH from some networks, and doors that the configuration opens by itself."""
     other = "198.51.100.77"
     lab.client.links(f"addr add {other}/24 dev eth0")
     lab.vm.serve("tcp,::,2222")
-    lab.vm.write("/etc/lbhook/lbhook.toml", SETTINGS)
+    choose(lab.vm, policy, SETTINGS)
     lab.balance(body(*WEB, public=[(OWN, VM4)]))
     lab.vm.apply()
     ssh = [Target("tcp", OWN, port) for port in (22, 2222)]
@@ -271,6 +288,7 @@ def test_settings_of_the_firewall_decide_about_packets(lab: Lab) -> None:
     assert one(lab.client, "tcp", FRONT4, 80, source=other).state == "open"
 
 
+@each_policy
 def test_gateway_tunnel_passes_from_its_gateway_alone(lab: Lab) -> None:
     """A backend of a gateway load balancer takes UDP at the tunnel's port, from the gateway."""
     tunnel = {

@@ -19,8 +19,11 @@ route add default via 10.1.0.1
 route add default via {PROBE6} dev eth0
 """
 
-# What the linker, name look-ups and nft need; everything else of the real /etc is out of reach.
-ETC = "group hosts ld.so.cache ld.so.conf ld.so.conf.d nsswitch.conf passwd protocols services"
+# What the linker, name look-ups, nft and ufw need; all else of the real /etc is out of reach.
+ETC = (
+    "alternatives default group hosts ld.so.cache ld.so.conf ld.so.conf.d nsswitch.conf passwd"
+    " protocols services ufw"
+)
 
 # Only user 0 exists in a user namespace, hence `user root`. The listener nobody uses is what an
 # installation leaves: without any, nginx would listen on port 80 of every address.

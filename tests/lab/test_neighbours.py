@@ -1,0 +1,203 @@
+"""lbhook beside others who have a say about packets: firewalls, containers, routes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from .fabric import CLIENT4, FORWARD, PROBE4, PROBE6, VM4, VM6, body, rule
+from .hosts import Host, require, wait_for
+from .knock import Target, one, states
+from .lab import Lab
+from .neighbours import build, choose, configure, hand_over
+from .rules import ADMIN, ALL, FRONT4, FRONT6, OWN, WEB
+from .talk import Talk
+
+OPENED = [Target("tcp", front, port) for front in (FRONT4, FRONT6) for port in (80, 81)]
+NAMES = [Target("udp", front, 53) for front in (FRONT4, FRONT6)]
+CLOSED = [Target("tcp", ip, 9000) for ip in (OWN, VM6)]
+
+
+@pytest.mark.parametrize("firewall", ["ufw", "iptables-nft", "iptables-legacy"])
+def test_another_firewall_lets_in_what_lbhook_marks(lab: Lab, firewall: str) -> None:
+    """One rule of the documentation is all that it needs, for good: rules come and go, and what
+    none leads to stays its own business, SSH among it."""
+    configure(lab.vm, "mark")
+    build(lab.vm, firewall)
+    lab.balance(ALL)
+    lab.vm.apply()
+    assert states(lab.client, *OPENED, *NAMES, *CLOSED) == {"filtered"}
+    hand_over(lab.vm, firewall)
+    assert states(lab.client, *OPENED, *NAMES) == {"open"}
+    assert states(lab.client, *CLOSED) == {"filtered"}
+    assert one(lab.client, "tcp", OWN, 22).state == "open"
+    assert one(lab.fabric, "tcp", VM4, 22, "10.1.0.1").state == "filtered"
+    assert one(lab.fabric, "tcp", VM4, 9000, PROBE4).state == "open"
+    assert one(lab.fabric, "tcp", VM6, 9000, f"{PROBE6}%vm0").state == "open"
+    assert f"{CLIENT4} {VM4}:443" in lab.vm.read("/var/log/nginx/access.log")
+    lab.balance(body(*WEB))
+    lab.vm.apply()
+    assert states(lab.client, *OPENED[::2]) == {"open"}
+    lab.fabric.load_balance(ALL)
+    assert states(lab.client, *OPENED[1::2]) == {"filtered"}
+
+
+def table(lab: Lab) -> str:
+    """lbhook's table as the kernel has it, without its counters."""
+    return lab.vm.run(["nft", "--stateless", "list", "table", "inet", "lbhook"]).stdout
+
+
+@pytest.mark.parametrize(
+    ("firewall", "command"),
+    [
+        ("ufw", "ufw reload"),
+        ("ufw", "ufw disable"),
+        (
+            "iptables-nft",
+            "iptables-nft -F; iptables-nft -X; iptables-nft-save | iptables-nft-restore",
+        ),
+        ("iptables-legacy", "iptables-legacy -F; iptables-legacy-save | iptables-legacy-restore"),
+    ],
+)
+def test_another_firewall_leaves_the_table_alone(lab: Lab, firewall: str, command: str) -> None:
+    """Reloaded, emptied or switched off."""
+    build(lab.vm, firewall)
+    lab.balance(ALL)
+    lab.vm.apply()
+    before = table(lab)
+    lab.vm.run(["sh", "-euc", command])
+    assert table(lab) == before
+
+
+# What dockerd does for a container with `--publish 8080:80 --publish 8090:80`.
+PUBLISH = """
+iptables-nft -t nat -N DOCKER
+iptables-nft -t nat -A PREROUTING -m addrtype --dst-type LOCAL -j DOCKER
+iptables-nft -t nat -A OUTPUT ! -d 127.0.0.0/8 -m addrtype --dst-type LOCAL -j DOCKER
+iptables-nft -t nat -A POSTROUTING -s 172.17.0.0/16 ! -o docker0 -j MASQUERADE
+for port in 8080 8090; do
+    iptables-nft -t nat -A DOCKER ! -i docker0 -p tcp --dport $port \\
+        -j DNAT --to-destination 172.17.0.2:80
+done
+"""
+INSIDE = "link set eth0 up\naddr add 172.17.0.2/16 dev eth0\nroute add default via 172.17.0.1"
+
+
+@contextmanager
+def container(lab: Lab) -> Iterator[Host]:
+    """A container of the VM, on docker0, whose port 80 is published as 8080 and 8090."""
+    require("iptables-nft")
+    with Host("container", lab.client) as inside:
+        lab.vm.cable("docker0", inside, "eth0")
+        lab.vm.links("link set docker0 up\naddr add 172.17.0.1/16 dev docker0")
+        inside.links(INSIDE)
+        inside.spawn([*inside.python("standin.py"), "tcp,0.0.0.0,80"])
+        wait_for(lambda: inside.listens("tcp", 80), "the container's server")
+        lab.vm.run(["sh", "-euc", FORWARD + "\n" + PUBLISH])
+        yield inside
+
+
+@pytest.mark.parametrize(
+    ("policy", "state"), [("enforce", "open"), ("prerouting", "filtered")], indirect=["policy"]
+)
+def test_published_port_is_judged_before_it_is_translated(
+    lab: Lab, policy: str, state: str
+) -> None:
+    """A rule opens one published port; the other is closed, but not by a policy that sees input
+    alone. Who was connected to it stays, and the container gets out and is answered."""
+    with container(lab) as inside:
+        old = Talk.connect(lab.client, VM4, 8090)
+        assert old.ask("before") == "before"
+        lab.balance(body(rule(FRONT4, 80, VM4, 8080), public=[(OWN, VM4)]))
+        lab.vm.apply()
+        assert one(lab.client, "tcp", FRONT4, 80).state == "open"
+        assert states(lab.client, Target("tcp", OWN, 8090), Target("tcp", VM4, 8090)) == {state}
+        assert old.ask("after") == "after"
+        there = Talk.listen(lab.client, 7000)
+        here = Talk.connect(inside, CLIENT4, 7000)
+        here.send("from inside")
+        assert there.receive() == "from inside"
+        there.send("welcome")
+        assert here.receive() == "welcome"
+
+
+@pytest.mark.parametrize("policy", ["prerouting"], indirect=True)
+def test_allow_opens_a_published_port(lab: Lab, policy: str) -> None:
+    """By the port that is published, not by that of the container."""
+    choose(lab.vm, policy, 'allow = [{ protocol = "tcp", port = 8090 }]')
+    with container(lab):
+        lab.balance(body(public=[(OWN, VM4)]))
+        lab.vm.apply()
+        assert one(lab.client, "tcp", OWN, 8090).state == "open"
+        assert one(lab.client, "tcp", OWN, 8080).state == "filtered"
+
+
+@pytest.mark.parametrize("policy", ["enforce", "prerouting"], indirect=True)
+def test_what_containers_ask_of_the_machine_is_a_matter_of_trust(lab: Lab, policy: str) -> None:
+    """A bridge is an interface like any other until it is named."""
+    with container(lab) as inside:
+        lab.balance(ALL)
+        lab.vm.apply()
+        assert one(inside, "tcp", "172.17.0.1", 9000).state == "filtered"
+        choose(lab.vm, policy, 'trusted_interfaces = ["docker0"]')
+        lab.vm.apply()
+        assert one(inside, "tcp", "172.17.0.1", 9000).state == "open"
+        assert one(lab.client, "tcp", OWN, 9000).state == "filtered"
+
+
+FAR = "10.2.0.9"
+# Towards FAR packets go through the VM, and back from there they do not.
+INVALID = """
+table ip control {
+    chain forward {
+        type filter hook forward priority filter + 20
+        ct state invalid drop
+    }
+}
+"""
+
+
+@contextmanager
+def one_way(lab: Lab) -> Iterator[Host]:
+    """A server that is reached through the VM and answers past it."""
+    with Host("far", lab.client) as far:
+        lab.vm.cable("far0", far, "eth0")
+        lab.vm.links("link set far0 up\naddr add 10.2.0.1/24 dev far0")
+        lab.fabric.cable("back0", far, "eth1")
+        lab.fabric.links("link set back0 up\naddr add 10.3.0.1/24 dev back0")
+        lab.fabric.links(f"route add 10.2.0.0/24 via {VM4}")
+        far.links("link set eth0 up\nlink set eth1 up")
+        far.links(f"addr add {FAR}/24 dev eth0\naddr add 10.3.0.9/24 dev eth1")
+        far.links("route add default via 10.3.0.1")
+        far.spawn([*far.python("standin.py"), "tcp,0.0.0.0,9000"])
+        wait_for(lambda: far.listens("tcp", 9000), "the far server")
+        lab.vm.run(["sh", "-euc", FORWARD])
+        yield far
+
+
+def test_a_virtual_appliance_forwards_what_conntrack_calls_invalid(lab: Lab, policy: str) -> None:
+    """It sees one direction only; a connection through it stands, to a port that is closed here.
+    That its packets are invalid is shown by a rule that drops them."""
+    with one_way(lab):
+        lab.balance(ALL)
+        lab.vm.apply()
+        talk = Talk.connect(lab.client, FAR, 9000)
+        assert talk.ask("one way") == "one way"
+        assert one(lab.client, "tcp", OWN, 9000).state == "filtered"
+        lab.vm.run(["nft", "-f", "-"], stdin=INVALID)
+        assert talk.ask("no way") is None
+
+
+def test_the_table_comes_back_after_a_flush(lab: Lab, policy: str) -> None:
+    """nftables.service flushes every table; the next run loads it again. Left alone, and with
+    traffic through it, it is not loaded twice."""
+    lab.balance(body(*WEB, *ADMIN))
+    lab.vm.apply()
+    before = table(lab)
+    assert states(lab.client, *OPENED) == {"open"}
+    assert lab.vm.apply()["outcome"] == "unchanged"
+    lab.vm.run(["nft", "flush ruleset"])
+    assert lab.vm.apply()["outcome"] == "changed"
+    assert table(lab) == before
