@@ -143,6 +143,8 @@ def test_a_shipped_target_keeps_what_the_file_does_not_say() -> None:
             ),
             "trusted_interfaces": (),
             "probe_sources": (ip_address("168.63.129.16"), ip_address("fe80::1234:5678:9abc")),
+            "mark": 0x1000,
+            "mark_mask": 0x1000,
             "restrict_imds": False,
         },
     )

@@ -83,19 +83,18 @@ def names(cell: str) -> list[str]:
 # What is shown is run
 
 
-def sessions(page: str) -> Iterator[tuple[str, list[str]]]:
-    """The commands of a page's console blocks, each with the lines that it shows."""
-    for block in blocks(page, "console"):
-        root, command, shown = block.text.startswith("# "), "", list[str]()
-        for line in block.text.splitlines():
-            if _COMMAND.match(line):
-                if command:
-                    yield command, shown
-                command, shown = _COMMAND.sub("", line, count=1), []
-            elif command and not (root and line.startswith("# ")):
-                shown.append(line)
-        if command:
-            yield command, shown
+def sessions(block: Block) -> Iterator[tuple[str, list[str]]]:
+    """The commands of a console block, each with the lines that it shows."""
+    root, command, shown = block.text.startswith("# "), "", list[str]()
+    for line in block.text.splitlines() if block.kind == "console" else ():
+        if _COMMAND.match(line):
+            if command:
+                yield command, shown
+            command, shown = _COMMAND.sub("", line, count=1), []
+        elif command and not (root and line.startswith("# ")):
+            shown.append(line)
+    if command:
+        yield command, shown
 
 
 def run(desk: Desk, line: str) -> Ended:
@@ -133,13 +132,13 @@ def test_what_is_shown_is_what_comes(page: str, tmp_path: Path) -> None:
             (desk.templates / block.file.removeprefix(_TEMPLATES)).write_text(block.text)
         if block.file == str(tables.DEFAULT_FILE):
             desk.configure(block.text)
-    for command, shown in sessions(page):
-        if command == _NOT_RUN:
-            continue
-        ended = run(desk, command)
-        assert ended.status == 0, (command, ended.err)
-        if shown:
-            assert re.fullmatch(pattern(shown), ended.out), f"{command} printed\n{ended.out}"
+        for command, shown in sessions(block):
+            if command == _NOT_RUN:
+                continue
+            ended = run(desk, command)
+            assert ended.status == 0, (command, ended.err)
+            if shown:
+                assert re.fullmatch(pattern(shown), ended.out), f"{command} printed\n{ended.out}"
 
 
 def test_the_comparison_itself() -> None:
