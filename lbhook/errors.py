@@ -22,7 +22,7 @@ class LbhookError(Exception):
 
 
 class TerminatedError(BaseException):
-    """SIGTERM: everything is put back on the way out."""
+    """SIGTERM, or a terminal that is gone: everything is put back on the way out."""
 
 
 class UsageError(LbhookError):

@@ -18,6 +18,8 @@ _INTERRUPTED, _TERMINATED, _BUG = 130, 143, 70
 def main() -> NoReturn:
     """Run the command line and exit; the one place that decides how."""
     signal.signal(signal.SIGTERM, _terminate)
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as nohup has it
+        signal.signal(signal.SIGHUP, _terminate)
     if isinstance(sys.stdout, io.TextIOWrapper):
         # An arrow that the locale can't write is no reason to fail.
         sys.stdout.reconfigure(errors="replace")

@@ -749,6 +749,7 @@ def first_line(process: subprocess.Popen[bytes]) -> str:
     [
         (signal.SIGINT, 130, "\nlbhook: interrupted; nothing is left half done\n"),
         (signal.SIGTERM, 143, "lbhook: terminated; nothing is left half done\n"),
+        (signal.SIGHUP, 143, "lbhook: terminated; nothing is left half done\n"),
     ],
 )
 def test_signals_while_waiting(desk: Desk, number: signal.Signals, status: int, err: str) -> None:
