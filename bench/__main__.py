@@ -13,6 +13,7 @@ from pathlib import Path
 
 from lbhook.emulator import Emulator
 
+from . import sizes
 from .measure import (
     CHECKOUT,
     Once,
@@ -93,6 +94,7 @@ def _results(bench: Bench) -> Iterator[Result]:
     yield from _with_imds(bench)
     yield from _first_apply(bench)
     yield from _many_rules(bench)
+    yield from sizes.results()
     size = sum(file.stat().st_size for one in SHIPPED for file in CHECKOUT.glob(one))
     yield count("size of the installed package", round(size / 1024), 300, "KiB")
 

@@ -19,7 +19,8 @@ from jinja2.sandbox import SandboxedEnvironment
 from jinja2.utils import missing
 
 from .errors import ConfigError
-from .facts import Facts
+from .facts import Facts, Listener
+from .model import AddressPair, InboundRule
 from .schema import suggestion
 from .targets import Target
 
@@ -31,6 +32,8 @@ SHIPPED_TEMPLATES = next(
 # What systemd, a POSIX shell and docker's --env-file read alike, without quotes.
 _ENV_VALUE = re.compile(r"[A-Za-z0-9_.,:/@%+=-]*", re.ASCII)
 _NO_RULES = Facts()
+# Values without a method that does anything, of which there are thousands.
+_PLAIN = (Listener, InboundRule, AddressPair, Facts)
 _NAMES = ("lb", "vars")
 
 
@@ -108,6 +111,15 @@ class Renderer:
         return f" in {', '.join(own)} or among the shipped ones" if own else ""
 
 
+class _Sandbox(SandboxedEnvironment):
+    """jinja2's sandbox, which need not look at each attribute of lbhook's own values."""
+
+    def is_safe_attribute(self, obj: Any, attr: str, value: Any) -> bool:
+        """Whether a template may see an attribute."""
+        plain = type(obj) in _PLAIN and not attr.startswith("_")
+        return plain or super().is_safe_attribute(obj, attr, value)
+
+
 class _Undefined(StrictUndefined):
     """A name that is not there; says whose name it would be, and which one is near."""
 
@@ -133,7 +145,7 @@ def renderer(places: Sequence[Path]) -> Renderer:
 
 def environment(loader: BaseLoader) -> SandboxedEnvironment:
     """The jinja2 environment of every template."""
-    result = SandboxedEnvironment(
+    result = _Sandbox(
         loader=loader,
         undefined=_Undefined,
         autoescape=False,
@@ -176,10 +188,12 @@ def _described(owner: object) -> tuple[str, Sequence[str]]:
 
 def _bracket(address: object) -> str:
     """An address as it stands before a port: IPv6 in brackets."""
-    try:
-        parsed = ipaddress.ip_address(str(address))
-    except ValueError:
-        raise ValueError(f"{_shown(address)} is not an address") from None
+    parsed = address
+    if not isinstance(parsed, (ipaddress.IPv4Address, ipaddress.IPv6Address)):
+        try:
+            parsed = ipaddress.ip_address(str(address))
+        except ValueError:
+            raise ValueError(f"{_shown(address)} is not an address") from None
     return f"[{parsed}]" if parsed.version == 6 else str(parsed)
 
 
