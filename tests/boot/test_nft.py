@@ -23,6 +23,7 @@ ROOTS = {
 # Checked, loaded, and loaded over itself; then over what the file before has left.
 EACH = """
 mount --bind "$2" "$1/mnt"
+[ ! -e "$1/etc/protocols" ] || mount --bind /dev/null "$1/etc/protocols"
 exec chroot "$1" sh -euc '
     for file in /mnt/*.nft; do
         echo "$file"
@@ -56,7 +57,6 @@ def root(request: pytest.FixtureRequest) -> Path:
         ["chroot", str(place), "nft", "--version"], capture_output=True, check=True
     )
     assert f"nftables v{request.param} " in said.stdout.decode()
-    assert not (place / "etc/protocols").exists()
     return place
 
 
