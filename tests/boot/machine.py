@@ -211,6 +211,12 @@ class Machine:
         """Wait until a unit is in a state."""
         wait_for(lambda: self.active(unit) == state, f"{unit} {state}", timeout)
 
+    def crash(self, unit: str) -> None:
+        """Let a unit end as by a crash."""
+        # Where its processes end while they are listed, systemd says: Input/output error.
+        self.run(["systemctl", "kill", "-s", "KILL", "--kill-whom=all", unit], check=False)
+        self.wait_for_state(unit, "failed")
+
     def seconds(self, unit: str, name: str) -> float:
         """A point in time of a unit's life, in seconds."""
         return int(self.show(unit, f"{name}TimestampMonotonic")) / 1e6

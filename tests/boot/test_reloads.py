@@ -53,12 +53,6 @@ def running(machine: Machine, azure: Azure) -> Machine:
     return machine
 
 
-def fail_nginx(machine: Machine) -> None:
-    """Let nginx end as a crash would."""
-    machine.run(["systemctl", "kill", "-s", "KILL", "--kill-whom=all", "nginx"])
-    machine.wait_for_state("nginx", "failed")
-
-
 def test_active(running: Machine, azure: Azure) -> None:
     """nginx opens the new listener within the run, which has verified it when it ends; its main
     process is the same, and the next run has nothing to do."""
@@ -102,7 +96,7 @@ def test_stopped_by_hand(running: Machine, azure: Azure) -> None:
 def test_failed(running: Machine, azure: Azure) -> None:
     """Failed, and our file changed: started again, and the next run verifies it."""
     for port, way in enumerate(WAYS, 8081):
-        fail_nginx(running)
+        running.crash("nginx")
         assert apply(running, way) == 0
         assert running.active("nginx") == "failed"
         azure.send(port)
@@ -117,7 +111,7 @@ def test_failed(running: Machine, azure: Azure) -> None:
 def test_failed_and_disabled(running: Machine, azure: Azure) -> None:
     """What nobody wants started at boot is not started by lbhook."""
     running.run(["systemctl", "disable", "nginx"])
-    fail_nginx(running)
+    running.crash("nginx")
     for port, way in enumerate(WAYS, 8081):
         azure.send(port)
         assert apply(running, way) == 0
