@@ -139,11 +139,13 @@ def _settled(tables: Tables) -> Settings:
 
 @dataclass(slots=True)
 class _Targets:
-    """Reads the targets; `owners` has the name of the one that each path belongs to."""
+    """Reads the targets; `owners` has the name of the one that each path belongs to, `singles`
+    that of each kind of which there can be one."""
 
     tables: Tables
     paths: Paths
     owners: dict[PurePosixPath, str] = field(default_factory=dict)
+    singles: dict[str, str] = field(default_factory=dict)
 
     def read(self, raw: object) -> tuple[Target, ...]:
         if not isinstance(raw, dict):
@@ -173,7 +175,7 @@ class _Targets:
         self._demand_own(at, name, {**keys, **values})
         values["vars"] = self._vars(f"{at}.vars", raw.get("vars", {}), kind)
         if values.get("enabled", True) and "path" in values:
-            self._claim(name, values["path"])
+            self._claim(name, kind, values["path"])
         if kind and not str(values["path"]).endswith(SHIPPED[kind].suffix):
             problem = f"{values['path']} does not end in {SHIPPED[kind].suffix}"
             reader = SHIPPED[kind].daemon
@@ -208,9 +210,12 @@ class _Targets:
             SHIPPED[kind].agree(values)
         return values
 
-    def _claim(self, name: str, path: PurePosixPath) -> None:
-        """A path is one target's, and none of lbhook's own."""
+    def _claim(self, name: str, kind: str, path: PurePosixPath) -> None:
+        """A path is one target's, and none of lbhook's own; a firewall's table is one target's."""
         at = f".targets.{name}.path"
+        if kind and SHIPPED[kind].single and self.singles.setdefault(kind, name) != name:
+            problem = f"{self.singles[kind]} is of this kind, too; only one can be"
+            self.tables.note(f".targets.{name}", problem)
         if self.owners.setdefault(path, name) != name:
             self.tables.note(at, f"{path} is {self.owners[path]}'s too")
         if _is_record(path, self.paths):

@@ -20,7 +20,8 @@ class Kind:
     the same listener. `addresses` says that the file lists addresses for lbhook itself to give
     the loopback interface. `suffix` is how the name of the file must end, lest its program not
     read it. `agree` raises
-    `Misfit` where variables contradict each other.
+    `Misfit` where variables contradict each other. Two of a kind that is `single` would take
+    each other's work away.
     """
 
     defaults: Mapping[str, Any]
@@ -32,6 +33,7 @@ class Kind:
     local_only: bool = False
     shared: bool = False
     addresses: bool = False
+    single: bool = False
     suffix: str = ""
 
 
@@ -118,6 +120,7 @@ SHIPPED: Mapping[str, Kind] = {
             "restrict_imds": (schema.boolean, False),
         },
         named=True,
+        single=True,
         agree=_mark_fits,
     ),
     "nginx": Kind(

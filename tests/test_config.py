@@ -430,3 +430,14 @@ def test_variables_of_an_own_target_are_free() -> None:
     text = '[targets.m]\ntemplate = "m.j2"\npath = "/m"\nvars = { items = [1, { a = 2.5 }] }\n'
     expected: dict[str, Any] = {"items": [1, {"a": 2.5}]}
     assert target(config.parse(text), "m").vars == expected
+
+
+def test_one_firewall_is_enough() -> None:
+    """Two would replace each other's table; one that is off does not count."""
+    second = '[targets.fw]\nlike = "nftables"\npath = "/etc/fw.nft"\n'
+    with pytest.raises(ConfigError) as caught:
+        config.parse(f"[targets.nftables]\n{second}")
+    assert caught.value.problems == (
+        "lbhook.toml: targets.fw: nftables is of this kind, too; only one can be",
+    )
+    assert [one.name for one in config.parse(second).active()] == ["env", "fw"]
