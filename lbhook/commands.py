@@ -7,6 +7,7 @@ time is up the whole process group ends. What it prints is kept for the report.
 import contextlib
 import os
 import re
+import select
 import shutil
 import signal
 import subprocess
@@ -108,17 +109,21 @@ def _started(argv: Sequence[str], output: int, env: Mapping[str, str]) -> subpro
 
 def _status(process: subprocess.Popen[bytes], output: int, timeout: float) -> int:
     end = time.monotonic() + timeout
+    # Popen.wait() with a time-out sleeps between its looks, and so notices the end late.
+    watched = os.pidfd_open(process.pid)
     try:
         while True:
             left = end - time.monotonic()
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                return process.wait(max(0.0, min(left, _LOOK)))
+            if select.select([watched], [], [], max(0.0, min(left, _LOOK)))[0]:
+                return process.wait()
             if left <= 0 or os.fstat(output).st_size > _TOO_MUCH:
                 _end(process)
                 return TIMED_OUT if left <= 0 else TALKED_TOO_MUCH
     except BaseException:
         _end(process)
         raise
+    finally:
+        os.close(watched)
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

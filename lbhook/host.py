@@ -12,11 +12,8 @@ from .config import Settings
 from .daemon import Daemon
 from .errors import RightsError
 from .files import Tree
-from .firewalld import Firewalld
-from .haproxy import Haproxy
 from .journal import Journal
 from .machine import Machine
-from .nginx import Nginx
 from .services import Services
 from .shipped import kind_of
 from .state import State
@@ -55,10 +52,18 @@ class Host:
 
     def daemon(self, name: str) -> Daemon:
         """What is peculiar to a program that takes a file of lbhook's."""
+        # Each is imported where it is one of the targets: a start is to be quick.
         if name == "firewalld":
+            from .firewalld import Firewalld
+
             return Firewalld(self.run, self.root, self.machine.root / "etc/firewalld")
-        daemons: dict[str, Callable[..., Daemon]] = {"nginx": Nginx, "haproxy": Haproxy}
-        return daemons[name](self.run, self.machine, self.sleep, self.clock)
+        if name == "haproxy":
+            from .haproxy import Haproxy
+
+            return Haproxy(self.run, self.machine, self.sleep, self.clock)
+        from .nginx import Nginx
+
+        return Nginx(self.run, self.machine, self.sleep, self.clock)
 
     @contextlib.contextmanager
     def locked(

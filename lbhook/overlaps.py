@@ -17,7 +17,8 @@ def found(changes: Sequence[Change]) -> list[str]:
     """What is wrong with the listeners of a plan: for each two targets the places of both."""
     owners: dict[Place, Change] = {}
     clashes: dict[tuple[str, str], list[Place]] = {}
-    for change in changes:
+    listening = [one for one in changes if kind_of(one.target).daemon]
+    for change in listening if len(listening) > 1 else ():
         for place in _wanted(change):
             owner = owners.setdefault(place, change)
             if owner is not change and not _shared(owner, change):
@@ -55,7 +56,7 @@ def _problem(names: tuple[str, str], clash: Sequence[Place]) -> str:
 def _loop(change: Change) -> str:
     """A stream that is passed on to its own listener never ends."""
     upstream = change.target.vars.get("upstream", "")
-    for place in _wanted(change):
+    for place in _wanted(change) if upstream else ():
         host = f"[{place.ip}]" if place.ip.version == 6 else str(place.ip)
         if upstream in (f"{host}:{place.port}", f"{host}:$server_port"):
             return f"{change.target.name}: vars.upstream is {place}, a listener of its own"

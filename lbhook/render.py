@@ -112,12 +112,19 @@ class Renderer:
 
 
 class _Sandbox(SandboxedEnvironment):
-    """jinja2's sandbox, which need not look at each attribute of lbhook's own values."""
+    """jinja2's sandbox, with a short way to the attributes of lbhook's own values."""
 
-    def is_safe_attribute(self, obj: Any, attr: str, value: Any) -> bool:
-        """Whether a template may see an attribute."""
-        plain = type(obj) in _PLAIN and not attr.startswith("_")
-        return plain or super().is_safe_attribute(obj, attr, value)
+    def getattr(self, obj: Any, attribute: str) -> Any:
+        """What `obj.attribute` is in a template."""
+        if type(obj) in _PLAIN and attribute in obj.__slots__:
+            return getattr(obj, attribute)
+        return super().getattr(obj, attribute)
+
+    def getitem(self, obj: Any, argument: Any) -> Any:
+        """What `obj[argument]` is, and what filters take for an attribute."""
+        if type(obj) in _PLAIN and argument in obj.__slots__:
+            return getattr(obj, argument)
+        return super().getitem(obj, argument)
 
 
 class _Undefined(StrictUndefined):
