@@ -28,7 +28,12 @@ from .measure import Once, Result, Row, measure, mebibytes
 SIZES = (10, 300, 2400, 10_000)
 MOST = 2400  # rules of one VM: 300 for each of 8 NICs, by Azure's limits
 PAIRS = 9
-TABLE = "/run/firewall.nft"
+# How each is loaded, and how many times as long a connection may take; those beside it any time.
+KINDS = {
+    "set": ("nft -f", 1 / 0.9),
+    "each": ("nft -f", 10.0),
+    "iptables": ("iptables-nft-restore", 10.0),
+}
 SECONDS = 0.5
 FIREWALL = next(one for one in config.parse("").targets if one.name == "nftables")
 _IMPORT = (
@@ -98,7 +103,7 @@ def results() -> Iterator[Result]:
         bench.table()
         yield bench.load()
         yield bench.render()
-        yield bench.connections()
+        yield from bench.connections()
 
 
 class Sizes:
@@ -159,31 +164,34 @@ class Sizes:
             )
         )
 
-    def connections(self) -> Result:
-        """Without a firewall, and with one of 2,400 rules of which the last is asked for: the
-        figure is how many times as long a connection takes."""
+    def connections(self) -> Iterator[Result]:
+        """Without a firewall, and with 2,400 rules of which the last is asked for: the figure is
+        how many times as long a connection takes."""
         port = self.facts[MOST].listeners[-1].port
         self.lab.vm.write("/etc/nginx/lbhook/listen.conf", f"listen {VM4}:{port};\n")
         self.lab.vm.run(["nginx", "-s", "reload"])
         wait_for(lambda: self.lab.vm.listens("tcp", port), f"nginx at {port}")
-        self.lab.vm.write(TABLE, Path(self.files["set", MOST]).read_text())
+        for kind, (command, reach) in KINDS.items():
+            table = f"/run/{kind}"
+            self.lab.vm.write(table, Path(self.files[kind, MOST]).read_text())
+            row = Row(
+                what=f"a new connection, 2,400, {kind}",
+                yardstick="no firewall",
+                measured=self._with(f"{command} {table}", port),
+                against=self._with("true", port),
+                reach=reach,
+                pairs=PAIRS,
+            )
+            yield measure(row)
 
-        def with_rules(*argv: str) -> Once:
-            def once() -> float:
-                self.lab.vm.run(list(argv))
-                return 1000 / self._per_second(port)
+    def _with(self, command: str, port: int) -> Once:
+        """Milliseconds of a connection after a command of a shell, on an open machine."""
 
-            return once
+        def once() -> float:
+            self.lab.vm.run(["sh", "-euc", f"nft flush ruleset; {command}"])
+            return 1000 / self._per_second(port)
 
-        row = Row(
-            what="a new connection, 2,400 rules",
-            yardstick="no firewall",
-            measured=with_rules("nft", "-f", TABLE),
-            against=with_rules("nft", "flush ruleset"),
-            reach=1 / 0.9,
-            pairs=PAIRS,
-        )
-        return measure(row)
+        return once
 
     def _per_second(self, port: int) -> float:
         argv = [*_script("connect.py"), VM4, str(port), str(SECONDS)]
