@@ -96,7 +96,9 @@ def _ip(host: Host, target: Target, verb: str, address: Address, but: str = "") 
     """One address of the loopback interface: alone, since a wider prefix would make its whole
     network local and cut the machine off its neighbours."""
     place = f"{address}/{address.max_prefixlen}"
-    result = host.run(("ip", "address", verb, place, "dev", "lo"), timeout=target.timeout)
+    # Nobody else can have it, and until the kernel knows that, no program could bind it.
+    words = ("nodad",) if verb == "add" and address.version == 6 else ()
+    result = host.run(("ip", "address", verb, place, "dev", "lo", *words), timeout=target.timeout)
     if not result.ok and not (but and but in result.output):
         raise ReloadError(f"{target.name}: {result.report()}")
 
