@@ -3,6 +3,7 @@
 import base64
 import json
 import math
+import os
 import re
 import time
 from collections.abc import Callable
@@ -22,6 +23,8 @@ _VERSION = 1
 _REWRITTEN_AFTER = 0.25
 # What firmware says when nobody gave the machine a UUID.
 _NO_UUID = re.compile(r"[0-]+|[fF-]+")
+# What the unit that fetches calls the UUID, which only root may read.
+_CREDENTIAL = "product_uuid"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -141,13 +144,9 @@ class LastGood:
         return kept is not None and self.identity().same(kept.identity) is False
 
     def identity(self) -> Identity:
-        """This VM's identity, as far as lbhook may read it."""
-        try:
-            uuid = Path(self.settings.paths.identity).read_text(encoding="ascii").strip()
-        except (OSError, ValueError):
-            uuid = ""
-        if _NO_UUID.fullmatch(uuid):
-            uuid = ""
+        """This VM's identity, as far as lbhook may read it, or was given it by systemd."""
+        given = os.environ.get("CREDENTIALS_DIRECTORY", "")
+        uuid = _uuid(Path(self.settings.paths.identity)) or _uuid(Path(given, _CREDENTIAL))
         return Identity(uuid=uuid, machine_id=self.machine.machine_id())
 
     @property
@@ -232,6 +231,15 @@ def describe_age(seconds: float) -> str:
         if seconds >= length:
             return f"{seconds / length:.0f} {unit}"
     return f"{seconds:.0f} s"
+
+
+def _uuid(file: Path) -> str:
+    """The UUID in a file; empty if it can't be read, or is none."""
+    try:
+        uuid = file.read_text(encoding="ascii").strip()
+    except (OSError, ValueError):
+        return ""
+    return "" if _NO_UUID.fullmatch(uuid) else uuid
 
 
 def _swapped(uuid: str) -> str:

@@ -142,12 +142,14 @@ def apply(run: Run, /, as_json: bool, no_reload: bool, **wish: Any) -> int:
 @options.general
 @options.asking
 @options.root
+@click.option("--hand-over", is_flag=True, help="Leave the answer for root's `apply --cached`.")
 @click.option("--json", "as_json", is_flag=True, help="Print the outcome as JSON.")
 @pass_run
 def fetch(run: Run, /, as_json: bool, **wish: Any) -> int:
     """Ask the metadata service, and keep a good answer for `apply --cached`.
 
-    Needs no root where the state directory is writable, and changes nothing else.
+    Needs no root where the state directory is writable, and changes nothing else. With
+    --hand-over the answer is left in a runtime directory, where root's apply finds it.
 
     \b
     Examples:
@@ -157,7 +159,32 @@ def fetch(run: Run, /, as_json: bool, **wish: Any) -> int:
     from . import report
 
     result = options.update(run, **wish).fetch()
-    return _end(run, result, report.fetched_text(result), as_json=as_json)
+    text = report.fetched_text(result, handed_over=bool(wish["hand_over"]))
+    run.console.manager.status(text)
+    return _end(run, result, text, as_json=as_json)
+
+
+@cli.command(short_help="What this boot lacks, before there is a network.")
+@options.general
+@options.root
+@click.option("--json", "as_json", is_flag=True, help="Print the outcome as JSON.")
+@pass_run
+def restore(run: Run, /, as_json: bool, root: "Path | None") -> int:
+    """Load the last good firewall, addresses and env file, before there is a network.
+
+    The first thing that a boot does with lbhook, by a unit of its own. What belongs to services
+    that start later is left alone; on a disk that was captured from another VM all of it rests.
+
+    \b
+    Example:
+      sudo lbhook restore
+    """
+    from . import report
+
+    result = options.restoring(run, root).carry_out()
+    text = report.restored_text(result)
+    run.console.manager.status(text.splitlines()[-1])
+    return _end(run, result, "" if result.problems else text, as_json=as_json)
 
 
 @cli.command(short_help="Put back what the last apply replaced, and reload.")

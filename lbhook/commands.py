@@ -88,6 +88,22 @@ def find(program: str) -> str | None:
     return shutil.which(program, path=PATH)
 
 
+def by_manager(
+    argv: Sequence[str], timeout: float, env: Mapping[str, str] | None = None
+) -> tuple[str, ...]:
+    """A command as the service manager runs it, free of this process's limits.
+
+    It gets the time there that `run` gives it, and ends even if lbhook has gone.
+    """
+    limits = ("--collect", "--service-type=exec", f"--property=RuntimeMaxSec={timeout:.3f}")
+    # It would be the command itself, and systemd 252 can't read that again if it has lines.
+    named = "--description=A command of lbhook"
+    given = [f"--setenv={name}={value}" for name, value in {**(env or {}), **_ENVIRONMENT}.items()]
+    # Else systemd would put in what it knows by the names of a shell's variables: nothing.
+    words = (word.replace("$", "$$") for word in argv)
+    return ("systemd-run", "--quiet", "--wait", "--pipe", named, *limits, *given, "--", *words)
+
+
 def filled(argv: Sequence[str], places: Mapping[str, object]) -> tuple[str, ...]:
     """A command with `{path}` and `{staged}` replaced, once: what takes their place stays."""
     names = "|".join(map(re.escape, places))

@@ -41,6 +41,11 @@ class Paths:
     templates: tuple[PurePosixPath, ...] = (PurePosixPath("/etc/lbhook/templates"),)
     identity: PurePosixPath = PurePosixPath("/sys/class/dmi/id/product_uuid")
 
+    @property
+    def handover(self) -> PurePosixPath:
+        """Where the process that asks leaves an answer, in a directory of its own."""
+        return self.runtime.with_name(f"{self.runtime.name}-fetch") / "answer.json"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
-from .commands import Result
+from .commands import Result, Run, by_manager
 from .machine import Machine
 from .reader import Address
 from .targets import Target
@@ -18,6 +18,20 @@ _PLACE = re.compile(
 )
 _SETTLE = 5.0
 _MOMENT = 1.0
+
+
+def ask_freely(
+    run: Run,
+    machine: Machine,
+    argv: tuple[str, ...],
+    timeout: float = 30.0,
+    env: Mapping[str, str] | None = None,
+) -> Result:
+    """What a program says of its configuration on this machine: to tell, it binds, resolves, and
+    reads whatever is named there. A hardened unit may do nothing of that: PID 1 runs it then."""
+    confined = machine.is_confined() and machine.has_systemd()
+    words = by_manager(argv, timeout, env) if confined else argv
+    return replace(run(words, timeout=timeout, env=env), argv=argv)
 
 
 class Daemon(Protocol):

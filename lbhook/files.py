@@ -21,7 +21,8 @@ from .plan import FileState
 _HINTS = {
     errno.ENOSPC: "free some space",
     errno.EDQUOT: "the quota is used up",
-    errno.EROFS: "the file system is read-only; in a unit, ReadWritePaths= may lack the directory",
+    errno.EROFS: "the file system is read-only, or the unit may not write there: "
+    "a drop-in with ReadWritePaths={directory} lets it, see docs/units.md",
     errno.EACCES: "run as root, or use --root DIR",
     errno.EPERM: "run as root; `lsattr` shows whether the file is immutable",
     errno.EISDIR: "remove what is there, or give the target another path",
@@ -65,9 +66,9 @@ class Tree:
         where = self.outside(path)
         return (accounts.uid(user, f"{where}: owner"), accounts.gid(group, f"{where}: group"))
 
-    def state(self, path: PurePosixPath) -> FileState | None:
-        """The file as it is; None if there is none. Raises `WriteError` if what is there is
-        not a file that lbhook could have written."""
+    def state(self, path: PurePosixPath, most: int = -1) -> FileState | None:
+        """The file as it is, up to `most` bytes; None if there is none. Raises `WriteError` if
+        what is there is not a file that lbhook could have written."""
         try:
             with self._directory(path.parent) as directory:
                 directories.demand_file(path.name, directory)
@@ -75,7 +76,7 @@ class Tree:
                 file = os.open(path.name, flags, dir_fd=directory)
                 with os.fdopen(file, "rb") as stream:
                     found = os.fstat(file)
-                    content = stream.read()
+                    content = stream.read(most)
         except FileNotFoundError:
             return None
         except OSError as error:
@@ -172,7 +173,8 @@ class Tree:
 
     def failure(self, path: PurePosixPath, error: OSError) -> LbhookError:
         """An error of the operating system as the user should read it."""
-        hint = _HINTS.get(error.errno or 0, "")
+        directory = self.outside(path).parent
+        hint = _HINTS.get(error.errno or 0, "").format(directory=directory)
         kind: type[LbhookError] = WriteError
         if not self.privileged and error.errno in (errno.EACCES, errno.EPERM):
             kind = RightsError
@@ -206,9 +208,11 @@ class Tree:
         rest = memoryview(state.content)
         while rest:
             rest = rest[os.write(file, rest) :]
-        if state.uid >= 0 and self.privileged:
+        made, owner = os.fstat(file), (state.uid, state.gid)
+        # The units lack the right to give files away, which their own files do not need.
+        if state.uid >= 0 and self.privileged and owner != (made.st_uid, made.st_gid):
             self.step("fchown", path)
-            os.fchown(file, state.uid, state.gid)
+            os.fchown(file, *owner)
         self.step("fchmod", path)
         os.fchmod(file, state.mode)
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
 from .commands import Result, Run
-from .daemon import Sockets
+from .daemon import Sockets, ask_freely
 from .machine import Machine
 from .reader import Address
 from .services import Services
@@ -55,7 +55,7 @@ class Haproxy:
             stub = Path(scratch, "haproxy.cfg")
             stub.write_text(_STUB.format(mode=mode, backend=backend), encoding="utf-8")
             argv = ("haproxy", "-c", "-f", str(stub), "-f", str(candidate))
-            result = _said(self.run(argv, timeout=target.timeout))
+            result = _said(ask_freely(self.run, self.machine, argv, target.timeout))
         alerts = [line for line in result.output.splitlines() if line.startswith("[ALERT]")]
         good = bool(alerts) and all(map(_NO_VERDICT.search, alerts))
         return replace(result, status=0) if good else result
@@ -79,7 +79,8 @@ class Haproxy:
         start = self._running() or self._configured()
         if start is None:
             return Result(argv=("haproxy", "-c"), status=0), frozenset(candidates)
-        result = _said(self.run(start.check(candidates), timeout=timeout, env=start.env))
+        argv = start.check(candidates)
+        result = _said(ask_freely(self.run, self.machine, argv, timeout, start.env))
         return result, frozenset(filter(start.reads, candidates))
 
     def check_present(self, timeout: float) -> Result:
@@ -144,7 +145,7 @@ class Haproxy:
             return
         for line in text.splitlines():
             name, _, value = line.strip().partition("=")
-            if not name.startswith(("#", ";")):
+            if name and not name.startswith(("#", ";")):
                 yield f"{name}={value.strip().strip(_QUOTES)}"
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from .answer import Answer, LastGood, describe_age, from_file
 from .config import Settings
 from .errors import LbhookError, NoLoadBalancerError, ProtocolError
+from .handover import Handed, Handover
 from .host import Host
 from .model import ABSENT, NOTHING, Metadata, parse
 
@@ -28,6 +29,7 @@ class Wish:
     load: bool = True
     accept_empty: bool = False
     skip_refused: bool = False
+    hand_over: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,12 +68,29 @@ class Inquiry:
 
     def ask(self) -> Heard:
         """The answer in force. Raises `LbhookError` if there is none that may be acted on."""
-        answer, body = self._find()
-        read = self.boottime()
+        heard = self._find()
+        answer = heard.answer
         if self.wish.require_lb:
             _demand_load_balancer(answer)
         self._warn_of(answer.metadata)
-        return Heard(answer=answer, body=body, read=read, vm=self.vm(answer))
+        return replace(heard, vm=self.vm(answer))
+
+    def hand_over(self, heard: Heard) -> None:
+        """Leave an answer for a run of `apply --cached` that has more rights than this one."""
+        self.handover.leave(
+            Handed(
+                body=heard.body,
+                instance=heard.answer.instance,
+                read=heard.read,
+                attempts=heard.answer.attempts,
+                waited=heard.answer.waited,
+            )
+        )
+
+    @property
+    def handover(self) -> Handover:
+        """Where answers are handed over on this host."""
+        return Handover(self.host.tree, self.settings.paths)
 
     @property
     def last_good(self) -> LastGood:
@@ -95,16 +114,42 @@ class Inquiry:
             age = describe_age(answer.age)
             self.voice.warn(f"the last good answer is {age} old, older than imds.stale_after")
 
-    def _find(self) -> tuple[Answer, bytes | None]:
+    def _find(self) -> Heard:
         if self.wish.metadata is not None:
-            return from_file(self.wish.metadata, self.read_stdin), None
+            answer = from_file(self.wish.metadata, self.read_stdin)
+            return Heard(answer=answer, body=None, read=self.boottime())
         if self.wish.cached:
-            answer = self.last_good.load()
-            self.warn_of_age(answer)
-            return answer, None
+            return self._taken() or self._remembered()
         return self._ask_imds()
 
-    def _ask_imds(self) -> tuple[Answer, bytes | None]:
+    def _taken(self) -> Heard | None:
+        """What `fetch` handed over in this boot, unless a later answer was applied since."""
+        try:
+            handed = self.handover.take(self.boottime())
+        except LbhookError as error:
+            self.voice.warn(str(error))
+            return None
+        applied = self.host.state.applied()
+        if handed is None or handed.read < applied:
+            return None
+        answer = Answer(
+            metadata=None if handed.body is None else parse(handed.body),
+            source="imds" if handed.read > applied else "cache",
+            attempts=handed.attempts,
+            waited=handed.waited,
+            age=self.boottime() - handed.read,
+            instance=handed.instance,
+        )
+        self.warn_of_age(answer)
+        return Heard(answer=answer, body=handed.body, read=handed.read)
+
+    def _remembered(self) -> Heard:
+        """The last good answer, which is as old as what was applied last."""
+        read, answer = self.host.state.applied(), self.last_good.load()
+        self.warn_of_age(answer)
+        return Heard(answer=answer, body=None, read=read)
+
+    def _ask_imds(self) -> Heard:
         # requests is imported for a question only: an answer from a file needs none of it.
         from . import confirmation
 
@@ -126,7 +171,8 @@ class Inquiry:
             waited=reading.waited,
             instance=instance,
         )
-        return answer, reading.body if reading.metadata else None
+        kept = reading.body if reading.metadata else None
+        return Heard(answer=answer, body=kept, read=self.boottime())
 
     def _instance(
         self, service: "imds.Service", reading: "imds.Reading", last: Answer | None

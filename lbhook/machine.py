@@ -147,6 +147,12 @@ class Machine:
         """Whether this is a node of Kubernetes: the program is here, or what it keeps."""
         return any((self.root / place).exists() for place in _KUBELET)
 
+    def is_confined(self) -> bool:
+        """Whether this process was told never to gain rights, as by a unit that is hardened."""
+        return (
+            re.search(r"^NoNewPrivs:\s1$", self._text("proc/self/status"), re.MULTILINE) is not None
+        )
+
     def has_systemd(self) -> bool:
         """Whether systemd is PID 1 here, as sd_booted(3) asks it."""
         return (self.root / "run/systemd/system").is_dir()

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
 from .commands import NOT_FOUND, Result, Run
-from .daemon import Sockets
+from .daemon import Sockets, ask_freely
 from .machine import Machine
 from .reader import Address
 from .shipped import kind_of
@@ -122,7 +122,7 @@ class Nginx:
     def includes(self, path: str) -> bool | None:
         """Whether the configuration includes a file, or would if it were there; None if nginx
         can't tell, because the configuration is broken elsewhere."""
-        result = self.run(("nginx", "-T"))
+        result = self._ask(("nginx", "-T"))
         if result.ok:
             return _dumped(path) in result.output or path in _Includes(result.output)
         if re.search(rf'open\(\) "{re.escape(path)}" failed', result.output):
@@ -140,10 +140,13 @@ class Nginx:
         with tempfile.TemporaryDirectory(prefix="lbhook-") as scratch:
             pairs = [word for live, staged in candidates.items() for word in (str(staged), live)]
             argv = ("unshare", "--mount", "--propagation", "private", "sh", "-c", _IN_PRIVATE)
-            result = self.run((*argv, "nginx -t", scratch, *pairs), timeout=timeout)
+            result = self._ask((*argv, "nginx -t", scratch, *pairs), timeout)
         included = frozenset(live for live in candidates if _dumped(live) in result.output)
         said = replace(result, argv=("nginx", "-t"), output=_messages(result.output))
         return said, included
+
+    def _ask(self, argv: tuple[str, ...], timeout: float = 30.0) -> Result:
+        return ask_freely(self.run, self.machine, argv, timeout)
 
     def lacks_only(self, tested: Result, addresses: Collection[Address]) -> bool:
         """Whether a test of a sound configuration stopped at an address that is none of this
@@ -155,7 +158,7 @@ class Nginx:
 
     def check_present(self, timeout: float) -> Result:
         """The real configuration as it stands."""
-        return self.run(("nginx", "-t"), timeout=timeout)
+        return self._ask(("nginx", "-t"), timeout)
 
     def prepare(self, content: bytes, main_pid: int) -> None:
         """Nothing: it tries again by itself where it can't bind at once."""

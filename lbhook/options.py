@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from .config import Settings
     from .host import Host
     from .report import Report
+    from .restoration import Restoration
     from .undo import Undo
     from .update import Update
 
@@ -232,6 +233,14 @@ def _read_stdin() -> bytes:
             "--metadata -: standard input is closed", hint="give a file, or - for standard input"
         )
     return sys.stdin.buffer.read(MOST_BYTES + 1)
+
+
+def restoring(run: Run, root: "Path | None") -> "Restoration":
+    """What gives this boot what it lacks before there is a network."""
+    from .restoration import Restoration
+
+    asking = update(run, endpoint=None, root=root)
+    return Restoration(host=asking.host, inquiry=asking.inquiry)
 
 
 def undoing(run: Run, root: "Path | None") -> "Undo":

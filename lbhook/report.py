@@ -59,9 +59,10 @@ class Report:
         asked = (
             "" if self.attempts < 2 else f" after {self.attempts} questions in {self.waited:.0f} s"
         )
+        whom = "the last good answer" if self.source == "cache" else "Azure"
         return {
             "changed": f"changed: {has}{asked}",
-            "unchanged": f"in step with Azure: {has}{asked}",
+            "unchanged": f"in step with {whom}: {has}{asked}",
             "kept": "kept: no answer to go by; the last good one stays in force",
             "absent": f"absent: {ABSENT}; what is there stays",
             "failed": "failed: no answer to go by, and no last good one to fall back on"
@@ -70,15 +71,30 @@ class Report:
         }[self.outcome]
 
 
-def fetched_text(report: Report) -> str:
+def fetched_text(report: Report, *, handed_over: bool = False) -> str:
     """What `fetch` heard, in a line."""
     numbers = counts(report.lb)
     rules = count(numbers["inbound_rules"], "inbound rule")
+    kept = "handed over" if handed_over else "kept as the last good answer"
     return {
-        "changed": f"fetched: {rules}; kept as the last good answer\n",
+        "changed": f"fetched: {rules}; {kept}\n",
         "unchanged": f"fetched: {rules}; the same as the last good answer\n",
         "absent": f"absent: {ABSENT}\n",
     }[report.outcome]
+
+
+def restored_text(report: Report) -> str:
+    """A line for each target that was missing, and what it came to."""
+    size = max([16, *(len(one.target.name) for one in report.changes)])
+    lines = [_change_line(one, size) for one in report.changes]
+    rules = count(counts(report.lb)["inbound_rules"], "inbound rule")
+    last = {
+        "changed": f"restored: {rules} of the last good answer",
+        "unchanged": f"nothing was missing: {rules} of the last good answer",
+        "absent": "at rest: there is no last good answer of this VM",
+        "failed": "failed: not everything is restored",
+    }[report.outcome]
+    return "".join(f"{line}\n" for line in [*lines, last])
 
 
 def undone_text(report: Report) -> str:

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from . import schema
+from . import accounts, schema
 from .targets import Target
 
 
@@ -18,10 +18,10 @@ class Kind:
     name the file fail where it is missing: a dropped target leaves its resting form. `local_only`
     leaves out listeners on addresses that this machine lacks. With `shared` two of it may have
     the same listener. `addresses` says that the file lists addresses for lbhook itself to give
-    the loopback interface. `suffix` is how the name of the file must end, lest its program not
-    read it. `agree` raises
-    `Misfit` where variables contradict each other. Two of a kind that is `single` would take
-    each other's work away.
+    the loopback interface; `early` that it is wanted before there is a network, and asks nothing
+    of a service. `suffix` is how the name of the file must end, lest its program not read it.
+    `agree` raises `Misfit` where variables contradict each other. Two of a kind that is `single`
+    would take each other's work away.
     """
 
     defaults: Mapping[str, Any]
@@ -35,6 +35,7 @@ class Kind:
     addresses: bool = False
     single: bool = False
     suffix: str = ""
+    early: bool = False
 
 
 _AZURE_PROBES = ("168.63.129.16", "fe80::1234:5678:9abc")
@@ -80,6 +81,17 @@ def _mark_fits(variables: Any) -> None:
         raise schema.Misfit((".mark", f"{mark:#x} has bits that mark_mask, {mask:#x}, has not"))
 
 
+def _users(value: object) -> tuple[int, ...]:
+    """Numbers of users, by number or name; one that this machine lacks has no process that could
+    be let in."""
+    return accounts.known(schema.items(_user)(value))
+
+
+def _user(value: object) -> str:
+    number = isinstance(value, int) and not isinstance(value, bool) and value >= 0
+    return str(value) if number else schema.text(value)
+
+
 _PORTS = schema.items(schema.port)
 _LISTENERS: Mapping[str, tuple[schema.Read[Any], Any]] = {
     "ports": (_PORTS, ()),
@@ -96,6 +108,7 @@ SHIPPED: Mapping[str, Kind] = {
     "env": Kind(
         defaults={"template": "lb.env.j2", "path": "{runtime}/lb.env"},
         named=True,
+        early=True,
     ),
     "nftables": Kind(
         defaults={
@@ -118,10 +131,12 @@ SHIPPED: Mapping[str, Kind] = {
             "mark": (schema.mark, _MARK),
             "mark_mask": (schema.mark, _MARK),
             "restrict_imds": (schema.boolean, False),
+            "imds_users": (_users, _users(["lbhook"])),
         },
         named=True,
         single=True,
         agree=_mark_fits,
+        early=True,
     ),
     "nginx": Kind(
         defaults={
@@ -169,6 +184,7 @@ SHIPPED: Mapping[str, Kind] = {
             "requires": ("ip",),
         },
         addresses=True,
+        early=True,
     ),
     "firewalld": Kind(
         defaults={

@@ -134,7 +134,7 @@ class State:
         originals that were put aside, which nobody else has."""
         state = self.paths.state
         records = [self.installed_file, state / "answer.json", self.status_file]
-        records += [self._loaded_file, self._refused_file]
+        records += [self._loaded_file, self._refused_file, self.paths.handover]
         gone = [path for path in records if self._is_there(path)]
         for place in (state / "originals", state / "previous"):
             found = [name for name in self.tree.names(place) if not name.endswith(_ASIDE)]

@@ -78,7 +78,7 @@ class Update:
     def plan(self) -> Plan:
         """What `apply` would do, as a value. Nothing is changed."""
         rights.demand(self.settings)
-        heard = self._inquiry.ask()
+        heard = self.inquiry.ask()
         aim, lb = self._aim(heard.answer)
         plan = self._survey().plan(aim, lb, heard.vm)
         with tempfile.TemporaryDirectory(prefix="lbhook-") as scratch:
@@ -98,31 +98,27 @@ class Update:
 
     def ask(self) -> Heard:
         """The answer in force, for a command that only looks."""
-        return self._inquiry.ask()
+        return self.inquiry.ask()
 
     def fetch(self) -> Report:
         """Only ask, and keep the answer. Raises `LbhookError` if there is none to believe."""
-        before = self._inquiry.last_good.find(self.voice.warn)
-        heard = self._inquiry.ask()
+        before = self.inquiry.last_good.find(self.voice.warn)
+        heard = self.inquiry.ask()
         self._answer = heard.answer
+        self._keep(heard)
         if heard.answer.metadata is None:
             return self._report("absent")
         self._lb = facts.derive(heard.answer.metadata)
-        try:
-            with self._locked():
-                self._keep(heard)
-        except RightsError:
-            # The lock is root's. What is kept is replaced in one step, with or without it.
-            self._keep(heard)
         same = before is not None and before.metadata == heard.answer.metadata
         return self._report("unchanged" if same else "changed")
 
     @property
     def _settlement(self) -> Settlement:
-        return Settlement(self.host, self.settings, self._inquiry.last_good, self.voice.warn)
+        return Settlement(self.host, self.settings, self.inquiry.last_good, self.voice.warn)
 
     @property
-    def _inquiry(self) -> Inquiry:
+    def inquiry(self) -> Inquiry:
+        """How this update asks."""
         names = [one.name for one in fields(Inquiry)]
         return Inquiry(**{name: getattr(self, name) for name in names})
 
@@ -130,7 +126,7 @@ class Update:
         with self._locked():
             self._settled = self._settlement.carry_out(load=self.wish.load)
         try:
-            heard = self._inquiry.ask()
+            heard = self.inquiry.ask()
         except NoAnswerError as error:
             return self._without_answer(error)
         self._answer = heard.answer
@@ -158,13 +154,20 @@ class Update:
             self.voice.warn(str(error))
 
     def _keep(self, heard: Heard) -> None:
-        if heard.body is not None:
-            self._inquiry.last_good.keep(heard.body, heard.answer.instance)
+        """As the last good answer, or for a run that has more rights."""
+        if self.wish.hand_over:
+            self.inquiry.hand_over(heard)
+        elif heard.body is not None:
+            with contextlib.ExitStack() as stack:
+                # The lock may be root's. What is kept is replaced in one step, without it too.
+                with contextlib.suppress(RightsError):
+                    stack.enter_context(self._locked())
+                self.inquiry.last_good.keep(heard.body, heard.answer.instance)
 
     def _aim(self, answer: Answer) -> tuple[Aim, Facts | None]:
         if answer.metadata is not None:
             return Aim.WHOLE, facts.derive(answer.metadata)
-        last = self._inquiry.last_good.find()
+        last = self.inquiry.last_good.find()
         known = last.metadata if last else None
         return Aim.MISSING, facts.derive(known) if known else None
 
@@ -172,20 +175,20 @@ class Update:
         """Bring back what is missing, and change nothing that is there."""
         with self._locked():
             self.host.settle_journal(self.voice.warn)
-            last = self._inquiry.last_good.find()
+            last = self.inquiry.last_good.find()
             known = last.metadata if last else None
             if last and known:
                 self._answer = last
                 self._lb = facts.derive(known)
-                self._inquiry.warn_of_age(last)
-            vm = self._inquiry.vm(last) if last else None
+                self.inquiry.warn_of_age(last)
+            vm = self.inquiry.vm(last) if last else None
             self._deploy(Aim.MISSING, self._lb if known else None, vm)
         error.problems = (*error.problems, *self._settled.problems, *self._done.problems)
         return self._failed(error, "kept" if known else "failed")
 
     def _records(self, heard: Heard) -> Mapping[PurePosixPath, bytes]:
         """The answer as the last good one: it is that when what it asks for is in force."""
-        last = self._inquiry.last_good
+        last = self.inquiry.last_good
         record = last.record(heard.body, heard.answer.instance) if heard.body is not None else b""
         return {last.file: record} if record else {}
 
@@ -230,7 +233,7 @@ class Update:
 
     def _bring_back(self, vm: "Vm | None") -> None:
         """What is missing, from the last good answer."""
-        last = self._inquiry.last_good.find()
+        last = self.inquiry.last_good.find()
         if last and last.metadata:
             plan = self._survey().plan(Aim.MISSING, facts.derive(last.metadata), vm)
             with contextlib.suppress(ConfigError, ReloadError):

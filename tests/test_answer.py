@@ -231,6 +231,21 @@ def test_a_uuid_of_nobody_is_none(vm: Vm, nobody: str) -> None:
     assert vm.last_good().identity() == Identity(uuid="", machine_id=MACHINE)
 
 
+def test_a_uuid_that_only_root_may_read_is_handed_over(
+    vm: Vm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By systemd, as a credential; one that this process may read goes first."""
+    handed = tmp_path / "credentials"
+    handed.mkdir()
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(handed))
+    vm.become(None)
+    for text, uuid in ((OTHER, OTHER), ("0", "")):
+        (handed / "product_uuid").write_text(f"{text}\n")
+        assert vm.last_good().identity() == Identity(uuid=uuid, machine_id=MACHINE)
+    vm.become(UUID)
+    assert vm.last_good().identity() == Identity(uuid=UUID, machine_id=MACHINE)
+
+
 def test_less_identity_does_not_overwrite_more(vm: Vm, body: Body) -> None:
     """An unprivileged fetch of the same body leaves the UUID in; a privileged one adds it."""
     vm.become(None)

@@ -22,7 +22,7 @@ from .conftest import lacking
 from .program import BODIES, ENVIRONMENT, NOBODY_THERE, Desk, Ended, argv, run_lbhook
 
 COMMANDS = (
-    *("show", "plan", "apply", "fetch", "rollback", "clean", "render"),
+    *("show", "plan", "apply", "fetch", "restore", "rollback", "clean", "render"),
     *("emulate", "demo"),
 )
 DOCUMENTED = BODIES / "documented.json"
@@ -659,7 +659,8 @@ def test_a_destination_that_is_read_only(desk: Desk) -> None:
     if os.geteuid() == 0:
         command = ["unshare", "--mount", "sh", "-c", _READ_ONLY, "sh", str(folder), *command]
         status, reason = 73, "Read-only file system"
-        hint = "the file system is read-only; in a unit, ReadWritePaths= may lack the directory"
+        hint = "the file system is read-only, or the unit may not write there: a drop-in with "
+        hint += f"ReadWritePaths={desk.root}/etc lets it, see docs/units.md"
     else:
         folder.chmod(0o555)
         status, reason, hint = 77, "Permission denied", "run as root, or use --root DIR"

@@ -14,6 +14,7 @@ from lbhook.commands import (
     TALKED_TOO_MUCH,
     TIMED_OUT,
     Result,
+    by_manager,
     filled,
     find,
     run,
@@ -160,3 +161,14 @@ def test_places_are_filled_in() -> None:
     """In every word, as often as they stand there; other braces stay."""
     argv = ("x", "{path}:{path}", "{staged}", "{other}")
     assert filled(argv, {"path": "/p", "staged": "/s"}) == ("x", "/p:/p", "/s", "{other}")
+
+
+def test_a_command_of_the_service_manager_is_the_same_command() -> None:
+    """systemd would put its own values, or nothing, in place of what a shell is to expand; and it
+    ends what has gone on for too long."""
+    argv = by_manager(("sh", "-c", "echo ${1%/*} $2\n"), timeout=2.5)
+    assert argv[0] == "systemd-run"
+    assert argv[argv.index("--") + 1 :] == ("sh", "-c", "echo $${1%/*} $$2\n")
+    assert "--property=RuntimeMaxSec=2.500" in argv
+    assert "--setenv=LC_ALL=C.UTF-8" in argv
+    assert {"--wait", "--pipe", "--collect"} <= set(argv)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from lbhook import config
+from lbhook import config, shipped
 from lbhook.config import Imds, Paths, Settings
 from lbhook.errors import ConfigError
 from lbhook.shipped import SHIPPED
@@ -146,6 +146,7 @@ def test_a_shipped_target_keeps_what_the_file_does_not_say() -> None:
             "mark": 0x1000,
             "mark_mask": 0x1000,
             "restrict_imds": False,
+            "imds_users": shipped.SHIPPED["nftables"].variables["imds_users"][1],
         },
     )
 

@@ -101,9 +101,21 @@ def test_each_change_of_the_disk_is_a_step(tmp_path: Path) -> None:
     tree.remove(CONF)
     candidate = "/etc/app/.app.conf.lbhook"
     made = ["mkdir /etc/app", "fsync /etc/app"] * 2
-    staged = [f"{name} {candidate}" for name in ("open", "write", "fchown", "fchmod", "fsync")]
+    staged = [f"{name} {candidate}" for name in ("open", "write", "fchmod", "fsync")]
     replaced = [f"rename {CONF}", "fsync /etc/app"]
     assert steps == [*made, *staged, *replaced, f"unlink {CONF}", "fsync /etc/app"]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")
+def test_a_file_is_given_away_only_to_somebody_else(tmp_path: Path) -> None:
+    """A unit that lacks the right to do so can write what is root's."""
+    steps: list[str] = []
+    tree = Tree(tmp_path, step=lambda name, path: steps.append(name))
+    for uid in (0, 65534):
+        tree.stage(CONF, FileState(content=b"new\n", mode=0o640, uid=uid, gid=0))
+        found = tree.outside(tree.candidate(CONF)).stat()
+        assert (found.st_uid, found.st_mode & 0o777) == (uid, 0o640)
+        assert ("fchown" in steps) == (uid != 0)
 
 
 def test_reading_takes_no_step(tmp_path: Path) -> None:

@@ -199,6 +199,20 @@ def test_the_check_is_of_what_was_started(tmp_path: Path) -> None:
     assert ([*read], asked) == ([LIVE], [{"HOST": "a.example"}])
 
 
+def test_an_empty_line_is_no_variable(tmp_path: Path) -> None:
+    """systemd, which may run the check, refuses one without a name."""
+    there = machine(tmp_path, etc__default__haproxy=DEFAULTS, run__systemd__system__x="")
+    systemctl, asked = systemd("inactive", *DEBIAN), list[Any]()
+
+    def answering(argv: Any, timeout: float = 30.0, env: Any = None) -> Result:
+        asked.append(env)
+        _, output = systemctl(argv) or (0, "")
+        return Result(argv=tuple(argv), status=0, output=output)
+
+    Haproxy(answering, there).check_live({LIVE: Path("/tmp/new")}, 1.0)
+    assert sorted(asked[-1]) == ["CONFIG", "EXTRAOPTS", "PIDFILE"]
+
+
 def test_what_nobody_knows_is_not_tested(tmp_path: Path) -> None:
     """Without systemd and while it does not run."""
     runner = Runner()

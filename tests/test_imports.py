@@ -14,7 +14,7 @@ PACKAGE = REPO / "lbhook"
 # From the lowest to the highest: a room imports only from those before it.
 ORDER = [
     *("errors", "schema", "reader", "model", "instance", "facts"),
-    *("targets", "shipped", "tables", "config", "rights", "render", "plan"),
+    *("accounts", "targets", "shipped", "tables", "config", "rights", "render", "plan"),
     *(
         "commands",
         "endings",
@@ -27,11 +27,11 @@ ORDER = [
         "haproxy",
     ),
     *("layout", "view", "report", "lock"),
-    *("accounts", "directory", "files", "journal", "state", "host", "floating"),
-    *("verdict", "transport", "imds", "confirmation", "answer", "inquiry"),
+    *("directory", "files", "journal", "state", "host", "floating"),
+    *("verdict", "transport", "imds", "confirmation", "answer", "handover", "inquiry"),
     *("checks", "loading", "dropped", "overlaps", "survey"),
     *("putback", "outcome", "deploy", "settlement"),
-    *("notify", "update", "undo", "console", "options"),
+    *("notify", "restoration", "update", "undo", "console", "options"),
     *("replies", "step", "playbook", "listener", "wire", "emulator", "demo", "cli", "program"),
 ]
 # What only these rooms import, whoever else would like to.

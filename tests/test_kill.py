@@ -313,4 +313,4 @@ def test_what_is_renamed_was_synced_and_its_directory_is_synced_next(scene: Scen
 def test_every_kind_of_step_is_stopped_at(quiet_scene: Scene) -> None:
     """The steps that the kill test stops at are those of files, records, journal and programs."""
     seen = {step.split()[0] for step in steps_of(quiet_scene)}
-    assert seen >= {"open", "write", "fchown", "fchmod", "fsync", "rename", "run"}
+    assert seen >= {"open", "write", "fchmod", "fsync", "rename", "run"}

@@ -258,3 +258,24 @@ def test_a_missing_include_is_no_unknown(tmp_path: Path) -> None:
     assert nginx.check_present(1.0) == Result(
         argv=("nginx", "-t"), status=1, output=said, seconds=1.0
     )
+
+
+@pytest.mark.parametrize("systemd", [True, False])
+@pytest.mark.parametrize("confined", [True, False])
+def test_a_confined_process_lets_pid_1_test(tmp_path: Path, confined: bool, systemd: bool) -> None:
+    """A hardened unit may neither bind nor mount; elsewhere nobody else is asked. What is said
+    names nginx, whoever runs it."""
+    (tmp_path / "proc/self").mkdir(parents=True)
+    (tmp_path / "proc/self/status").write_text(f"Name:\tlbhook\nNoNewPrivs:\t{confined:d}\n")
+    if systemd:
+        (tmp_path / "run/systemd/system").mkdir(parents=True)
+    runner = Runner()
+    nginx = Nginx(runner, Machine(tmp_path))
+    candidate = tmp_path / "candidate"
+    assert nginx.check_present(5.0).argv == ("nginx", "-t")
+    assert nginx.check_live({LIVE: candidate}, 5.0)[0].argv == ("nginx", "-t")
+    nginx.includes(LIVE)
+    first = [argv[0] for argv in runner.calls]
+    through = confined and systemd
+    assert first == ["systemd-run"] * 3 if through else ["nginx", "unshare", "nginx"]
+    assert not through or ("unshare" in runner.calls[1] and "$$1" in " ".join(runner.calls[1]))

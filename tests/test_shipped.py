@@ -6,7 +6,7 @@ import pytest
 from jinja2 import FileSystemLoader
 from jinja2.meta import find_referenced_templates
 
-from lbhook import config, render, schema, shipped, targets
+from lbhook import config, facts, render, schema, shipped, targets
 from lbhook.errors import ConfigError
 
 SHIPPED = pytest.mark.parametrize("name", list(shipped.SHIPPED))
@@ -193,3 +193,16 @@ def test_words_of_haproxy_stay_on_their_line(name: str, written: str) -> None:
     read, _ = shipped.SHIPPED["haproxy"].variables[name]
     with pytest.raises(schema.Misfit):
         read(written)
+
+
+@pytest.mark.parametrize(
+    ("users", "allowed"),
+    [("[]", "0"), ('["no-such-user"]', "0"), ('["nobody", 990]', "{ 0, 65534, 990 }")],
+)
+def test_who_may_ask_for_the_identity(users: str, allowed: str) -> None:
+    """With restrict_imds root, and the users that are named and exist."""
+    keys = f"restrict_imds = true\nimds_users = {users}\n"
+    settings = config.parse(f"[targets.nftables.vars]\n{keys}")
+    (target,) = (one for one in settings.targets if one.name == "nftables")
+    text = render.renderer([]).render(target, facts.Facts()).decode()
+    assert f"ip daddr 169.254.169.254 meta skuid != {allowed} counter reject" in text

@@ -1,0 +1,73 @@
+"""What this boot lacks before there is a network: the last good firewall, addresses, env file."""
+
+from dataclasses import dataclass
+
+from . import facts, outcome, rights
+from .deploy import Deployment
+from .errors import LbhookError, ReloadError
+from .facts import Facts
+from .host import Host
+from .inquiry import Inquiry
+from .outcome import Done
+from .report import Report
+from .shipped import kind_of
+from .survey import Aim, Survey
+
+
+@dataclass(frozen=True, slots=True)
+class Restoration:
+    """Restores one host, from what it has and no network. What belongs to services that start
+    later is left to the run that comes before them."""
+
+    host: Host
+    inquiry: Inquiry
+
+    def carry_out(self) -> Report:
+        """Settle an unfinished run, then load or make what is missing; on another VM, all of it
+        at rest. Never raises a `LbhookError`: the report has it."""
+        settings = self.inquiry.settings
+        try:
+            self.host.demand_rights(settings)
+            rights.demand(settings)
+            with self.host.locked(settings.paths.runtime):
+                self.host.settle_journal(self.inquiry.voice.warn)
+                return self._restore()
+        except LbhookError as error:
+            return Report(
+                outcome="failed",
+                status=error.status,
+                source="cache",
+                problems=error.problems,
+                hint=error.hint,
+            )
+
+    def _restore(self) -> Report:
+        rested = Done()
+        if self.inquiry.last_good.foreign():
+            self.inquiry.voice.warn("this disk was captured from another VM: its firewall rests")
+            rested = self._deploy(Aim.REST, None)
+        last = self.inquiry.last_good.find(self.inquiry.voice.warn)
+        lb = facts.derive(last.metadata) if last and last.metadata else None
+        vm = self.inquiry.vm(last) if last else None
+        done = self._deploy(Aim.MISSING, lb, vm)
+        problems = (*rested.problems, *done.problems)
+        restored = "changed" if done.acted else "unchanged"
+        return Report(
+            outcome="failed" if problems else restored if lb else "absent",
+            status=ReloadError.status if problems else 0,
+            source="cache",
+            lb=lb or Facts(),
+            changes=outcome.together(rested, done),
+            problems=problems,
+        )
+
+    def _deploy(self, aim: Aim, lb: Facts | None, vm: object = None) -> Done:
+        settings = self.inquiry.settings
+        early = [one.name for one in settings.active() if kind_of(one).early]
+        if not early:
+            return Done()
+        plan = Survey(self.host, settings, only=early).plan(aim, lb, vm)
+        done = Deployment(self.host, plan).carry_out()
+        for warning in (*plan.warnings, *done.warnings):
+            self.inquiry.voice.warn(warning)
+        return done
