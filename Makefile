@@ -5,11 +5,12 @@ VENV := .venv
 OLDEST := .venv-oldest
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help demo test check test-oldest bench pace fuzz dist system clean
+.PHONY: help demo test check test-oldest boot-test bench pace fuzz dist system clean
 
 help:
 	@echo "make demo    the main job from end to end, in a throw-away directory"
 	@echo "make test    lint, types and all tests, the laboratory among them"
+	@echo "make boot-test  Debian 12 and 13, booted: a part of make test"
 	@echo "make bench   what is measured, as a table"
 	@echo "make pace    how soon an answer is noticed, as a distribution"
 	@echo "make fuzz    parse, fuzzed for a minute (SECONDS=600 for ten)"
@@ -30,6 +31,9 @@ check: $(VENV)/.dev
 # The versions that Ubuntu 22.04 and Debian 12 ship, and what depends on nothing but them.
 test-oldest: $(OLDEST)/.dev
 	$(OLDEST)/bin/python -m pytest -q --ignore=tests/lab --ignore=tests/boot --ignore=tests/clients --ignore=tests/test_package.py $(PYTEST_ARGS)
+
+boot-test: system $(VENV)/.dev
+	$(VENV)/bin/pytest tests/boot $(PYTEST_ARGS)
 
 bench: $(VENV)/.dev
 	$(VENV)/bin/python -m bench

@@ -107,7 +107,7 @@ def run(desk: Desk, line: str) -> Ended:
     for option in ("--root", "--metadata"):
         if option in args:
             del args[args.index(option) : args.index(option) + 2]
-    if command not in ("rollback", "clean", "fetch"):
+    if command not in ("rollback", "clean", "fetch", "restore"):
         return desk.run(command, *args)
     body, desk.body = desk.body, ""
     with Emulator() as imds:
@@ -434,17 +434,23 @@ def test_cloud_configs_are_valid(tmp_path: Path) -> None:
         assert f"Valid cloud-config: {file}" in said
         value, known = json.loads(ask("-c", _KEYS, str(file)))
         assert set(value) <= set(known)
-        for written in value["write_files"]:
-            assert written["path"] == str(tables.DEFAULT_FILE)
-            config.parse(written["content"])
-        for command in value["runcmd"]:
-            if command[0] == "lbhook":
-                options = {word for word in command if word.startswith("-")}
-                assert command[1] in commands()
-                assert options <= set(re.findall(r"--[a-z][\w-]*", help_of(command[1])))
-            else:
-                units = [word for word in command if "." in word]
-                assert all((REPO / "systemd" / unit).exists() for unit in units)
+        files = {one["path"]: one["content"] for one in value["write_files"]}
+        config.parse(files[str(tables.DEFAULT_FILE)])
+        for command in value.get("runcmd", ()):
+            units = [word for word in command if re.fullmatch(r"lbhook[\w-]*\.\w+", word)]
+            assert all((REPO / "systemd" / unit).exists() for unit in units)
+
+
+def test_packer_cleans_last() -> None:
+    """What is captured has nothing of the VM that it was made on: the commands that the last
+    provisioner runs are lbhook's, and in its order."""
+    text = read("examples/packer.pkr.hcl")
+    inline = re.findall(r"inline = \[\n(.*?)\n    \]", text, re.S)
+    last = [json.loads(line.strip().rstrip(",")) for line in inline[-1].splitlines()]
+    assert last[:2] == ["systemctl stop lbhook-refresh.timer", "lbhook clean"]
+    assert "clean" in commands()
+    assert (REPO / "systemd/lbhook-refresh.timer").exists()
+    config.parse(read("examples/lbhook.toml"))
 
 
 _KEYS = """
