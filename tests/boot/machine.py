@@ -39,7 +39,15 @@ PACKAGE = "usr/lib/python3/dist-packages/lbhook"
 UNITS = "usr/lib/systemd/system"
 LISTEN = "/etc/nginx/lbhook/listen.conf"
 CONFIGURATION = "/etc/lbhook/lbhook.toml"
-ENABLED = {"lbhook.service": "multi-user.target", "lbhook-refresh.timer": "timers.target"}
+# The machine that runs this has no DMI.
+UUID = "/etc/product_uuid"
+ENABLED = {
+    "lbhook-restore.service": "sysinit.target",
+    "lbhook.service": "multi-user.target",
+    "lbhook-refresh.timer": "timers.target",
+}
+# As systemd-sysusers would make it.
+ACCOUNT = {"passwd": "lbhook:x:990:990::/:/usr/sbin/nologin\n", "group": "lbhook:x:990:\n"}
 
 # A mount and a process namespace of its own: all of the machine goes with them, however that
 # ends. (Killed, systemd-nspawn alone leaves the booted systemd behind.)
@@ -61,19 +69,25 @@ ENTER = ("-m", "-u", "-i", "-n", "-p", "-C", "--root", "--wd=/")
 
 
 class Machine:
-    """One VM; `network` is the host whose network it has. Off until `boot` is called.
+    """One VM; `network` is the host whose network it has. Off until `boot` is called. A `bare`
+    one has no lbhook yet.
 
     What is written while it is off is there at the next boot.
     """
 
-    def __init__(self, image: Path, place: Path, network: Host) -> None:
+    def __init__(self, image: Path, place: Path, network: Host, *, bare: bool = False) -> None:
         self._image, self._place, self._network = image, place, network
         self._apart: subprocess.Popen[bytes] | None = None
         self._nspawn = self._pid = 0
+        self.shares: list[str] = []
         for name in ("upper", "work", "root"):
             (place / name).mkdir(parents=True)
         (place / "upper").chmod(0o755)
-        self._install()
+        self.write("/etc/systemd/journald.conf.d/test.conf", "[Journal]\nStorage=volatile\n")
+        self.write("/etc/machine-id", "0123456789abcdef0123456789abcdef\n")
+        self.write("/etc/cloud/cloud-init.disabled", "")
+        if not bare:
+            self._install()
 
     def _install(self) -> None:
         """As a package would: program, units, configuration, resting form."""
@@ -82,12 +96,14 @@ class Machine:
         shutil.copytree(REPO / "lbhook", upper / PACKAGE, ignore=without)
         for name in ("templates", "systemd"):
             shutil.copytree(REPO / name, upper / PACKAGE / name)
-        shutil.copytree(REPO / "systemd", upper / UNITS)
+        unit_files = shutil.ignore_patterns("*.sysusers")
+        shutil.copytree(REPO / "systemd", upper / UNITS, ignore=unit_files)
+        for name, line in ACCOUNT.items():
+            self.write(f"/etc/{name}", (self._image / "etc" / name).read_text() + line)
         for unit, target in ENABLED.items():
             self.enable(unit, target)
         self.write("/usr/bin/lbhook", PROGRAM)
         (upper / "usr/bin/lbhook").chmod(0o755)
-        self.write("/etc/machine-id", "0123456789abcdef0123456789abcdef\n")
         self.write("/etc/nginx/conf.d/site.conf", SITE)
         self.write(LISTEN, RESTING)
         self.write(CONFIGURATION, SETTINGS)
@@ -104,10 +120,37 @@ class Machine:
         """What systemd has written to the console, in all boots."""
         return (self._place / "console").read_text(errors="replace")
 
-    def boot(self, timeout: float = 30) -> None:
-        """Switch on, and wait until every job of the boot has ended."""
+    def boot(self, timeout: float = 30, failed: Sequence[str] = ()) -> None:
+        """Switch on, wait until every job of the boot has ended, and see that all is well but
+        for the units that are to have `failed`."""
         self.switch_on()
         self.wait_until_up(timeout)
+        self.assert_sound(failed)
+        for unit in ("lbhook-restore", "lbhook"):
+            assert self.seconds(unit, "ExecMainExit") <= self.seconds("nginx", "InactiveExit")
+        self.shares.append(self.share())
+
+    def assert_sound(self, failed: Sequence[str] = (), idle: Sequence[str] = ()) -> None:
+        """No unit was dropped for a cycle, no other failed, what is enabled is active but for
+        what is to be `idle`, and there is no trace of a bug."""
+        assert "ordering cycle" not in self.console
+        assert "Traceback" not in self.journal()
+        listed = self.run(["systemctl", "--failed", "--plain", "--no-legend"]).stdout
+        assert [line.split()[0] for line in listed.splitlines()] == [*failed], self.journal()
+        for unit in {*ENABLED, "nginx.service"} - {*failed, *idle}:
+            assert self.active(unit) == "active", f"{unit}\n{self.journal()}"
+
+    def share(self) -> str:
+        """What lbhook took of the boot, as `systemd-analyze` has it."""
+        parts = {
+            unit: self.seconds(unit, "ExecMainExit") - self.seconds(unit, "ExecMainStart")
+            for unit in ("lbhook-restore", "lbhook-fetch", "lbhook")
+        }
+        whole = self.run(["systemd-analyze", "time"]).stdout.splitlines()[0]
+        chain = self.run(["systemd-analyze", "critical-chain", "nginx.service"]).stdout
+        own = [line.strip("└─ ") for line in chain.splitlines() if "lbhook" in line]
+        took = ", ".join(f"{unit} {seconds:.2f} s" for unit, seconds in parts.items())
+        return f"{took}; {whole}; in nginx's chain: {' '.join(own)}"
 
     def switch_on(self) -> None:
         """Switch on, and wait until systemd can be asked."""
@@ -125,6 +168,9 @@ class Machine:
             )
         wait_for(self._find_first, "systemd of the machine")
         wait_for(lambda: self._ask_state() != "offline", "an answer of systemd")
+        # systemd-nspawn covers it in its own /proc alone: a hardened unit sees the real one, and
+        # on a real machine everybody sees the same.
+        self.run(["umount", "--lazy", "/proc/sys/kernel/random/boot_id"])
 
     def _find_first(self) -> bool:
         assert self._apart
@@ -193,6 +239,12 @@ class Machine:
         self.path(path).parent.mkdir(parents=True, exist_ok=True)
         self.path(path).write_text(text)
 
+    def let_write(self, directory: str) -> None:
+        """Let lbhook's units write into a directory, as docs/units.md has it."""
+        self.path(directory).mkdir(parents=True, exist_ok=True)
+        for units in ("lbhook", "lbhook-"):
+            self.drop_in(f"{units}.service", f"[Service]\nReadWritePaths={directory}\n")
+
     def drop_in(self, unit: str, text: str) -> None:
         """Add to a unit; one that runs already is told."""
         self.write(f"/etc/systemd/system/{unit}.d/test.conf", text)
@@ -245,6 +297,14 @@ class Machine:
         main = self.show("nginx", "MainPID")
         return set(self.read(f"/proc/{main}/task/{main}/children").split())
 
+    def identify(self, uuid: str) -> None:
+        """Let this be the VM of an SMBIOS UUID, which only root may read."""
+        self.path(UUID).unlink(missing_ok=True)
+        self.write(UUID, f"{uuid}\n")
+        self.path(UUID).chmod(0o400)
+        self.write(f"{CONFIGURATION}.d/identity.toml", f'[paths]\nidentity = "{UUID}"\n')
+        self.drop_in("lbhook-fetch.service", f"[Service]\nLoadCredential=product_uuid:{UUID}\n")
+
     @contextmanager
     def occupied(self, address: str, port: int) -> Iterator[None]:
         """Let another program listen there."""
@@ -261,9 +321,9 @@ class Machine:
         return {int(port) for port in re.findall(r"(?:tcp|6) \. (\d+)", listed)}
 
     def journal(self, *words: str) -> str:
-        """What was logged in this boot."""
+        """What was logged in this boot: the journal is not kept."""
         enter = ["nsenter", "-t", str(self._pid), *ENTER, "--"]
-        argv = ["journalctl", "--boot", "--no-pager", "--output=cat", *words]
+        argv = ["journalctl", "--no-pager", "--output=cat", *words]
         return subprocess.run([*enter, *argv], capture_output=True, text=True, check=False).stdout
 
 

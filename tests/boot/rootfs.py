@@ -21,30 +21,32 @@ CACHE = REPO / ".cache" / "boot"
 @dataclass(frozen=True)
 class Recipe:
     """What goes in: `base` by debootstrap, `packages` by apt; `asleep` are units that would be
-    started at each boot."""
+    started at each boot. Of what has `kept` in its name the packages stay, as a source for apt."""
 
     suite: str
     base: tuple[str, ...]
     packages: tuple[str, ...] = ()
     asleep: tuple[str, ...] = ()
+    kept: str = ""
 
 
-MACHINE = Recipe(
-    suite="bookworm",
-    base=("systemd", "systemd-sysv", "dbus"),
-    packages=(
-        "firewalld",
-        "haproxy",
-        "iproute2",
-        "nginx-light",
-        "nftables",
-        "python3-click",
-        "python3-jinja2",
-        "python3-requests",
-        "vsftpd",
-    ),
-    asleep=("firewalld", "vsftpd"),
-)
+def _machine(suite: str, *more: str) -> Recipe:
+    """A machine that is booted: what lbhook depends on, and what its targets are for."""
+    asleep = ("vsftpd", *more)
+    packages = ("cloud-init", "curl", "haproxy", "iproute2", "nftables")
+    nginx = ("nginx-light", "libnginx-mod-stream")
+    depends = ("python3-click", "python3-jinja2", "python3-requests")
+    return Recipe(
+        suite=suite,
+        base=("systemd", "systemd-sysv", "dbus"),
+        packages=(*packages, *nginx, *depends, *asleep),
+        asleep=asleep,
+        kept="nginx",
+    )
+
+
+# In Debian 13 cloud-init conflicts with firewalld.
+MACHINES = {one.suite: one for one in (_machine("bookworm", "firewalld"), _machine("trixie"))}
 # debootstrap can't resolve virtual packages: the rest comes by apt. RUNLEVEL=1 keeps what is
 # installed from being started in the chroot, which has the network of the machine.
 BUILD = """
@@ -53,21 +55,37 @@ mount -t proc proc "$1/proc"
 export DEBIAN_FRONTEND=noninteractive RUNLEVEL=1
 [ -z "$4" ] || chroot "$1" apt-get install -y -qq --no-install-recommends $4
 [ -z "$5" ] || chroot "$1" systemctl disable $5
+[ -z "$7" ] || chroot "$1" sh -euc "$8" keep "$7"
 chroot "$1" apt-get clean
 umount "$1/proc"
 rm -rf "$1"/var/lib/apt/lists/* "$1"/var/log/apt
 rm -f "$1/etc/nginx/sites-enabled/default" "$1/etc/machine-id" "$1/etc/resolv.conf"
+"""
+# A machine has no other source for apt.
+KEEP = """
+mkdir /srv/debs
+mv /var/cache/apt/archives/*"$1"*.deb /srv/debs
+cd /srv/debs
+for deb in *.deb; do
+    dpkg-deb --field "$deb"
+    echo "Filename: ./$deb"
+    echo "Size: $(stat --format=%s "$deb")"
+    echo "SHA256: $(sha256sum "$deb" | cut -d " " -f 1)"
+    echo
+done >Packages
+rm -f /etc/apt/sources.list.d/*
+echo "deb [trusted=yes] file:/srv/debs ./" >/etc/apt/sources.list
 """
 # Whatever it mounts and starts ends with it.
 APART = ("unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc")
 _SECONDS = 600
 
 
-def rootfs(recipe: Recipe = MACHINE) -> Path:
+def rootfs(recipe: Recipe) -> Path:
     """A root file system; built if it is not there. Skips the test where it can't be."""
     if os.geteuid() != 0:
         lacking("not root, which a root file system needs")
-    wanted = repr((recipe, BUILD))
+    wanted = repr((recipe, BUILD, KEEP))
     place = CACHE / f"{recipe.suite}-{hashlib.sha256(wanted.encode()).hexdigest()[:12]}"
     if not place.is_dir():
         _build(recipe, place)
@@ -84,7 +102,9 @@ def _build(recipe: Recipe, place: Path) -> None:
                 _install(scratch / "root", place)
                 return
             said += built.stdout.splitlines()[-5:]
-    lacking("debootstrap could not build a root file system: " + " | ".join(said))
+    lacking(
+        f"debootstrap could not build a root file system of {recipe.suite}: " + " | ".join(said)
+    )
 
 
 @contextmanager
@@ -99,7 +119,7 @@ def _scratch() -> Iterator[Path]:
 
 def _debootstrap(recipe: Recipe, root: Path, mirror: str) -> subprocess.CompletedProcess[str]:
     chosen = (recipe.suite, ",".join(recipe.base), " ".join(recipe.packages))
-    words = [str(root), *chosen, " ".join(recipe.asleep), mirror]
+    words = [str(root), *chosen, " ".join(recipe.asleep), mirror, recipe.kept, KEEP]
     return subprocess.run(
         [*APART, "sh", "-euc", BUILD, "build", *words],
         stdin=subprocess.DEVNULL,

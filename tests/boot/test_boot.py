@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from functools import partial
 
 import pytest
@@ -9,15 +10,30 @@ import pytest
 from ..lab.fabric import VM4
 from ..lab.hosts import wait_for
 from .azure import Azure
-from .machine import LISTEN, RESTING, SETTINGS, Machine
+from .machine import CONFIGURATION, LISTEN, RESTING, SETTINGS, UNITS, Machine
 
 NFT = "/etc/nftables.d/lbhook.nft"
 IMPATIENT = SETTINGS.replace("[imds]", '[imds]\nwait = "2s"')
+LATE = """
+title = "a cold boot on a busy VM"
+
+[[step]]
+for = "10s"
+fault = "refuse"
+
+[[step]]
+for = "10s"
+answer = "enabling"
+
+[[step]]
+requests = 1
+fault = "throttle"
+"""
 # A target whose reload takes its time: the power is cut in the middle of an apply.
 SLOW = """
 [targets.slow]
 template = "slow.j2"
-path = "/etc/slow"
+path = "/etc/slow/port"
 reload = ["sh", "-c", "test -e /etc/quick || { touch /run/reloading; sleep 60; }"]
 """
 
@@ -26,36 +42,23 @@ def _listens(machine: Machine, listener: str) -> bool:
     return machine.listeners() == {listener}
 
 
-def assert_green(machine: Machine) -> None:
-    """No unit was dropped for a cycle, none failed, and lbhook came before nginx."""
-    assert "ordering cycle" not in machine.console
-    assert machine.run(["systemctl", "--failed", "--plain", "--no-legend"]).stdout == ""
-    assert [machine.active(unit) for unit in ("lbhook", "nginx")] == ["active", "active"]
-    assert machine.seconds("lbhook", "ExecMainExit") <= machine.seconds("nginx", "InactiveExit")
-    assert "Traceback" not in machine.journal()
-
-
 def test_boots_with_an_answer(machine: Machine, azure: Azure) -> None:
     """The first boot puts the rules in force before nginx starts; the second, with the same
     files, loads the table again; the third follows rules that changed while it was down."""
     azure.send(8080)
     machine.boot()
-    assert_green(machine)
     assert machine.status()["outcome"] == "changed"
     machine.assert_listens(f"{VM4}:8080")
     assert machine.firewall_ports() == {8080}
     assert azure.ask(8080) == f"{VM4}:8080"
     machine.power_off()
     machine.boot()
-    assert_green(machine)
     outcomes = {one["name"]: one["outcome"] for one in machine.status()["targets"]}
-    assert outcomes == {"env": "restored", "nftables": "unchanged", "nginx": "unchanged"}
-    assert machine.reloads()["nftables"] == "done"
+    assert outcomes == dict.fromkeys(("env", "nftables", "nginx"), "unchanged")
     assert machine.firewall_ports() == {8080}
     machine.power_off()
     azure.send(8081)
     machine.boot()
-    assert_green(machine)
     machine.assert_listens(f"{VM4}:8081")
     assert machine.firewall_ports() == {8081}
 
@@ -66,32 +69,32 @@ def test_metadata_silent_with_a_last_good_answer(machine: Machine, azure: Azure)
     machine.boot()
     machine.power_off()
     azure.fall_silent()
-    machine.boot(timeout=40)
-    waited = machine.seconds("nginx", "ActiveEnter") - machine.seconds("lbhook", "ExecMainStart")
+    machine.boot(timeout=40, failed=["lbhook-fetch.service"])
+    asked = machine.seconds("lbhook-fetch", "ExecMainStart")
+    waited = machine.seconds("nginx", "ActiveEnter") - asked
     assert waited < 20
-    assert machine.active("nginx") == "active"
-    assert machine.active("lbhook") == "failed"
-    assert (machine.status()["outcome"], machine.status()["status"]) == ("kept", 75)
+    assert (machine.status()["source"], machine.status()["status"]) == ("cache", 0)
     machine.assert_listens(f"{VM4}:8080")
     assert machine.firewall_ports() == {8080}
 
 
 def test_metadata_silent_at_the_first_boot(machine: Machine, azure: Azure) -> None:
-    """Without any answer the boot goes on: nginx runs at rest, and the unit says that it failed;
-    the timer's unit finds the answer later."""
+    """Without any answer the boot goes on: nginx runs at rest, and the units say that they
+    failed. The timer's unit tries again by itself; when it has the answer, none is failed."""
     azure.fall_silent()
     machine.write("/etc/lbhook/lbhook.toml", IMPATIENT)
-    machine.boot()
-    assert [machine.active(unit) for unit in ("lbhook", "nginx")] == ["failed", "active"]
+    machine.boot(failed=["lbhook-fetch.service", "lbhook.service"])
     assert (machine.status()["outcome"], machine.status()["status"]) == ("failed", 75)
     machine.assert_listens("127.0.0.127:9")
     assert machine.firewall_ports() == set()
-    assert "ordering cycle" not in machine.console
+    machine.drop_in("lbhook-refresh.service", "[Service]\nRestartSec=1s\n")
+    machine.run(["systemctl", "start", "lbhook-refresh.service"], check=False)
     azure.speak()
     azure.send(8080)
-    machine.run(["systemctl", "start", "lbhook-refresh.service"])
-    machine.assert_listens(f"{VM4}:8080")
+    wait_for(partial(_listens, machine, f"{VM4}:8080"), "another try", timeout=20)
     assert machine.firewall_ports() == {8080}
+    machine.wait_for_state("lbhook", "active")
+    machine.assert_sound()
 
 
 @pytest.mark.parametrize("answers", [True, False], ids=["answer", "silence"])
@@ -101,10 +104,11 @@ def test_power_cut_in_the_middle_of_an_apply(machine: Machine, azure: Azure, ans
     azure.send(8080)
     machine.write("/etc/lbhook/lbhook.toml", SETTINGS.replace("[imds]", '[imds]\nwait_cached="1s"'))
     machine.write("/etc/lbhook/lbhook.toml.d/slow.toml", SLOW)
+    machine.let_write("/etc/slow")
     machine.write("/etc/lbhook/templates/slow.j2", "{{ lb.listeners[0].port }}\n")
     machine.write("/etc/quick", "")
     machine.boot()
-    old = {path: machine.read(path) for path in (NFT, LISTEN, "/etc/slow")}
+    old = {path: machine.read(path) for path in (NFT, LISTEN, "/etc/slow/port")}
     azure.send(8081)
     machine.path("/etc/quick").unlink()
     machine.run(["systemctl", "--no-block", "reload", "lbhook"])
@@ -114,28 +118,86 @@ def test_power_cut_in_the_middle_of_an_apply(machine: Machine, azure: Azure, ans
     machine.write("/etc/quick", "")
     if not answers:
         azure.fall_silent()
-    machine.boot()
-    assert "did not come to its end" in machine.journal("--unit=lbhook")
+    machine.boot(failed=() if answers else ["lbhook-fetch.service"])
+    assert "did not come to its end" in machine.journal("--unit=lbhook-restore")
     port = 8081 if answers else 8080
     machine.assert_listens(f"{VM4}:{port}")
     assert machine.firewall_ports() == {port}
-    assert machine.read("/etc/slow") == f"{port}\n"
+    assert machine.read("/etc/slow/port") == f"{port}\n"
     assert answers or {path: machine.read(path) for path in old} == old
     assert machine.active("nginx") == "active"
     assert "owed" not in machine.reloads().values()
-    assert "Traceback" not in machine.journal()
 
 
-def test_timer_runs_its_unit_again_and_again(machine: Machine, azure: Azure) -> None:
-    """Rules that change when nobody is looking are in force after the timer's next round."""
+def test_metadata_late(machine: Machine, azure: Azure) -> None:
+    """Nobody listens for 10 s, for 10 more the endpoint is being enabled, then others have used
+    up the VM's share: nginx waits, and starts with the answer."""
+    azure.send(8080)
+    azure.play(LATE)
+    machine.boot(timeout=60)
+    report = machine.status()
+    assert (report["outcome"], report["source"]) == ("changed", "imds")
+    assert report["waited_seconds"] > 15
+    machine.assert_listens(f"{VM4}:8080")
+    assert machine.firewall_ports() == {8080}
+    assert azure.ask(8080) == f"{VM4}:8080"
+
+
+def test_joined_to_the_pool_after_boot(machine: Machine, azure: Azure) -> None:
+    """A VM without a load balancer boots green, at rest; the timer finds it in its pool later,
+    and rules that change when nobody is looking."""
     soon = "OnBootSec=\nOnUnitInactiveSec=\nOnBootSec=1s\nOnUnitInactiveSec=1s\n"
     machine.drop_in(
         "lbhook-refresh.timer", f"[Timer]\n{soon}RandomizedDelaySec=0\nAccuracySec=100ms\n"
     )
+    azure.leave_pool()
     machine.boot()
+    assert machine.status()["outcome"] == "absent"
     assert machine.read(LISTEN).endswith(RESTING)
+    azure.join_pool()
     for port in (8080, 8081):
         azure.send(port)
         listener = f"{VM4}:{port}"
         wait_for(partial(_listens, machine, listener), listener)
+        assert azure.ask(port) == listener
         assert machine.firewall_ports() == {port}
+    machine.assert_sound()
+
+
+def test_configuration_edited(machine: Machine, azure: Azure) -> None:
+    """With the path unit, an edit is in force at once; a mistake changes nothing, and the edit
+    that mends it is."""
+    machine.enable("lbhook-refresh.path", "paths.target")
+    azure.send(8080, 8081)
+    machine.boot()
+    machine.assert_listens(f"{VM4}:8080", f"{VM4}:8081")
+    machine.write(CONFIGURATION, f"{SETTINGS}vars = {{ ports = [8081] }}\n")
+    wait_for(partial(_listens, machine, f"{VM4}:8081"), "the edit")
+    machine.wait_for_state("lbhook-refresh", "inactive")
+    machine.write(CONFIGURATION, f"{SETTINGS}vars = {{ prots = [8080] }}\n")
+    machine.wait_for_state("lbhook-refresh", "failed")
+    assert "did you mean" in machine.journal("--unit=lbhook-refresh")
+    machine.assert_listens(f"{VM4}:8081")
+    machine.write(CONFIGURATION, f"{SETTINGS}vars = {{ ports = [8080] }}\n")
+    wait_for(partial(_listens, machine, f"{VM4}:8080"), "the edit that mends it")
+    machine.wait_for_state("lbhook-refresh", "inactive")
+    machine.assert_sound()
+
+
+def test_units_by_the_measure_of_this_systemd(machine: Machine, azure: Azure) -> None:
+    """They load without a word, and expose no more than 1.2 and 1.8; those that the shipped
+    targets need more than that are not there. A target of one's own that writes elsewhere is
+    told what it lacks."""
+    machine.boot()
+    for unit in ("lbhook-fetch", "lbhook", "lbhook-refresh", "lbhook-restore"):
+        argv = ["systemd-analyze", "security", f"{unit}.service", "--no-pager"]
+        level = re.search(r"exposure level for \S+: ([\d.]+)", machine.run(argv).stdout)
+        assert level
+        assert float(level[1]) <= (1.2 if unit == "lbhook-fetch" else 1.8)
+    loaded = machine.run(["systemd-analyze", "verify", "--man=no", f"/{UNITS}/lbhook.service"])
+    assert loaded.stderr == ""
+    machine.write("/etc/lbhook/lbhook.toml.d/slow.toml", SLOW)
+    machine.write("/etc/lbhook/templates/slow.j2", "{{ lb.listeners | length }}\n")
+    assert machine.run(["systemctl", "reload", "lbhook"], check=False).returncode
+    said = machine.journal("--unit=lbhook")
+    assert "a drop-in with ReadWritePaths=/etc/slow lets it, see docs/units.md" in said

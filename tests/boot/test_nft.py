@@ -10,15 +10,15 @@ from lbhook import facts, model
 
 from ..program import BODIES
 from ..test_openings import POLICIES, Asked, firewall, misjudged, packets, target
-from .rootfs import MACHINE, Recipe, rootfs
+from .rootfs import MACHINES, Recipe, rootfs
 
 pytestmark = pytest.mark.needs("debootstrap", "nft", "unshare")
 GOLDEN = Path(__file__).parents[1] / "golden"
 # Ubuntu 22.04 has 1.0.2, which is between the first two.
 ROOTS = {
     "0.9.8": Recipe("bullseye", ("nftables",)),
-    "1.0.6": MACHINE,
-    "1.1.3": Recipe("trixie", ("nftables",)),
+    "1.0.6": MACHINES["bookworm"],
+    "1.1.3": MACHINES["trixie"],
 }
 # Checked, loaded, and loaded over itself; then over what the file before has left.
 EACH = """

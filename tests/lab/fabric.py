@@ -119,12 +119,14 @@ class Fabric(Host):
         """Let the metadata service say `body` from now on."""
         self.write(BODY, json.dumps(body))
 
-    def serve_metadata(self, said: str = BODY) -> None:
-        """Start the emulator at Azure's address; `said` is a file or an answer it knows by name."""
+    def serve_metadata(self, said: str = BODY, playbook: str = "") -> None:
+        """Start the emulator at Azure's address; `said` is a file or an answer it knows by name,
+        `playbook` what goes wrong before."""
         if self._emulator:
             self._emulator.kill()
             self._emulator.wait()
         argv = [sys.executable, "-m", "lbhook", "emulate", "-q", "--listen", f"{IMDS}:80"]
+        argv += ["--playbook", playbook] if playbook else []
         self._emulator = self.spawn([*argv, "--body", said], env={"PYTHONPATH": str(REPO)})
 
     def serves_metadata(self) -> bool:
