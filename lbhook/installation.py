@@ -46,7 +46,9 @@ def program(*, live: bool) -> Program:
     """The program that runs. Raises `UsageError` if units could not start it."""
     archive = Path(__file__).parents[1]
     if archive.is_file():
-        return Program(path=SINGLE_FILE, single=_single(archive, live=live))
+        # The one that runs it now: this machine's `python3` may be another, and too old.
+        python = sys.executable if live else ""
+        return Program(path=SINGLE_FILE, single=_single(archive, python))
     found = shutil.which(sys.argv[0])
     if not found:
         hint = "start it as `lbhook`, by the name that pip gave it"
@@ -55,12 +57,12 @@ def program(*, live: bool) -> Program:
     return Program(path=PurePosixPath(path), parts=(path, Path(__file__)))
 
 
-def _single(archive: Path, *, live: bool) -> bytes:
-    if not live:
+def _single(archive: Path, python: str) -> bytes:
+    """The single file, with another Python in its first line if one is given."""
+    if not python:
         return archive.read_bytes()
     copy = io.BytesIO()
-    # With the Python that runs it now: this machine's `python3` may be another, and too old.
-    zipapp.create_archive(archive, copy, interpreter=sys.executable)
+    zipapp.create_archive(archive, copy, interpreter=python)
     return copy.getvalue()
 
 

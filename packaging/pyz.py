@@ -3,6 +3,7 @@
 The same wheels make the same bytes. Used as: pyz.py WHEEL lbhook.pyz
 """
 
+import io
 import os
 import shutil
 import subprocess
@@ -63,14 +64,15 @@ def _install(place: Path, *words: str) -> None:
 
 def _zip(place: Path, target: Path) -> None:
     date = time.gmtime(int(os.environ.get("SOURCE_DATE_EPOCH", _EPOCH)))[:6]
-    with target.open("wb") as file:
-        file.write(_SHEBANG)
-        with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
-            for path in _files(place):
-                info = zipfile.ZipInfo(str(path.relative_to(place)), date)
-                info.external_attr = 0o644 << 16
-                info.compress_type = zipfile.ZIP_DEFLATED
-                archive.writestr(info, path.read_bytes(), compresslevel=9)
+    # By itself, so that its offsets are right behind a first line of any length: `lbhook install`
+    # writes another one.
+    zipped = io.BytesIO()
+    with zipfile.ZipFile(zipped, "w") as archive:
+        for path in _files(place):
+            info = zipfile.ZipInfo(str(path.relative_to(place)), date)
+            info.external_attr = 0o644 << 16
+            archive.writestr(info, path.read_bytes(), zipfile.ZIP_DEFLATED, compresslevel=9)
+    target.write_bytes(_SHEBANG + zipped.getvalue())
     target.chmod(0o755)
 
 
