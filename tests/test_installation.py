@@ -68,7 +68,7 @@ def test_everything_is_put_into_place(stand: Stand, installing: Make) -> None:
         if file.is_file() and file.suffix != ".sysusers":
             text = (stand.disk / UNITS / file.relative_to(REPO / "systemd")).read_text()
             assert text == file.read_text().replace("/usr/bin/lbhook", str(PROGRAM.path))
-    assert "lbhook-fetch" in str(stand.text("/usr/local/lib/sysusers.d/lbhook.conf"))
+    assert "lbhook" in str(stand.text("/usr/local/lib/sysusers.d/lbhook.conf"))
     assert stand.text("/etc/lbhook/lbhook.toml") == (REPO / "lbhook/lbhook.toml").read_text()
     assert (stand.disk / "etc/lbhook/templates").is_dir()
     assert "\nlisten 127.0.0.127:9;\n" in str(stand.text(LISTEN))

@@ -78,7 +78,7 @@ def test_installation(installed: Chroot) -> None:
             wanted = "disabled" if unit.suffix == ".path" else "enabled"
             said = installed.run(f"systemctl is-enabled {unit.name}", check=False)
             assert said.strip() == wanted
-    assert ":/usr/sbin/nologin" in installed.run("getent passwd lbhook-fetch")
+    assert ":/usr/sbin/nologin" in installed.run("getent passwd lbhook")
     assert installed.run("dpkg --verify lbhook") == ""
     assert installed.read(CONFIGURATION) == (REPO / "lbhook/lbhook.toml").read_text()
     assert "lbhook.service" in installed.run("zcat /usr/share/man/man8/lbhook.8.gz")

@@ -54,7 +54,7 @@ def test_installed_and_erased(chroot: Chroot) -> None:
     assert chroot.run("systemctl is-enabled lbhook.service lbhook-refresh.timer").split() == [
         *("enabled", "enabled")
     ]
-    assert "lbhook-fetch" in chroot.run("getent passwd lbhook-fetch")
+    assert "lbhook" in chroot.run("getent passwd lbhook")
     assert "127.0.0.127:9" in chroot.read(LISTEN)
     chroot.write("/etc/lbhook/lbhook.toml", "[targets.nginx]\n")
     chroot.run("lbhook apply --root / --metadata /body.json")
