@@ -274,7 +274,7 @@ def rest(run: Run, /, listed: bool, root: "Path | None") -> int:
     undo = options.undoing(run, root)
     if listed:
         found = resting.at_rest(undo.host, undo.settings)
-        out("".join(f"{digest}  {path}\n" for path, digest in found.items()))
+        run.console.out("".join(f"{digest}  {path}\n" for path, digest in found.items()))
     else:
         resting.lay(undo.host, undo.settings)
     return 0

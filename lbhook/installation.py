@@ -11,10 +11,10 @@ from importlib.resources import files
 from pathlib import Path, PurePosixPath
 
 from . import completion, resting, rights
-from .config import DEFAULT_FILE
 from .errors import ReloadError, RightsError, UsageError
 from .plan import Change, FileState, compare
 from .report import Report
+from .tables import DEFAULT_FILE
 from .targets import Target
 from .undo import Undo
 

@@ -21,6 +21,7 @@ def lay(host: Host, settings: Settings) -> tuple[Change, ...]:
     rights.demand(settings)
     wanted = [one for one in settings.targets if _is_needed(one)]
     with host.locked(settings.paths.runtime):
+        _make_places(host, settings)
         return tuple(
             _laid(host, target, form)
             for target, form in _forms(settings, wanted)
@@ -42,6 +43,14 @@ def at_rest(host: Host, settings: Settings) -> Mapping[PurePosixPath, str]:
 def _is_needed(target: Target) -> bool:
     kind = kind_of(target)
     return kind.named and (target.enabled or kind.daemon == "nginx")
+
+
+def _make_places(host: Host, settings: Settings) -> None:
+    """The directories of shipped targets whose programs are here: lbhook's units may write only
+    into those that are there when they start."""
+    for place in (one.path.parent for one in settings.targets if one.kind):
+        if host.tree.outside(place.parent).is_dir():
+            host.tree.make_directory(place)
 
 
 def _forms(settings: Settings, targets: Sequence[Target]) -> Iterator[tuple[Target, FileState]]:

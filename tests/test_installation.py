@@ -8,7 +8,7 @@ from pathlib import Path, PurePosixPath
 
 import pytest
 
-from lbhook import installation
+from lbhook import config, installation, shipped
 from lbhook.errors import LbhookError, ReloadError, RightsError, UsageError
 from lbhook.host import host
 from lbhook.installation import Installation, Program
@@ -248,3 +248,16 @@ def test_resting_forms(stand: Stand, installing: Make, text: str) -> None:
     assert stand.text("/etc/motd") is None
     assert (stand.text("/etc/nftables.d/lbhook.nft") is None) == ("nftables" not in text)
     assert "LB_TCP_PORTS=\n" in str(stand.text("/run/lbhook/lb.env"))
+
+
+def test_the_configuration_that_is_put_down() -> None:
+    """Everything in it is commented out; it names each target that can be turned on, and the
+    values that it shows are those that hold."""
+    text = (REPO / "lbhook/lbhook.toml").read_text()
+    assert config.parse(text) == config.parse("")
+    tables = re.findall(r"^# (\[[\w.-]+\]\n(?:# \w+ = .*\n)*)", text, re.M)
+    settings = [config.parse(table.replace("# ", "")) for table in tables]
+    named = {re.sub(r"\[targets\.(.*)\]", r"\1", table.splitlines()[0]) for table in tables}
+    assert named == {*shipped.SHIPPED, "[imds]"} - {"env"}
+    bare = [config.parse(table.splitlines()[0]) for table in tables]
+    assert settings == bare

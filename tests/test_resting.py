@@ -13,6 +13,7 @@ from lbhook.survey import Aim, Survey
 from .stand import Stand, body, contents
 
 LISTEN = "/etc/nginx/lbhook/listen.conf"
+STREAM = "/etc/nginx/lbhook/stream.conf"
 ON = "[targets.nginx]\n[targets.nftables]\n"
 OWN = '[targets.motd]\ntemplate = "motd.j2"\npath = "/etc/motd"\n'
 
@@ -44,7 +45,7 @@ def at_rest(stand: Stand, text: str) -> set[str]:
 def test_what_is_put_down(stand: Stand) -> None:
     """What a program names: of the targets that are on, and of nginx in any case. Nothing is
     put down of a target of one's own, which nobody says must not be missing."""
-    assert lay(stand) == {"/run/lbhook/lb.env", LISTEN}
+    assert lay(stand) == {"/run/lbhook/lb.env", LISTEN, STREAM}
     assert lay(stand, ON + OWN) == {"/etc/nftables.d/lbhook.nft"}
     assert lay(stand, ON + OWN) == set()
 
@@ -72,11 +73,13 @@ def test_a_resting_form_is_nobody_s_original(stand: Stand) -> None:
 def test_what_is_at_rest(stand: Stand) -> None:
     """Files of all known targets, on or off, in exactly their resting form."""
     lay(stand, ON)
-    assert at_rest(stand, "") == {"/run/lbhook/lb.env", LISTEN, "/etc/nftables.d/lbhook.nft"}
+    assert at_rest(stand, "") == {
+        *("/run/lbhook/lb.env", LISTEN, STREAM, "/etc/nftables.d/lbhook.nft")
+    }
     stand.put(LISTEN, "listen 8080;\n")
     stand.put("/etc/motd", "hello\n")
     assert at_rest(stand, OWN) == {
-        *("/run/lbhook/lb.env", "/etc/nftables.d/lbhook.nft", "/etc/motd")
+        *("/run/lbhook/lb.env", STREAM, "/etc/nftables.d/lbhook.nft", "/etc/motd")
     }
 
 
@@ -87,3 +90,14 @@ def test_the_digest_is_that_of_the_file(stand: Stand) -> None:
     state = place(stand, "").tree.state(PurePosixPath(LISTEN))
     assert state is not None
     assert found[PurePosixPath(LISTEN)] == state.digest
+
+
+def test_directories_that_units_may_write_into(stand: Stand) -> None:
+    """Those of shipped targets are made where their program's own directory is; they must be
+    there when a unit starts, whatever is turned on later."""
+    (stand.disk / "etc/haproxy").mkdir(parents=True)
+    lay(stand, OWN)
+    made = {str(path.relative_to(stand.disk)) for path in stand.disk.glob("etc/*/*")}
+    assert made == {"etc/haproxy/conf.d", "etc/nginx/lbhook"}
+    assert (stand.disk / "etc/nftables.d").is_dir()
+    assert not (stand.disk / "etc/firewalld").exists()
