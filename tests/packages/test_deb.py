@@ -56,14 +56,14 @@ def applied(installed: Chroot) -> Chroot:
     return installed
 
 
-def version(package: Path, number: str, template: str) -> bytes:
-    """The package again, as another version that renders nginx's lines in another way."""
-    place = package.parent / number
-    subprocess.run(["dpkg-deb", "--raw-extract", package, place], check=True)
+def next_version(place: Path) -> bytes:
+    """The package again, as a later version that renders nginx's lines in another way."""
+    subprocess.run(["dpkg-deb", "--raw-extract", str(deb()), str(place)], check=True)
     control = place / "DEBIAN/control"
-    control.write_text(control.read_text().replace(f"Version: {__version__}", f"Version: {number}"))
-    (place / "usr/lib/python3/dist-packages/lbhook/templates/listen.conf.j2").write_text(template)
-    built = package.parent / f"{number}.deb"
+    control.write_text(control.read_text().replace(f"Version: {__version__}", "Version: 99"))
+    template = place / "usr/lib/python3/dist-packages/lbhook/templates/listen.conf.j2"
+    template.write_text("listen 127.0.0.1:1;\n")
+    built = place.with_suffix(".deb")
     argv = ["dpkg-deb", "--root-owner-group", "--build", str(place), str(built)]
     subprocess.run(argv, check=True, capture_output=True)
     return built.read_bytes()
@@ -117,11 +117,11 @@ def test_a_configuration_with_a_mistake(bare: Chroot) -> None:
     assert bare.run("dpkg-query --show --showformat '${Status}' lbhook") == "install ok installed"
 
 
-def test_upgrade(applied: Chroot) -> None:
+def test_upgrade(applied: Chroot, tmp_path: Path) -> None:
     """What is in force stays in force, byte for byte, and so does the configuration; `plan` shows
     what the new template would change."""
     before = {path: applied.run(f"stat -c %i-%Y {path}; cat {path}") for path in (LISTEN, NFT)}
-    applied.write("/next.deb", version(deb(), "99.0", "listen 127.0.0.1:1;\n"))
+    applied.write("/next.deb", next_version(tmp_path / "next"))
     applied.run("dpkg --install /next.deb")
     assert before == {path: applied.run(f"stat -c %i-%Y {path}; cat {path}") for path in before}
     assert applied.read(CONFIGURATION) == SETTINGS
@@ -130,10 +130,10 @@ def test_upgrade(applied: Chroot) -> None:
     assert NFT not in plan
 
 
-def test_disabled_stays_disabled(installed: Chroot) -> None:
+def test_disabled_stays_disabled(installed: Chroot, tmp_path: Path) -> None:
     """An upgrade enables no unit that somebody has disabled."""
     installed.run("systemctl disable lbhook-refresh.timer")
-    installed.write("/next.deb", version(deb(), "99.1", "listen 127.0.0.1:1;\n"))
+    installed.write("/next.deb", next_version(tmp_path / "next"))
     installed.run("dpkg --install /next.deb")
     assert "disabled" in installed.run("systemctl is-enabled lbhook-refresh.timer", check=False)
 
