@@ -5,7 +5,7 @@ VENV := .venv
 OLDEST := .venv-oldest
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help demo test check test-oldest boot-test bench pace fuzz dist system clean
+.PHONY: help demo test check test-oldest boot-test bench pace fuzz dist deb rpm system clean
 
 help:
 	@echo "make demo    the main job from end to end, in a throw-away directory"
@@ -14,7 +14,9 @@ help:
 	@echo "make bench   what is measured, as a table"
 	@echo "make pace    how soon an answer is noticed, as a distribution"
 	@echo "make fuzz    parse, fuzzed for a minute (SECONDS=600 for ten)"
-	@echo "make dist    wheel and source archive in dist/"
+	@echo "make dist    wheel, source archive and the single file lbhook.pyz, in dist/"
+	@echo "make deb     the Debian package, looked at by lintian, in dist/"
+	@echo "make rpm     the RPM, in dist/"
 	@echo "make clean   remove what the others made"
 
 demo: $(VENV)/.run
@@ -30,7 +32,7 @@ check: $(VENV)/.dev
 
 # The versions that Ubuntu 22.04 and Debian 12 ship, and what depends on nothing but them.
 test-oldest: $(OLDEST)/.dev
-	$(OLDEST)/bin/python -m pytest -q --ignore=tests/lab --ignore=tests/boot --ignore=tests/clients --ignore=tests/test_package.py $(PYTEST_ARGS)
+	$(OLDEST)/bin/python -m pytest -q --ignore=tests/lab --ignore=tests/boot --ignore=tests/clients --ignore=tests/packages --ignore=tests/test_package.py $(PYTEST_ARGS)
 
 boot-test: system $(VENV)/.dev
 	$(VENV)/bin/pytest tests/boot $(PYTEST_ARGS)
@@ -48,7 +50,14 @@ fuzz: $(VENV)/.dev
 		-max_len=4096 -dict=fuzz/words.dict .cache/fuzz fuzz/corpus
 
 dist: $(VENV)/.dev
+	rm -rf dist
 	$(VENV)/bin/python -m build --outdir dist .
+	$(VENV)/bin/python packaging/pyz.py dist/lbhook-*.whl dist/lbhook.pyz
+
+# Both from the source archive, with the distribution's Python; as root their tools are installed.
+deb rpm: dist
+	@sh tests/system-packages packaging
+	sh packaging/$@ dist/lbhook-*.tar.gz dist
 
 system:
 	@sh tests/system-packages

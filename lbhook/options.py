@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from . import schema
     from .config import Settings
     from .host import Host
+    from .installation import Installation
     from .report import Report
     from .restoration import Restoration
     from .undo import Undo
@@ -249,6 +250,13 @@ def undoing(run: Run, root: "Path | None") -> "Undo":
 
     settings = run.settings()
     return Undo(host=_host(settings, root), settings=settings, warn=run.console.warn)
+
+
+def installation(run: Run, root: "Path | None") -> "Installation":
+    """What brings lbhook onto this machine, or below a directory, and takes it away again."""
+    from .installation import Installation, program
+
+    return Installation(undo=undoing(run, root), program=program(live=root is None))
 
 
 def _host(settings: "Settings", root: "Path | None") -> "Host":

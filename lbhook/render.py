@@ -9,7 +9,9 @@ from typing import Any
 
 from jinja2 import (
     BaseLoader,
+    ChoiceLoader,
     FileSystemLoader,
+    PackageLoader,
     StrictUndefined,
     TemplateError,
     TemplateNotFound,
@@ -24,11 +26,9 @@ from .model import AddressPair, InboundRule
 from .schema import suggestion
 from .targets import Target
 
-SHIPPED_TEMPLATES = next(
-    place
-    for place in (Path(__file__).parent / "templates", Path(__file__).parents[1] / "templates")
-    if place.is_dir()
-)
+_INSIDE = Path(__file__).parent / "templates"
+_CHECKOUT = Path(__file__).parents[1] / "templates"
+SHIPPED_TEMPLATES = next((place for place in (_INSIDE, _CHECKOUT) if place.is_dir()), _INSIDE)
 # What systemd, a POSIX shell and docker's --env-file read alike, without quotes.
 _ENV_VALUE = re.compile(r"[A-Za-z0-9_.,:/@%+=-]*", re.ASCII)
 _NO_RULES = Facts()
@@ -70,6 +70,7 @@ class Renderer:
     """Renders targets with the templates of one loader."""
 
     environment: SandboxedEnvironment
+    places: Sequence[Path] = ()
 
     def render(self, target: Target, lb: Facts, vm: object = None) -> bytes:
         """The content of a target's file. Raises `ConfigError` with template and line."""
@@ -94,7 +95,7 @@ class Renderer:
             where = f"{error.filename or error.name}:{error.lineno}"
             raise _refused(target, where, str(error.message)) from None
         except TemplateNotFound as error:
-            raise _refused(target, str(error.name), f"no such template{self._places()}") from None
+            raise _refused(target, str(error.name), f"no such template{self._where()}") from None
         except TemplateError as error:
             raise _refused(target, _place(error, where), str(error)) from None
         except Exception as error:  # whatever a template calls may raise anything
@@ -105,10 +106,9 @@ class Renderer:
             raise _refused(target, where, problem)
         return text.encode()
 
-    def _places(self) -> str:
-        loader = self.environment.loader
-        own = loader.searchpath[:-1] if isinstance(loader, FileSystemLoader) else []
-        return f" in {', '.join(own)} or among the shipped ones" if own else ""
+    def _where(self) -> str:
+        own = ", ".join(map(str, self.places))
+        return f" in {own} or among the shipped ones" if own else ""
 
 
 class _Sandbox(SandboxedEnvironment):
@@ -147,7 +147,14 @@ class _Undefined(StrictUndefined):
 
 def renderer(places: Sequence[Path]) -> Renderer:
     """A renderer whose templates come from `places`, then from the shipped ones."""
-    return Renderer(environment(FileSystemLoader([*map(str, places), str(SHIPPED_TEMPLATES)])))
+    own = FileSystemLoader([*map(str, places)])
+    return Renderer(environment(ChoiceLoader([own, _shipped()])), places)
+
+
+def _shipped() -> BaseLoader:
+    if SHIPPED_TEMPLATES.is_dir():
+        return FileSystemLoader(SHIPPED_TEMPLATES)
+    return PackageLoader("lbhook")  # out of the single file
 
 
 def environment(loader: BaseLoader) -> SandboxedEnvironment:

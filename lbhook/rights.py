@@ -18,7 +18,7 @@ def demand(settings: Settings) -> None:
     if os.geteuid() != 0:
         return
     paths = dict.fromkeys(path for file in _deciding(settings) for path in _ways(file))
-    problems = [problem for path in paths if (problem := _problem(path))]
+    problems = [found for path in paths if (found := problem(path))]
     if problems:
         raise RightsError(*problems, hint="whoever can write these files could make root run them")
 
@@ -41,7 +41,8 @@ def _ways(file: Path) -> Iterator[Path]:
         yield file.resolve().parent
 
 
-def _problem(path: Path) -> str:
+def problem(path: Path) -> str:
+    """Who else than root can write a file, and the command that mends it; empty if nobody."""
     try:
         found = path.stat()
     except FileNotFoundError:

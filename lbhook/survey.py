@@ -82,7 +82,9 @@ class Survey:
         live = self.host.live
         change = compare(target, expected, actual, written=written, live=live)
         resting = question.resting(target) if rendered else ""
-        original = change.original and rendered
+        # The resting form that an installation put down is nobody's file.
+        laid = bool(resting and actual and actual.content == resting.encode())
+        original = change.original and rendered and not laid
         change = replace(change, resting=resting, rendered=rendered, original=original)
         # Without an answer only what lbhook itself wrote is loaded: it was checked then. And
         # what was put back in its place, which its program may not know.

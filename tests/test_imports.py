@@ -31,7 +31,8 @@ ORDER = [
     *("verdict", "transport", "imds", "confirmation", "answer", "handover", "inquiry"),
     *("checks", "loading", "dropped", "overlaps", "survey"),
     *("putback", "outcome", "deploy", "settlement"),
-    *("notify", "restoration", "update", "undo", "console", "options"),
+    *("notify", "restoration", "update", "undo", "resting", "completion", "installation"),
+    *("console", "options"),
     *("replies", "step", "playbook", "listener", "wire", "emulator", "demo", "cli", "program"),
 ]
 # What only these rooms import, whoever else would like to.
@@ -40,7 +41,7 @@ ALONE = {
     "urllib3": {"transport"},
     "jinja2": {"render"},
     "subprocess": {"commands"},
-    "click": {"console", "options", "demo", "cli", "program"},
+    "click": {"completion", "console", "options", "demo", "cli", "program"},
     "fcntl": {"lock"},
     "socket": {"transport", "notify", "listener", "emulator"},
 }

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 import zipfile
@@ -44,6 +45,7 @@ def test_wheel_has_templates_and_units(wheel: Path) -> None:
     names = zipfile.ZipFile(wheel).namelist()
     for file in [*CHECKOUT.glob("templates/*"), *CHECKOUT.glob("systemd/**/*")]:
         assert file.is_dir() or f"lbhook/{file.relative_to(CHECKOUT)}" in names
+    assert "lbhook/lbhook.toml" in names
     assert not [name for name in names if name.startswith(("tests", "docs", "bench"))]
 
 
@@ -78,3 +80,15 @@ def test_wheel_plays_the_demo(program: Path, tmp_path: Path) -> None:
     ended = _run(program, "demo", cwd=tmp_path)
     assert ended.returncode == 0, ended.stderr
     assert "A second run changes nothing" in ended.stdout
+
+
+def test_wheel_installs_units_that_start_it(program: Path, tmp_path: Path) -> None:
+    """`lbhook install` of a program that pip has put somewhere: units start it there."""
+    place = tmp_path / program.relative_to("/")
+    place.parent.mkdir(parents=True)
+    place.write_bytes(program.read_bytes())
+    ended = _run(program, "install", "--root", str(tmp_path), cwd=tmp_path)
+    assert ended.returncode == 0, ended.stderr
+    for unit in (tmp_path / "usr/local/lib/systemd/system").glob("*.service"):
+        starts = re.findall(r"^Exec\w+=-?(\S+lbhook) ", unit.read_text(encoding="utf-8"), re.M)
+        assert set(starts) == {str(program)}

@@ -1,0 +1,84 @@
+"""Builds lbhook.pyz: one file that every Python from 3.10 on runs, and nothing else is needed.
+
+The same wheels make the same bytes. Used as: pyz.py WHEEL lbhook.pyz
+"""
+
+import io
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+_HERE = Path(__file__).parent
+_EPOCH = "1580601600"  # what hatchling takes, too, where nobody says otherwise
+_SHEBANG = b"#!/usr/bin/env python3\n"
+# One platform's wheels make the same file everywhere: what is built for a platform is left out,
+# and each of these packages does without it.
+_WHEELS = (
+    *("--implementation", "cp", "--python-version", "3.10", "--abi", "cp310"),
+    *("--platform", "manylinux2014_x86_64", "--platform", "manylinux_2_17_x86_64"),
+)
+_LEFT_OUT = ("__pycache__", "*.so", "bin", "RECORD", "INSTALLER", "REQUESTED", "direct_url.json")
+_MAIN = """\
+import sys
+
+if sys.version_info < (3, 10):
+    sys.exit("lbhook: needs Python 3.10 or newer; this is %d.%d" % sys.version_info[:2])
+
+from lbhook.program import main
+
+main()
+"""
+# requests asks for it when it is imported. The real one would unpack its file at every start.
+_CERTIFI = '''\
+"""In place of certifi: the metadata service speaks no TLS."""
+
+
+def where() -> str:
+    return "/etc/ssl/certs/ca-certificates.crt"
+'''
+
+
+def build(wheel: Path, target: Path) -> None:
+    """Write the single file."""
+    with tempfile.TemporaryDirectory() as place:
+        unpacked, chosen = Path(place, "unpacked"), Path(place, "chosen")
+        _install(unpacked, *_WHEELS, "--require-hashes", "-r", str(_HERE / "pyz.txt"))
+        _install(unpacked, str(wheel))
+        shutil.copytree(unpacked, chosen, ignore=shutil.ignore_patterns(*_LEFT_OUT))
+        (chosen / "__main__.py").write_text(_MAIN, encoding="utf-8")
+        (chosen / "certifi.py").write_text(_CERTIFI, encoding="utf-8")
+        _zip(chosen, target)
+
+
+def _install(place: Path, *words: str) -> None:
+    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    options = ["--no-deps", "--no-compile", "--only-binary=:all:", "--target", str(place)]
+    subprocess.run([*pip, *options, *words], check=True)
+
+
+def _zip(place: Path, target: Path) -> None:
+    date = time.gmtime(int(os.environ.get("SOURCE_DATE_EPOCH", _EPOCH)))[:6]
+    # By itself, so that its offsets are right behind a first line of any length: `lbhook install`
+    # writes another one.
+    zipped = io.BytesIO()
+    with zipfile.ZipFile(zipped, "w") as archive:
+        for path in _files(place):
+            info = zipfile.ZipInfo(str(path.relative_to(place)), date)
+            info.external_attr = 0o644 << 16
+            archive.writestr(info, path.read_bytes(), zipfile.ZIP_DEFLATED, compresslevel=9)
+    target.write_bytes(_SHEBANG + zipped.getvalue())
+    target.chmod(0o755)
+
+
+def _files(place: Path) -> Iterator[Path]:
+    return (path for path in sorted(place.rglob("*")) if path.is_file())
+
+
+if __name__ == "__main__":
+    build(Path(sys.argv[1]), Path(sys.argv[2]))

@@ -1,0 +1,94 @@
+"""docs/install.md: its commands, run on a machine on which lbhook has never been."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+import pytest
+
+from ..lab.fabric import VM4
+from ..packages.built import deb, pyz
+from ..test_docs import read
+from .azure import Azure
+from .machine import CONFIGURATION, SETTINGS, Machine
+
+PAGE = read("docs/install.md")
+
+
+@pytest.fixture
+def bare(machine: Machine, azure: Azure) -> Machine:
+    """A machine that runs and has what was built, where the page has it."""
+    machine.boot()
+    for path, file in (("/root/lbhook.pyz", pyz()), (f"/root/{deb().name}", deb())):
+        machine.write(path, "")
+        machine.path(path).write_bytes(file.read_bytes())
+    machine.run(["dpkg", "--force-confold", "--install", f"/root/{deb().name}"])
+    machine.run(["dpkg", "--purge", "lbhook"])
+    # This machine's chassis is not Azure's: without an endpoint nobody would be asked.
+    endpoint = '[imds]\nendpoint = "http://169.254.169.254"\n'
+    machine.write(f"{CONFIGURATION}.d/imds.toml", endpoint)
+    azure.send(8080)
+    return machine
+
+
+def section(heading: str) -> str:
+    """What is below a heading."""
+    return re.split(r"^## ", PAGE.split(f"\n## {heading}\n", 1)[1], maxsplit=1, flags=re.M)[0]
+
+
+def commands(heading: str) -> list[str]:
+    """The commands of root's in the console blocks below a heading."""
+    blocks = re.findall(r"^```console\n(.*?)^```$", section(heading), re.M | re.S)
+    return [line.removeprefix("# ") for block in blocks for line in block.splitlines()]
+
+
+def run(machine: Machine, lines: Sequence[str]) -> None:
+    """Run commands one after the other, as a shell does that root has opened."""
+    assert lines
+    for line in lines:
+        machine.run(["sh", "-c", f"cd /root && {line}"])
+
+
+def assert_in_force(machine: Machine, port: int) -> None:
+    """nginx and the firewall have the load balancer's port, and the timer is waiting."""
+    machine.assert_listens(f"{VM4}:{port}")
+    assert machine.firewall_ports() == {port}
+    assert machine.active("lbhook-refresh.timer") == "active"
+
+
+def test_from_a_package(bare: Machine, azure: Azure) -> None:
+    """It is in force at once, then by hand after a change, and purged it is gone."""
+    run(bare, commands("1. At boot, from a package"))
+    assert_in_force(bare, 8080)
+    azure.send(8081)
+    run(bare, commands("3. By hand"))
+    assert_in_force(bare, 8081)
+    run(bare, commands("Taking it away"))
+    assert bare.firewall_ports() == set()
+    bare.assert_listens("127.0.0.127:9")
+
+
+def test_the_single_file(bare: Machine) -> None:
+    """It installs itself, and takes itself away."""
+    bare.write(CONFIGURATION, SETTINGS)
+    first, last = commands("The single file")
+    run(bare, [first])
+    assert_in_force(bare, 8080)
+    run(bare, [last])
+    assert bare.firewall_ports() == set()
+    bare.assert_listens("127.0.0.127:9")
+
+
+@pytest.mark.parametrize("number", [0, 1], ids=["single file", "package"])
+def test_by_cloud_init(bare: Machine, number: int) -> None:
+    """What `runcmd` has, but for the download, which has been made."""
+    bare.write(CONFIGURATION, SETTINGS)
+    bare.run(["cp", "/root/lbhook.pyz", "/run"])
+    bare.run(["cp", f"/root/{deb().name}", "/run/lbhook.deb"])
+    block = section("2. By cloud-init").split("runcmd:\n")[1:][number]
+    lines = [re.findall(r'[^\s,"\[\]]+', line) for line in re.findall(r"^  - (.*)$", block, re.M)]
+    assert lines[0][0] == "curl"
+    for argv in lines[1:]:
+        bare.run(argv)
+    assert_in_force(bare, 8080)

@@ -1,0 +1,131 @@
+"""The single file: run by a Python that has nothing else, and outside of the checkout."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from lbhook import __version__, installation
+
+from ..program import BODIES, NOBODY_THERE, REPO
+from .built import pyz, wheel
+
+# This one, and the distribution's.
+PYTHONS = sorted({sys.executable, "/usr/bin/python3"})
+
+
+def run(*words: str | Path, python: str = sys.executable) -> subprocess.CompletedProcess[str]:
+    """Run it without `site`: no package but those of the standard library and its own."""
+    return subprocess.run(
+        [python, "-I", "-S", *map(str, words)],
+        cwd="/",
+        env={"PATH": os.environ["PATH"], "LBHOOK_ENDPOINT": NOBODY_THERE},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize("python", PYTHONS)
+def test_it_runs_alone(python: str, tmp_path: Path) -> None:
+    """It says its version, plays the demonstration, which speaks HTTP, and applies."""
+    if not Path(python).exists():
+        pytest.skip(f"no {python}")
+    assert run(pyz(), "--version", python=python).stdout == f"lbhook {__version__}\n"
+    demo = run(pyz(), "demo", python=python)
+    assert (demo.returncode, demo.stderr) == (0, "")
+    assert "A second run changes nothing" in demo.stdout
+    config = tmp_path / "lbhook.toml"
+    config.write_text("[targets.nginx]\n[targets.nftables]\n")
+    body = BODIES / "documented.json"
+    where = ("-c", config, "--metadata", body, "--root", tmp_path)
+    applied = run(pyz(), "apply", *where, "--json", python=python)
+    assert applied.returncode == 0, applied.stderr
+    outcomes = [one["outcome"] for one in json.loads(applied.stdout)["targets"]]
+    assert outcomes == ["created"] * 3
+    assert "listen 10.1.0.4:443;" in (tmp_path / "etc/nginx/lbhook/listen.conf").read_text()
+
+
+def test_a_template_of_ones_own_includes_a_shipped_one(tmp_path: Path) -> None:
+    """Shipped templates are found in the zip, from wherever they are named."""
+    own = tmp_path / "own.j2"
+    own.write_text('{% include "lbhook.nft.resting.j2" %}\n')
+    ended = run(pyz(), "render", own, "--metadata", BODIES / "documented.json")
+    assert "delete table inet lbhook" in ended.stdout, ended.stderr
+
+
+def test_the_same_bytes_each_time(tmp_path: Path) -> None:
+    """Built twice, it is the same file; of another date only the dates differ."""
+    build = [sys.executable, str(REPO / "packaging/pyz.py"), str(wheel())]
+    sizes = set()
+    for epoch, same in ((None, True), ("1700000000", False)):
+        target = tmp_path / f"{epoch}.pyz"
+        env = {**os.environ, **({"SOURCE_DATE_EPOCH": epoch} if epoch else {})}
+        subprocess.run([*build, str(target)], env=env, check=True, capture_output=True)
+        assert (target.read_bytes() == pyz().read_bytes()) == same
+        sizes.add(target.stat().st_size)
+    assert len(sizes) == 1
+
+
+def test_what_is_in_it() -> None:
+    """No compiled code, which would be for one platform, and with each package its license."""
+    names = zipfile.ZipFile(pyz()).namelist()
+    assert not [name for name in names if name.endswith((".so", ".pyc"))]
+    pinned = (REPO / "packaging/pyz.txt").read_text().splitlines()
+    packages = {line.split("==")[0] for line in pinned if not line.startswith("#")}
+    licensed = {
+        name.split("-")[0].replace("_", "-").lower()
+        for name in names
+        if ".dist-info/" in name and "LICENSE" in name.upper()
+    }
+    assert packages <= licensed
+    assert pyz().stat().st_size < 1024 * 1024
+
+
+def test_an_older_python_is_told(tmp_path: Path) -> None:
+    """One that could not even read the program gets a sentence, not a traceback."""
+    main = zipfile.ZipFile(pyz()).read("__main__.py").decode()
+    file = tmp_path / "main.py"
+    file.write_text(f"import sys\nsys.version_info = (3, 9, 2)\n{main}")
+    ended = run(file)
+    assert ended.returncode == 1
+    assert ended.stderr == "lbhook: needs Python 3.10 or newer; this is 3.9\n"
+
+
+def test_it_installs_itself(tmp_path: Path) -> None:
+    """`install` leaves a copy that runs and that takes everything away again."""
+    installed = run(pyz(), "install", "--root", tmp_path)
+    assert installed.returncode == 0, installed.stderr
+    copy = tmp_path / "usr/local/bin/lbhook"
+    assert os.access(copy, os.X_OK)
+    assert run(copy, "--version").stdout == f"lbhook {__version__}\n"
+    again = run(copy, "install", "--root", tmp_path)
+    assert "created" not in again.stdout
+    assert run(copy, "uninstall", "--root", tmp_path).returncode == 0
+    assert not copy.exists()
+    assert not (tmp_path / "etc/lbhook").exists()
+
+
+def test_certifi_is_not_missed() -> None:
+    """What takes its place names no file that is read: nothing here speaks TLS."""
+    code = "import sys; sys.path.insert(0, sys.argv[1]); import requests, certifi"
+    code += "; print(certifi.__file__)"
+    assert "lbhook.pyz" in run("-c", code, pyz()).stdout
+
+
+@pytest.mark.parametrize("python", PYTHONS)
+def test_the_python_that_installs_it_runs_it(python: str, tmp_path: Path) -> None:
+    """It is in the copy's first line, however long that is: `python3` may be too old."""
+    copy = tmp_path / "lbhook"
+    copy.write_bytes(installation._single(pyz(), python))
+    copy.chmod(0o755)
+    assert copy.read_bytes().startswith(f"#!{python}\n".encode())
+    argv = [str(copy), "--version"]
+    done = subprocess.run(argv, env={}, capture_output=True, text=True, check=True)
+    assert done.stdout == f"lbhook {__version__}\n"
