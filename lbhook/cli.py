@@ -33,7 +33,8 @@ class Commands(click.Group):
         if args and args[0] not in self.commands and not args[0].startswith("-"):
             from .schema import suggestion
 
-            ctx.fail(f"no such command: {args[0]}{suggestion(args[0], list(self.commands))}")
+            known = [name for name, one in self.commands.items() if not one.hidden]
+            ctx.fail(f"no such command: {args[0]}{suggestion(args[0], known)}")
         return super().resolve_command(ctx, args)
 
 

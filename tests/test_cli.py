@@ -23,7 +23,7 @@ from .program import BODIES, ENVIRONMENT, NOBODY_THERE, Desk, Ended, argv, run_l
 
 COMMANDS = (
     *("show", "plan", "apply", "fetch", "restore", "rollback", "clean", "render"),
-    *("emulate", "demo"),
+    *("install", "uninstall", "emulate", "demo"),
 )
 DOCUMENTED = BODIES / "documented.json"
 ABSENT = (

@@ -32,7 +32,7 @@ def program(tmp_path: Path) -> str:
     ("words", "wanted"),
     [
         (["unin"], {"uninstall"}),
-        (["re"], {"render"}),
+        (["re"], {"render", "restore"}),
         (["apply", "--re"], {"--require-lb", "--reload"}),
     ],
 )

@@ -10,6 +10,7 @@ import pytest
 
 from lbhook import config, installation, shipped
 from lbhook.errors import LbhookError, ReloadError, RightsError, UsageError
+from lbhook.files import Tree
 from lbhook.host import host
 from lbhook.installation import Installation, Program
 from lbhook.report import Report
@@ -213,10 +214,11 @@ def test_a_program_that_is_not_there(stand: Stand, installing: Make) -> None:
     assert "no such program" in refused(installing(), UsageError)
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may")
-def test_without_root(installing: Make) -> None:
+def test_without_root(stand: Stand, installing: Make) -> None:
     """This machine's is root's to change."""
-    assert "not root" in refused(installing(live=True), RightsError)
+    made = installing(live=True)
+    ordinary = replace(made.undo.host, tree=Tree(root=stand.disk, privileged=False))
+    assert "not root" in refused(replace(made, undo=replace(made.undo, host=ordinary)), RightsError)
 
 
 @needs_root

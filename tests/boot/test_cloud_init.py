@@ -9,6 +9,7 @@ import pytest
 
 from ..lab.fabric import VM4
 from ..lab.hosts import REPO
+from ..packages import built as built_once
 from .azure import Azure
 from .machine import CONFIGURATION, Machine
 
@@ -24,8 +25,8 @@ SEED = "/var/lib/cloud/seed/nocloud"
 # This is no Azure machine.
 ENDPOINT = '[imds]\nendpoint = "http://169.254.169.254"\n'
 NO_NGINX = "dpkg --purge $(dpkg-query --show --showformat '${Package} ' '*nginx*')"
-# By the file that a user fetches, with the name that the example calls it by.
-BUILT = {"package": "*.deb", "single-file": "*.pyz"}
+# What a user fetches, by the name of the example.
+BUILT = {"package": built_once.deb, "single-file": built_once.pyz}
 
 
 def hand_in(machine: Machine, user_data: str) -> None:
@@ -93,12 +94,9 @@ def test_nginx_that_cloud_init_installs(machine: Machine, azure: Azure) -> None:
 
 @pytest.fixture(params=BUILT)
 def built(request: pytest.FixtureRequest) -> tuple[str, Path]:
-    """What `make deb dist` has built, and by which example it is installed."""
+    """What `make deb dist` builds, and by which example it is installed."""
     name: str = request.param
-    found = sorted((REPO / "dist").glob(BUILT[name]))
-    if not found:
-        pytest.skip(f"no dist/{BUILT[name]} yet")
-    return name, found[-1]
+    return name, BUILT[name]()
 
 
 def test_installed_at_the_first_boot(bare: Machine, azure: Azure, built: tuple[str, Path]) -> None:
