@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from . import __version__, options
-from .console import coloured_diff
+from .console import coloured_diff, coloured_picture
 from .errors import LbhookError, TerminatedError, UsageError
 from .options import Run
 
@@ -61,24 +61,40 @@ def cli() -> None:
 @options.source
 @options.targets
 @click.option("--json", "as_json", is_flag=True, help="Print the normalised model as JSON.")
+@click.option("--here", is_flag=True, help="With --json: add what is seen on this machine.")
+@click.option("--all", "everything", is_flag=True, help="Every rule, however many there are.")
 @pass_run
-def show(run: Run, /, as_json: bool, **wish: Any) -> int:
-    """Show what Azure says about this VM: its public addresses and rules.
+def show(run: Run, /, as_json: bool, here: bool, everything: bool, **wish: Any) -> int:
+    """Show what Azure sends to this VM, and where it leads here.
+
+    Each inbound rule from its frontend to address and port, who listens there, and what lbhook's
+    firewall has let in; ! marks what is wrong. Below --root it is only what Azure says.
 
     \b
     Examples:
       lbhook show
+      sudo lbhook show --all
       lbhook show --json --metadata body.json
     """
-    from . import facts, view
+    from . import facts, traffic, view
     from .model import ABSENT, Metadata
 
-    metadata = options.update(run, **wish).ask().answer.metadata
+    update = options.update(run, **wish)
+    metadata = update.ask().answer.metadata
     if metadata is None:
         run.console.warn(f"no load balancer: {ABSENT}")
     metadata = metadata or Metadata()
     lb = facts.derive(metadata)
-    run.console.out(_json(view.to_json(lb, metadata)) if as_json else view.to_text(lb, metadata))
+    if as_json and not here:
+        run.console.out(_json(view.to_json(lb, metadata)))
+        return 0
+    picture = traffic.seen(lb, update.host) if update.host.live else traffic.told(lb)
+    if as_json:
+        value = {**view.to_json(lb, metadata), "here": view.here_json(picture)}
+        run.console.out(_json(value))
+    else:
+        text = view.to_text(lb, metadata, picture, everything=everything)
+        run.console.out(coloured_picture(text))
     return 0
 
 

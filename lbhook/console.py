@@ -121,6 +121,17 @@ def coloured_diff(text: str) -> str:
     return "".join(f"{_coloured(line)}\n" for line in text.splitlines())
 
 
+def coloured_picture(text: str) -> str:
+    """A picture, its headings bold and what it marks red on a terminal."""
+    return "".join(f"{_painted(line)}\n" for line in text.splitlines())
+
+
+def _painted(line: str) -> str:
+    if line.startswith("!"):
+        return click.style(line, fg="red")
+    return line if line.startswith(" ") or not line else click.style(line, bold=True)
+
+
 def _coloured(line: str) -> str:
     if line.startswith(("--- ", "+++ ")):
         return click.style(line, bold=True)

@@ -241,17 +241,19 @@ def test_a_root_that_is_not_there(tmp_path: Path) -> None:
 # What the commands do
 
 
-def test_show() -> None:
-    """Tables for people, and the normalised model with --json."""
-    ended = run_lbhook("show", "--metadata", DOCUMENTED)
+def test_show(desk: Desk) -> None:
+    """A picture for people, and the normalised model with --json."""
+    ended = desk.run("show")
     assert ended == Ended(
         0,
         "Public addresses of this VM\n"
         "  51.0.0.1  →  10.1.0.4\n"
         "\n"
         "Inbound rules\n"
-        "  50.0.0.1:80                tcp  →  10.1.0.4:443\n"
-        "  [2603:10e1:100:2::1:1]:80  tcp  →  [ace:cab:deca:deed::1]:443\n"
+        "  50.0.0.1  →  10.1.0.4\n"
+        "    tcp     80  →    443\n"
+        "  2603:10e1:100:2::1:1  →  ace:cab:deca:deed::1\n"
+        "    tcp     80  →    443\n"
         "\n"
         "Outbound rules\n"
         "  50.0.0.1              →  10.1.0.4\n"
@@ -263,6 +265,29 @@ def test_show() -> None:
         {"ip": "10.1.0.4", "protocol": "tcp", "port": 443},
         {"ip": "ace:cab:deca:deed::1", "protocol": "tcp", "port": 443},
     ]
+    assert "here" not in value
+
+
+def test_show_on_this_machine() -> None:
+    """Whatever the rights, it looks at the machine: here the addresses are not its own."""
+    ended = run_lbhook("show", "--metadata", DOCUMENTED)
+    assert (ended.status, ended.err) == (0, "")
+    assert "! 50.0.0.1  →  10.1.0.4  not an address of this machine\n" in ended.out
+    assert "! something is wrong with 2 of 2 inbound rules\n" in ended.out
+    assert "\nNot seen\n  the firewall: " in ended.out
+    here = json.loads(run_lbhook("show", "--json", "--here", "--metadata", DOCUMENTED).out)["here"]
+    assert [one["local"] for one in here["inbound_rules"]] == [False, False]
+
+
+def test_show_many(desk: Desk) -> None:
+    """300 rules are a screenful, and a long list with --all."""
+    rule = json.loads(body_with())["loadbalancer"]["inboundRules"][0]
+    rules = [{**rule, "frontendPort": port, "backendPort": port} for port in range(1, 301)]
+    lists = {"publicIpAddresses": [], "inboundRules": rules, "outboundRules": []}
+    desk.body = json.dumps({"loadbalancer": lists}).encode()
+    assert len(desk.run("show").out.splitlines()) < 24
+    assert "    and 290 more rules; --all shows all\n" in desk.run("show").out
+    assert "    tcp    300  →    300\n" in desk.run("show", "--all").out
 
 
 def test_show_from_standard_input() -> None:
@@ -374,7 +399,7 @@ def test_the_last_good_answer(desk: Desk) -> None:
     if not (machine.exists() and re.fullmatch(r"[0-9a-f]{32}\n?", machine.read_text())):
         lacking("no machine id, and without an identity the last good answer is never used")
     assert desk.run("plan", "--cached").out == "Nothing to do: this machine is in step.\n"
-    assert "50.0.0.1:80" in desk.run("show", "--cached").out
+    assert "50.0.0.1  →  10.1.0.4" in desk.run("show", "--cached").out
     assert "LB_TCP_PORTS=443\n" in desk.run("render", "env", "--cached").out
 
 
@@ -920,5 +945,7 @@ def test_the_live_line_goes_before_a_result() -> None:
         text, status = on_a_terminal(
             "show", "--endpoint", imds.url, "--wait", "5s", streams=["stdout", "stderr"]
         )
-    assert re.match(r"\r\x1b\[Kwaiting for Azure, 0:0\d left: .*\r\x1b\[KPublic addresses of", text)
+    assert re.match(
+        r"\r\x1b\[Kwaiting for Azure, 0:0\d left: .*\r\x1b\[K\x1b\[1mPublic addresses", text
+    )
     assert status == 0
