@@ -60,6 +60,7 @@ def cli() -> None:
 @options.general
 @options.source
 @options.targets
+@options.planned
 @click.option("--json", "as_json", is_flag=True, help="Print the normalised model as JSON.")
 @click.option("--here", is_flag=True, help="With --json: add what is seen on this machine.")
 @click.option("--all", "everything", is_flag=True, help="Every rule, however many there are.")
@@ -79,6 +80,8 @@ def show(run: Run, /, as_json: bool, here: bool, everything: bool, **wish: Any) 
     from . import facts, traffic, view
     from .model import ABSENT, Metadata
 
+    if here and not as_json:
+        raise click.UsageError("--here goes with --json")
     update = options.update(run, **wish)
     metadata = update.ask().answer.metadata
     if metadata is None:
@@ -102,6 +105,7 @@ def show(run: Run, /, as_json: bool, here: bool, everything: bool, **wish: Any) 
 @options.general
 @options.source
 @options.targets
+@options.planned
 @click.option("--reload", is_flag=True, help="As with `apply --reload`.")
 @click.option("--exit-code", is_flag=True, help="End with 1 if there is something to do.")
 @click.option("--json", "as_json", is_flag=True, help="Print the plan as JSON.")
@@ -109,9 +113,13 @@ def show(run: Run, /, as_json: bool, here: bool, everything: bool, **wish: Any) 
 def plan(run: Run, /, as_json: bool, exit_code: bool, **wish: Any) -> int:
     """Show what `apply` would do: a diff for each file, and reloads. Changes nothing.
 
+    With rules that are only planned in Azure, what they would change here.
+
     \b
     Examples:
       lbhook plan
+      lbhook plan --with tcp/8443:443 --without udp/53
+      lbhook plan --with tcp/25@52.1.2.3=10.1.0.5
       lbhook plan --exit-code --only nftables
     """
     from . import report
@@ -215,6 +223,7 @@ def clean(run: Run, /, as_json: bool, root: "Path | None") -> int:
 @options.general
 @options.source
 @options.targets
+@options.planned
 @click.argument("target", metavar="TARGET|FILE.j2")
 @pass_run
 def render(run: Run, /, target: str, **wish: Any) -> int:

@@ -5,6 +5,8 @@ import shutil
 import textwrap
 from collections.abc import Sequence
 
+from .reader import Address
+
 # Cells to the left and to the right of an arrow.
 Row = tuple[tuple[str, ...], tuple[str, ...]]
 
@@ -33,6 +35,12 @@ def table(title: str, rows: Sequence[Row]) -> str:
             for line in (f"  {one}", f"    →  {other}")
         ]
     return "\n".join([title, *lines, ""])
+
+
+def place(ip: Address, port: int) -> str:
+    """An address and a port; port 0 is every port."""
+    name = f"[{ip}]" if ip.version == 6 else str(ip)
+    return f"{name}:{port or '*'}"
 
 
 def aligned(rows: Sequence[Sequence[str]]) -> list[str]:

@@ -6,7 +6,7 @@ from dataclasses import asdict
 from typing import Any, TypeVar
 
 from .facts import Facts
-from .layout import Row, aligned, count, table, width, wrapped
+from .layout import Row, aligned, count, place, table, width, wrapped
 from .model import AddressPair, Metadata
 from .reader import Address
 from .traffic import Picture, Way, told
@@ -108,12 +108,6 @@ def groups(picture: Picture) -> list[Group]:
     for way in picture.ways:
         found.setdefault((way.rule.frontend_ip, way.rule.private_ip), []).append(way)
     return list(found.items())
-
-
-def place(ip: Address, port: int) -> str:
-    """An address and a port."""
-    name = f"[{ip}]" if ip.version == 6 else str(ip)
-    return f"{name}:{port or '*'}"
 
 
 def listener_words(way: Way) -> str:

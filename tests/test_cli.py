@@ -123,6 +123,7 @@ def test_version() -> None:
             '--wait: "90" is not a duration such as "90s" or "5m"',
             "lbhook show",
         ),
+        (["show", "--here"], "--here goes with --json", "lbhook show"),
         (
             ["apply", "--reload", "--no-reload"],
             "--reload and --no-reload can't both be meant",
@@ -356,6 +357,42 @@ def test_render_what_is_not_there(tmp_path: Path) -> None:
         f"lbhook: own.j2: no such template in {tmp_path}, /etc/lbhook/templates or among the"
         " shipped ones\n  hint: nothing was changed; mend the template of target own\n",
     )
+
+
+def test_plan_of_a_planned_rule(desk: Desk) -> None:
+    """What a rule that Azure does not have yet would change here, and nothing else."""
+    assert desk.apply().status == 0
+    before = desk.files()
+    ended = desk.run("plan", "--with", "tcp/8443:443", "--without", "tcp/80@50.0.0.1")
+    assert (ended.status, ended.err, desk.files()) == (0, "", before)
+    assert ended.out.startswith(
+        "# with what is planned in Azure:\n"
+        "# - tcp 50.0.0.1:80 → 10.1.0.4:443\n"
+        "# + tcp 50.0.0.1:8443 → 10.1.0.4:443\n"
+        "\n--- /run/lbhook/lb.env\n"
+    )
+    changed = [line for line in ended.out.splitlines() if re.match(r"[+-][^+-]", line)]
+    assert changed == [
+        "-LB_INBOUND_0=tcp,50.0.0.1,80,10.1.0.4,443",
+        "+LB_INBOUND_0=tcp,50.0.0.1,8443,10.1.0.4,443",
+    ]
+    value = json.loads(desk.run("plan", "--json", "--with", "udp/53").out)
+    assert value["planned"] == ["+ udp 50.0.0.1:53 → 10.1.0.4:53"]
+    assert "planned" not in json.loads(desk.run("plan", "--json").out)
+    assert "    udp     53  →     53\n" in desk.run("show", "--with", "udp/53").out
+    assert "LB_UDP_PORTS=53\n" in desk.run("render", "env", "--with", "udp/53").out
+
+
+def test_planned_rules_are_not_kept(desk: Desk) -> None:
+    """A plan leaves no last good answer behind, and no rule in it."""
+    with Emulator() as imds:
+        desk.body, desk.endpoint = "", imds.url
+        assert desk.run("plan", "--with", "udp/53").status == 0
+        assert desk.files() == {}
+    with Emulator(None) as imds:
+        desk.endpoint = imds.url
+        ended = desk.run("plan", "--with", "udp/53@50.0.0.1=10.1.0.4")
+        assert "+LB_INBOUND_0=udp,50.0.0.1,53,10.1.0.4,53\n" in ended.out
 
 
 def test_plan_exit_code(desk: Desk) -> None:

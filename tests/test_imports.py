@@ -26,7 +26,7 @@ ORDER = [
         "services",
         "haproxy",
     ),
-    *("layout", "report", "lock"),
+    *("layout", "planned", "report", "lock"),
     *("accounts", "directory", "files", "journal", "state", "host", "floating", "traffic", "view"),
     *("verdict", "transport", "imds", "confirmation", "answer", "inquiry"),
     *("checks", "loading", "dropped", "overlaps", "survey"),
