@@ -235,6 +235,7 @@ def render(run: Run, /, target: str, **wish: Any) -> int:
     Examples:
       lbhook render nftables
       lbhook render motd.j2 --metadata body.json
+      lbhook render motd.j2 --metadata dual-stack
     """
     from . import facts
     from . import render as rendering

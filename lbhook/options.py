@@ -141,7 +141,9 @@ _ENDPOINT = click.option(
     help="Another metadata service, by its address.",
 )
 _METADATA = click.option(
-    "--metadata", metavar="FILE", help="Read the body from FILE (- is standard input)."
+    "--metadata",
+    metavar="FILE",
+    help="Read the body from FILE (- is standard input), or a shipped one by its name.",
 )
 accept_empty = click.option(
     "--accept-empty", is_flag=True, help="Believe at once that no rule is left."

@@ -18,6 +18,7 @@ from jinja2 import (
 from jinja2.sandbox import SandboxedEnvironment
 from jinja2.utils import missing
 
+from . import mistakes
 from .errors import ConfigError
 from .facts import Facts, Listener
 from .model import AddressPair, InboundRule
@@ -90,25 +91,34 @@ class Renderer:
             template = self.environment.get_template(name)
             where = template.filename or name
             text = template.render(context)
-        except TemplateSyntaxError as error:
-            where = f"{error.filename or error.name}:{error.lineno}"
-            raise _refused(target, where, str(error.message)) from None
         except TemplateNotFound as error:
-            raise _refused(target, str(error.name), f"no such template{self._places()}") from None
-        except TemplateError as error:
-            raise _refused(target, _place(error, where), str(error)) from None
+            raise _refused(target, f"{error.name}: {self._not_found(str(error.name))}") from None
         except Exception as error:  # whatever a template calls may raise anything
-            kind = "" if isinstance(error, ValueError) else f"{type(error).__name__}: "
-            raise _refused(target, _place(error, where), f"{kind}{error}") from None
+            raise _refused(target, self._mistake(error, where)) from None
         if not text.strip():
             problem = "renders to nothing; an empty file is worse than a resting form"
-            raise _refused(target, where, problem)
+            raise _refused(target, f"{where}: {problem}")
         return text.encode()
 
-    def _places(self) -> str:
+    def _mistake(self, error: Exception, where: str) -> str:
+        """What is wrong with a template, and where, as far as that is known."""
+        plain = isinstance(error, (TemplateError, ValueError))
+        problem = str(error) if plain else f"{type(error).__name__}: {error}"
+        place = _place(error)
+        if isinstance(error, TemplateSyntaxError):
+            problem, place = str(error.message), (str(error.filename or error.name), error.lineno)
+        known = {"filter": self.environment.filters, "test": self.environment.tests}
+        problem = mistakes.explained(problem, known)
+        return mistakes.pointed(*place, problem) if place else f"{where}: {problem}"
+
+    def _not_found(self, name: str) -> str:
+        """Where a template was looked for, and which one is near."""
         loader = self.environment.loader
-        own = loader.searchpath[:-1] if isinstance(loader, FileSystemLoader) else []
-        return f" in {', '.join(own)} or among the shipped ones" if own else ""
+        places = loader.searchpath if isinstance(loader, FileSystemLoader) else []
+        own = f" in {', '.join(places[:-1])} or among the shipped ones" if places[1:] else ""
+        known = [file.name for place in places for file in Path(place).glob("*.j2")]
+        near = suggestion(name, known)
+        return f"no such template{own}{near if 'did you mean' in near else ''}"
 
 
 class _Sandbox(SandboxedEnvironment):
@@ -244,18 +254,17 @@ def _shown(value: object) -> str:
     return repr(str(value)[:60])
 
 
-def _refused(target: Target, where: str, problem: str) -> ConfigError:
+def _refused(target: Target, problem: str) -> ConfigError:
     return ConfigError(
-        f"{where}: {problem}",
-        hint=f"nothing was changed; mend the template of target {target.name}",
+        problem, hint=f"nothing was changed; mend the template of target {target.name}"
     )
 
 
-def _place(error: Exception, name: str) -> str:
-    """Template and line of an error, which jinja2 puts into the traceback."""
-    place, trace = name, error.__traceback__
+def _place(error: Exception) -> tuple[str, int] | None:
+    """File and line of an error, which jinja2 puts into the traceback."""
+    place, trace = None, error.__traceback__
     while trace:
         if "__jinja_exception__" in trace.tb_frame.f_globals:
-            place = f"{trace.tb_frame.f_code.co_filename}:{trace.tb_lineno}"
+            place = (trace.tb_frame.f_code.co_filename, trace.tb_lineno)
         trace = trace.tb_next
     return place

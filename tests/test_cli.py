@@ -568,13 +568,20 @@ def test_unknown_keys_and_wrong_types(desk: Desk) -> None:
     [
         (
             "hello\n{% fro x in lb.listeners %}\n",
-            "TMP/templates/motd.j2:2: Encountered unknown tag 'fro'.",
+            "TMP/templates/motd.j2:2: Encountered unknown tag 'fro'; did you mean \"from\"?\n"
+            "      2 | {% fro x in lb.listeners %}\n"
+            "        |    ^^^",
         ),
         (
             "hello\n{{ lb.listners }}\n",
-            'TMP/templates/motd.j2:2: lb has no "listners"; did you mean "listeners"?',
+            'TMP/templates/motd.j2:2: lb has no "listners"; did you mean "listeners"?\n'
+            "      2 | {{ lb.listners }}\n"
+            "        |       ^^^^^^^^",
         ),
-        ("hello\n{{ 1 / 0 }}\n", "TMP/templates/motd.j2:2: ZeroDivisionError: division by zero"),
+        (
+            "hello\n{{ 1 / 0 }}\n",
+            "TMP/templates/motd.j2:2: ZeroDivisionError: division by zero\n      2 | {{ 1 / 0 }}",
+        ),
         (
             "\n",
             "TMP/templates/motd.j2: renders to nothing; an empty file is worse than a resting form",

@@ -14,7 +14,7 @@ PACKAGE = REPO / "lbhook"
 # From the lowest to the highest: a room imports only from those before it.
 ORDER = [
     *("errors", "schema", "reader", "model", "instance", "facts"),
-    *("targets", "shipped", "tables", "config", "rights", "render", "plan"),
+    *("targets", "shipped", "tables", "config", "rights", "mistakes", "render", "plan"),
     *(
         "commands",
         "endings",
@@ -28,7 +28,7 @@ ORDER = [
     ),
     *("layout", "planned", "report", "lock"),
     *("accounts", "directory", "files", "journal", "state", "host", "floating", "traffic", "view"),
-    *("verdict", "transport", "imds", "confirmation", "answer", "inquiry"),
+    *("verdict", "transport", "imds", "confirmation", "samples", "answer", "inquiry"),
     *("checks", "loading", "dropped", "overlaps", "survey"),
     *("putback", "outcome", "deploy", "settlement"),
     *("notify", "update", "undo", "console", "options"),
