@@ -6,15 +6,18 @@ import click
 
 from . import __version__, options
 from .console import coloured_diff, coloured_picture
-from .errors import LbhookError, TerminatedError, UsageError
+from .errors import LbhookError, TerminatedError, UsageError, WriteError
 from .options import Run
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from .config import Settings
+    from .facts import Facts
+    from .model import Metadata
     from .report import Report
     from .targets import Target
+    from .traffic import Picture
 
 _SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 80}
 _INTERRUPTED, _TERMINATED = 130, 143
@@ -64,8 +67,11 @@ def cli() -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print the normalised model as JSON.")
 @click.option("--here", is_flag=True, help="With --json: add what is seen on this machine.")
 @click.option("--all", "everything", is_flag=True, help="Every rule, however many there are.")
+@click.option("--html", metavar="FILE", help="Write the picture as a page to FILE (- is stdout).")
 @pass_run
-def show(run: Run, /, as_json: bool, here: bool, everything: bool, **wish: Any) -> int:
+def show(
+    run: Run, /, as_json: bool, here: bool, everything: bool, html: str | None, **wish: Any
+) -> int:
     """Show what Azure sends to this VM, and where it leads here.
 
     Each inbound rule from its frontend to address and port, who listens there, and what lbhook's
@@ -75,6 +81,7 @@ def show(run: Run, /, as_json: bool, here: bool, everything: bool, **wish: Any) 
     Examples:
       lbhook show
       sudo lbhook show --all
+      sudo lbhook show --html lb.html
       lbhook show --json --metadata body.json
     """
     from . import facts, traffic, view
@@ -82,6 +89,8 @@ def show(run: Run, /, as_json: bool, here: bool, everything: bool, **wish: Any) 
 
     if here and not as_json:
         raise click.UsageError("--here goes with --json")
+    if html and as_json:
+        raise click.UsageError("--html and --json can't both be meant")
     update = options.update(run, **wish)
     metadata = update.ask().answer.metadata
     if metadata is None:
@@ -92,7 +101,9 @@ def show(run: Run, /, as_json: bool, here: bool, everything: bool, **wish: Any) 
         run.console.out(_json(view.to_json(lb, metadata)))
         return 0
     picture = traffic.seen(lb, update.host) if update.host.live else traffic.told(lb)
-    if as_json:
+    if html:
+        _save(run, html, _page(lb, metadata, picture))
+    elif as_json:
         value = {**view.to_json(lb, metadata), "here": view.here_json(picture)}
         run.console.out(_json(value))
     else:
@@ -338,6 +349,30 @@ def _undone(run: Run, result: "Report", *, as_json: bool) -> int:
     from . import report
 
     return _end(run, result, report.undone_text(result), as_json=as_json)
+
+
+def _page(lb: "Facts", metadata: "Metadata", picture: "Picture") -> str:
+    """The picture as HTML; a picture in a ticket must say where and when it was taken."""
+    import platform
+    import time
+
+    from . import page
+
+    taken = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime())
+    return page.to_html(lb, metadata, picture, f"{platform.node()}, {taken}")
+
+
+def _save(run: Run, name: str, text: str) -> None:
+    """Write a file that the command line names; `-` is standard output."""
+    from pathlib import Path
+
+    if name == "-":
+        run.console.out(text)
+        return
+    try:
+        Path(name).write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise WriteError(f"--html {name}: {error.strerror}") from None
 
 
 def _json(value: object) -> str:

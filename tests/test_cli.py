@@ -123,6 +123,11 @@ def test_version() -> None:
             '--wait: "90" is not a duration such as "90s" or "5m"',
             "lbhook show",
         ),
+        (
+            ["show", "--json", "--html", "-"],
+            "--html and --json can't both be meant",
+            "lbhook show",
+        ),
         (["show", "--here"], "--here goes with --json", "lbhook show"),
         (
             ["apply", "--reload", "--no-reload"],
