@@ -47,8 +47,7 @@ def _main(lb: Facts, metadata: Metadata, picture: Picture) -> Iterable[str]:
     yield _tally(picture, found)
     yield "<h2>Inbound rules</h2>"
     yield _SEARCH if found else "<p>none</p>"
-    seen = any(way.local is not None for way in picture.ways)
-    yield from (_card(group, seen=seen) for group in found)
+    yield from (_card(group, seen=_is_seen(picture)) for group in found)
     yield from _pairs("Public addresses of this VM", lb.public_ips)
     yield from _pairs("Outbound rules", lb.outbound_rules)
     tunnels = (
@@ -64,13 +63,18 @@ def _main(lb: Facts, metadata: Metadata, picture: Picture) -> Iterable[str]:
     yield from _list("Warnings", metadata.warnings)
 
 
+def _is_seen(picture: Picture) -> bool:
+    """Whether anything of this machine was looked at."""
+    return any(way.local is not None for way in picture.ways)
+
+
 def _tally(picture: Picture, found: Sequence[Group]) -> str:
     bad = sum(1 for way in picture.ways if way.problems)
-    numbers = (
+    numbers = [
         ("", len(picture.ways), "inbound rule"),
         ("", len({frontend for (frontend, _), _ in found}), "frontend"),
-        ("bad" if bad else "", bad, "problem"),
-    )
+        *([("bad" if bad else "", bad, "problem")] if _is_seen(picture) else []),
+    ]
     items = (
         f'<li class="{kind}"><b>{number}</b> {count(number, noun).partition(" ")[2]}</li>'
         for kind, number, noun in numbers

@@ -140,7 +140,7 @@ def file(tmp_path: Path) -> Path:
 def test_what_it_looks_like(chromium: Browser, file: Path, width: int, dark: bool) -> None:
     """Nothing overlaps or overflows, and all text stands out from its ground; the picture is
     left beside the page, to be looked at."""
-    for one in (file, file.with_name("tunnels.html")):
+    for one in (file.with_name("tunnels.html"), file):
         chromium.open(one, width, dark=dark)
         assert chromium.run(OVERLAPS) == []
         assert chromium.run(OVERFLOWS) == []
@@ -266,6 +266,7 @@ def test_the_command(tmp_path: Path) -> None:
     assert (ended.status, ended.out, ended.err) == (0, "", "")
     text = file.read_text()
     assert "who listens" not in text
+    assert "problem" not in text
     assert desk.run("show", "--html", "-").out.startswith("<!doctype html>\n")
     here = run_lbhook("show", "--html", "-", "--metadata", BODIES / "documented.json").out
     assert "not an address of this machine" in here
