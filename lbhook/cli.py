@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from . import __version__, options
-from .console import coloured_diff, coloured_picture
+from .console import coloured_diff, coloured_explanation, coloured_picture
 from .errors import LbhookError, TerminatedError, UsageError, WriteError
 from .options import Run
 
@@ -259,6 +259,43 @@ def render(run: Run, /, target: str, **wish: Any) -> int:
         run.console.out(renderer.render(wanted, facts.derive(metadata), heard.vm))
     else:
         run.console.out(renderer.rest(wanted))
+    return 0
+
+
+@cli.command(short_help="Where each line of a rendered file comes from.")
+@options.general
+@options.source
+@options.targets
+@options.planned
+@click.option("--json", "as_json", is_flag=True, help="Print lines and sources as JSON.")
+@click.argument("target", metavar="TARGET|FILE.j2")
+@pass_run
+def explain(run: Run, /, target: str, as_json: bool, **wish: Any) -> int:
+    """Print a rendered file, and beside each line the rule or setting that it came from.
+
+    The rest is the template's own. ~ is before what is only likely, found by an address or
+    value where a template works with variables of its own.
+
+    \b
+    Examples:
+      lbhook explain nftables
+      lbhook explain motd.j2 --metadata dual-stack
+    """
+    from . import facts, trace
+    from . import render as rendering
+
+    update = options.update(run, **wish)
+    wanted, places = _wanted(target, update.settings)
+    heard = update.ask()
+    metadata = heard.answer.metadata
+    lb = facts.derive(metadata) if metadata else None
+    explanation = trace.explain(rendering.renderer(places), wanted, lb, heard.vm)
+    if not explanation.whole:
+        run.console.warn(f"{target}: works on its own output, which hides where that came from")
+    if as_json:
+        run.console.out(_json(trace.to_json(explanation)))
+    else:
+        run.console.out(coloured_explanation(trace.to_text(explanation)))
     return 0
 
 

@@ -126,6 +126,15 @@ def coloured_picture(text: str) -> str:
     return "".join(f"{_painted(line)}\n" for line in text.splitlines())
 
 
+def coloured_explanation(text: str) -> str:
+    """An explanation, what is the template's own dim on a terminal."""
+    return "".join(f"{_dimmed(line)}\n" for line in text.splitlines())
+
+
+def _dimmed(line: str) -> str:
+    return click.style(line, dim=True) if line.startswith("template ") else line
+
+
 def _painted(line: str) -> str:
     if line.startswith("!"):
         return click.style(line, fg="red")

@@ -50,6 +50,11 @@ def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
     return ["  ".join(map(str.ljust, row, sizes)).rstrip() for row in rows]
 
 
+def fitting(text: str, room: int) -> str:
+    """A text, cut if it is longer than its room."""
+    return text if len(text) <= room else f"{text[: max(room, 4) - 3]}..."
+
+
 def wrapped(text: str) -> str:
     """Lines of text below a heading; what a command printed stays as it is."""
     first, *rest = text.splitlines() or [""]

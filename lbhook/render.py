@@ -1,11 +1,11 @@
-"""(facts, target, loader) → text. jinja2 is imported here and nowhere else."""
+"""(facts, target, loader) → text. But for trace, jinja2 is imported here alone."""
 
 import ipaddress
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, is_dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from jinja2 import (
     BaseLoader,
@@ -30,6 +30,7 @@ SHIPPED_TEMPLATES = next(
     for place in (Path(__file__).parent / "templates", Path(__file__).parents[1] / "templates")
     if place.is_dir()
 )
+S = TypeVar("S", bound="Sandbox")
 # What systemd, a POSIX shell and docker's --env-file read alike, without quotes.
 _ENV_VALUE = re.compile(r"[A-Za-z0-9_.,:/@%+=-]*", re.ASCII)
 _NO_RULES = Facts()
@@ -121,7 +122,7 @@ class Renderer:
         return f"no such template{own}{near if 'did you mean' in near else ''}"
 
 
-class _Sandbox(SandboxedEnvironment):
+class Sandbox(SandboxedEnvironment):
     """jinja2's sandbox, with a short way to the attributes of lbhook's own values."""
 
     def getattr(self, obj: Any, attribute: str) -> Any:
@@ -160,9 +161,14 @@ def renderer(places: Sequence[Path]) -> Renderer:
     return Renderer(environment(FileSystemLoader([*map(str, places), str(SHIPPED_TEMPLATES)])))
 
 
-def environment(loader: BaseLoader) -> SandboxedEnvironment:
+def environment(loader: BaseLoader | None) -> SandboxedEnvironment:
     """The jinja2 environment of every template."""
-    result = _Sandbox(
+    return sandbox(Sandbox, loader)
+
+
+def sandbox(kind: type[S], loader: BaseLoader | None) -> S:
+    """The same, of a kind of sandbox."""
+    result = kind(
         loader=loader,
         undefined=_Undefined,
         autoescape=False,

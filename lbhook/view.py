@@ -6,7 +6,7 @@ from dataclasses import asdict
 from typing import Any, TypeVar
 
 from .facts import Facts
-from .layout import Row, aligned, count, place, table, width, wrapped
+from .layout import Row, aligned, count, fitting, place, table, width, wrapped
 from .model import AddressPair, Metadata
 from .reader import Address
 from .traffic import Picture, Way, told
@@ -217,7 +217,7 @@ def _rows(ways: Sequence[Way]) -> list[str]:
     firewall = [firewall_words(one) for one in ways]
     room = width() - len("    all  65535  →  65535    ") - max(map(len, firewall))
     cells = [
-        (*port, _fitting(listener_words(one), room), said)
+        (*port, fitting(listener_words(one), room), said)
         for one, port, said in zip(ways, ports, firewall, strict=True)
     ]
     return aligned(cells)
@@ -225,10 +225,6 @@ def _rows(ways: Sequence[Way]) -> list[str]:
 
 def _port(port: int) -> str:
     return f"{port or '*':>5}"
-
-
-def _fitting(text: str, room: int) -> str:
-    return text if len(text) <= room else f"{text[: max(room, 4) - 3]}..."
 
 
 def _pair(pair: AddressPair) -> dict[str, str]:

@@ -22,7 +22,7 @@ from .conftest import lacking
 from .program import BODIES, ENVIRONMENT, NOBODY_THERE, Desk, Ended, argv, run_lbhook
 
 COMMANDS = (
-    *("show", "plan", "apply", "fetch", "rollback", "clean", "render"),
+    *("show", "plan", "apply", "fetch", "rollback", "clean", "render", "explain"),
     *("emulate", "demo"),
 )
 DOCUMENTED = BODIES / "documented.json"

@@ -26,7 +26,7 @@ ORDER = [
         "services",
         "haproxy",
     ),
-    *("layout", "planned", "report", "lock"),
+    *("layout", "planned", "sources", "trace", "report", "lock"),
     *(
         "accounts",
         "directory",
@@ -49,7 +49,7 @@ ORDER = [
 ALONE = {
     "requests": {"transport"},
     "urllib3": {"transport"},
-    "jinja2": {"render"},
+    "jinja2": {"render", "trace"},
     "subprocess": {"commands"},
     "click": {"console", "options", "demo", "cli", "program"},
     "fcntl": {"lock"},
