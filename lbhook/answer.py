@@ -17,6 +17,7 @@ from .files import Tree
 from .machine import Machine
 from .model import Metadata, parse
 from .reader import MOST_BYTES
+from .samples import BODIES, shipped
 
 _VERSION = 1
 # An unchanged answer is written again only when this share of `stale_after` has gone by.
@@ -205,16 +206,19 @@ class _Kept:
 
 
 def from_file(name: str, read_stdin: Callable[[], bytes]) -> Answer:
-    """The answer in a file; `-` is standard input.
+    """The answer in a file; `-` is standard input. Where there is no such file, the name of a
+    body that ships with the package is that body.
 
     Raises `UsageError` if it can't be read, `MetadataError` if it must not be acted on.
     """
     try:
         body = read_stdin() if name == "-" else _read_some(Path(name))
     except OSError as error:
-        raise UsageError(
-            f"--metadata {name}: {error.strerror}", hint="give a file, or - for standard input"
-        ) from None
+        if name not in BODIES or not isinstance(error, FileNotFoundError):
+            raise UsageError(
+                f"--metadata {name}: {error.strerror}", hint="give a file, or - for standard input"
+            ) from None
+        body = shipped(f"{name}.json")
     if len(body) > MOST_BYTES:
         raise UsageError(f"--metadata {name}: longer than {MOST_BYTES // 1024 // 1024} MiB")
     return Answer(metadata=parse(body), source="file")

@@ -121,6 +121,26 @@ def coloured_diff(text: str) -> str:
     return "".join(f"{_coloured(line)}\n" for line in text.splitlines())
 
 
+def coloured_picture(text: str) -> str:
+    """A picture, its headings bold and what it marks red on a terminal."""
+    return "".join(f"{_painted(line)}\n" for line in text.splitlines())
+
+
+def coloured_explanation(text: str) -> str:
+    """An explanation, what is the template's own dim on a terminal."""
+    return "".join(f"{_dimmed(line)}\n" for line in text.splitlines())
+
+
+def _dimmed(line: str) -> str:
+    return click.style(line, dim=True) if line.startswith("template ") else line
+
+
+def _painted(line: str) -> str:
+    if line.startswith("!"):
+        return click.style(line, fg="red")
+    return line if line.startswith(" ") or not line else click.style(line, bold=True)
+
+
 def _coloured(line: str) -> str:
     if line.startswith(("--- ", "+++ ")):
         return click.style(line, bold=True)

@@ -22,7 +22,8 @@ from . import listener, wire
 from .errors import UsageError
 from .listener import TICK
 from .playbook import Playbook, Script, load
-from .replies import LOADBALANCER, Answer, Source, describe, error, locate, read, shipped
+from .replies import LOADBALANCER, Answer, Source, describe, error, locate, read
+from .samples import shipped
 from .step import Step
 from .wire import Asked, Delivery, Request
 

@@ -1,7 +1,7 @@
 """One question: where the answer comes from, how long it is waited for, and what is said of it."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from .answer import Answer, LastGood, describe_age, from_file
@@ -10,6 +10,7 @@ from .errors import LbhookError, NoLoadBalancerError, ProtocolError
 from .handover import Handed, Handover
 from .host import Host
 from .model import ABSENT, NOTHING, Metadata, parse
+from .planned import Plans, carry_out
 
 if TYPE_CHECKING:
     from . import imds
@@ -30,6 +31,7 @@ class Wish:
     accept_empty: bool = False
     skip_refused: bool = False
     hand_over: bool = False
+    plans: Plans = field(default_factory=Plans)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,12 +47,14 @@ class Voice:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Heard:
     """An answer, and its body if it is one to be kept. `read` is when it was read, in seconds of
-    this boot; `vm` what `/metadata/instance` says, if it is to be asked."""
+    this boot; `vm` what `/metadata/instance` says, if it is to be asked; `planned` in which rules
+    the answer is not what Azure says, but what is planned."""
 
     answer: Answer
     body: bytes | None
     read: float
     vm: "Vm | None" = None
+    planned: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,7 +77,8 @@ class Inquiry:
         if self.wish.require_lb:
             _demand_load_balancer(answer)
         self._warn_of(answer.metadata)
-        return replace(heard, vm=self.vm(answer))
+        heard = replace(heard, vm=self.vm(answer))
+        return _as_planned(heard, self.wish.plans) if self.wish.plans else heard
 
     def hand_over(self, heard: Heard) -> None:
         """Leave an answer for a run of `apply --cached` that has more rights than this one."""
@@ -227,6 +232,13 @@ class Inquiry:
                 self.voice.warn(warning)
             for path in metadata.unknown:
                 self.voice.log(f"{path}: not known here; it is ignored")
+
+
+def _as_planned(heard: Heard, plans: Plans) -> Heard:
+    """What the answer will be; nothing that is to be kept."""
+    metadata, planned = carry_out(plans, heard.answer.metadata or Metadata())
+    answer = replace(heard.answer, metadata=metadata)
+    return replace(heard, answer=answer, body=None, planned=planned)
 
 
 def _demand_load_balancer(answer: Answer) -> None:

@@ -5,6 +5,8 @@ import shutil
 import textwrap
 from collections.abc import Sequence
 
+from .reader import Address
+
 # Cells to the left and to the right of an arrow.
 Row = tuple[tuple[str, ...], tuple[str, ...]]
 
@@ -35,11 +37,22 @@ def table(title: str, rows: Sequence[Row]) -> str:
     return "\n".join([title, *lines, ""])
 
 
+def place(ip: Address, port: int) -> str:
+    """An address and a port; port 0 is every port."""
+    name = f"[{ip}]" if ip.version == 6 else str(ip)
+    return f"{name}:{port or '*'}"
+
+
 def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
     """The cells of each row in columns."""
     columns = max(map(len, rows))
     sizes = [max(len(row[at]) for row in rows if at < len(row)) for at in range(columns)]
     return ["  ".join(map(str.ljust, row, sizes)).rstrip() for row in rows]
+
+
+def fitting(text: str, room: int) -> str:
+    """A text, cut if it is longer than its room."""
+    return text if len(text) <= room else f"{text[: max(room, 4) - 3]}..."
 
 
 def wrapped(text: str) -> str:

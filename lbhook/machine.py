@@ -105,12 +105,17 @@ class Machine:
 
     def holders(self, inodes: Collection[int]) -> dict[int, str]:
         """The name of a program that holds each of these sockets, as far as it can be read."""
-        found: dict[int, str] = {}
-        for entry in (self.root / "proc").glob("[0-9]*"):
-            pid = int(entry.name)
+        return {inode: self.program(pid) for inode, pid in self.holding(inodes).items()}
+
+    def holding(self, inodes: Collection[int]) -> dict[int, int]:
+        """A process that holds each of these sockets, as far as it can be read: the oldest,
+        but systemd only where it keeps a socket for a program that does not run yet."""
+        found: dict[int, int] = {}
+        pids = {int(entry.name) for entry in (self.root / "proc").glob("[0-9]*")}
+        for pid in (*sorted(pids - {1}), 1):
             with contextlib.suppress(OSError):  # gone, or another user's
-                held = self.inodes(pid).intersection(inodes)
-                found.update(dict.fromkeys(held, self.program(pid)) if held else {})
+                for inode in self.inodes(pid).intersection(inodes):
+                    found.setdefault(inode, pid)
         return found
 
     def inodes(self, pid: int) -> frozenset[int]:
@@ -128,6 +133,12 @@ class Machine:
     def program(self, pid: int) -> str:
         """The name of a process; empty if there is none."""
         return self._text(f"proc/{pid}/comm")
+
+    def unit(self, pid: int) -> str:
+        """The unit of systemd that a process belongs to; empty if it belongs to none."""
+        names = re.split(r"[/\n]", self._text(f"proc/{pid}/cgroup"))
+        units = [name for name in names if name.endswith((".service", ".scope"))]
+        return units[-1] if units else ""
 
     def arguments(self, pid: int) -> tuple[str, ...]:
         """The command line of a process; empty if there is none."""

@@ -7,7 +7,7 @@ and of bodies seen on live nodes; the decisions are in docs/decisions/0002-readi
 
 import enum
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 from .errors import MetadataError
@@ -133,6 +133,11 @@ def parse(body: bytes) -> Metadata:
     )
     reader.raise_problems()
     return metadata
+
+
+def with_rules(metadata: Metadata, rules: Iterable[InboundRule]) -> Metadata:
+    """The same answer with other inbound rules."""
+    return replace(metadata, inbound_rules=_sorted(rules, _inbound_key))
 
 
 def order(address: Address) -> tuple[int, int]:

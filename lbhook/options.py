@@ -5,7 +5,7 @@ What only a command needs is imported when it runs: --help and --version are to 
 
 import contextlib
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -143,7 +143,9 @@ _ENDPOINT = click.option(
     help="Another metadata service, by its address.",
 )
 _METADATA = click.option(
-    "--metadata", metavar="FILE", help="Read the body from FILE (- is standard input)."
+    "--metadata",
+    metavar="FILE",
+    help="Read the body from FILE (- is standard input), or a shipped one by its name.",
 )
 accept_empty = click.option(
     "--accept-empty", is_flag=True, help="Believe at once that no rule is left."
@@ -160,6 +162,23 @@ root = click.option(
 )
 
 
+_COMING = click.option(
+    "--with",
+    "coming",
+    multiple=True,
+    metavar="RULE",
+    help="As if Azure had this rule too: tcp/8443:443 is the frontend's port and the one here;"
+    " @FRONTEND and =PRIVATE name other addresses. May be repeated.",
+)
+_GOING = click.option(
+    "--without",
+    "going",
+    multiple=True,
+    metavar="RULE",
+    help="As if Azure had not the rules that are like this.",
+)
+
+
 def _with(command: F, *options: Callable[[F], F]) -> F:
     for option in options:
         command = option(command)
@@ -169,6 +188,11 @@ def _with(command: F, *options: Callable[[F], F]) -> F:
 def source(command: F) -> F:
     """Where the answer comes from, and how long it is waited for."""
     return _with(command, _REQUIRE, _CACHED, _WAIT, _ENDPOINT, _METADATA)
+
+
+def planned(command: F) -> F:
+    """Rules that are only planned in Azure."""
+    return _with(command, _GOING, _COMING)
 
 
 def asking(command: F) -> F:
@@ -181,8 +205,16 @@ def targets(command: F) -> F:
     return _with(command, root, _ONLY)
 
 
-def update(run: Run, endpoint: str | None, root: "Path | None", **wish: Any) -> "Update":
+def update(
+    run: Run,
+    endpoint: str | None,
+    root: "Path | None",
+    coming: Sequence[str] = (),
+    going: Sequence[str] = (),
+    **wish: Any,
+) -> "Update":
     """An update of this machine, or of a directory, as the options ask for it."""
+    from .planned import Plans, read
     from .schema import suggestion
     from .update import Update, Wish
 
@@ -190,6 +222,7 @@ def update(run: Run, endpoint: str | None, root: "Path | None", **wish: Any) -> 
         raise UsageError(
             "--metadata and --cached can't both be meant", hint="leave one of them out"
         )
+    plans = Plans(coming=tuple(map(read, coming)), going=tuple(map(read, going)))
     settings = run.settings(endpoint)
     known = [target.name for target in settings.active()]
     for name in wish.get("only", ()):
@@ -201,7 +234,7 @@ def update(run: Run, endpoint: str | None, root: "Path | None", **wish: Any) -> 
     return Update(
         host=_host(settings, root),
         settings=settings,
-        wish=Wish(**wish),
+        wish=Wish(plans=plans, **wish),
         voice=run.console.voice(),
         read_stdin=_read_stdin,
     )

@@ -148,11 +148,13 @@ class Closed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """What an apply would do to every target, in the order it would do it."""
+    """What an apply would do to every target, in the order it would do it; `planned` are rules
+    that Azure does not have yet, or still has."""
 
     changes: tuple[Change, ...] = ()
     closes: tuple[Closed, ...] = ()
     warnings: tuple[str, ...] = ()
+    planned: tuple[str, ...] = ()
     lb: Facts = field(default_factory=Facts)
 
     @property

@@ -1,11 +1,11 @@
-"""(facts, target, loader) → text. jinja2 is imported here and nowhere else."""
+"""(facts, target, loader) → text. But for trace, jinja2 is imported here alone."""
 
 import ipaddress
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, is_dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from jinja2 import (
     BaseLoader,
@@ -20,6 +20,7 @@ from jinja2 import (
 from jinja2.sandbox import SandboxedEnvironment
 from jinja2.utils import missing
 
+from . import mistakes
 from .errors import ConfigError
 from .facts import Facts, Listener
 from .model import AddressPair, InboundRule
@@ -29,6 +30,7 @@ from .targets import Target
 _INSIDE = Path(__file__).parent / "templates"
 _CHECKOUT = Path(__file__).parents[1] / "templates"
 SHIPPED_TEMPLATES = next((place for place in (_INSIDE, _CHECKOUT) if place.is_dir()), _INSIDE)
+S = TypeVar("S", bound="Sandbox")
 # What systemd, a POSIX shell and docker's --env-file read alike, without quotes.
 _ENV_VALUE = re.compile(r"[A-Za-z0-9_.,:/@%+=-]*", re.ASCII)
 _NO_RULES = Facts()
@@ -91,27 +93,36 @@ class Renderer:
             template = self.environment.get_template(name)
             where = template.filename or name
             text = template.render(context)
-        except TemplateSyntaxError as error:
-            where = f"{error.filename or error.name}:{error.lineno}"
-            raise _refused(target, where, str(error.message)) from None
         except TemplateNotFound as error:
-            raise _refused(target, str(error.name), f"no such template{self._where()}") from None
-        except TemplateError as error:
-            raise _refused(target, _place(error, where), str(error)) from None
+            raise _refused(target, f"{error.name}: {self._not_found(str(error.name))}") from None
         except Exception as error:  # whatever a template calls may raise anything
-            kind = "" if isinstance(error, ValueError) else f"{type(error).__name__}: "
-            raise _refused(target, _place(error, where), f"{kind}{error}") from None
+            raise _refused(target, self._mistake(error, where)) from None
         if not text.strip():
             problem = "renders to nothing; an empty file is worse than a resting form"
-            raise _refused(target, where, problem)
+            raise _refused(target, f"{where}: {problem}")
         return text.encode()
 
-    def _where(self) -> str:
+    def _mistake(self, error: Exception, where: str) -> str:
+        """What is wrong with a template, and where, as far as that is known."""
+        plain = isinstance(error, (TemplateError, ValueError))
+        problem = str(error) if plain else f"{type(error).__name__}: {error}"
+        place = _place(error)
+        if isinstance(error, TemplateSyntaxError):
+            problem, place = str(error.message), (str(error.filename or error.name), error.lineno)
+        known = {"filter": self.environment.filters, "test": self.environment.tests}
+        problem = mistakes.explained(problem, known)
+        return mistakes.pointed(*place, problem) if place else f"{where}: {problem}"
+
+    def _not_found(self, name: str) -> str:
+        """Where a template was looked for, and which one is near."""
         own = ", ".join(map(str, self.places))
-        return f" in {own} or among the shipped ones" if own else ""
+        where = f" in {own} or among the shipped ones" if own else ""
+        beside = [file.name for place in self.places for file in place.glob("*.j2")]
+        near = suggestion(name, [*beside, *_shipped().list_templates()])
+        return f"no such template{where}{near if 'did you mean' in near else ''}"
 
 
-class _Sandbox(SandboxedEnvironment):
+class Sandbox(SandboxedEnvironment):
     """jinja2's sandbox, with a short way to the attributes of lbhook's own values."""
 
     def getattr(self, obj: Any, attribute: str) -> Any:
@@ -157,9 +168,14 @@ def _shipped() -> BaseLoader:
     return PackageLoader("lbhook")  # out of the single file
 
 
-def environment(loader: BaseLoader) -> SandboxedEnvironment:
+def environment(loader: BaseLoader | None) -> SandboxedEnvironment:
     """The jinja2 environment of every template."""
-    result = _Sandbox(
+    return sandbox(Sandbox, loader)
+
+
+def sandbox(kind: type[S], loader: BaseLoader | None) -> S:
+    """The same, of a kind of sandbox."""
+    result = kind(
         loader=loader,
         undefined=_Undefined,
         autoescape=False,
@@ -251,18 +267,17 @@ def _shown(value: object) -> str:
     return repr(str(value)[:60])
 
 
-def _refused(target: Target, where: str, problem: str) -> ConfigError:
+def _refused(target: Target, problem: str) -> ConfigError:
     return ConfigError(
-        f"{where}: {problem}",
-        hint=f"nothing was changed; mend the template of target {target.name}",
+        problem, hint=f"nothing was changed; mend the template of target {target.name}"
     )
 
 
-def _place(error: Exception, name: str) -> str:
-    """Template and line of an error, which jinja2 puts into the traceback."""
-    place, trace = name, error.__traceback__
+def _place(error: Exception) -> tuple[str, int] | None:
+    """File and line of an error, which jinja2 puts into the traceback."""
+    place, trace = None, error.__traceback__
     while trace:
         if "__jinja_exception__" in trace.tb_frame.f_globals:
-            place = f"{trace.tb_frame.f_code.co_filename}:{trace.tb_lineno}"
+            place = (trace.tb_frame.f_code.co_filename, trace.tb_lineno)
         trace = trace.tb_next
     return place

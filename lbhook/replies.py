@@ -9,17 +9,16 @@ import functools
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 from . import schema
 from .errors import UsageError
+from .samples import BODIES, shipped
 
 LOADBALANCER = "/metadata/loadbalancer"
 INSTANCE = "/metadata/instance"
 JSON = "application/json; charset=utf-8"
-BODIES = ("documented", "dual-stack", "floating-ip", "gateway-ha-ports", "public-ip-only")
 # What `extended=true` adds, for those who provision the VM. Microsoft does not document it; names,
 # types and the api-version are those that cloud-init, which Microsoft contributes to, reads.
 EXTENDED_SINCE = "2021-03-01"
@@ -40,12 +39,6 @@ class Answer:
 # What a body may be given as: a name, bytes, a file (read at each request), an answer, or nothing
 # (no load balancer).
 Source = str | bytes | Path | Answer | None
-
-
-@functools.cache
-def shipped(name: str) -> bytes:
-    """Return a file of this package, wherever the package is installed (a zip included)."""
-    return (files("lbhook") / "bodies" / name).read_bytes()
 
 
 @functools.cache

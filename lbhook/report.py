@@ -129,7 +129,7 @@ def change_json(change: Change) -> dict[str, Any]:
 
 
 def plan_json(plan: Plan) -> dict[str, Any]:
-    """The value of `plan --json`."""
+    """The value of `plan --json`; `planned` is there if something is."""
     return {
         "version": VERSION,
         "to_do": plan.to_do,
@@ -140,12 +140,13 @@ def plan_json(plan: Plan) -> dict[str, Any]:
         ],
         "closes": [asdict(one) for one in plan.closes],
         "warnings": list(plan.warnings),
+        **({"planned": list(plan.planned)} if plan.planned else {}),
     }
 
 
 def plan_text(plan: Plan) -> str:
     """What an apply would do: a diff for each file, then its reload."""
-    parts = []
+    parts = [_planned_text(plan.planned)] if plan.planned else []
     for change in plan.changes:
         if change.touches_file:
             parts.append(change.diff())
@@ -160,6 +161,10 @@ def plan_text(plan: Plan) -> str:
     elif not plan.to_do:
         parts.append("Nothing to do: this machine is in step.\n")
     return "\n".join(parts)
+
+
+def _planned_text(planned: Sequence[str]) -> str:
+    return "".join(f"# {line}\n" for line in ("with what is planned in Azure:", *planned))
 
 
 def _closes_text(closes: Sequence[Closed]) -> str:

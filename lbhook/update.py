@@ -89,7 +89,13 @@ class Update:
         closes = self._closes(verdict.changes, lb)
         unfinished = (UNFINISHED,) if self._is_unfinished() else ()
         warnings = (*unfinished, *plan.warnings, *verdict.warnings)
-        return replace(plan, changes=verdict.changes, closes=closes, warnings=warnings)
+        return replace(
+            plan,
+            changes=verdict.changes,
+            closes=closes,
+            warnings=warnings,
+            planned=heard.planned,
+        )
 
     def _is_unfinished(self) -> bool:
         """Whether a run was cut short; the journal of one that is under way is no news."""

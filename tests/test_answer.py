@@ -388,6 +388,20 @@ def test_an_answer_from_a_file(tmp_path: Path, body: Body) -> None:
     assert from_file("-", lambda: body("documented")) == expected
 
 
+def test_a_shipped_body_by_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, body: Body
+) -> None:
+    """Unless there is a file of that name, be it one that can't be read."""
+    monkeypatch.chdir(tmp_path)
+    shipped = from_file("documented", lambda: b"").metadata
+    assert shipped == parse(body("documented"))
+    (tmp_path / "documented").write_bytes(body("public-ip-only"))
+    assert from_file("documented", lambda: b"").metadata == parse(body("public-ip-only"))
+    (tmp_path / "dual-stack").mkdir()
+    with pytest.raises(UsageError):
+        from_file("dual-stack", lambda: b"")
+
+
 def test_a_file_that_can_not_be_read_is_a_usage_error(tmp_path: Path) -> None:
     """Status 2, with the name as it was given."""
     for name, reason in (

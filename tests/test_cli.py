@@ -22,7 +22,7 @@ from .conftest import lacking
 from .program import BODIES, ENVIRONMENT, NOBODY_THERE, Desk, Ended, argv, run_lbhook
 
 COMMANDS = (
-    *("show", "plan", "apply", "fetch", "restore", "rollback", "clean", "render"),
+    *("show", "plan", "apply", "fetch", "restore", "rollback", "clean", "render", "explain"),
     *("install", "uninstall", "emulate", "demo"),
 )
 DOCUMENTED = BODIES / "documented.json"
@@ -123,6 +123,12 @@ def test_version() -> None:
             '--wait: "90" is not a duration such as "90s" or "5m"',
             "lbhook show",
         ),
+        (
+            ["show", "--json", "--html", "-"],
+            "--html and --json can't both be meant",
+            "lbhook show",
+        ),
+        (["show", "--here"], "--here goes with --json", "lbhook show"),
         (
             ["apply", "--reload", "--no-reload"],
             "--reload and --no-reload can't both be meant",
@@ -241,17 +247,19 @@ def test_a_root_that_is_not_there(tmp_path: Path) -> None:
 # What the commands do
 
 
-def test_show() -> None:
-    """Tables for people, and the normalised model with --json."""
-    ended = run_lbhook("show", "--metadata", DOCUMENTED)
+def test_show(desk: Desk) -> None:
+    """A picture for people, and the normalised model with --json."""
+    ended = desk.run("show")
     assert ended == Ended(
         0,
         "Public addresses of this VM\n"
         "  51.0.0.1  →  10.1.0.4\n"
         "\n"
         "Inbound rules\n"
-        "  50.0.0.1:80                tcp  →  10.1.0.4:443\n"
-        "  [2603:10e1:100:2::1:1]:80  tcp  →  [ace:cab:deca:deed::1]:443\n"
+        "  50.0.0.1  →  10.1.0.4\n"
+        "    tcp     80  →    443\n"
+        "  2603:10e1:100:2::1:1  →  ace:cab:deca:deed::1\n"
+        "    tcp     80  →    443\n"
         "\n"
         "Outbound rules\n"
         "  50.0.0.1              →  10.1.0.4\n"
@@ -263,6 +271,29 @@ def test_show() -> None:
         {"ip": "10.1.0.4", "protocol": "tcp", "port": 443},
         {"ip": "ace:cab:deca:deed::1", "protocol": "tcp", "port": 443},
     ]
+    assert "here" not in value
+
+
+def test_show_on_this_machine() -> None:
+    """Whatever the rights, it looks at the machine: here the addresses are not its own."""
+    ended = run_lbhook("show", "--metadata", DOCUMENTED)
+    assert (ended.status, ended.err) == (0, "")
+    assert "! 50.0.0.1  →  10.1.0.4  not an address of this machine\n" in ended.out
+    assert "! something is wrong with 2 of 2 inbound rules\n" in ended.out
+    assert "\nNot seen\n  the firewall: " in ended.out
+    here = json.loads(run_lbhook("show", "--json", "--here", "--metadata", DOCUMENTED).out)["here"]
+    assert [one["local"] for one in here["inbound_rules"]] == [False, False]
+
+
+def test_show_many(desk: Desk) -> None:
+    """300 rules are a screenful, and a long list with --all."""
+    rule = json.loads(body_with())["loadbalancer"]["inboundRules"][0]
+    rules = [{**rule, "frontendPort": port, "backendPort": port} for port in range(1, 301)]
+    lists = {"publicIpAddresses": [], "inboundRules": rules, "outboundRules": []}
+    desk.body = json.dumps({"loadbalancer": lists}).encode()
+    assert len(desk.run("show").out.splitlines()) < 24
+    assert "    and 290 more rules; --all shows all\n" in desk.run("show").out
+    assert "    tcp    300  →    300\n" in desk.run("show", "--all").out
 
 
 def test_show_from_standard_input() -> None:
@@ -333,6 +364,42 @@ def test_render_what_is_not_there(tmp_path: Path) -> None:
     )
 
 
+def test_plan_of_a_planned_rule(desk: Desk) -> None:
+    """What a rule that Azure does not have yet would change here, and nothing else."""
+    assert desk.apply().status == 0
+    before = desk.files()
+    ended = desk.run("plan", "--with", "tcp/8443:443", "--without", "tcp/80@50.0.0.1")
+    assert (ended.status, ended.err, desk.files()) == (0, "", before)
+    assert ended.out.startswith(
+        "# with what is planned in Azure:\n"
+        "# - tcp 50.0.0.1:80 → 10.1.0.4:443\n"
+        "# + tcp 50.0.0.1:8443 → 10.1.0.4:443\n"
+        "\n--- /run/lbhook/lb.env\n"
+    )
+    changed = [line for line in ended.out.splitlines() if re.match(r"[+-][^+-]", line)]
+    assert changed == [
+        "-LB_INBOUND_0=tcp,50.0.0.1,80,10.1.0.4,443",
+        "+LB_INBOUND_0=tcp,50.0.0.1,8443,10.1.0.4,443",
+    ]
+    value = json.loads(desk.run("plan", "--json", "--with", "udp/53").out)
+    assert value["planned"] == ["+ udp 50.0.0.1:53 → 10.1.0.4:53"]
+    assert "planned" not in json.loads(desk.run("plan", "--json").out)
+    assert "    udp     53  →     53\n" in desk.run("show", "--with", "udp/53").out
+    assert "LB_UDP_PORTS=53\n" in desk.run("render", "env", "--with", "udp/53").out
+
+
+def test_planned_rules_are_not_kept(desk: Desk) -> None:
+    """A plan leaves no last good answer behind, and no rule in it."""
+    with Emulator() as imds:
+        desk.body, desk.endpoint = "", imds.url
+        assert desk.run("plan", "--with", "udp/53").status == 0
+        assert desk.files() == {}
+    with Emulator(None) as imds:
+        desk.endpoint = imds.url
+        ended = desk.run("plan", "--with", "udp/53@50.0.0.1=10.1.0.4")
+        assert "+LB_INBOUND_0=udp,50.0.0.1,53,10.1.0.4,53\n" in ended.out
+
+
 def test_plan_exit_code(desk: Desk) -> None:
     """1 while there is something to do, 0 when it is done, and nothing is written by it."""
     ended = desk.run("plan", "--exit-code")
@@ -374,7 +441,7 @@ def test_the_last_good_answer(desk: Desk) -> None:
     if not (machine.exists() and re.fullmatch(r"[0-9a-f]{32}\n?", machine.read_text())):
         lacking("no machine id, and without an identity the last good answer is never used")
     assert desk.run("plan", "--cached").out == "Nothing to do: this machine is in step.\n"
-    assert "50.0.0.1:80" in desk.run("show", "--cached").out
+    assert "50.0.0.1  →  10.1.0.4" in desk.run("show", "--cached").out
     assert "LB_TCP_PORTS=443\n" in desk.run("render", "env", "--cached").out
 
 
@@ -506,13 +573,20 @@ def test_unknown_keys_and_wrong_types(desk: Desk) -> None:
     [
         (
             "hello\n{% fro x in lb.listeners %}\n",
-            "TMP/templates/motd.j2:2: Encountered unknown tag 'fro'.",
+            "TMP/templates/motd.j2:2: Encountered unknown tag 'fro'; did you mean \"from\"?\n"
+            "      2 | {% fro x in lb.listeners %}\n"
+            "        |    ^^^",
         ),
         (
             "hello\n{{ lb.listners }}\n",
-            'TMP/templates/motd.j2:2: lb has no "listners"; did you mean "listeners"?',
+            'TMP/templates/motd.j2:2: lb has no "listners"; did you mean "listeners"?\n'
+            "      2 | {{ lb.listners }}\n"
+            "        |       ^^^^^^^^",
         ),
-        ("hello\n{{ 1 / 0 }}\n", "TMP/templates/motd.j2:2: ZeroDivisionError: division by zero"),
+        (
+            "hello\n{{ 1 / 0 }}\n",
+            "TMP/templates/motd.j2:2: ZeroDivisionError: division by zero\n      2 | {{ 1 / 0 }}",
+        ),
         (
             "\n",
             "TMP/templates/motd.j2: renders to nothing; an empty file is worse than a resting form",
@@ -921,5 +995,7 @@ def test_the_live_line_goes_before_a_result() -> None:
         text, status = on_a_terminal(
             "show", "--endpoint", imds.url, "--wait", "5s", streams=["stdout", "stderr"]
         )
-    assert re.match(r"\r\x1b\[Kwaiting for Azure, 0:0\d left: .*\r\x1b\[KPublic addresses of", text)
+    assert re.match(
+        r"\r\x1b\[Kwaiting for Azure, 0:0\d left: .*\r\x1b\[K\x1b\[1mPublic addresses", text
+    )
     assert status == 0

@@ -48,7 +48,7 @@ def test_its_scenes(shown: Ended) -> None:
         "5. It is brought here   $ lbhook apply",
     ]
     _, azure, files, again, rule, brought = re.split(r"^\d\. ", shown.out, flags=re.MULTILINE)
-    assert "  [2603:10e1:100:2::1:1]:443  tcp  →  [fd00::4]:8443\n" in azure
+    assert "  2603:10e1:100:2::1:1  →  fd00::4\n    tcp    443  →   8443\n" in azure
     for line in (
         "env              created    /run/lbhook/lb.env\n",
         "  LB_INBOUND_1=tcp,2603:10e1:100:2::1:1,443,fd00::4,8443\n",

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from jinja2 import DictLoader, Environment
 
-from lbhook import config, facts, instance, model, render, shipped, tables, targets
+from lbhook import config, facts, instance, model, render, samples, shipped, tables, targets
 from lbhook.commands import run as lbhook_run
 from lbhook.config import Imds, Paths, Settings
 from lbhook.emulator import Emulator
@@ -300,6 +300,45 @@ def test_filters() -> None:
     ours = set(render.environment(DictLoader({})).filters) - set(Environment().filters)
     documented = [names(cells[0])[0] for cells in rows("docs/templates.md", "## Filters")]
     assert sorted(documented) == sorted(ours)
+
+
+def test_pairs_and_network_interfaces() -> None:
+    """What a pair and a network interface have is there, and nothing else."""
+    text = read("docs/templates.md")
+    pair = text.split("A pair has ")[1].split("\n")[0]
+    nics = next(cells[1] for cells in rows("docs/templates.md", "## `vm`") if cells[0] == "`nics`")
+    for documented, kind in ((pair, model.AddressPair), (nics, instance.Nic)):
+        assert sorted(names(documented)) == sorted(one.name for one in fields(kind))
+
+
+def test_global_functions() -> None:
+    """Those of Jinja2's that a template has."""
+    (said,) = re.findall(r"global functions there are (.*)\.", read("docs/templates.md"))
+    assert names(said.split(". ")[0]) == list(render.environment(DictLoader({})).globals)
+
+
+def test_shipped_templates() -> None:
+    """Each file of a shipped template is named."""
+    said = read("docs/templates.md").split("\n## Shipped templates\n")[1].split("\n## ")[0]
+    files = {file.name for file in render.SHIPPED_TEMPLATES.iterdir()}
+    assert set(re.findall(r"`([\w.-]+\.j2)`", said)) == files
+
+
+def test_shipped_bodies() -> None:
+    """Each body that can be named is there, and each can be shown."""
+    documented = [names(cells[0])[0] for cells in rows("docs/templates.md", "## Bodies to try")]
+    assert documented == list(samples.BODIES)
+    for name in documented:
+        assert run_lbhook("show", "--json", "--metadata", name).status == 0
+
+
+def test_the_mistake_that_is_shown(tmp_path: Path) -> None:
+    """A template with the line that the page shows is refused in these words."""
+    (block,) = (one for one in blocks("docs/templates.md") if "listners" in one.text)
+    desk = Desk(tmp_path)
+    desk.own_target("fine\n{{ lb.listners }}\n")
+    said = desk.run("render", "motd").err.replace("TMP/templates", "/etc/lbhook/templates")
+    assert said.startswith(block.text)
 
 
 # Commands, options, statuses, messages

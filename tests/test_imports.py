@@ -14,7 +14,7 @@ PACKAGE = REPO / "lbhook"
 # From the lowest to the highest: a room imports only from those before it.
 ORDER = [
     *("errors", "schema", "reader", "model", "instance", "facts"),
-    *("accounts", "targets", "shipped", "tables", "config", "rights", "render", "plan"),
+    *("accounts", "targets", "shipped", "tables", "config", "rights", "mistakes", "render", "plan"),
     *(
         "commands",
         "endings",
@@ -26,9 +26,9 @@ ORDER = [
         "services",
         "haproxy",
     ),
-    *("layout", "view", "report", "lock"),
-    *("directory", "files", "journal", "state", "host", "floating"),
-    *("verdict", "transport", "imds", "confirmation", "answer", "handover", "inquiry"),
+    *("layout", "planned", "sources", "trace", "report", "lock"),
+    *("directory", "files", "journal", "state", "host", "floating", "traffic", "view", "page"),
+    *("verdict", "transport", "imds", "confirmation", "samples", "answer", "handover", "inquiry"),
     *("checks", "loading", "dropped", "overlaps", "survey"),
     *("putback", "outcome", "deploy", "settlement"),
     *("notify", "restoration", "update", "undo", "resting", "completion", "installation"),
@@ -39,7 +39,7 @@ ORDER = [
 ALONE = {
     "requests": {"transport"},
     "urllib3": {"transport"},
-    "jinja2": {"render"},
+    "jinja2": {"render", "trace"},
     "subprocess": {"commands"},
     "click": {"completion", "console", "options", "demo", "cli", "program"},
     "fcntl": {"lock"},

@@ -40,12 +40,14 @@ def _run(program: Path, *argv: str, cwd: Path) -> subprocess.CompletedProcess[st
     )
 
 
-def test_wheel_has_templates_and_units(wheel: Path) -> None:
-    """Templates and units ship inside the wheel; tests and documentation do not."""
+def test_wheel_has_what_is_no_code(wheel: Path) -> None:
+    """Templates, units and the page ship inside the wheel; tests and documentation do not."""
     names = zipfile.ZipFile(wheel).namelist()
     for file in [*CHECKOUT.glob("templates/*"), *CHECKOUT.glob("systemd/**/*")]:
         assert file.is_dir() or f"lbhook/{file.relative_to(CHECKOUT)}" in names
     assert "lbhook/lbhook.toml" in names
+    for file in CHECKOUT.glob("lbhook/page.*"):
+        assert f"lbhook/{file.name}" in names
     assert not [name for name in names if name.startswith(("tests", "docs", "bench"))]
 
 

@@ -8,7 +8,8 @@ import pytest
 
 from lbhook.errors import ConfigError, UsageError
 from lbhook.playbook import PLAYBOOKS, Playbook, Script, load, parse
-from lbhook.replies import BODIES, Answer, error, locate, names, read
+from lbhook.replies import Answer, error, locate, names, read
+from lbhook.samples import BODIES
 from lbhook.step import Step
 
 BODY_FILES = Path(__file__).parent / "bodies"

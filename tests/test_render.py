@@ -179,7 +179,46 @@ def test_syntax_errors_name_file_and_line(tmp_path: Path) -> None:
     (tmp_path / "t.j2").write_text("fine\n{% fro x in y %}\n")
     with pytest.raises(ConfigError) as caught:
         render.renderer([tmp_path]).render(target(), Facts())
-    assert caught.value.problems == (f"{tmp_path}/t.j2:2: Encountered unknown tag 'fro'.",)
+    assert caught.value.problems == (
+        f"{tmp_path}/t.j2:2: Encountered unknown tag 'fro'; did you mean \"from\"?\n"
+        "      2 | {% fro x in y %}\n"
+        "        |    ^^^",
+    )
+
+
+@pytest.mark.parametrize(
+    ("line", "problem", "caret"),
+    [
+        ("{{ lb.listners }}", 'lb has no "listners"; did you mean "listeners"?', "      ^^^^^^^^"),
+        ("\t{{ lb.a }}\t{{ lb.listners }}", 'lb has no "a"; known: ', "\t      ^"),
+        ("{{ lb.a or lb.a }}", 'lb has no "a"; known: ', ""),
+        ("{{ ve.x }}", '"ve" is not defined; known: lb, vars', "   ^^"),
+        (
+            "{{ lb | brackets }}",
+            "No filter named 'brackets'; did you mean \"bracket\"?",
+            "        ^^^^^^^^",
+        ),
+        (
+            "{% if lb is evn %}{% endif %}",
+            "No test named 'evn'; did you mean \"even\"?",
+            "            ^^^",
+        ),
+        ("{{ lb | zzz }}", "No filter named 'zzz'.", "        ^^^"),
+        ("{{ 1 / 0 }}", "ZeroDivisionError: division by zero", ""),
+        ("{{ lb }", "unexpected '}'", "      ^"),
+        ("{% for x in lb %}", "Unexpected end of template.", "   ^^^"),
+        ("{{ 'x y' | env }}", "'x y' is not read alike by systemd", "    ^^^"),
+    ],
+)
+def test_the_line_and_the_word(tmp_path: Path, line: str, problem: str, caret: str) -> None:
+    """The line as it stands, and a caret below the word, if the line has it once."""
+    (tmp_path / "t.j2").write_text(f"fine\n{line}\n")
+    with pytest.raises(ConfigError) as caught:
+        render.renderer([tmp_path]).render(target(), Facts())
+    head, shown, *below = caught.value.problems[0].splitlines()
+    assert head.startswith(f"{tmp_path}/t.j2:2: {problem}")
+    assert shown == f"      2 | {line}"
+    assert below == ([f"        | {caret}"] if caret else [])
 
 
 def test_errors_in_an_included_template(tmp_path: Path) -> None:
@@ -198,6 +237,10 @@ def test_a_missing_template_says_where_it_was_looked_for(tmp_path: Path) -> None
     assert caught.value.problems == (
         f"t.j2: no such template in {tmp_path}, {tmp_path}/more or among the shipped ones",
     )
+    (tmp_path / "tt.j2").touch()
+    with pytest.raises(ConfigError) as caught:
+        render.renderer([tmp_path]).render(target(), Facts())
+    assert caught.value.problems[0].endswith('shipped ones; did you mean "tt.j2"?')
 
 
 def test_a_template_that_is_not_text(tmp_path: Path) -> None:
