@@ -6,13 +6,12 @@ What only a command needs is imported when it runs: --help and --version are to 
 import contextlib
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from .console import Console
 from .errors import LbhookError, UsageError
+from .run import Run
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -27,25 +26,6 @@ if TYPE_CHECKING:
     from .update import Update
 
 F = TypeVar("F", bound=Callable[..., Any])
-
-
-@dataclass(slots=True)
-class Run:
-    """One run of the program: what stands before and after the command's name."""
-
-    config: "Path | None" = None
-    verbosity: int = 0
-    console: Console = field(default_factory=Console)
-
-    def settings(self, endpoint: str | None = None) -> "Settings":
-        """The configuration, with an endpoint of the command line or environment in it."""
-        from . import config
-
-        settings = config.load(self.config)
-        if endpoint is None:
-            return settings
-        imds = replace(settings.imds, endpoint=endpoint)
-        return replace(settings, imds=imds, endpoint_named=True)
 
 
 def _duration(value: str) -> float:
@@ -153,6 +133,7 @@ accept_empty = click.option(
 _ONLY = click.option(
     "--only", multiple=True, metavar="TARGET", help="Just this target; may be repeated."
 )
+outcome = click.option("--json", "as_json", is_flag=True, help="Print the outcome as JSON.")
 root = click.option(
     "--root",
     type=click.Path(),

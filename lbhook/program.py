@@ -10,7 +10,7 @@ import click
 
 from .cli import cli
 from .errors import LbhookError, TerminatedError
-from .options import Run
+from .run import Run
 
 _INTERRUPTED, _TERMINATED, _BUG = 130, 143, 70
 

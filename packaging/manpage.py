@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from lbhook import __version__
-from lbhook.cli import cli
+from lbhook.cli import ROOMS, cli
 
 _TEMPLATE = Path(__file__).with_name("lbhook.8.in")
 
@@ -22,14 +22,14 @@ def page() -> str:
         "VERSION": __version__,
         "ABOUT": "\n.PP\n".join(map(_text, about[1:])),
         "OPTIONS": "\n".join(_options(cli.get_params(ctx), ctx)),
-        "COMMANDS": "\n".join(line for name in cli.commands for line in _command(name, ctx)),
+        "COMMANDS": "\n".join(line for name in ROOMS for line in _command(name, ctx)),
     }
     return re.sub(r"@([A-Z]+)@", lambda found: filled[found[1]], _TEMPLATE.read_text())
 
 
 def _command(name: str, above: click.Context) -> Iterator[str]:
-    command = cli.commands[name]
-    if command.hidden:
+    command = cli.get_command(above, name)
+    if command is None or command.hidden:
         return
     ctx = click.Context(command, info_name=name, parent=above)
     words = [_bold(f"lbhook {name}"), *map(_text, command.collect_usage_pieces(ctx))]

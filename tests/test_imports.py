@@ -32,8 +32,9 @@ ORDER = [
     *("checks", "loading", "dropped", "overlaps", "survey"),
     *("putback", "outcome", "deploy", "settlement"),
     *("notify", "restoration", "update", "undo", "resting", "completion", "installation"),
-    *("console", "options"),
-    *("replies", "step", "playbook", "listener", "wire", "emulator", "demo", "cli", "program"),
+    *("console", "run", "options"),
+    *("replies", "step", "playbook", "listener", "wire", "emulator", "demo"),
+    *("cli_look", "cli_apply", "cli_install", "cli_try", "cli", "program"),
 ]
 # What only these rooms import, whoever else would like to.
 ALONE = {
@@ -41,7 +42,10 @@ ALONE = {
     "urllib3": {"transport"},
     "jinja2": {"render", "trace"},
     "subprocess": {"commands"},
-    "click": {"completion", "console", "options", "demo", "cli", "program"},
+    "click": {
+        *("completion", "console", "run", "options", "demo"),
+        *("cli_look", "cli_apply", "cli_install", "cli_try", "cli", "program"),
+    },
     "fcntl": {"lock"},
     "socket": {"transport", "notify", "listener", "emulator"},
 }
