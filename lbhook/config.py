@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from . import schema
+from . import net, schema
 from .errors import ConfigError
 from .shipped import SHIPPED
 from .tables import DEFAULT_FILE, Tables
@@ -86,7 +86,7 @@ def parse(text: str, name: str = "lbhook.toml") -> Settings:
 
 
 _IMDS: Mapping[str, schema.Read[Any]] = {
-    "endpoint": schema.endpoint,
+    "endpoint": net.endpoint,
     "api_version": schema.words(r"\d{4}-\d{2}-\d{2}(-preview)?", 'a date such as "2020-10-01"'),
     "wait": schema.duration,
     "wait_cached": schema.duration,

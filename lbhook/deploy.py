@@ -17,7 +17,7 @@ from .loading import Loader
 from .outcome import Done
 from .plan import Change, Outcome, Plan, Reload
 from .putback import PutBack
-from .state import Installed, Loaded
+from .records import Installed, Loaded
 
 
 @dataclass(slots=True)

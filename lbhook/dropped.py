@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from .host import Host
 from .plan import Change, FileState, Outcome, Reload, compare
-from .state import Installed, Loaded
+from .records import Installed, Loaded
 from .targets import Target
 
 _REASON = "no longer in the configuration"

@@ -6,8 +6,8 @@ from typing import Any
 from .errors import ConfigError
 from .facts import Facts
 from .machine import Machine, Socket
+from .net import Network
 from .plan import Change, Closed
-from .schema import Network
 from .targets import Target
 
 # What every policy lets in: answers to a DHCP client.

@@ -9,9 +9,9 @@ from .commands import filled
 from .errors import LbhookError, ReloadError
 from .host import Host
 from .plan import Change, FileState, Outcome, Reload
+from .records import Loaded
 from .services import PROGRAMS
 from .shipped import kind_of
-from .state import Loaded
 from .targets import Argv, Target
 
 

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .commands import PATH
+from .net import Network
 from .reader import Address
-from .schema import Network
 
 # The tag that Microsoft documents for detecting Azure (and cloud-init looks for).
 AZURE_ASSET_TAG = "7783-7084-3265-9085-8269-3286-77"

@@ -35,9 +35,9 @@ def _duration(value: str) -> float:
 
 
 def _endpoint(value: str) -> str:
-    from . import schema
+    from . import net
 
-    return str(_converted(value, schema.endpoint))
+    return str(_converted(value, net.endpoint))
 
 
 def _converted(value: str, read: "schema.Read[Any]") -> Any:

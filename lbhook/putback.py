@@ -11,7 +11,7 @@ from .errors import ConfigError, LbhookError, PutBackError, ReloadError, WriteEr
 from .host import Host
 from .loading import Loader
 from .plan import Plan
-from .state import Loaded, Refused
+from .records import Loaded, Refused
 
 _AGAIN = "the next run tries again before anything else"
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from . import accounts, schema
+from . import accounts, net, schema
 from .targets import Target
 
 
@@ -47,14 +47,14 @@ _MARK = 0x1000
 
 def _allow(value: object) -> dict[str, Any]:
     """One entry of the firewall's `allow`: what is not given matches everything."""
-    read = schema.table({"protocol": schema.protocol, "port": schema.ports, "from": schema.network})
+    read = schema.table({"protocol": net.protocol, "port": net.ports, "from": net.network})
     entry = read(value)
     if not entry:
         raise schema.Misfit(("", "an empty entry would allow everything"))
     name = entry.get("protocol", "")
     if "port" in entry and name not in ("", "tcp", "udp", "sctp", "dccp", "udplite"):
         raise schema.Misfit((".port", f"protocol {name} has no ports"))
-    number = schema.PROTOCOLS.get(name, 0)
+    number = net.PROTOCOLS.get(name, 0)
     return {"protocol": name, "number": number, "port": "", "from": None, **entry}
 
 
@@ -66,8 +66,8 @@ def _upstream(value: object) -> str:
     place = re.fullmatch(r"(\[.*\]|[^:]*):(\d+|\$server_port)", written, re.ASCII)
     host, port = place.groups() if place else (written, "$server_port")
     try:
-        address = schema.address(re.sub(r"^\[(.*)\]$", r"\1", host))
-        number = schema.port(int(port)) if port.isdecimal() else port
+        address = net.address(re.sub(r"^\[(.*)\]$", r"\1", host))
+        number = net.port(int(port)) if port.isdecimal() else port
     except schema.Misfit:
         forms = 'an address, an address and a port, the name of an upstream block, or "unix:/PATH"'
         raise schema.Misfit(("", f"{schema.shown(value)} is not {forms}")) from None
@@ -92,7 +92,7 @@ def _user(value: object) -> str:
     return str(value) if number else schema.text(value)
 
 
-_PORTS = schema.items(schema.port)
+_PORTS = schema.items(net.port)
 _LISTENERS: Mapping[str, tuple[schema.Read[Any], Any]] = {
     "ports": (_PORTS, ()),
     "except_ports": (_PORTS, None),
@@ -100,8 +100,8 @@ _LISTENERS: Mapping[str, tuple[schema.Read[Any], Any]] = {
 _PARAMETERS = schema.words(r"[\w=:./ -]*", 'words for a listen line, such as "ssl"')
 _PROXY = schema.words(r"[\w.:-]+", "the name of a section of haproxy")
 _PROBE_SOURCES = (
-    schema.items(schema.address),
-    tuple(schema.address(source) for source in _AZURE_PROBES),
+    schema.items(net.address),
+    tuple(net.address(source) for source in _AZURE_PROBES),
 )
 
 SHIPPED: Mapping[str, Kind] = {
@@ -124,12 +124,12 @@ SHIPPED: Mapping[str, Kind] = {
         variables={
             "policy": (schema.choice("enforce", "mark", "prerouting"), "enforce"),
             "ssh_ports": (_PORTS, (22,)),
-            "ssh_from": (schema.items(schema.network), ()),
+            "ssh_from": (schema.items(net.network), ()),
             "allow": (schema.items(_allow), ()),
-            "trusted_interfaces": (schema.items(schema.interface), ()),
+            "trusted_interfaces": (schema.items(net.interface), ()),
             "probe_sources": _PROBE_SOURCES,
-            "mark": (schema.mark, _MARK),
-            "mark_mask": (schema.mark, _MARK),
+            "mark": (net.mark, _MARK),
+            "mark_mask": (net.mark, _MARK),
             "restrict_imds": (schema.boolean, False),
             "imds_users": (_users, _users(["lbhook"])),
         },

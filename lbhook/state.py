@@ -15,84 +15,12 @@ from typing import Any, TypeVar
 
 from .config import Paths
 from .files import Tree
-from .plan import Change, FileState
-from .targets import Target
+from .plan import FileState
+from .records import Installed, Loaded, Refused
 
 VERSION = 1
-# What of a target it takes to undo it.
-_KEPT = ("kind", "requires", "reload_unit", "reload", "verify", "observe", "remove", "timeout")
 _ASIDE = ".aside"
 R = TypeVar("R")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Installed:
-    """A target as it was last installed: enough to undo it when it is in no configuration.
-
-    `resting` is what has to stay in the file, because a program includes it by name;
-    `original` says that the file which was there before is kept; `undone` that the file is
-    settled, and only the reload owed.
-    """
-
-    name: str
-    path: str
-    digest: str
-    mode: int
-    kind: str = ""
-    requires: tuple[str, ...] = ()
-    reload_unit: str = ""
-    reload: tuple[str, ...] = ()
-    verify: tuple[str, ...] = ()
-    observe: tuple[str, ...] = ()
-    remove: tuple[str, ...] = ()
-    timeout: float = 30.0
-    resting: str = ""
-    original: bool = False
-    undone: bool = False
-
-    @classmethod
-    def of(cls, change: Change, known: "Installed | None") -> "Installed":
-        """What a change has installed; `known` is the record of the file until then."""
-        target = change.target
-        return cls(
-            name=target.name,
-            path=str(target.path),
-            digest=change.expected.digest if change.expected else "",
-            mode=target.mode,
-            resting=change.resting,
-            original=change.original or bool(known and known.original),
-            **{key: getattr(target, key) for key in _KEPT},
-        )
-
-    @classmethod
-    def foreign(cls, change: Change) -> "Installed":
-        """How the program of a file is reloaded that is not lbhook's, should it be put back."""
-        digest = change.actual.digest if change.actual else ""
-        return replace(cls.of(change, None), digest=digest, resting="")
-
-    def target(self) -> Target:
-        """The target again, without a template: to be undone, or reloaded."""
-        kept = {key: getattr(self, key) for key in _KEPT}
-        return Target(name=self.name, template="", path=PurePosixPath(self.path), **kept)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Loaded:
-    """What a target's program has taken in this boot: the digest of the file, and what
-    `observe` printed then. `queued` while the job that reloads it has not run."""
-
-    digest: str
-    observed: str = ""
-    queued: bool = False
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Refused:
-    """An input that was refused or put back; `fingerprint` is that of the rendered files."""
-
-    fingerprint: str
-    status: int
-    problems: tuple[str, ...]
 
 
 @dataclass(slots=True)

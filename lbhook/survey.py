@@ -14,9 +14,9 @@ from .host import Host
 from .loading import verify
 from .plan import Change, FileState, Plan, Reload, compare
 from .reader import Address
+from .records import Installed, Loaded
 from .render import Renderer, renderer
 from .shipped import kind_of
-from .state import Installed, Loaded
 from .targets import Target
 
 

@@ -13,8 +13,8 @@ from .host import Host
 from .journal import Entry
 from .loading import Loader
 from .plan import Change, Plan, Reload, compare
+from .records import Installed
 from .report import Report
-from .state import Installed
 from .survey import Aim, Survey
 from .targets import Target
 

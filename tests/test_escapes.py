@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lbhook import config, render, schema
+from lbhook import config, net, render, schema
 from lbhook.errors import ConfigError
 from lbhook.facts import Facts
 
@@ -68,7 +68,7 @@ def variables(place: str, value: object) -> str:
 def is_interface(text: str) -> bool:
     """Whether it may be the name of an interface: what that does is another test."""
     try:
-        return schema.interface(text) == text
+        return net.interface(text) == text
     except schema.Misfit:
         return False
 

@@ -13,7 +13,7 @@ from .program import BODIES, ENVIRONMENT, REPO
 PACKAGE = REPO / "lbhook"
 # From the lowest to the highest: a room imports only from those before it.
 ORDER = [
-    *("errors", "schema", "reader", "model", "instance", "facts"),
+    *("errors", "schema", "net", "reader", "model", "instance", "facts"),
     *("accounts", "targets", "shipped", "tables", "config", "rights", "mistakes", "render", "plan"),
     *(
         "commands",
@@ -27,7 +27,18 @@ ORDER = [
         "haproxy",
     ),
     *("layout", "planned", "sources", "trace", "report", "lock"),
-    *("directory", "files", "journal", "state", "host", "floating", "traffic", "view", "page"),
+    *(
+        "directory",
+        "files",
+        "journal",
+        "records",
+        "state",
+        "host",
+        "floating",
+        "traffic",
+        "view",
+        "page",
+    ),
     *("verdict", "transport", "imds", "confirmation", "samples", "answer", "handover", "inquiry"),
     *("checks", "loading", "dropped", "overlaps", "survey"),
     *("putback", "outcome", "deploy", "settlement"),

@@ -6,7 +6,7 @@ import pytest
 from jinja2 import FileSystemLoader
 from jinja2.meta import find_referenced_templates
 
-from lbhook import config, facts, render, schema, shipped, targets
+from lbhook import config, facts, net, render, schema, shipped, targets
 from lbhook.errors import ConfigError
 
 SHIPPED = pytest.mark.parametrize("name", list(shipped.SHIPPED))
@@ -69,7 +69,7 @@ def test_allow_takes_what_the_contract_shows() -> None:
             {"from": "fd00::/8"},
         ]
     )
-    office, inside = schema.network("10.0.0.0/8"), schema.network("fd00::/8")
+    office, inside = net.network("10.0.0.0/8"), net.network("fd00::/8")
     assert first == {"protocol": "tcp", "number": 6, "port": "9100", "from": office}
     assert second == {"protocol": "udp", "number": 17, "port": "8000-8100", "from": None}
     assert third == {"protocol": "", "number": 0, "port": "", "from": inside}

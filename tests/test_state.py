@@ -7,7 +7,8 @@ import pytest
 from lbhook.config import Paths
 from lbhook.files import Tree
 from lbhook.plan import Change, FileState, Outcome
-from lbhook.state import Installed, Loaded, Refused, State
+from lbhook.records import Installed, Loaded, Refused
+from lbhook.state import State
 from lbhook.targets import Target
 
 from .stand import everything

@@ -1,0 +1,132 @@
+"""Values of a TOML file that concern the network: addresses, ports, protocols, interfaces."""
+
+import ipaddress
+import re
+import urllib.parse
+
+from .schema import Misfit, shown, suggestion, text, unfit
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+# IANA's numbers, so that a rule loads where /etc/protocols is missing.
+PROTOCOLS = {
+    "icmp": 1,
+    "igmp": 2,
+    "ipip": 4,
+    "tcp": 6,
+    "udp": 17,
+    "dccp": 33,
+    "ipv6": 41,
+    "gre": 47,
+    "esp": 50,
+    "ah": 51,
+    "icmpv6": 58,
+    "ospf": 89,
+    "pim": 103,
+    "vrrp": 112,
+    "l2tp": 115,
+    "sctp": 132,
+    "udplite": 136,
+}
+
+
+def port(value: object) -> int:
+    """A TCP or UDP port."""
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 < value <= 65535:
+        raise unfit(value, "a port")
+    return value
+
+
+def ports(value: object) -> str:
+    """A port, or a range of ports such as `"8000-8100"`, as nft writes it."""
+    if isinstance(value, str) and re.fullmatch(r"\d{1,5}-\d{1,5}", value, re.ASCII):
+        first, last = (int(part) for part in value.split("-"))
+        if 0 < first < last <= 65535:
+            return f"{first}-{last}"
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 < value <= 65535:
+        raise unfit(value, 'a port, or a range such as "8000-8100"')
+    return str(value)
+
+
+def mark(value: object) -> int:
+    """Bits of a packet mark: a number, or a string such as `"0x1000"`; at least one is set."""
+    number = value
+    if isinstance(value, str) and re.fullmatch("0x[0-9a-fA-F]{1,8}", value):
+        number = int(value, 16)
+    if not isinstance(number, int) or isinstance(number, bool) or not 0 < number < 1 << 32:
+        raise unfit(value, 'a mark: up to 32 bits, not all zero, such as "0x1000"')
+    return number
+
+
+def address(value: object) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
+    """An IPv4 or IPv6 address without a scope."""
+    try:
+        result = ipaddress.ip_address(text(value))
+    except ValueError:
+        raise unfit(value, "an address") from None
+    if getattr(result, "scope_id", None) is not None:
+        raise unfit(value, "an address without a scope")
+    return result
+
+
+def endpoint(value: object) -> str:
+    """The address of a metadata service: `http://`, an IP literal or localhost, perhaps a
+    port, and nothing else. A name would have to be resolved, which no budget bounds."""
+    try:
+        parts = urllib.parse.urlsplit(text(value))
+        number, host = parts.port, parts.hostname or ""
+    except ValueError:  # a bracket that is not closed, or a port that is none
+        raise _no_endpoint(value) from None
+    if parts.scheme != "http":
+        problem = "only http, as the metadata service has it; give http://ADDRESS[:PORT]"
+        raise Misfit(("", f"{shown(value)}: {problem}"))
+    if parts.username is not None or parts.path.strip("/") or parts.query or parts.fragment:
+        raise Misfit(("", f"{shown(value)}: no user, path or query; give http://ADDRESS[:PORT]"))
+    if number == 0 or (host != "localhost" and not _is_literal(host)):
+        raise _no_endpoint(value)
+    name = f"[{host}]" if ":" in host else host
+    return f"http://{name}:{number}" if number is not None else f"http://{name}"
+
+
+def network(value: object) -> Network:
+    """A network such as `"10.0.0.0/8"`, or one address."""
+    try:
+        result = ipaddress.ip_network(text(value))
+    except ValueError:
+        raise unfit(value, f"a network{_meant(text(value))}") from None
+    if getattr(result.network_address, "scope_id", None) is not None:
+        raise unfit(value, "a network without a scope")
+    return result
+
+
+def protocol(value: object) -> str:
+    """The name of an IP protocol."""
+    name = text(value).lower()
+    if name not in PROTOCOLS:
+        raise Misfit(("", f"{shown(value)} is not a known protocol{suggestion(name, PROTOCOLS)}"))
+    return name
+
+
+def interface(value: object) -> str:
+    """The name of a network interface, as the kernel allows it."""
+    if not re.fullmatch(r'(?:(?![/"\\*{};])[!-~]){1,15}', text(value)):
+        raise unfit(value, "the name of an interface")
+    return text(value)
+
+
+def _meant(written: str) -> str:
+    """The network around an address, for somebody who wrote the address of a host in it."""
+    try:
+        return f'; did you mean "{ipaddress.ip_network(written, strict=False)}"?'
+    except ValueError:
+        return ' such as "10.0.0.0/8"'
+
+
+def _is_literal(host: str) -> bool:
+    try:
+        return getattr(ipaddress.ip_address(host), "scope_id", None) is None
+    except ValueError:
+        return False
+
+
+def _no_endpoint(value: object) -> Misfit:
+    return unfit(value, "http:// with an IP address or localhost, and perhaps a port")
