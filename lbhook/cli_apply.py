@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from . import options
+from . import assembly, options
 from .errors import LbhookError
 from .run import Run, pass_run
 
@@ -34,9 +34,9 @@ def apply(run: Run, /, as_json: bool, no_reload: bool, **wish: Any) -> int:
     if wish["reload"] and no_reload:
         raise click.UsageError("--reload and --no-reload can't both be meant")
     try:
-        result = options.update(run, load=not no_reload, **wish).apply()
+        result = assembly.update(run, load=not no_reload, **wish).apply()
     except LbhookError as error:
-        result = options.unbegun(run, wish["root"], error)
+        result = assembly.unbegun(run, wish["root"], error)
     run.console.manager.status(result.summary())
     text = result.to_text() if result.changes or not result.problems else ""
     return run.end(result, text, as_json=as_json)
@@ -62,7 +62,7 @@ def fetch(run: Run, /, as_json: bool, **wish: Any) -> int:
     """
     from . import report
 
-    result = options.update(run, **wish).fetch()
+    result = assembly.update(run, **wish).fetch()
     text = report.fetched_text(result, handed_over=bool(wish["hand_over"]))
     run.console.manager.status(text)
     return run.end(result, text, as_json=as_json)
@@ -85,7 +85,7 @@ def restore(run: Run, /, as_json: bool, root: "Path | None") -> int:
     """
     from . import report
 
-    result = options.restoring(run, root).carry_out()
+    result = assembly.restoring(run, root).carry_out()
     text = report.restored_text(result)
     run.console.manager.status(text.splitlines()[-1])
     return run.end(result, "" if result.problems else text, as_json=as_json)
@@ -105,7 +105,7 @@ def rollback(run: Run, /, as_json: bool, root: "Path | None") -> int:
     Example:
       sudo lbhook rollback
     """
-    return run.undone(options.undoing(run, root).rollback(), as_json=as_json)
+    return run.undone(assembly.undoing(run, root).rollback(), as_json=as_json)
 
 
 @click.command(short_help="Everything back to rest, and all state gone.")
@@ -123,4 +123,4 @@ def clean(run: Run, /, as_json: bool, root: "Path | None") -> int:
     Example:
       sudo lbhook clean
     """
-    return run.undone(options.undoing(run, root).clean(), as_json=as_json)
+    return run.undone(assembly.undoing(run, root).clean(), as_json=as_json)

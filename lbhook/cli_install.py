@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from . import options
+from . import assembly, options
 from .run import Run, pass_run
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ def install(run: Run, /, as_json: bool, now: bool, root: "Path | None") -> int:
       sudo lbhook install
       sudo python3 lbhook.pyz install --now
     """
-    return run.undone(options.installation(run, root).install(start=now), as_json=as_json)
+    return run.undone(assembly.installation(run, root).install(start=now), as_json=as_json)
 
 
 @click.command(short_help="Clean, then take away what install put into place.")
@@ -45,7 +45,7 @@ def uninstall(run: Run, /, as_json: bool, root: "Path | None") -> int:
     Example:
       sudo lbhook uninstall
     """
-    return run.undone(options.installation(run, root).uninstall(), as_json=as_json)
+    return run.undone(assembly.installation(run, root).uninstall(), as_json=as_json)
 
 
 @click.command(hidden=True)
@@ -57,7 +57,7 @@ def rest(run: Run, /, listed: bool, root: "Path | None") -> int:
     """For packages: put down the resting forms that are missing; never touch what is there."""
     from . import resting
 
-    undo = options.undoing(run, root)
+    undo = assembly.undoing(run, root)
     if listed:
         found = resting.at_rest(undo.host, undo.settings)
         run.console.out("".join(f"{digest}  {path}\n" for path, digest in found.items()))

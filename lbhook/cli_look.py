@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from . import options
+from . import assembly, options
 from .console import coloured_diff, coloured_explanation, coloured_picture
 from .errors import UsageError, WriteError
 from .run import Run, pass_run
@@ -51,7 +51,7 @@ def show(
         raise click.UsageError("--here goes with --json")
     if html and as_json:
         raise click.UsageError("--html and --json can't both be meant")
-    update = options.update(run, **wish)
+    update = assembly.update(run, **wish)
     metadata = update.ask().answer.metadata
     if metadata is None:
         run.console.warn(f"no load balancer: {ABSENT}")
@@ -95,7 +95,7 @@ def plan(run: Run, /, as_json: bool, exit_code: bool, **wish: Any) -> int:
     """
     from . import report
 
-    result = options.update(run, **wish).plan()
+    result = assembly.update(run, **wish).plan()
     for warning in result.warnings:
         run.console.warn(warning)
     if as_json:
@@ -126,7 +126,7 @@ def render(run: Run, /, target: str, **wish: Any) -> int:
     from . import facts
     from . import render as rendering
 
-    update = options.update(run, **wish)
+    update = assembly.update(run, **wish)
     wanted, places = _wanted(target, update.settings)
     heard = update.ask()
     renderer, metadata = rendering.renderer(places), heard.answer.metadata
@@ -159,7 +159,7 @@ def explain(run: Run, /, target: str, as_json: bool, **wish: Any) -> int:
     from . import facts, trace
     from . import render as rendering
 
-    update = options.update(run, **wish)
+    update = assembly.update(run, **wish)
     wanted, places = _wanted(target, update.settings)
     heard = update.ask()
     metadata = heard.answer.metadata

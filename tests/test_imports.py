@@ -43,7 +43,7 @@ ORDER = [
     *("checks", "loading", "dropped", "overlaps", "survey"),
     *("putback", "outcome", "deploy", "settlement"),
     *("notify", "restoration", "update", "undo", "resting", "completion", "installation"),
-    *("console", "run", "options"),
+    *("console", "run", "assembly", "options"),
     *("replies", "step", "playbook", "listener", "wire", "emulator", "demo"),
     *("cli_look", "cli_apply", "cli_install", "cli_try", "cli", "program"),
 ]
