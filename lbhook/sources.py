@@ -8,7 +8,7 @@ from .facts import Facts, Listener
 from .instance import Nic, Vm
 from .model import AddressPair, InboundRule, TunnelInterface
 from .planned import described
-from .render import Values
+from .sandbox import Values
 from .shipped import kind_of
 from .targets import Target
 

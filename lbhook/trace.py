@@ -15,7 +15,8 @@ from jinja2.lexer import Token, TokenStream
 from .errors import ConfigError
 from .facts import Facts
 from .layout import aligned, fitting
-from .render import Renderer, Sandbox, Values, sandbox
+from .render import Renderer
+from .sandbox import Sandbox, Values, sandbox
 from .sources import Look, Sources
 from .targets import Target
 

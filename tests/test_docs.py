@@ -15,7 +15,18 @@ from typing import Any
 import pytest
 from jinja2 import DictLoader, Environment
 
-from lbhook import config, facts, instance, model, render, samples, shipped, tables, targets
+from lbhook import (
+    config,
+    facts,
+    instance,
+    model,
+    render,
+    samples,
+    sandbox,
+    shipped,
+    tables,
+    targets,
+)
 from lbhook.commands import run as lbhook_run
 from lbhook.config import Imds, Paths, Settings
 from lbhook.emulator import Emulator
@@ -162,7 +173,7 @@ def test_templates_render(page: str) -> None:
     """Each block of Jinja renders, with an answer and with none."""
     lb = facts.derive(model.parse((BODIES / "documented.json").read_bytes()))
     for block in blocks(page, "jinja"):
-        renderer = render.Renderer(render.environment(DictLoader({"own.j2": block.text})))
+        renderer = render.Renderer(sandbox.environment(DictLoader({"own.j2": block.text})))
         own = targets.Target(
             name="own", template="own.j2", path=Paths().state, vars={"service": "shop"}
         )
@@ -297,7 +308,7 @@ def _anything(kind: Any) -> Mapping[str, object]:
 
 def test_filters() -> None:
     """Each filter of lbhook's own is there."""
-    ours = set(render.environment(DictLoader({})).filters) - set(Environment().filters)
+    ours = set(sandbox.environment(DictLoader({})).filters) - set(Environment().filters)
     documented = [names(cells[0])[0] for cells in rows("docs/templates.md", "## Filters")]
     assert sorted(documented) == sorted(ours)
 
@@ -314,7 +325,7 @@ def test_pairs_and_network_interfaces() -> None:
 def test_global_functions() -> None:
     """Those of Jinja2's that a template has."""
     (said,) = re.findall(r"global functions there are (.*)\.", read("docs/templates.md"))
-    assert names(said.split(". ")[0]) == list(render.environment(DictLoader({})).globals)
+    assert names(said.split(". ")[0]) == list(sandbox.environment(DictLoader({})).globals)
 
 
 def test_shipped_templates() -> None:

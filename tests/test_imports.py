@@ -14,7 +14,18 @@ PACKAGE = REPO / "lbhook"
 # From the lowest to the highest: a room imports only from those before it.
 ORDER = [
     *("errors", "schema", "net", "reader", "model", "instance", "facts"),
-    *("accounts", "targets", "shipped", "tables", "config", "rights", "mistakes", "render", "plan"),
+    *(
+        "accounts",
+        "targets",
+        "shipped",
+        "tables",
+        "config",
+        "rights",
+        "mistakes",
+        "sandbox",
+        "render",
+        "plan",
+    ),
     *(
         "commands",
         "endings",
@@ -51,7 +62,7 @@ ORDER = [
 ALONE = {
     "requests": {"transport"},
     "urllib3": {"transport"},
-    "jinja2": {"render", "trace"},
+    "jinja2": {"sandbox", "render", "trace"},
     "subprocess": {"commands"},
     "click": {
         *("completion", "console", "run", "options", "demo"),

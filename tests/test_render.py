@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from jinja2 import DictLoader
 
-from lbhook import config, facts, instance, model, render
+from lbhook import config, facts, instance, model, render, sandbox
 from lbhook.errors import ConfigError
 from lbhook.facts import Facts
 from lbhook.targets import Target
@@ -22,7 +22,7 @@ def target(**values: Any) -> Target:
 
 def rendered(template: str, lb: Facts | None = None, vm: object = None, **values: Any) -> str:
     """A template's text."""
-    templates = render.Renderer(render.environment(DictLoader({"t.j2": template})))
+    templates = render.Renderer(sandbox.environment(DictLoader({"t.j2": template})))
     return templates.render(target(**values), lb or Facts(), vm).decode()
 
 
@@ -354,5 +354,5 @@ def test_resting_forms() -> None:
 
 def test_an_own_target_rests_with_its_own_template() -> None:
     """Without an answer a template of one's own sees no rules at all."""
-    templates = render.Renderer(render.environment(DictLoader({"t.j2": "{{ lb.listeners }}"})))
+    templates = render.Renderer(sandbox.environment(DictLoader({"t.j2": "{{ lb.listeners }}"})))
     assert templates.rest(target()) == b"()"

@@ -6,7 +6,7 @@ import pytest
 from jinja2 import FileSystemLoader
 from jinja2.meta import find_referenced_templates
 
-from lbhook import config, facts, net, render, schema, shipped, targets
+from lbhook import config, facts, net, render, sandbox, schema, shipped, targets
 from lbhook.errors import ConfigError
 
 SHIPPED = pytest.mark.parametrize("name", list(shipped.SHIPPED))
@@ -46,7 +46,7 @@ def test_every_template_belongs_to_a_target() -> None:
         for key in ("template", "resting_template")
         if key in kind.defaults
     }
-    environment = render.environment(FileSystemLoader(render.SHIPPED_TEMPLATES))
+    environment = sandbox.environment(FileSystemLoader(render.SHIPPED_TEMPLATES))
     for name in named.copy():
         source = (render.SHIPPED_TEMPLATES / name).read_text(encoding="utf-8")
         named |= {str(one) for one in find_referenced_templates(environment.parse(source))}

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from jinja2 import DictLoader
 
-from lbhook import config, facts, model, render, trace
+from lbhook import config, facts, model, render, sandbox, trace
 from lbhook.facts import Facts
 from lbhook.trace import Explanation
 
@@ -30,7 +30,7 @@ def lb(body: str = "documented") -> Facts:
 
 def explained(template: str, **values: Any) -> Explanation:
     """A template of one's own, explained."""
-    plain = render.Renderer(render.environment(DictLoader({"t.j2": template})))
+    plain = render.Renderer(sandbox.environment(DictLoader({"t.j2": template})))
     return trace.explain(plain, target(**values), lb())
 
 
@@ -191,7 +191,7 @@ def test_numbers_in_short() -> None:
         "{{ r[::2] | map(attribute='backend_port') | join }}{{ vars.x }}\n"
         "a\tb\n"
     )
-    plain = render.Renderer(render.environment(DictLoader({"t.j2": text})))
+    plain = render.Renderer(sandbox.environment(DictLoader({"t.j2": text})))
     lines = trace.to_text(trace.explain(plain, target(x="y"), many)).splitlines()
     assert [line.partition(" |")[0].rstrip() for line in lines[:4]] == [
         *("rules 1-12", "rules 1, 3-4", "rules 1, 3, 5, 7, 9, ...", "template"),
