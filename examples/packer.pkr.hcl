@@ -1,5 +1,5 @@
 # An image with lbhook in it: Debian 12, nginx, and a configuration. Each VM that is made of it
-# asks Azure for itself, before nginx starts.
+# asks Azure for itself, before nginx starts. `packer validate` takes it; no image was built of it.
 #
 #   packer init packer.pkr.hcl
 #   packer build -var resource_group=images -var lbhook_deb=dist/lbhook_all.deb packer.pkr.hcl

@@ -503,6 +503,22 @@ def test_packer_cleans_last() -> None:
     config.parse(read("examples/lbhook.toml"))
 
 
+@pytest.mark.needs("packer", "unshare")
+def test_packer_takes_the_example(tmp_path: Path) -> None:
+    """Packer takes each word of it, of Azure's builder too, but for the block that fetches this
+    builder: Debian's packer is of the last version that had it built in."""
+    text = read("examples/packer.pkr.hcl")
+    whole, fetching = re.subn(r"(?ms)^packer \{\n.*?^\}\n", "", text)
+    assert fetching == 1
+    (tmp_path / "own.pkr.hcl").write_text(whole)
+    (tmp_path / "lbhook.toml").touch()
+    variables = ("-var", "resource_group=images", "-var", "lbhook_deb=lbhook.toml")
+    argv = ["unshare", "-rn", "packer", "validate", *variables, "own.pkr.hcl"]
+    alone = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "CHECKPOINT_DISABLE": "1"}
+    ended = subprocess.run(argv, cwd=tmp_path, env=alone, capture_output=True, text=True)
+    assert (ended.returncode, ended.stdout + ended.stderr) == (0, "")
+
+
 _KEYS = """
 import json, sys, yaml
 from cloudinit.config.schema import get_schema
