@@ -13,6 +13,7 @@ ROOMS = {
     "show": "cli_look",
     "plan": "cli_look",
     "apply": "cli_apply",
+    "doctor": "cli_look",
     "fetch": "cli_apply",
     "restore": "cli_apply",
     "rollback": "cli_apply",
@@ -67,5 +68,6 @@ def cli() -> None:
       lbhook show                    what Azure sends here
       lbhook plan                    what would change on this machine
       sudo lbhook apply              change it
+      sudo lbhook doctor             what is wrong if a port does not answer
       lbhook demo                    all of it, without Azure and without root
     """

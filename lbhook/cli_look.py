@@ -105,6 +105,37 @@ def plan(run: Run, /, as_json: bool, exit_code: bool, **wish: Any) -> int:
     return int(exit_code and result.to_do)
 
 
+@click.command(short_help="What is wrong between Azure and the listening socket.")
+@options.general
+@options.source
+@options.targets
+@click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON.")
+@pass_run
+def doctor(run: Run, /, as_json: bool, **wish: Any) -> int:
+    """Walk the way from Azure to the listening socket; say what is wrong, and what to do.
+
+    ! is wrong, ? could not be looked at and, with -v, - is good to know. Changes nothing, asks
+    for 5 seconds unless --wait says otherwise, and goes on with the last good answer. Ends with
+    1 if something is wrong.
+
+    \b
+    Examples:
+      sudo lbhook doctor
+      sudo lbhook doctor --cached -v
+      lbhook doctor --json --metadata body.json
+    """
+    from . import doctor as doctors
+
+    if wish["wait"] is None:
+        wish["wait"] = doctors.PATIENCE
+    diagnosis = doctors.examine(assembly.update(run, **wish))
+    if as_json:
+        run.json(diagnosis.to_json())
+    elif run.verbosity >= 0:
+        run.console.out(coloured_picture(diagnosis.to_text(notes=run.verbosity > 0)))
+    return int(diagnosis.wrong > 0)
+
+
 @click.command(short_help="One rendered file on standard output.")
 @options.general
 @options.source

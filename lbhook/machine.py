@@ -15,8 +15,10 @@ from .reader import Address
 # The tag that Microsoft documents for detecting Azure (and cloud-init looks for).
 AZURE_ASSET_TAG = "7783-7084-3265-9085-8269-3286-77"
 _KUBELET = ("var/lib/kubelet", *(f"{place[1:]}/kubelet" for place in f"{PATH}:/opt/bin".split(":")))
-_LISTEN, _UNCONNECTED = "0A", "07"
+_LISTEN, _UNCONNECTED, _CALLING = "0A", "07", "02"
 _TENTATIVE = 0x40
+# The first addresses and ports of an entry are those of who began.
+_TRACKED = re.compile(r"^ipv[46] .*? tcp .*?src=(\S+) dst=\S+ sport=\d+ dport=(\d+)", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,6 +104,28 @@ class Machine:
     def bound(self) -> tuple[Socket, ...]:
         """The UDP sockets of this network namespace that are bound and not connected."""
         return tuple(self._sockets("udp", _UNCONNECTED))
+
+    def calling(self) -> tuple[Socket, ...]:
+        """Whom TCP sockets of this network namespace call and have no answer from yet."""
+        return tuple(self._sockets("tcp", _CALLING, end=2))
+
+    def tracked(self) -> tuple[int, int]:
+        """How many connections the kernel tracks, and how many it can; 0 where it tracks none."""
+        names = (f"proc/sys/net/netfilter/nf_conntrack_{name}" for name in ("count", "max"))
+        count, most = (int(self._text(name) or 0) for name in names)
+        return count, most
+
+    def callers(self, sources: Collection[Address]) -> tuple[int, ...]:
+        """The TCP ports here that these addresses have lately connected to, as far as the kernel
+        shows what it tracks."""
+        wanted = {one.exploded for one in sources}
+        found = _TRACKED.findall(self._text("proc/self/net/nf_conntrack"))
+        return tuple(sorted({int(port) for source, port in found if source in wanted}))
+
+    def legacy_tables(self) -> tuple[str, ...]:
+        """The tables of iptables-legacy, as far as this process may know."""
+        files = (f"proc/self/net/{name}_tables_names" for name in ("ip", "ip6"))
+        return tuple(dict.fromkeys(word for file in files for word in self._text(file).split()))
 
     def holders(self, inodes: Collection[int]) -> dict[int, str]:
         """The name of a program that holds each of these sockets, as far as it can be read."""
@@ -191,12 +215,13 @@ class Machine:
             if not int(flags, 16) & _TENTATIVE:
                 yield name, ipaddress.IPv6Address(int(digits, 16))
 
-    def _sockets(self, protocol: str, state: str) -> Iterator[Socket]:
+    def _sockets(self, protocol: str, state: str, end: int = 1) -> Iterator[Socket]:
+        """The sockets in a state, with their own end or, as the second, the other."""
         for path in (f"proc/self/net/{protocol}", f"proc/self/net/{protocol}6"):
             for line in self._text(path).splitlines()[1:]:
                 words = line.split()
                 if words[3] == state:
-                    digits, port = words[1].split(":")
+                    digits, port = words[end].split(":")
                     ip, number, inode = _kernel_address(digits), int(port, 16), int(words[9])
                     yield Socket(protocol=protocol, ip=ip, port=number, inode=inode)
 

@@ -12,7 +12,7 @@ from .facts import Facts
 from .layout import count, place
 from .model import AddressPair, Metadata
 from .traffic import Picture, Way
-from .view import Group, groups, listener_words
+from .view import Group, firewall_words, groups, listener_words
 
 _ARROW = (
     '<svg class="arrow" viewBox="0 0 52 16" role="img" aria-label="leads to">'
@@ -131,13 +131,12 @@ def _listens(way: Way) -> str:
 
 
 def _firewall(way: Way) -> str:
-    if way.admitted is None:
+    if not way.verdict:
         return '<td role="cell" class="none">not seen</td>'
-    if not way.admitted:
-        return '<td role="cell" class="wrong">not in the firewall</td>'
-    if not way.counter:
-        return '<td role="cell">open</td>'
-    return f'<td role="cell">open<small>{count(way.counter.packets, "packet")}</small></td>'
+    words, _, packets = firewall_words(way).partition(", ")
+    kind = ' class="wrong"' if way.dropped else ""
+    more = f"<small>{packets}</small>" if packets else ""
+    return f'<td role="cell"{kind}>{escape(words)}{more}</td>'
 
 
 def _pairs(title: str, pairs: Iterable[AddressPair]) -> Iterable[str]:

@@ -1,20 +1,22 @@
 """The way of each inbound rule through this machine: its address, who listens, the firewall."""
 
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
 
+from . import ruleset
+from .expressions import PROTOCOLS, Packet
 from .facts import Facts
 from .host import Host
 from .machine import Machine, Socket
 from .model import InboundRule
 from .reader import Address
+from .routes import Routes
+from .ruleset import Counter, Element, Ruleset, Verdict
 
-_TABLE = ("nft", "--json", "list", "table", "inet", "lbhook")
 # Sets of the firewall whose elements are places of inbound rules.
 _SETS = ("listeners4", "listeners6", "ha_ports4", "ha_ports6")
-_Element = tuple[str, ...]
+# One that stands for all, and has no service of its own.
+_ANY_PORT = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,43 +28,54 @@ class Process:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Counter:
-    """What an element of the firewall has let in: of a connection only the first packets."""
-
-    packets: int
-    bytes: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Way:
     """One inbound rule on this machine. What is None was not looked at.
 
-    `listening` is empty if nobody listens; of HA ports it is None, for they name no port.
-    `counter` is None as well where the firewall lets the rule in without one.
+    `device` is the interface by which its packets come. `listening` is empty if nobody listens,
+    and `elsewhere` has who listens at the same port of another address; of HA ports `listening`
+    is None, for they name no port. `verdict` is what the kernel's rules of all tables make of its
+    packets, `counter` what lbhook's has let in.
     """
 
     rule: InboundRule
     local: bool | None = None
+    device: str = ""
     listening: tuple[Process, ...] | None = None
-    admitted: bool | None = None
+    elsewhere: tuple[tuple[Address, Process], ...] = ()
+    verdict: Verdict | None = None
     counter: Counter | None = None
+
+    @property
+    def open_to_some(self) -> bool:
+        """Whether only sources that a rule names are let in, and that may be meant: who calls an
+        internal load balancer is its owner's to know."""
+        internal = self.rule.frontend_ip.is_private
+        return bool(self.verdict and self.verdict.by_source and internal)
+
+    @property
+    def dropped(self) -> bool:
+        """Whether the kernel's rules let in nobody who should be."""
+        return bool(self.verdict and self.verdict.action == "drop" and not self.open_to_some)
 
     @property
     def problems(self) -> tuple[str, ...]:
         """What keeps the traffic of this rule from being answered."""
+        handed_on = self.verdict and self.verdict.action == "translated"
         found = {
             "not an address of this machine": self.local is False,
-            "nobody listens": self.listening == () and self.local is not False,
-            "not in the firewall": self.admitted is False,
+            "nobody listens": self.listening == () and self.local is not False and not handed_on,
+            "dropped by the firewall": self.dropped,
         }
         return tuple(problem for problem, holds in found.items() if holds)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Picture:
-    """The ways of all inbound rules, and what could not be looked at."""
+    """The ways of all inbound rules, the rules that the kernel goes by, and what could not be
+    looked at."""
 
     ways: tuple[Way, ...] = ()
+    rules: Ruleset | None = None
     unseen: tuple[str, ...] = ()
 
 
@@ -73,24 +86,56 @@ def told(lb: Facts) -> Picture:
 
 def seen(lb: Facts, host: Host) -> Picture:
     """The ways of all rules through the machine that lbhook runs on."""
-    if not lb.inbound_rules:
-        return Picture()
-    addresses = host.machine.addresses()
-    listening = _listening(lb, host.machine)
-    table, unseen = _table(host)
-    ways = []
-    for rule in lb.inbound_rules:
-        element = _element(rule)
-        ways.append(
-            Way(
-                rule=rule,
-                local=rule.private_ip in addresses,
-                listening=listening.get(rule),
-                admitted=None if table is None else element in table,
-                counter=table.get(element) if table else None,
-            )
+    rules, unseen = _firewall(host)
+    addresses, devices = host.machine.addresses(), _devices(lb, Routes(host.run))
+    counters = rules.counters(_SETS) if rules else {}
+    waiting = _Waiting(lb, host.machine)
+    ways = tuple(
+        Way(
+            rule=rule,
+            local=rule.private_ip in addresses,
+            device=devices[rule.private_ip],
+            listening=None if rule.ha_ports else waiting.here(rule),
+            elsewhere=waiting.elsewhere(rule),
+            verdict=rules.judge(_packet(rule, devices)) if rules else None,
+            counter=counters.get(_element(rule)),
         )
-    return Picture(ways=tuple(ways), unseen=tuple(filter(None, (unseen, _unnamed(ways)))))
+        for rule in lb.inbound_rules
+    )
+    missed = (unseen, _unnamed(ways)) if ways else ()
+    return Picture(ways=ways, rules=rules, unseen=tuple(filter(None, missed)))
+
+
+class _Waiting:
+    """Who waits where inbound rules lead, and near there."""
+
+    def __init__(self, lb: Facts, machine: Machine) -> None:
+        wanted = {(one.protocol.value, one.port) for one in lb.listeners}
+        self._sockets: dict[tuple[str, int], list[Socket]] = {place: [] for place in wanted}
+        for one in (*machine.listening(), *machine.bound()):
+            self._sockets.get((one.protocol, one.port), []).append(one)
+        inodes = {one.inode for found in self._sockets.values() for one in found}
+        self._processes = {
+            inode: Process(program=machine.program(pid), unit=machine.unit(pid))
+            for inode, pid in machine.holding(inodes).items()
+        }
+
+    def here(self, rule: InboundRule) -> tuple[Process, ...]:
+        """Who has the address itself or, if nobody has, any."""
+        found = [one for one in self._near(rule) if one.covers(rule.private_ip, one.port)]
+        own = [one for one in found if one.ip == rule.private_ip]
+        return tuple(dict.fromkeys(map(self._who, own or found)))
+
+    def elsewhere(self, rule: InboundRule) -> tuple[tuple[Address, Process], ...]:
+        """Who has the same port of other addresses alone."""
+        found = (one for one in self._near(rule) if not one.covers(rule.private_ip, one.port))
+        return tuple(dict.fromkeys((one.ip, self._who(one)) for one in found))
+
+    def _near(self, rule: InboundRule) -> list[Socket]:
+        return self._sockets.get((rule.protocol.value, rule.backend_port), [])
+
+    def _who(self, socket: Socket) -> Process:
+        return self._processes.get(socket.inode, Process())
 
 
 def _unnamed(ways: Iterable[Way]) -> str:
@@ -100,62 +145,37 @@ def _unnamed(ways: Iterable[Way]) -> str:
     return "whose sockets the unnamed ones are: root sees that of most"
 
 
-def _listening(lb: Facts, machine: Machine) -> dict[InboundRule, tuple[Process, ...]]:
-    """Who listens where each rule leads, but for HA ports; on the address itself before any."""
-    sockets: dict[tuple[str, int], list[Socket]] = {}
-    for socket in (*machine.listening(), *machine.bound()):
-        sockets.setdefault((socket.protocol, socket.port), []).append(socket)
-    takers = {rule: _takers(rule, sockets) for rule in lb.inbound_rules if not rule.ha_ports}
-    inodes = {socket.inode for found in takers.values() for socket in found}
-    processes = {
-        inode: Process(program=machine.program(pid), unit=machine.unit(pid))
-        for inode, pid in machine.holding(inodes).items()
-    }
-    return {
-        rule: tuple(dict.fromkeys(processes.get(one.inode, Process()) for one in found))
-        for rule, found in takers.items()
-    }
-
-
-def _takers(rule: InboundRule, sockets: Mapping[tuple[str, int], list[Socket]]) -> list[Socket]:
-    ip, port = rule.private_ip, rule.backend_port
-    found = [one for one in sockets.get((rule.protocol.value, port), ()) if one.covers(ip, port)]
-    return [one for one in found if one.ip == ip] or found
-
-
-def _table(host: Host) -> tuple[Mapping[_Element, Counter | None] | None, str]:
-    """What lbhook's table in the kernel lets in; or None, and why that is not known."""
+def _firewall(host: Host) -> tuple[Ruleset | None, str]:
+    """The rules that the kernel goes by; or None, and why they are not known."""
     if not host.root:
         return None, "the firewall: only root may list it"
     if not host.find("nft"):
         return None, "the firewall: nft is not installed"
-    listed = host.run(_TABLE)
-    if not listed.ok:
-        return None, "the firewall: nft lists no table inet lbhook"
-    try:
-        return dict(_elements(json.loads(listed.output))), ""
-    except (ValueError, LookupError, TypeError, AttributeError):
-        return None, "the firewall: nft lists it in a way that is not known here"
+    rules = ruleset.active(host.run)
+    return rules, "" if rules else "the firewall: nft does not list it in a way that is known here"
 
 
-def _elements(ruleset: Any) -> Iterable[tuple[_Element, Counter | None]]:
-    """libnftables-json(5): an element is a value, or an object that has one and a counter."""
-    for item in ruleset["nftables"]:
-        found = item.get("set", {})
-        for element in found.get("elem", ()) if found.get("name") in _SETS else ():
-            counted = isinstance(element, dict) and "elem" in element
-            whole = element["elem"] if counted else {"val": element}
-            value, counter = whole["val"], whole.get("counter")
-            words = value["concat"] if isinstance(value, dict) else [value]
-            yield (
-                tuple(map(str, words)),
-                Counter(packets=counter["packets"], bytes=counter["bytes"]) if counter else None,
-            )
+def _devices(lb: Facts, routes: Routes) -> Mapping[Address, str]:
+    """The interface by which packets to each address come: of Floating IP the NIC."""
+    interfaces = routes.interfaces()
+    found = {}
+    for ip in {rule.private_ip for rule in lb.inbound_rules}:
+        device = interfaces.get(ip, "")
+        way = routes.far(ip.version) if device in ("", "lo") else None
+        found[ip] = way.device if way else device
+    return found
 
 
-def _element(rule: InboundRule) -> _Element:
+def _packet(rule: InboundRule, devices: Mapping[Address, str]) -> Packet:
+    return Packet(
+        destination=rule.private_ip,
+        protocol=PROTOCOLS["tcp" if rule.ha_ports else rule.protocol.value],
+        port=rule.backend_port or _ANY_PORT,
+        interface=devices[rule.private_ip],
+    )
+
+
+def _element(rule: InboundRule) -> Element:
     """How the firewall's sets have the place that a rule leads to."""
-    ip: Address = rule.private_ip
-    if rule.ha_ports:
-        return (str(ip),)
-    return str(ip), rule.protocol.value, str(rule.backend_port)
+    ip, ports = str(rule.private_ip), (PROTOCOLS.get(rule.protocol.value), rule.backend_port)
+    return (ip,) if rule.ha_ports else (ip, *map(str, ports))

@@ -75,10 +75,11 @@ class Update:
         self.leave_status(result)
         return result
 
-    def plan(self) -> Plan:
-        """What `apply` would do, as a value. Nothing is changed."""
+    def plan(self, heard: Heard | None = None) -> Plan:
+        """What `apply` would do, as a value, with an answer that is known or asked for. Nothing
+        is changed."""
         rights.demand(self.settings)
-        heard = self.inquiry.ask()
+        heard = heard or self.inquiry.ask()
         aim, lb = self._aim(heard.answer)
         plan = self._survey().plan(aim, lb, heard.vm)
         with tempfile.TemporaryDirectory(prefix="lbhook-") as scratch:
@@ -105,6 +106,16 @@ class Update:
     def ask(self) -> Heard:
         """The answer in force, for a command that only looks."""
         return self.inquiry.ask()
+
+    def remembered(self) -> Heard | None:
+        """The last good answer, for a command that goes on without a new one."""
+        last = self.inquiry.last_good.find(self.voice.warn)
+        return Heard(answer=last, body=None, read=self.boottime()) if last else None
+
+    def since_applied(self) -> float:
+        """Seconds since an answer was put in force in this boot; 0 if none was."""
+        applied = self.host.state.applied()
+        return self.boottime() - applied if applied else 0.0
 
     def fetch(self) -> Report:
         """Only ask, and keep the answer. Raises `LbhookError` if there is none to believe."""

@@ -67,7 +67,7 @@ def here_json(picture: Picture) -> dict[str, Any]:
             {
                 "local": way.local,
                 "listening": _listening_json(way),
-                "admitted": way.admitted,
+                "verdict": asdict(way.verdict) if way.verdict else None,
                 "counter": asdict(way.counter) if way.counter else None,
                 "problems": list(way.problems),
             }
@@ -115,7 +115,8 @@ def listener_words(way: Way) -> str:
     if way.listening is None or (not way.listening and way.local is False):
         return ""
     if not way.listening:
-        return "nobody listens"
+        places = ", ".join(f"{one.program or 'somebody'} on {ip}" for ip, one in way.elsewhere)
+        return f"only {places}" if places else "nobody listens"
     names = (
         f"{one.program or 'somebody'} ({one.unit})" if one.unit else one.program or "somebody"
         for one in way.listening
@@ -124,11 +125,14 @@ def listener_words(way: Way) -> str:
 
 
 def firewall_words(way: Way) -> str:
-    """What the firewall does, in a few words."""
-    if way.admitted is None:
+    """What the kernel's rules do, in a few words."""
+    if not way.verdict:
         return ""
-    if not way.admitted:
-        return "not in the firewall"
+    if way.open_to_some:
+        return "open to some"
+    if way.verdict.action != "accept":
+        said = {"drop": "dropped by", "translated": "handed on by"}
+        return f"{said.get(way.verdict.action, 'not known:')} {way.verdict.chain}"
     return f"open, {count(way.counter.packets, 'packet')}" if way.counter else "open"
 
 

@@ -419,10 +419,11 @@ def said() -> Iterator[str]:
                 yield "".join(map(str, parts))
 
 
-def test_messages_are_lbhook_s() -> None:
+@pytest.mark.parametrize("heading", ["## Messages", "### What it finds"])
+def test_messages_are_lbhook_s(heading: str) -> None:
     """Each message of the table is one that the code has, but for what `...` stands for."""
     texts = "\n".join(said())
-    for cells in rows("docs/troubleshooting.md", "## Messages"):
+    for cells in rows("docs/troubleshooting.md", heading):
         (message,) = names(cells[0])
         for part in message.split("..."):
             inside = re.sub(r"^loadbalancer\.inboundRules\[$", "inboundRules", part.strip(" ;:"))

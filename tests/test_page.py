@@ -9,11 +9,12 @@ import pytest
 
 from lbhook import facts, model, page
 from lbhook.model import Metadata
-from lbhook.traffic import Counter, Picture, Process, told
+from lbhook.ruleset import Counter
+from lbhook.traffic import Picture, Process, told
 
 from .browser import Browser, browser
 from .program import BODIES, Desk, run_lbhook
-from .test_view import NGINX, way
+from .test_view import DROPPED, NGINX, way
 
 WIDTHS = (360, 768, 1280)
 FAR, HERE = "2603:10e1:1000:2222:3333:4444:5555:6666", "fd00:1111:2222:3333:4444:5555:6666:7777"
@@ -23,9 +24,9 @@ MANY = Counter(packets=91234567, bytes=5474074020)
 WAYS = (
     way(80, counter=MANY),
     way(443, listening=(LONG, Process())),
-    way(444, listening=(EVIL,), admitted=None),
+    way(444, listening=(EVIL,), verdict=None),
     way(8081, listening=(), counter=Counter(packets=3, bytes=180)),
-    way(5353, admitted=False),
+    way(5353, verdict=DROPPED),
     way(80, "50.0.0.2", "10.1.0.5", local=False, listening=(), counter=MANY),
     way(443, "11.11.11.11", "11.11.11.11", listening=None),
     way(60443, FAR, HERE, counter=MANY),

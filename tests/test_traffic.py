@@ -12,15 +12,20 @@ from lbhook.facts import Facts
 from lbhook.files import Tree
 from lbhook.host import Host
 from lbhook.machine import Machine
-from lbhook.traffic import Counter, Picture, Process
+from lbhook.ruleset import Counter, Verdict
+from lbhook.traffic import Picture, Process
 
 from .stand import Runner, Stand
 from .test_firewall import machine as waiting
 
 Body = Callable[[str], bytes]
 # An element of a set, without and with a counter, as nft prints it.
-PLAIN = {"concat": ["10.1.0.4", "tcp", 443]}
+PLAIN = {"concat": ["10.1.0.4", 6, 443]}
 COUNTED = {"elem": {"val": PLAIN, "counter": {"packets": 7, "bytes": 420}}}
+TABLE = {"family": "inet", "table": "lbhook"}
+INPUT = {"name": "input", "hook": "input", "prio": 10, "policy": "drop"}
+PLACE = [{"payload": {"protocol": "ip", "field": "daddr"}}, {"meta": {"key": "l4proto"}}]
+PORT = {"payload": {"protocol": "th", "field": "dport"}}
 
 
 def host(place: Path, listed: object = None, *, root: bool = True) -> Host:
@@ -34,10 +39,12 @@ def host(place: Path, listed: object = None, *, root: bool = True) -> Host:
     return replace(made, tree=tree, machine=waiting(place / "proc", "tcp,::,443"))
 
 
-def ruleset(*elements: object, name: str = "listeners4") -> dict[str, object]:
-    """A table with one set, as nft prints it."""
-    found = {"family": "inet", "name": name, "table": "lbhook", "elem": list(elements)}
-    return {"nftables": [{"metainfo": {}}, {"table": {}}, {"set": found}, {"rule": {}}]}
+def ruleset(*elements: object, left: object = None, name: str = "listeners4") -> object:
+    """A table that lets in what is in one set, as nft prints it."""
+    asked = {"op": "==", "left": left or {"concat": [*PLACE, PORT]}, "right": f"@{name}"}
+    rule = {"chain": "input", "handle": 7, "expr": [{"match": asked}, {"accept": None}]}
+    found = ("chain", INPUT), ("set", {"name": name, "elem": list(elements)}), ("rule", rule)
+    return {"nftables": [{"metainfo": {}}, *({kind: {**TABLE, **one}} for kind, one in found)]}
 
 
 def seen(place: Path, lb: Facts, listed: object = None, *, root: bool = True) -> Picture:
@@ -55,7 +62,7 @@ def test_a_machine_that_is_not_looked_at(lb: Facts) -> None:
     """Nothing is known of the ways, and nothing is wrong with them."""
     ways = traffic.told(lb).ways
     assert [way.rule for way in ways] == list(lb.inbound_rules)
-    assert {(way.local, way.listening, way.admitted, way.problems) for way in ways} == {
+    assert {(way.local, way.listening, way.verdict, way.problems) for way in ways} == {
         (None, None, None, ())
     }
 
@@ -63,31 +70,36 @@ def test_a_machine_that_is_not_looked_at(lb: Facts) -> None:
 def test_counters_of_the_firewall(tmp_path: Path, lb: Facts) -> None:
     """Of each element; a rule whose element is missing is not let in."""
     four, six = seen(tmp_path, lb, ruleset(COUNTED)).ways
-    assert (four.admitted, four.counter) == (True, Counter(packets=7, bytes=420))
-    assert (six.admitted, six.counter) == (False, None)
-    assert six.problems == ("not an address of this machine", "not in the firewall")
+    assert four.verdict
+    assert (four.verdict.action, four.counter) == ("accept", Counter(packets=7, bytes=420))
+    dropped = Verdict(action="drop", chain="inet lbhook input", rule="policy drop")
+    assert (six.verdict, six.counter) == (dropped, None)
+    assert six.problems == ("not an address of this machine", "dropped by the firewall")
 
 
-def test_elements_without_counters(tmp_path: Path, lb: Facts) -> None:
+@pytest.mark.parametrize("element", [PLAIN, {"elem": {"val": PLAIN}}])
+def test_elements_without_counters(tmp_path: Path, lb: Facts, element: object) -> None:
     """A table of an own template may have none."""
-    way = seen(tmp_path, lb, ruleset(PLAIN)).ways[0]
-    assert (way.admitted, way.counter) == (True, None)
+    way = seen(tmp_path, lb, ruleset(element)).ways[0]
+    assert way.verdict
+    assert (way.verdict.action, way.counter) == ("accept", None)
 
 
 def test_ha_ports(tmp_path: Path, body: Body) -> None:
     """An address is an element by itself; nobody can listen on every port."""
     lb = facts.derive(model.parse(body("gateway-ha-ports")))
-    ways = seen(tmp_path, lb, ruleset("10.1.0.8", name="ha_ports4")).ways
-    assert [(way.admitted, way.listening) for way in ways] == [(True, None), (False, None)]
+    counted = {"elem": {"val": "10.1.0.8", "counter": {"packets": 2, "bytes": 9}}}
+    ways = seen(tmp_path, lb, ruleset(counted, left=PLACE[0], name="ha_ports4")).ways
+    assert [(way.dropped, way.listening) for way in ways] == [(False, None), (True, None)]
+    assert ways[0].counter == Counter(packets=2, bytes=9)
 
 
 @pytest.mark.parametrize(
     ("listed", "root", "why"),
     [
         (ruleset(), False, "only root may list it"),
-        (None, True, "nft lists no table inet lbhook"),
-        ([], True, "nft lists it in a way that is not known here"),
-        (ruleset({"elem": {"val": {"range": []}}}), True, "in a way that is not known here"),
+        (None, True, "nft does not list it in a way that is known here"),
+        ([], True, "nft does not list it in a way that is known here"),
     ],
 )
 def test_a_firewall_that_is_not_seen(
@@ -95,7 +107,7 @@ def test_a_firewall_that_is_not_seen(
 ) -> None:
     """Is no problem of any rule; why is said once."""
     picture = seen(tmp_path, lb, listed, root=root)
-    assert {way.admitted for way in picture.ways} == {None}
+    assert {way.verdict for way in picture.ways} == {None}
     assert picture.unseen[0].startswith("the firewall: ")
     assert picture.unseen[0].endswith(why)
 

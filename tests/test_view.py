@@ -9,10 +9,13 @@ import pytest
 from lbhook import facts, model, view
 from lbhook.facts import Facts
 from lbhook.model import InboundRule, Metadata, Protocol
-from lbhook.traffic import Counter, Picture, Process, Way
+from lbhook.ruleset import Counter, Verdict
+from lbhook.traffic import Picture, Process, Way
 
 Body = Callable[[str], bytes]
 NGINX = Process(program="nginx", unit="nginx.service")
+OPEN = Verdict(action="accept")
+DROPPED = Verdict(action="drop", chain="inet lbhook input", rule="policy drop")
 
 
 def way(port: int, frontend: str = "50.0.0.1", private: str = "10.1.0.4", **seen: object) -> Way:
@@ -24,7 +27,7 @@ def way(port: int, frontend: str = "50.0.0.1", private: str = "10.1.0.4", **seen
         private_ip=ipaddress.ip_address(private),
         backend_port=port,
     )
-    well = {"local": True, "listening": (NGINX,), "admitted": True}
+    well = {"local": True, "listening": (NGINX,), "verdict": OPEN}
     return Way(rule=rule, **{**well, **seen})  # type: ignore[arg-type]
 
 
@@ -86,16 +89,16 @@ def test_what_is_wrong_is_marked() -> None:
     assert drawn(
         way(80, counter=Counter(packets=1, bytes=60)),
         way(81, listening=()),
-        way(82, admitted=False, counter=None),
+        way(82, verdict=DROPPED, counter=None),
         way(83, listening=(Process(), Process(program="haproxy"))),
-        way(84, local=None, listening=None, admitted=None),
+        way(84, local=None, listening=None, verdict=None),
         way(80, "50.0.0.2", "10.1.0.5", local=False, listening=()),
     ) == [
         "Inbound rules",
         "  50.0.0.1  →  10.1.0.4",
         "    tcp     80  →     80  nginx (nginx.service)  open, 1 packet",
         "!   tcp     81  →     81  nobody listens         open",
-        "!   tcp     82  →     82  nginx (nginx.service)  not in the firewall",
+        "!   tcp     82  →     82  nginx (nginx.service)  dropped by inet lbhook input",
         "    tcp     83  →     83  somebody, haproxy      open",
         "    tcp     84  →     84",
         "! 50.0.0.2  →  10.1.0.5  not an address of this machine",
