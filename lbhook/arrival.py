@@ -17,10 +17,11 @@ _FULL = 0.9
 
 def addresses(case: Case) -> Iterator[Finding]:
     """Whether this machine has the addresses that rules lead to."""
-    absent = [one.rule for one in case.picture.ways if not one.local]
-    for rule in {rule.private_ip: rule for rule in absent}.values():
-        how = "turn on the target floating-ip" if rule.floating_ip else "bring it up on its NIC"
-        text = f"{rule.private_ip} is not an address of this machine, and rules lead there"
+    absent = (one for one in case.picture.ways if not one.local)
+    for ways in _by_place(absent, lambda one: one.rule.floating_ip):
+        floating = ways[0].rule.floating_ip
+        how = "turn on the target floating-ip" if floating else "bring it up on its NIC"
+        text = f"{_named(ways)}: not an address of this machine"
         yield Finding(text=text, remedy=f"{how}, or take it out of the backend pool")
 
 
@@ -85,7 +86,7 @@ def tracked(case: Case) -> Iterator[Finding]:
     count, most = case.host.machine.tracked()
     if count > _FULL * most:
         text = f"connection tracking is nearly full, {count} of {most}: new connections fail"
-        remedy = "`sysctl -w net.netfilter.nf_conntrack_max=...` raises it; `ss -s` tells of what"
+        remedy = "raise net.netfilter.nf_conntrack_max; `conntrack -L` shows whose they are"
         yield Finding(text=text, remedy=remedy)
 
 
@@ -129,7 +130,7 @@ def unreached(case: Case) -> Iterator[Finding]:
         yield note(f"no rule leads to: {', '.join(sorted(found))}")
 
 
-_IPTABLES = 'let it in there; with policy = "mark" one rule of iptables does for all of Azure\'s'
+_IPTABLES = 'let it in there, or all that Azure sends at once, by policy = "mark"'
 _OPENINGS = {
     "inet lbhook": "`sudo lbhook apply` loads lbhook's table anew",
     "inet firewalld": "turn on the target firewalld",
@@ -183,7 +184,7 @@ def _named(ways: list[Way]) -> str:
     """Where it is and, of one rule alone, where it comes from."""
     rule = ways[0].rule
     if rule.ha_ports:
-        return f"{rule.private_ip}, every port,"
+        return f"{rule.private_ip} every port"
     ports = ", ".join(_ranges(one.rule.backend_port for one in ways))
     front = place(rule.frontend_ip, rule.frontend_port)
     origin = f" (frontend {front})" if len(ways) == 1 else ""

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from .case import Case, Finding, Question, note
+from .daemon import places
 from .plan import Outcome, Reload
 from .shipped import kind_of
 from .targets import Target
@@ -49,6 +50,25 @@ def drift(case: Case) -> Iterator[Finding]:
             yield Finding(text=f"{name}: {change.path} {how}", remedy=_APPLY)
         elif change.reload in (Reload.DUE, Reload.FAILED):
             yield Finding(text=f"{name}: {change.reason}", remedy=_APPLY)
+
+
+def taken(case: Case) -> Iterator[Finding]:
+    """Whether other programs listen where a target's program is to: it could not bind."""
+    if not case.host.live:
+        return
+    machine = case.host.machine
+    sockets = (*machine.listening(), *machine.bound())
+    programs = machine.holders({one.inode for one in sockets})
+    for change in case.plan.changes:
+        daemon = kind_of(change.target).daemon
+        wanted = places(change.expected.content) if daemon and change.expected else ()
+        for place in wanted:
+            there = [one for one in sockets if one.protocol == place.protocol]
+            there = [one for one in there if one.covers(place.ip, place.port)]
+            names = {programs.get(one.inode, daemon) for one in there}
+            if names and daemon not in names:
+                text = f"{change.target.name}: {', '.join(sorted(names))} already has {place}"
+                yield Finding(text=text, remedy="stop that, or leave the port out: `except_ports`")
 
 
 def directories(case: Case) -> Iterator[Finding]:
@@ -145,7 +165,7 @@ def warnings(case: Case) -> Iterator[Finding]:
 
 
 OF_TARGETS: tuple[Question, ...] = (
-    *(refusal, programs, drift, directories, label, flushed, warnings),
+    *(refusal, programs, drift, taken, directories, label, flushed, warnings),
 )
 OF_UNITS: tuple[Question, ...] = (installed, running, ordered)
 # What each unit is for, told where it is missing.

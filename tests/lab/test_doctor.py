@@ -210,6 +210,16 @@ def test_something_differs(well: Lab, damage: str, text: str) -> None:
     assert found.endswith(" > `lbhook plan` shows it, `sudo lbhook apply` mends it")
 
 
+def test_another_program_has_the_port(well: Lab) -> None:
+    """nginx could not bind it, and an apply puts everything back."""
+    well.balance(body(*WEB, *ADMIN, rule(FRONT4, 90, VM4, 9000), **PAIRS))
+    assert well.vm.lbhook("apply", check=False).returncode
+    assert [one for one in doctor(well)["wrong"] if "already" in one] == [
+        f"targets: nginx: {PYTHON} already has {VM4} port 9000 > stop that, or leave the port out:"
+        " `except_ports`"
+    ]
+
+
 def test_a_directory_is_read_only(well: Lab) -> None:
     """The next apply would fail, and say so in a log."""
     place = "/etc/nftables.d"
@@ -292,11 +302,15 @@ def test_an_address_is_not_here(well: Lab) -> None:
     rules = (rule(FRONT4, 90, "10.1.0.5", 443), rule("50.0.0.2", 91, "50.0.0.2", 443))
     well.balance(body(*WEB, *rules, **PAIRS))
     well.vm.apply()
-    text = "traffic: {} is not an address of this machine, and rules lead there > {}"
+    text = "traffic: {}: not an address of this machine > {}"
     assert doctor(well)["wrong"] == [
-        text.format("10.1.0.5", "bring it up on its NIC, or take it out of the backend pool"),
         text.format(
-            "50.0.0.2", "turn on the target floating-ip, or take it out of the backend pool"
+            f"10.1.0.5 tcp 443 (frontend {FRONT4}:90)",
+            "bring it up on its NIC, or take it out of the backend pool",
+        ),
+        text.format(
+            "50.0.0.2 tcp 443 (frontend 50.0.0.2:91)",
+            "turn on the target floating-ip, or take it out of the backend pool",
         ),
     ]
 
@@ -360,7 +374,7 @@ def test_a_program_listens_on_loopback_only(well: Lab) -> None:
         (
             "iptables-nft -A INPUT -p tcp --dport 8081 -j REJECT",
             "ip filter INPUT (handle 2)",
-            'let it in there; with policy = "mark"',
+            "let it in there, or all that Azure sends at once, by policy",
         ),
         (
             "nft insert rule inet lbhook input ip daddr 10.1.0.4 tcp dport 8081 drop",
@@ -442,6 +456,18 @@ def test_no_probe_has_come(well: Lab) -> None:
     found = doctor(well)
     assert found["unsure"] == []
     assert "traffic: health probes came to tcp 9000 > " in found["note"]
+
+
+def test_connection_tracking_is_nearly_full(well: Lab) -> None:
+    """What it has is real; that it can have no more than this is not the kernel's word."""
+    well.vm.write("/run/most", "2\n")
+    most = "/proc/sys/net/netfilter/nf_conntrack_max"
+    well.vm.run(["mount", "--bind", "/run/most", most])
+    for port in (80, 81):
+        assert knock_once(well.client, "tcp", FRONT4, port).state == "open"
+    found = wrong(well)
+    assert found.startswith("traffic: connection tracking is nearly full, ")
+    assert " of 2: new connections fail > raise net.netfilter.nf_conntrack_max" in found
 
 
 @pytest.mark.needs("iptables-legacy")
