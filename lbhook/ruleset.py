@@ -7,7 +7,7 @@ matters, the verdict says so and names it: nothing is guessed.
 
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -20,10 +20,10 @@ _LIST = ("nft", "--json", "-nn", "list", "ruleset")
 # As text, with handles: only there nft tells what a match of iptables is about.
 _PRINT = ("nft", "--handle", "--stateless", "list", "ruleset")
 _UNTRACKED, _CONNTRACK = ("ingress", "prerouting", "output"), -200
-_STOPS = ("drop", "reject")
 Element = tuple[str, ...]
 _ENDS = {
-    **{name: name for name in ("accept", *_STOPS, "return")},
+    **{name: name for name in ("accept", "drop", "return")},
+    "reject": "drop",
     **dict.fromkeys(("dnat", "redirect", "tproxy"), "translated"),
 }
 # Statements that leave the packet to the next one; of iptables, the targets that do.
@@ -32,18 +32,21 @@ _PASSES = (
     *("ct helper", "ct timeout", "notrack", "flow", "masquerade", "snat", "continue", "mangle"),
 )
 _PASSES_IPTABLES = ("LOG", "NFLOG", "CT", "CONNMARK", "TCPMSS", "CHECKSUM", "MASQUERADE", "SNAT")
-_ENDS_IPTABLES = {"REJECT": "reject", "DNAT": "translated", "REDIRECT": "translated"}
+# A verdict that depends on the source is none for packets from nobody in particular.
+_DEPENDS = {"source": "continue", "unknown": "unknown"}
+_ENDS_IPTABLES = {"REJECT": "drop", "DNAT": "translated", "REDIRECT": "translated"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """What becomes of a packet: accept, drop, translated (to another address or port), unknown.
+    """What becomes of a packet: accept, drop, translated (to another address or port), unknown;
+    in a chain also return or, where the chain ends, nothing.
 
     `chain` and `rule` have what drops it, or can't be judged, as in "ip filter INPUT" and
     "handle 7"; `by_source` says that it would be let in from a source that a rule names.
     """
 
-    action: str
+    action: str = ""
     chain: str = ""
     rule: str = ""
     by_source: bool = False
@@ -77,25 +80,12 @@ class _Chain:
         return self.hook not in _UNTRACKED or self.priority > _CONNTRACK
 
 
-@dataclass(frozen=True, slots=True)
-class _Fate:
-    """What may become of a packet in a chain, and by which rule; no action: the chain ends."""
-
-    action: str = ""
-    chain: str = ""
-    rule: str = ""
-
-    @property
-    def stops(self) -> bool:
-        return self.action in _STOPS
-
-
 @dataclass(slots=True)
 class _Trip:
-    """One packet on its way; `named` are fates that it would have from a source of some rule."""
+    """One packet on its way; `named` are verdicts on it from a source of some rule."""
 
     packet: Packet
-    named: list[_Fate] = field(default_factory=list)
+    named: list[Verdict] = field(default_factory=list)
 
 
 class Ruleset:
@@ -126,21 +116,21 @@ class Ruleset:
     def judge(self, packet: Packet, hooks: Sequence[str] = INWARD) -> Verdict:
         """What becomes of a packet on its way through these hooks."""
         trip, by_source = _Trip(packet), False
-        doubt: _Fate | None = None
+        doubt = Verdict(action="accept")
         for chain in self._based(packet, hooks):
             trip.named.clear()
             state = packet.state if chain.tracked else INVALID
             trip.packet = replace(trip.packet, state=state)
             fates = [one if one.action else _policy(chain) for one in self._fates(chain, trip)]
-            actions = {"drop" if one.stops else one.action for one in fates}
-            by_source |= any(not one.stops for one in trip.named)
+            by_source |= any(one.action != "drop" for one in trip.named)
+            actions = {one.action for one in fates}
             if actions == {"translated"}:
-                return _verdict("translated", fates[0])
+                return fates[0]
             if actions == {"drop"}:
-                return _verdict("drop", fates[-1], by_source=by_source)
-            if actions != {"accept"}:
-                doubt = doubt or fates[0]
-        return _verdict("unknown", doubt) if doubt else Verdict(action="accept")
+                return replace(fates[-1], by_source=by_source)
+            if actions != {"accept"} and doubt.action == "accept":
+                doubt = replace(fates[0], action="unknown")
+        return doubt
 
     def _based(self, packet: Packet, hooks: Sequence[str]) -> list[_Chain]:
         families = ("inet", "netdev", "ip" if packet.destination.version == 4 else "ip6")
@@ -149,7 +139,7 @@ class Ruleset:
         found = [one for one in found if not one.devices or packet.interface in one.devices]
         return sorted(found, key=lambda one: (hooks.index(one.hook), one.priority))
 
-    def _fates(self, chain: _Chain, trip: _Trip) -> Iterator[_Fate]:
+    def _fates(self, chain: _Chain, trip: _Trip) -> Iterator[Verdict]:
         """All that may become of a packet in a chain; the last is what becomes of it if none of
         the rules that can't be judged is about it."""
         for rule in chain.rules:
@@ -158,7 +148,7 @@ class Ruleset:
                 continue
             before = trip.packet
             fates = list(self._acts(chain, rule, trip))
-            ends = [_Fate() if one.action == "return" else one for one in fates if one.action]
+            ends = [Verdict() if one.action == "return" else one for one in fates if one.action]
             if met is True:
                 yield from ends
                 if len(ends) == len(fates):
@@ -169,33 +159,34 @@ class Ruleset:
                 trip.named += ends
             else:
                 yield from (_fate(one.action, chain, rule) for one in ends)
-        yield _Fate()
+        yield Verdict()
 
     def _is_met(self, chain: _Chain, rule: Mapping[str, Any], packet: Packet) -> bool | str:
         """Whether a rule is about a packet; "source" or "unknown" if that depends."""
         printed = self._printed.get((chain.family, chain.table, rule["handle"]), "")
-        found: list[bool | str] = []
-        for statement in rule["expr"]:
-            ((kind, what),) = statement.items()
-            try:
-                found.append(self._question(chain, packet).is_met(kind, what, printed))
-            except SourceError:
-                found.append("source")
-            except (UnknownError, LookupError, TypeError, ValueError, AttributeError):
-                found.append("unknown")
-        order: tuple[bool | str, ...] = (False, "unknown", "source")
-        return next((one for one in order if one in found), True)
+        ask = self._question(chain, packet).is_met
+        statements = (item for statement in rule["expr"] for item in statement.items())
+        found = set()
+        for kind, what in statements:
+            found.add(_answer(ask, kind, what, printed))
+            if False in found:
+                return False
+        return next((one for one in ("unknown", "source") if one in found), True)
 
-    def _acts(self, chain: _Chain, rule: Mapping[str, Any], trip: _Trip) -> Iterator[_Fate]:
+    def _acts(self, chain: _Chain, rule: Mapping[str, Any], trip: _Trip) -> Iterator[Verdict]:
         """What a rule makes of a packet that it is about; no action: the next rule has it."""
         for statement in rule["expr"]:
             ((kind, what),) = statement.items()
             if kind == "vmap":
-                kind, what = self._looked_up(chain, what, trip)
+                found = _answer(self._question(chain, trip.packet).look_up, what)
+                known = found if isinstance(found, dict) else {_DEPENDS[found]: None}
+                kind, what = next(iter(known.items()), ("continue", None))
             if kind in ("jump", "goto"):
                 left = "" if kind == "jump" else "return"
                 inner = self._chains[chain.family, chain.table, what["target"]]
-                yield from (one if one.action else _Fate(left) for one in self._fates(inner, trip))
+                yield from (
+                    one if one.action else Verdict(action=left) for one in self._fates(inner, trip)
+                )
                 return
             if kind == "mangle":
                 self._mark(chain, what, trip)
@@ -203,18 +194,7 @@ class Ruleset:
             if end:
                 yield _fate(end, chain, rule)
                 return
-        yield _Fate()
-
-    def _looked_up(
-        self, chain: _Chain, what: Mapping[str, Any], trip: _Trip
-    ) -> tuple[str, Mapping[str, Any]]:
-        try:
-            found = self._question(chain, trip.packet).look_up(what)
-        except SourceError:
-            return "continue", {}
-        except (UnknownError, LookupError, TypeError, ValueError, AttributeError):
-            return "unknown", {}
-        return next(iter(found.items()), ("continue", {}))
+        yield Verdict()
 
     def _mark(self, chain: _Chain, what: Mapping[str, Any], trip: _Trip) -> None:
         if what["key"] == {"meta": {"key": "mark"}}:
@@ -248,16 +228,22 @@ def _chain(one: Mapping[str, Any]) -> _Chain:
     )
 
 
-def _policy(chain: _Chain) -> _Fate:
-    return _Fate(chain.policy, str(chain), f"policy {chain.policy}")
+def _answer(ask: Callable[..., Any], *about: Any) -> Any:
+    """What is answered; if that depends, "source" or "unknown", which are no verdict of nft's."""
+    try:
+        return ask(*about)
+    except SourceError:
+        return "source"
+    except (UnknownError, LookupError, TypeError, ValueError, AttributeError):
+        return "unknown"
 
 
-def _fate(action: str, chain: _Chain, rule: Mapping[str, Any]) -> _Fate:
-    return _Fate(action, str(chain), f"handle {rule['handle']}")
+def _policy(chain: _Chain) -> Verdict:
+    return Verdict(action=chain.policy, chain=str(chain), rule=f"policy {chain.policy}")
 
 
-def _verdict(action: str, fate: _Fate, *, by_source: bool = False) -> Verdict:
-    return Verdict(action=action, chain=fate.chain, rule=fate.rule, by_source=by_source)
+def _fate(action: str, chain: _Chain, rule: Mapping[str, Any]) -> Verdict:
+    return Verdict(action=action, chain=str(chain), rule=f"handle {rule['handle']}")
 
 
 def _end(kind: str, what: Any) -> str:
