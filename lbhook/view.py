@@ -112,9 +112,9 @@ def groups(picture: Picture) -> list[Group]:
 
 def listener_words(way: Way) -> str:
     """Who listens, in a few words."""
-    if way.listening is None or (not way.listening and way.local is False):
-        return ""
     if not way.listening:
+        if "nobody listens" not in way.problems:
+            return ""
         places = ", ".join(f"{one.program or 'somebody'} on {ip}" for ip, one in way.elsewhere)
         return f"only {places}" if places else "nobody listens"
     names = (

@@ -3,6 +3,7 @@
 import ipaddress
 import json
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
@@ -105,6 +106,33 @@ def test_what_is_wrong_is_marked() -> None:
         "    tcp     80  →     80                         open",
         "! something is wrong with 3 of 6 inbound rules",
     ]
+
+
+@pytest.mark.parametrize(
+    ("frontend", "verdict", "said", "marked"),
+    [
+        ("10.1.0.9", DROPPED, "dropped by inet lbhook input", True),
+        ("50.0.0.1", replace(DROPPED, by_source=True), "dropped by inet lbhook input", True),
+        ("10.1.0.9", replace(DROPPED, by_source=True), "open to some", False),
+        ("50.0.0.1", replace(DROPPED, action="unknown"), "not known: inet lbhook input", False),
+    ],
+)
+def test_what_the_firewall_does(frontend: str, verdict: Verdict, said: str, marked: bool) -> None:
+    """Only who calls an internal frontend may be meant to be known by address."""
+    line = drawn(way(80, frontend, verdict=verdict))[2]
+    assert (line.endswith(f"  {said}"), line.startswith("!")) == (True, marked)
+
+
+def test_who_listens_elsewhere() -> None:
+    """Is named; where the packets are handed on, nobody needs to listen."""
+    here = ((ipaddress.ip_address("127.0.0.1"), Process(program="app")),)
+    assert drawn(way(80, listening=(), elsewhere=here))[2] == (
+        "!   tcp     80  →     80  only app on 127.0.0.1  open"
+    )
+    handed_on = Verdict(action="translated", chain="ip nat prerouting", rule="handle 2")
+    assert drawn(way(80, listening=(), verdict=handed_on))[2] == (
+        "    tcp     80  →     80    handed on by ip nat prerouting"
+    )
 
 
 def test_many_rules_are_few_lines() -> None:
