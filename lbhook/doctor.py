@@ -1,6 +1,5 @@
 """The walk from the metadata service to the listening socket: what is wrong, and what to do."""
 
-import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,7 +9,7 @@ from .case import Case, Finding, Level, Question
 from .errors import LbhookError, UsageError
 from .facts import Facts
 from .inquiry import Heard
-from .layout import count, width
+from .layout import count, wrapped
 from .plan import Plan
 from .update import Update
 
@@ -117,18 +116,6 @@ def _planned(update: Update, heard: Heard | None) -> tuple[Plan, LbhookError | N
 
 def _lines(finding: Finding) -> Iterator[str]:
     """The reason, and further in what to do; what a command printed stays as it is."""
-    yield from _wrapped(finding.text, f"{_SIGNS[finding.level]} ", "  ")
-    yield from _wrapped(finding.remedy, "    ", "    ") if finding.remedy else ()
-
-
-def _wrapped(text: str, first: str, others: str) -> Iterator[str]:
-    head, *rest = text.splitlines()
-    yield from textwrap.wrap(
-        head,
-        min(width(), 80),
-        initial_indent=first,
-        subsequent_indent=others,
-        break_long_words=False,
-        break_on_hyphens=False,
-    )
-    yield from (f"{others}{line}" for line in rest)
+    yield wrapped(finding.text, f"{_SIGNS[finding.level]} ")
+    if finding.remedy:
+        yield wrapped(finding.remedy, "    ", "    ")

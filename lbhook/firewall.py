@@ -40,7 +40,7 @@ def closes(changes: Iterable[Change], lb: Facts, machine: Machine) -> tuple[Clos
     closed = [
         one
         for one in (*machine.listening(), *machine.bound())
-        if not (_is_inside(one, trusted) or _is_open(one, doors) or is_ruled(one, lb))
+        if not (_is_inside(one, trusted) or _is_open(one, doors) or _is_ruled(one, lb))
     ]
     programs = machine.holders({one.inode for one in closed})
     found = {(one.protocol, one.port, str(one.ip), programs.get(one.inode, "")) for one in closed}
@@ -80,10 +80,10 @@ def _is_open(socket: Socket, doors: tuple[_Door, ...]) -> bool:
 def unruled(lb: Facts, machine: Machine) -> tuple[Socket, ...]:
     """The sockets of this machine, but on loopback and for DHCP, that no rule leads to."""
     sockets = (*machine.listening(), *machine.bound())
-    return tuple(one for one in sockets if not (_is_inside(one, ()) or is_ruled(one, lb)))
+    return tuple(one for one in sockets if not (_is_inside(one, ()) or _is_ruled(one, lb)))
 
 
-def is_ruled(socket: Socket, lb: Facts) -> bool:
+def _is_ruled(socket: Socket, lb: Facts) -> bool:
     """Whether an inbound rule or a tunnel leads to an address that it covers."""
     return any(
         one.port == socket.port

@@ -55,18 +55,18 @@ def fitting(text: str, room: int) -> str:
     return text if len(text) <= room else f"{text[: max(room, 4) - 3]}..."
 
 
-def wrapped(text: str) -> str:
-    """Lines of text below a heading; what a command printed stays as it is."""
-    first, *rest = text.splitlines() or [""]
+def wrapped(text: str, first: str = "  ", others: str = "  ") -> str:
+    """Lines of text, each behind its indent; what a command printed stays as it is."""
+    head, *rest = text.splitlines() or [""]
     lines = textwrap.wrap(
-        first,
+        head,
         width(),
-        initial_indent="  ",
-        subsequent_indent="  ",
+        initial_indent=first,
+        subsequent_indent=others,
         break_long_words=False,
         break_on_hyphens=False,
     )
-    return "\n".join([*lines, *(f"  {line}" for line in rest)])
+    return "\n".join([*lines, *(f"{others}{line}" for line in rest)])
 
 
 def count(number: int, noun: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,9 +12,11 @@ from lbhook import approach, arrival, doctor, upkeep
 from lbhook.case import Case, Finding, Level, note, unsure
 from lbhook.doctor import Diagnosis
 from lbhook.errors import ProtocolError
+from lbhook.traffic import Picture
 
 from .program import BODIES, run_lbhook
 from .stand import NO_ENV, Runner, Stand, body, target
+from .test_view import way
 
 
 def case(stand: Stand, text: str = "") -> Case:
@@ -155,6 +158,16 @@ def test_legacy_tables_without_rules(stand: Stand) -> None:
     if one.host.root:
         assert said(arrival.legacy(one)) == []
         assert len(stand.runner.taken()) == 2
+
+
+@pytest.mark.parametrize(("root", "remedy"), [(False, "run `sudo lbhook doctor`"), (True, "")])
+def test_a_firewall_that_is_not_seen(stand: Stand, root: bool, remedy: str) -> None:
+    """Is said once, and nothing is said to be wrong with any rule."""
+    one = case(stand)
+    why = "the firewall: it is not seen"
+    picture = Picture(ways=(way(80, verdict=None), way(81, verdict=None)), unseen=(why,))
+    host = replace(one.host, tree=replace(one.host.tree, privileged=root))
+    assert [*arrival.firewall(replace(one, host=host, picture=picture))] == [unsure(why, remedy)]
 
 
 # Azure
