@@ -56,7 +56,8 @@ class Change:
 
     `reason` says why it is skipped, blocked or reloaded; `original` that the file was there
     before lbhook and will be kept; `resting` is what has to stay in the file when the target is
-    dropped. `rendered` is false when `expected` is only what happens to be there.
+    dropped. `rendered` is false when `expected` is only what happens to be there; `made_of` is the
+    digest of what it was rendered from.
     """
 
     target: Target
@@ -68,6 +69,7 @@ class Change:
     original: bool = False
     resting: str = ""
     rendered: bool = True
+    made_of: str = ""
 
     @property
     def path(self) -> PurePosixPath:

@@ -16,7 +16,7 @@ class Installed:
 
     `resting` is what has to stay in the file, because a program includes it by name;
     `original` says that the file which was there before is kept; `undone` that the file is
-    settled, and only the reload owed.
+    settled, and only the reload owed; `made_of` is the digest of the ingredients and of the file.
     """
 
     name: str
@@ -34,6 +34,7 @@ class Installed:
     resting: str = ""
     original: bool = False
     undone: bool = False
+    made_of: str = ""
 
     @classmethod
     def of(cls, change: Change, known: "Installed | None") -> "Installed":
@@ -46,6 +47,7 @@ class Installed:
             mode=target.mode,
             resting=change.resting,
             original=change.original or bool(known and known.original),
+            made_of=change.made_of,
             **{key: getattr(target, key) for key in _KEPT},
         )
 
