@@ -5,15 +5,18 @@ import tempfile
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
 
 from . import floating
 from .commands import NOT_FOUND, Result, filled
-from .daemon import Daemon
 from .errors import ConfigError
 from .host import Host
 from .plan import Change, Outcome, Plan, Reload
 from .reader import Address
 from .shipped import kind_of
+
+if TYPE_CHECKING:
+    from .daemon import Daemon
 
 _NO_KERNEL = "Operation not permitted"
 Staged = Mapping[PurePosixPath, Path]
@@ -164,7 +167,7 @@ def _examine_daemon(
     return [_blocked(one, reason) for one in changes]
 
 
-def _present(daemon: Daemon, changes: Sequence[Change], timeout: float) -> Result:
+def _present(daemon: "Daemon", changes: Sequence[Change], timeout: float) -> Result:
     """The program with the files as they stand; where there is none, with its resting form."""
     missing = [one for one in changes if not one.actual and one.resting]
     if not missing:
@@ -200,7 +203,7 @@ def _blocked(change: Change, reason: str) -> Change:
     return replace(change, outcome=Outcome.BLOCKED, reload=Reload.NONE, reason=reason)
 
 
-def _unread(daemon: Daemon, change: Change) -> Change:
+def _unread(daemon: "Daemon", change: Change) -> Change:
     return _skipped(change, daemon.unread(change.target) or "its program does not read it")
 
 

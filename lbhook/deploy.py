@@ -16,7 +16,6 @@ from .journal import Entry
 from .loading import Loader
 from .outcome import Done
 from .plan import Change, Outcome, Plan, Reload
-from .putback import PutBack
 from .records import Installed, Loaded
 
 
@@ -60,6 +59,9 @@ class Deployment:
         return self.done
 
     def _replace_all(self, touched: Sequence[Change]) -> checks.Verdict:
+        # What a way back takes is read before anything is touched.
+        from . import putback, services  # noqa: F401
+
         try:
             self.host.journal.begin([*self._entries(touched)])
             staged = self._stage(touched)
@@ -236,6 +238,8 @@ class Deployment:
         return replace(change, outcome=outcome, reload=reload or change.reload)
 
     def _put_back(self, error: BaseException) -> None:
+        from .putback import PutBack
+
         retreat = PutBack(self.host, self.plan, self._loader, self._loaded_before)
         try:
             retreat.carry_out(error)

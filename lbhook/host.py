@@ -6,17 +6,20 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
 
 from . import commands, lock
 from .config import Settings
-from .daemon import Daemon
 from .errors import RightsError
 from .files import Tree
 from .journal import Journal
 from .machine import Machine
-from .services import Services
 from .shipped import kind_of
 from .state import State
+
+if TYPE_CHECKING:
+    from .daemon import Daemon
+    from .services import Services
 
 UNFINISHED = "an earlier run did not come to its end; its files are put back"
 
@@ -46,13 +49,16 @@ class Host:
         return self.tree.privileged
 
     @property
-    def services(self) -> Services:
+    def services(self) -> "Services":
         """The services of this machine."""
+        # This and what follows is imported where there is something to load: a start is to be
+        # quick, and below a root nothing is.
+        from .services import Services
+
         return Services(self.run, self.machine, self.kill, self.sleep, self.clock)
 
-    def daemon(self, name: str) -> Daemon:
+    def daemon(self, name: str) -> "Daemon":
         """What is peculiar to a program that takes a file of lbhook's."""
-        # Each is imported where it is one of the targets: a start is to be quick.
         if name == "firewalld":
             from .firewalld import Firewalld
 

@@ -36,9 +36,9 @@ def digest(*ingredients: object) -> str:
 def _parts(places: Sequence[Path]) -> Iterator[object]:
     jinja2 = PathFinder.find_spec("jinja2")
     for program in (_PACKAGE, *((jinja2 and jinja2.submodule_search_locations) or ())):
-        yield str(program), [_stamp(entry) for entry in _listed(program) if entry.is_file()]
+        yield [_stamp(entry) for entry in _listed(program) if entry.is_file()]
     for place in places:
-        yield str(place), [*_contents(place)] if place.is_dir() else ()
+        yield [*_contents(place)] if place.is_dir() else ()
 
 
 def _contents(place: Path) -> Iterator[object]:

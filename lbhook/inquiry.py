@@ -1,20 +1,20 @@
 """One question: where the answer comes from, how long it is waited for, and what is said of it."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from .answer import Answer, LastGood, describe_age, from_file
 from .config import Settings
 from .errors import LbhookError, NoLoadBalancerError, ProtocolError
-from .handover import Handed, Handover
 from .host import Host
 from .model import ABSENT, NOTHING, Metadata, parse
-from .planned import Plans, carry_out
 
 if TYPE_CHECKING:
     from . import imds
+    from .handover import Handover
     from .instance import Vm
+    from .planned import Plans
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,7 +31,7 @@ class Wish:
     accept_empty: bool = False
     skip_refused: bool = False
     hand_over: bool = False
-    plans: Plans = field(default_factory=Plans)
+    plans: "Plans | None" = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,6 +82,8 @@ class Inquiry:
 
     def hand_over(self, heard: Heard) -> None:
         """Leave an answer for a run of `apply --cached` that has more rights than this one."""
+        from .handover import Handed
+
         self.handover.leave(
             Handed(
                 body=heard.body,
@@ -93,8 +95,10 @@ class Inquiry:
         )
 
     @property
-    def handover(self) -> Handover:
+    def handover(self) -> "Handover":
         """Where answers are handed over on this host."""
+        from .handover import Handover
+
         return Handover(self.host.tree, self.settings.paths)
 
     @property
@@ -155,14 +159,13 @@ class Inquiry:
         return Heard(answer=answer, body=None, read=read)
 
     def _ask_imds(self) -> Heard:
-        # requests is imported for a question only: an answer from a file needs none of it.
-        from . import confirmation
-
         self._demand_azure()
         last = self.last_good.find(self.voice.warn)
         service = self._service(last)
         reading = service.fetch()
         if self._is_silent(reading.metadata) and self._would_surprise(last):
+            from . import confirmation
+
             reading = confirmation.confirm(service, reading, self._is_silent)
         if reading.metadata is None and self.settings.imds.absent == "empty":
             # In force from now on, and kept: a boot without an answer must not bring back more.
@@ -199,6 +202,7 @@ class Inquiry:
             )
 
     def _service(self, last: Answer | None) -> "imds.Service":
+        # requests is imported for a question only: an answer from a file needs none of it.
         from . import imds
 
         options = self.settings.imds
@@ -234,8 +238,10 @@ class Inquiry:
                 self.voice.log(f"{path}: not known here; it is ignored")
 
 
-def _as_planned(heard: Heard, plans: Plans) -> Heard:
+def _as_planned(heard: Heard, plans: "Plans") -> Heard:
     """What the answer will be; nothing that is to be kept."""
+    from .planned import carry_out
+
     metadata, planned = carry_out(plans, heard.answer.metadata or Metadata())
     answer = replace(heard.answer, metadata=metadata)
     return replace(heard, answer=answer, body=None, planned=planned)

@@ -10,7 +10,6 @@ from .errors import LbhookError, ReloadError
 from .host import Host
 from .plan import Change, FileState, Outcome, Reload
 from .records import Loaded
-from .services import PROGRAMS
 from .shipped import kind_of
 from .targets import Argv, Target
 
@@ -210,6 +209,8 @@ def _prepare(host: Host, change: Change) -> tuple[int, ...]:
     pid = _main_pid(host, change.target)
     if pid and change.expected:
         host.daemon(kind_of(change.target).daemon).prepare(change.expected.content, pid)
+    from .services import PROGRAMS
+
     renews = pid and PROGRAMS[change.target.reload_unit].signal
     return host.machine.children(pid) if renews else ()
 
@@ -218,7 +219,11 @@ def _main_pid(host: Host, target: Target) -> int:
     """The running program that has a target's file in its configuration and is signalled; 0 if
     there is none: what starts it reads the file."""
     name = kind_of(target).daemon
-    if not name or target.reload_unit not in PROGRAMS:
+    if not name:
+        return 0
+    from .services import PROGRAMS
+
+    if target.reload_unit not in PROGRAMS:
         return 0
     unit = host.services.unit(target.reload_unit)
     there = unit.active == "active" and host.machine.program(unit.main_pid) == name

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
-from . import checks, facts, firewall, floating, layout, lock, putback, rights
+from . import checks, facts, firewall, floating, layout, lock, rights
 from . import outcome as outcomes
 from .answer import Answer
 from .config import Settings
@@ -227,6 +227,8 @@ class Update:
     def _demand_news(self, plan: Plan, vm: "Vm | None") -> None:
         """Raise again what was refused before, if nothing has changed since; what is missing
         comes back all the same."""
+        from . import putback
+
         refused = self.host.state.refused()
         if refused and refused.fingerprint == putback.fingerprint(plan):
             self._bring_back(vm)
