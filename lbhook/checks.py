@@ -3,9 +3,9 @@
 import re
 import tempfile
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from . import floating
 from .commands import NOT_FOUND, Result, filled
@@ -22,8 +22,7 @@ _NO_KERNEL = "Operation not permitted"
 Staged = Mapping[PurePosixPath, Path]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Verdict:
+class Verdict(NamedTuple):
     """What the checks say of changes: those to go on with (skipped and blocked ones marked),
     and warnings. A refusal is a `ConfigError`."""
 
@@ -126,7 +125,7 @@ def examine_live(
                 refusals += error.problems
     if refusals:
         raise _refused(refusals)
-    return replace(verdict, changes=tuple(decided.get(one.path, one) for one in verdict.changes))
+    return verdict._replace(changes=tuple(decided.get(one.path, one) for one in verdict.changes))
 
 
 def _by_daemon(

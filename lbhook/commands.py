@@ -11,8 +11,7 @@ import select
 import shutil
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     import subprocess
@@ -30,8 +29,7 @@ NOT_EXECUTABLE = 126
 NOT_FOUND = 127
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Result:
+class Result(NamedTuple):
     """What became of a command; `output` is standard output and error as they came."""
 
     argv: tuple[str, ...]

@@ -31,7 +31,7 @@ def ask_freely(
     reads whatever is named there. A hardened unit may do nothing of that: PID 1 runs it then."""
     confined = machine.is_confined() and machine.has_systemd()
     words = by_manager(argv, timeout, env) if confined else argv
-    return replace(run(words, timeout=timeout, env=env), argv=argv)
+    return run(words, timeout=timeout, env=env)._replace(argv=argv)
 
 
 class Daemon(Protocol):

@@ -19,7 +19,7 @@ from .plan import Change, Outcome, Plan, Reload
 from .records import Installed, Loaded
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class Deployment:
     """Carries out one plan on one host. With `load` false, reloads are left owed; with
     `recorded` false, the plan has lbhook's own record among its files, and nothing may be left
@@ -201,7 +201,7 @@ class Deployment:
                 record = installed.pop(path)
                 if self._loader.results.get(path) in (Reload.OWED, Reload.FAILED):
                     # The debt is paid from its record.
-                    installed[path] = replace(record, undone=True)
+                    installed[path] = record._replace(undone=True)
             elif change.rendered and change.expected:
                 installed[path] = Installed.of(change, installed.get(path))
         return installed

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 UNFINISHED = "an earlier run did not come to its end; its files are put back"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
 class Host:
     """One machine, or a directory that stands for one.
 

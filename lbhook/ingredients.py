@@ -11,6 +11,9 @@ from collections.abc import Iterator, Sequence
 from importlib.machinery import PathFinder
 from pathlib import Path
 
+from .facts import Facts
+from .model import rule_key
+
 _PACKAGE = Path(__file__).parent
 _PLACES = (_PACKAGE / "templates", _PACKAGE.parent / "templates")
 SHIPPED_TEMPLATES = next((place for place in _PLACES if place.is_dir()), _PLACES[0])
@@ -26,6 +29,14 @@ def templates(places: Sequence[Path]) -> str:
     except OSError:
         return ""
     return made.hexdigest()
+
+
+def answer(lb: Facts | None, vm: object) -> str:
+    """The digest of an answer. All else in `lb` is worked out from these lists."""
+    if lb is None:
+        return ""
+    rules = [rule_key(rule) for rule in lb.inbound_rules]
+    return digest(rules, lb.public_ips, lb.outbound_rules, lb.tunnel_interfaces, vm)
 
 
 def digest(*ingredients: object) -> str:

@@ -1,8 +1,8 @@
 """One question: where the answer comes from, how long it is waited for, and what is said of it."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
 
 from .answer import Answer, LastGood, describe_age, from_file
 from .config import Settings
@@ -34,8 +34,7 @@ class Wish:
     plans: "Plans | None" = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Voice:
+class Voice(NamedTuple):
     """Where an update says what it does: `warn` always, `log` at -v, `watch` while it waits
     (an `imds.Waiting`)."""
 
@@ -44,8 +43,7 @@ class Voice:
     watch: Callable[..., None] = lambda _: None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Heard:
+class Heard(NamedTuple):
     """An answer, and its body if it is one to be kept. `read` is when it was read, in seconds of
     this boot; `vm` what `/metadata/instance` says, if it is to be asked; `planned` in which rules
     the answer is not what Azure says, but what is planned."""
@@ -57,7 +55,7 @@ class Heard:
     planned: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
 class Inquiry:
     """Asks for one host. `boottime` are seconds since it booted, sleep included."""
 
@@ -77,7 +75,7 @@ class Inquiry:
         if self.wish.require_lb:
             _demand_load_balancer(answer)
         self._warn_of(answer.metadata)
-        heard = replace(heard, vm=self.vm(answer))
+        heard = heard._replace(vm=self.vm(answer))
         return _as_planned(heard, self.wish.plans) if self.wish.plans else heard
 
     def hand_over(self, heard: Heard) -> None:
@@ -170,7 +168,7 @@ class Inquiry:
         if reading.metadata is None and self.settings.imds.absent == "empty":
             # In force from now on, and kept: a boot without an answer must not bring back more.
             self.voice.warn(f"no load balancer: {ABSENT}")
-            reading = replace(reading, body=NOTHING, metadata=parse(NOTHING))
+            reading = reading._replace(body=NOTHING, metadata=parse(NOTHING))
         instance = self._instance(service, reading, last) if self.settings.imds.instance else b""
         answer = Answer(
             metadata=reading.metadata,
@@ -243,8 +241,8 @@ def _as_planned(heard: Heard, plans: "Plans") -> Heard:
     from .planned import carry_out
 
     metadata, planned = carry_out(plans, heard.answer.metadata or Metadata())
-    answer = replace(heard.answer, metadata=metadata)
-    return replace(heard, answer=answer, body=None, planned=planned)
+    answer = heard.answer._replace(metadata=metadata)
+    return heard._replace(answer=answer, body=None, planned=planned)
 
 
 def _demand_load_balancer(answer: Answer) -> None:

@@ -8,6 +8,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import PurePosixPath
+from typing import NamedTuple
 
 from .errors import LbhookError, PutBackError, WriteError
 from .files import Tree
@@ -16,8 +17,7 @@ from .plan import FileState, same
 _LIST = "journal.json"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Entry:
+class Entry(NamedTuple):
     """One file: what it was before (None: there was none), and the digest of what it becomes
     (empty: removed, or not known yet). `target` is empty for lbhook's own records."""
 
@@ -27,7 +27,7 @@ class Entry:
     target: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Journal:
     """The journal of one state directory."""
 

@@ -14,7 +14,7 @@ from .shipped import kind_of
 from .targets import Argv, Target
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class Loader:
     """Makes the programs of one host take their files. `results` are by path."""
 

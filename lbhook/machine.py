@@ -7,6 +7,7 @@ import re
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from .commands import PATH
 from .net import Network
@@ -19,15 +20,14 @@ _LISTEN, _UNCONNECTED = "0A", "07"
 _TENTATIVE = 0x40
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Socket:
+class Socket(NamedTuple):
     """A socket that anybody may send to: of TCP one that listens, of UDP one that is bound and
     not connected."""
 
-    protocol: str = "tcp"
     ip: Address
     port: int
     inode: int
+    protocol: str = "tcp"
 
     @property
     def versions(self) -> tuple[int, ...]:
@@ -42,7 +42,7 @@ class Socket:
         return self.port == port and (anywhere or ip == self.ip)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Machine:
     """The machine whose /proc and /sys are below `root`."""
 

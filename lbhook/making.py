@@ -1,15 +1,12 @@
 """The content of a target's file: rendered, or recognised as what it was rendered to before."""
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from . import ingredients
 from .facts import Facts
-from .plan import FileState
-from .records import Installed
 from .shipped import kind_of
 from .targets import Target
 
@@ -17,8 +14,7 @@ if TYPE_CHECKING:
     from .render import Renderer
 
 
-@dataclass(frozen=True, slots=True)
-class Made:
+class Made(NamedTuple):
     """What a file is to hold, and what must stay in it when its target goes, because another
     program's configuration includes it by name. `made_of` is the digest of content and
     ingredients, empty if it may not be recognised."""
@@ -28,7 +24,7 @@ class Made:
     made_of: str = ""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class Maker:
     """Makes the files of one answer; without one, of none."""
 
@@ -40,7 +36,7 @@ class Maker:
     _templates: str = field(init=False)
 
     def __post_init__(self) -> None:
-        self._answer = ingredients.digest(self.lb, self.vm)
+        self._answer = ingredients.answer(self.lb, self.vm)
         self._templates = ingredients.templates(self.places)
 
     def rest(self, target: Target) -> Made:
@@ -48,31 +44,23 @@ class Maker:
         content = self._rendering.rest(target)
         return Made(content, content.decode() if kind_of(target).named else "")
 
-    def make(
-        self,
-        target: Target,
-        lb: Facts,
-        left_out: Sequence[str],
-        known: Installed | None,
-        actual: FileState | None,
-    ) -> Made:
+    def make(self, target: Target, lb: Facts, left_out: Sequence[str], before: Made | None) -> Made:
         """The file as the answer has it. `lb` is what is left of that where this machine lacks
-        what is `left_out`; `known` the record of the file, `actual` what it is now."""
-        if known and actual:
-            made_of = self._made_of(target, left_out, actual.content)
-            if made_of and made_of == known.made_of:
-                return Made(actual.content, known.resting, made_of)
+        what is `left_out`; `before` is what is there, and what that was made of."""
+        if before and before.made_of and before == self._marked(before, target, left_out):
+            return before
         content = self._rendering.render(target, lb, self.vm)
+        made = Made(content, self.rest(target).resting if kind_of(target).named else "")
         # A template that was edited meanwhile may be what it was rendered from, or not.
         sure = ingredients.templates(self.places) == self._templates
-        made_of = self._made_of(target, left_out, content) if sure else ""
-        return Made(content, self.rest(target).resting if kind_of(target).named else "", made_of)
+        return self._marked(made, target, left_out) if sure else made
 
-    def _made_of(self, target: Target, left_out: Sequence[str], content: bytes) -> str:
+    def _marked(self, made: Made, target: Target, left_out: Sequence[str]) -> Made:
+        """With the digest of what it is made of."""
         if not self._templates:
-            return ""
-        common = self._templates, self._answer
-        return ingredients.digest(*common, target, left_out, hashlib.sha256(content).digest())
+            return made._replace(made_of="")
+        parts = (self._templates, self._answer, target, left_out, *made[:2])
+        return made._replace(made_of=ingredients.digest(*parts))
 
     @property
     def _rendering(self) -> "Renderer":

@@ -5,6 +5,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
+from typing import NamedTuple
 
 from .facts import Facts
 from .shipped import kind_of
@@ -57,7 +58,7 @@ class Change:
     `reason` says why it is skipped, blocked or reloaded; `original` that the file was there
     before lbhook and will be kept; `resting` is what has to stay in the file when the target is
     dropped. `rendered` is false when `expected` is only what happens to be there; `made_of` is the
-    digest of what it was rendered from.
+    digest of that and of what it was rendered from, empty if it is not known.
     """
 
     target: Target
@@ -137,8 +138,7 @@ class Change:
         return "".join(f"{line}\n" for line in [*lines, *unified])
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Closed:
+class Closed(NamedTuple):
     """A socket that a changed firewall will close to everybody outside; `program` holds it, as
     far as that can be read."""
 

@@ -8,7 +8,7 @@ import functools
 import ipaddress
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NoReturn, TypeVar
 
@@ -38,7 +38,7 @@ class _SkippedError(Exception):
     """An entry to be left out, with a warning that names it."""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class Reader:
     """What was found while a body was read: problems, what is missing, warnings, unknown keys."""
 
@@ -102,7 +102,7 @@ class Reader:
             raise MetadataError(*self.missing, partial=True)
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class Entry:
     """One entry of a list. A value that is wrong or missing is noted and replaced by a stand-in,
     so that the other keys are read too; `sound` says whether that did not happen."""
@@ -119,7 +119,7 @@ class Entry:
 
     def number(self, key: str, last: int, what: str) -> int:
         """A number from 0 to `last`, as a number or in decimal digits."""
-        return self._read(key, lambda value: _number(value, last, what), 0)
+        return self._read(key, _number, 0, last, what)
 
     def choice(self, key: str, names: Mapping[str, T]) -> T:
         """One of a few words, in any case.
@@ -129,11 +129,12 @@ class Entry:
         """
         first = next(iter(names))
         text = self._read(key, _word, first)
-        if text.lower() not in names:
+        word = text.lower()
+        if word not in names:
             raise _SkippedError(
                 f"{self.path}.{key}: {shown(text)} is not known here; the entry is left out"
             )
-        return names[text.lower()]
+        return names[word]
 
     def problem(self, key: str, text: str) -> None:
         """Note what is wrong with a value that could be read."""
@@ -144,14 +145,15 @@ class Entry:
         """Note what is odd about an entry that is taken all the same."""
         self.reader.warnings.append(f"{self.path}{key and '.'}{key}: {text}")
 
-    def _read(self, key: str, convert: Callable[[object], T], stand_in: T) -> T:
+    def _read(self, key: str, convert: Callable[..., T], stand_in: T, *wanted: object) -> T:
         # An empty string is how /metadata/instance writes "there is none".
-        if self.values.get(key, "") == "":
+        value = self.values.get(key, "")
+        if value == "":
             self.missing.append(f"{self.path}.{key}")
             self.sound = False
             return stand_in
         try:
-            return convert(self.values[key])
+            return convert(value, *wanted)
         except _MalformedError as error:
             self.problem(key, str(error))
             return stand_in
@@ -241,12 +243,18 @@ def _key(key: str) -> str:
 
 def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
     """An object in which a key stands twice says two things at once."""
-    result: dict[str, object] = {}
-    for key, value in pairs:
-        if key in result:
-            raise _MalformedError(f"key {_key(key)} stands twice in one object")
-        result[key] = value
+    result = dict(pairs)
+    if len(result) < len(pairs):
+        _demand_unique(key for key, _ in pairs)
     return result
+
+
+def _demand_unique(keys: Iterable[str]) -> None:
+    seen = set()
+    for key in keys:
+        if key in seen:
+            raise _MalformedError(f"key {_key(key)} stands twice in one object")
+        seen.add(key)
 
 
 def _short(convert: Callable[[str], T], digits: str) -> T:

@@ -2,7 +2,7 @@
 
 import textwrap
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
 
 from .commands import filled
@@ -138,7 +138,7 @@ def plan_json(plan: Plan) -> dict[str, Any]:
             {**change_json(one), "original": one.original, "diff": one.diff()}
             for one in plan.changes
         ],
-        "closes": [asdict(one) for one in plan.closes],
+        "closes": [one._asdict() for one in plan.closes],
         "warnings": list(plan.warnings),
         **({"planned": list(plan.planned)} if plan.planned else {}),
     }

@@ -36,7 +36,7 @@ class Aim(enum.Enum):
     LOAD = "load"
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class Survey:
     """Makes one plan for one host and one configuration."""
 
@@ -48,6 +48,7 @@ class Survey:
     _installed: Mapping[str, Installed] = field(default_factory=dict)
     _loaded: Mapping[str, Loaded] = field(default_factory=dict)
     _foreign: Mapping[str, Installed] = field(default_factory=dict)
+    _made_of: Mapping[str, str] = field(default_factory=dict)
     _errors: list[LbhookError] = field(default_factory=list)
 
     def plan(self, aim: Aim, lb: Facts | None, vm: object = None) -> Plan:
@@ -55,12 +56,13 @@ class Survey:
         self._installed = self.host.state.installed()
         self._loaded = self.host.state.loaded()
         self._foreign = self.host.state.foreign()
+        self._made_of = self.host.state.made()
         places = [Path(str(place)) for place in self.settings.paths.templates]
-        question = _Question(aim, Maker(places, lb, vm), lb)
+        maker = Maker(places, lb, vm)
         changes = []
         for target in self.settings.active(self.only):
             try:
-                changes.append(self._change(question, target))
+                changes.append(self._change(aim, maker, target))
             except LbhookError as error:
                 self._errors.append(error)
         changes += self._dropped(aim)
@@ -74,10 +76,10 @@ class Survey:
             changes=tuple(changes), warnings=tuple(dict.fromkeys(warnings)), lb=lb or Facts()
         )
 
-    def _change(self, question: "_Question", target: Target) -> Change:
+    def _change(self, aim: Aim, maker: Maker, target: Target) -> Change:
         actual = self.host.tree.state(target.path)
         ours = self._is_ours(target, actual)
-        expected, made = self._expected(question, target, actual, ours)
+        expected, made = self._expected(aim, maker, target, actual, ours)
         record = self._installed.get(str(target.path))
         written = record.digest if record else None
         live = self.host.live
@@ -91,21 +93,21 @@ class Survey:
             change = replace(change, rendered=False, original=False)
         # Without an answer only what lbhook itself wrote is loaded: it was checked then. And
         # what was put back in its place, which its program may not know.
-        if live and expected and (question.aim is Aim.WHOLE or ours or self._is_foreign(change)):
+        if live and expected and (aim is Aim.WHOLE or ours or self._is_foreign(change)):
             change = self._with_reload(change, expected)
-        if question.aim is Aim.CLEAN:
+        if aim is Aim.CLEAN:
             return self._cleaned(change, ours)
         return checks.skip_missing(self.host, change)
 
     def _expected(
-        self, question: "_Question", target: Target, actual: FileState | None, ours: bool
+        self, aim: Aim, maker: Maker, target: Target, actual: FileState | None, ours: bool
     ) -> tuple[FileState | None, Made | None]:
         """The file as it is to be, and what was made for it."""
-        if question.aim is Aim.CLEAN and ours:
+        if aim is Aim.CLEAN and ours:
             original = self.host.state.original(target.path)
             if original:
                 return original, None
-        made = self._made(question, target, actual, ours)
+        made = self._made(aim, maker, target, actual, ours)
         if made is None:
             return actual, None
         uid, gid = self.host.tree.owner(target.path, target.owner, target.group)
@@ -121,10 +123,10 @@ class Survey:
         return replace(change, target=target.alone(), reload=Reload.NONE)
 
     def _made(
-        self, question: "_Question", target: Target, actual: FileState | None, ours: bool
+        self, aim: Aim, maker: Maker, target: Target, actual: FileState | None, ours: bool
     ) -> Made | None:
         """What is to be in the file; None if it is to stay as it is."""
-        aim, lb = question.aim, question.lb
+        lb = maker.lb
         stays = {
             Aim.WHOLE: False,
             Aim.MISSING: actual is not None,
@@ -135,12 +137,19 @@ class Survey:
         if stays[aim]:
             return None
         if aim in (Aim.REST, Aim.CLEAN) or lb is None:
-            return question.maker.rest(target)
+            return maker.rest(target)
         if self.host.live:
             firewall.demand_no_kubelet(target, self.host.machine)
         here, left_out = self._here(target, lb)
-        known = self._installed.get(str(target.path))
-        return question.maker.make(target, here, left_out, known, actual)
+        return maker.make(target, here, left_out, self._before(target, actual))
+
+    def _before(self, target: Target, actual: FileState | None) -> Made | None:
+        """What is there, as it was made in this boot."""
+        record = self._installed.get(str(target.path))
+        if not (record and actual):
+            return None
+        made_of = self._made_of.get(str(target.path), "")
+        return Made(actual.content, record.resting, made_of)
 
     def _is_ours(self, target: Target, actual: FileState | None) -> bool:
         record = self._installed.get(str(target.path))
@@ -231,15 +240,6 @@ class Survey:
             known = self._loaded.get(record.path)
             return dropped.owed(self.host, record, known) if self.host.live else None
         return dropped.undo(self.host, record, self.warnings.append)
-
-
-@dataclass(frozen=True, slots=True)
-class _Question:
-    """What the files are to be made of."""
-
-    aim: Aim
-    maker: Maker
-    lb: Facts | None
 
 
 def _together(errors: Sequence[LbhookError]) -> LbhookError:

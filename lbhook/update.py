@@ -43,7 +43,7 @@ def _since_boot() -> float:
     return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class Update:
     """Brings one host in step with what Azure says. `boottime` are seconds since it booted."""
 
@@ -155,7 +155,8 @@ class Update:
 
     def _keep_applied(self, read: float) -> None:
         try:
-            self.host.state.keep_applied(read)
+            made = {str(one.path): one.made_of for one in self._done.changes if one.made_of}
+            self.host.state.keep_applied(read, made)
         except LbhookError as error:  # everything is in force by now
             self.voice.warn(str(error))
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 import pytest
 
@@ -10,8 +11,6 @@ from lbhook import facts, ingredients
 from lbhook.instance import Vm
 from lbhook.making import Made, Maker
 from lbhook.model import parse
-from lbhook.plan import Change, FileState, Outcome
-from lbhook.records import Installed
 from lbhook.targets import Target
 
 from .stand import PORTS, body
@@ -30,29 +29,18 @@ class Kitchen:
         (place / "ports.j2").write_text(PORTS, encoding="utf-8")
         (place / "parts").mkdir()
         (place / "parts" / "head.j2").write_text("head\n", encoding="utf-8")
-        self.actual: FileState | None = None
-        self.known: Installed | None = None
+        self.before: Made | None = None
 
     def make(self) -> tuple[Made, bool]:
         """The file, and whether it took a renderer."""
         maker = Maker([self.place], self.lb, self.vm)
-        made = maker.make(self.target, self.lb, self.left_out, self.known, self.actual)
+        made = maker.make(self.target, self.lb, self.left_out, self.before)
         return made, maker._renderer is not None
 
     def install(self) -> Made:
         """As an apply does it."""
-        made = self.make()[0]
-        self.actual = FileState(content=made.content, mode=0o644)
-        change = Change(
-            target=self.target,
-            expected=self.actual,
-            actual=None,
-            outcome=Outcome.CREATED,
-            resting=made.resting,
-            made_of=made.made_of,
-        )
-        self.known = Installed.of(change, None)
-        return made
+        self.before = self.make()[0]
+        return self.before
 
 
 @pytest.fixture
@@ -76,17 +64,9 @@ def _edit_below(kitchen: Kitchen) -> None:
     (kitchen.place / "parts" / "head.j2").write_text("HEAD\n", encoding="utf-8")
 
 
-def _touch_file(kitchen: Kitchen) -> None:
-    kitchen.actual = FileState(content=b"80\n443\nedited\n", mode=0o644)
-
-
-def _forget_record(kitchen: Kitchen) -> None:
-    kitchen.known = None
-
-
-def _record_without(kitchen: Kitchen) -> None:
-    assert kitchen.known
-    kitchen.known = replace(kitchen.known, made_of="")
+def _spoil(kitchen: Kitchen, **values: Any) -> None:
+    assert kitchen.before
+    kitchen.before = kitchen.before._replace(**values)
 
 
 DIFFERENCES: dict[str, Callable[[Kitchen], object]] = {
@@ -94,10 +74,10 @@ DIFFERENCES: dict[str, Callable[[Kitchen], object]] = {
     "a file beside it": _edit_below,
     "a new file beside it": lambda one: (one.place / "new").touch(),
     "a file beside it that goes": lambda one: (one.place / "parts" / "head.j2").unlink(),
-    "the installed file": _touch_file,
-    "no installed file": lambda one: setattr(one, "actual", None),
-    "no record": _forget_record,
-    "a record of an older version": _record_without,
+    "the installed file": lambda one: _spoil(one, content=b"80\n443\nedited\n"),
+    "what rests in it": lambda one: _spoil(one, resting="edited\n"),
+    "nothing known of it": lambda one: _spoil(one, made_of=""),
+    "no file": lambda one: setattr(one, "before", None),
     "the answer": lambda one: setattr(one, "lb", OTHER_LB),
     "what is here": lambda one: setattr(one, "left_out", ()),
     "the VM": lambda one: setattr(one, "vm", Vm(name="vm-2")),
@@ -127,7 +107,7 @@ def test_a_template_that_is_edited_meanwhile_is_rendered_again(kitchen: Kitchen)
     """Nobody knows which of the two it was."""
     maker = Maker([kitchen.place], LB)
     _edit(kitchen)
-    assert maker.make(TARGET, LB, (), None, None).made_of == ""
+    assert maker.make(TARGET, LB, (), None).made_of == ""
 
 
 def test_another_program_renders_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
