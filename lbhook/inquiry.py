@@ -17,8 +17,7 @@ if TYPE_CHECKING:
     from .planned import Plans
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Wish:
+class Wish(NamedTuple):
     """What the command line asks for."""
 
     metadata: str | None = None

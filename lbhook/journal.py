@@ -6,7 +6,7 @@ rename; whatever else a kill leaves is in it, or is removed by name.
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import NamedTuple
 
@@ -192,6 +192,6 @@ class Journal:
 def _as_json(entry: Entry) -> dict[str, object]:
     before = None
     if entry.before is not None:
-        before = {key: value for key, value in asdict(entry.before).items() if key != "content"}
+        before = {key: value for key, value in entry.before._asdict().items() if key != "content"}
     values = {"path": str(entry.path), "after": entry.after, "target": entry.target}
     return {**values, "before": before}

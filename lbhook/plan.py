@@ -3,7 +3,7 @@
 import enum
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 from typing import NamedTuple
 
@@ -12,8 +12,7 @@ from .shipped import kind_of
 from .targets import Argv, Target
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FileState:
+class FileState(NamedTuple):
     """A file as it is or as it should be. An owner of -1 is not looked at."""
 
     content: bytes
@@ -148,8 +147,7 @@ class Closed(NamedTuple):
     program: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
+class Plan(NamedTuple):
     """What an apply would do to every target, in the order it would do it; `planned` are rules
     that Azure does not have yet, or still has."""
 
@@ -157,7 +155,7 @@ class Plan:
     closes: tuple[Closed, ...] = ()
     warnings: tuple[str, ...] = ()
     planned: tuple[str, ...] = ()
-    lb: Facts = field(default_factory=Facts)
+    lb: Facts = Facts()
 
     @property
     def to_do(self) -> bool:

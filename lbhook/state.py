@@ -9,7 +9,7 @@ change its meaning from one configuration to the next.
 import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import Any, TypeVar
 
@@ -141,7 +141,7 @@ class State:
     def original(self, path: PurePosixPath) -> FileState | None:
         """The file that was there before lbhook, if it was kept."""
         kept = self.tree.state(self.original_file(path))
-        return kept if not kept or self.tree.privileged else replace(kept, uid=-1, gid=-1)
+        return kept if not kept or self.tree.privileged else kept._replace(uid=-1, gid=-1)
 
     def _is_there(self, path: PurePosixPath) -> bool:
         return self.tree.read(path) is not None

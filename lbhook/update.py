@@ -5,7 +5,7 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
@@ -89,8 +89,7 @@ class Update:
         closes = self._closes(verdict.changes, lb)
         unfinished = (UNFINISHED,) if self._is_unfinished() else ()
         warnings = (*unfinished, *plan.warnings, *verdict.warnings)
-        return replace(
-            plan,
+        return plan._replace(
             changes=verdict.changes,
             closes=closes,
             warnings=warnings,
@@ -272,8 +271,7 @@ class Update:
         )
 
     def _failed(self, error: LbhookError, outcome: str) -> Report:
-        return replace(
-            self._report(outcome),
+        return self._report(outcome)._replace(
             status=error.status,
             attempts=error.attempts or self._answer.attempts,
             waited=error.waited or self._answer.waited,
@@ -287,7 +285,7 @@ class Update:
         else:
             interrupted = isinstance(error, KeyboardInterrupt)
             status, problem = _INTERRUPTED if interrupted else _TERMINATED, "interrupted"
-        return replace(self._report("failed"), status=status, problems=(problem,))
+        return self._report("failed")._replace(status=status, problems=(problem,))
 
     def leave_status(self, result: Report) -> None:
         """status.json, as well as it can be: what went wrong may be this very directory, and
