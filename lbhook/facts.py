@@ -78,7 +78,7 @@ def _listeners(metadata: Metadata) -> tuple[Listener, ...]:
         Listener(ip=ip, protocol=protocol, port=port, rules=tuple(found))
         for (ip, protocol, port), found in rules.items()
     )
-    return tuple(sorted(listeners, key=lambda one: (order(one.ip), one.protocol.value, one.port)))
+    return tuple(sorted(listeners, key=lambda one: (order(one.ip), one.protocol, one.port)))
 
 
 def _addresses(addresses: Iterable[Address]) -> tuple[Address, ...]:

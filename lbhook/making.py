@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from . import ingredients
 from .facts import Facts
+from .plan import FileState
 from .shipped import kind_of
 from .targets import Target
 
@@ -59,7 +60,8 @@ class Maker:
         """With the digest of what it is made of."""
         if not self._templates:
             return made._replace(made_of="")
-        parts = (self._templates, self._answer, target, left_out, *made[:2])
+        file = FileState(content=made.content, mode=target.mode).digest
+        parts = (self._templates, self._answer, target, left_out, file, made.resting)
         return made._replace(made_of=ingredients.digest(*parts))
 
     @property

@@ -29,6 +29,9 @@ class Protocol(str, enum.Enum):
     UDP = "udp"
     ALL = "all"
 
+    # Enum's own is written in Python, and thousands of rules are found by it.
+    __hash__ = str.__hash__
+
     def __str__(self) -> str:
         return self.value
 
@@ -111,11 +114,11 @@ def parse(body: bytes) -> Metadata:
     path otherwise; `partial` is set when nothing is wrong but something is missing.
     """
     reader = Reader()
-    root = reader.members(decode(body), "body", ("loadbalancer",))
+    root = reader.members(decode(body), "body", {"loadbalancer"})
     reader.raise_problems()
     if "loadbalancer" not in root:
         raise MetadataError("loadbalancer: missing; this is not a load balancer's metadata")
-    lists = reader.members(root["loadbalancer"], "loadbalancer", (*_REQUIRED, _TUNNELS))
+    lists = reader.members(root["loadbalancer"], "loadbalancer", {*_REQUIRED, _TUNNELS})
     reader.raise_problems()
     reader.missing += [f"loadbalancer.{name}: missing" for name in _REQUIRED if name not in lists]
 
@@ -155,15 +158,15 @@ def rule_key(rule: InboundRule) -> object:
 
 _REQUIRED = ("publicIpAddresses", "inboundRules", "outboundRules")
 _TUNNELS = "tunnelInterfaces"
-_PAIR_KEYS = ("frontendIpAddress", "privateIpAddress")
+_PAIR_KEYS = {"frontendIpAddress", "privateIpAddress"}
 _KEYS = {
     "publicIpAddresses": _PAIR_KEYS,
     "outboundRules": _PAIR_KEYS,
-    "inboundRules": (*_PAIR_KEYS, "protocol", "frontendPort", "backendPort"),
-    _TUNNELS: (
+    "inboundRules": {*_PAIR_KEYS, "protocol", "frontendPort", "backendPort"},
+    _TUNNELS: {
         *("gatewayIpAddress", "gatewayPort", "localIpAddress", "localPort"),
         *("identifier", "type", "protocol"),
-    ),
+    },
 }
 _PROTOCOLS = {
     "tcp": Protocol.TCP,
@@ -194,10 +197,9 @@ def _inbound(entry: Entry) -> InboundRule:
         backend_port=_port(entry, "backendPort"),
     )
     if entry.sound:
-        _check_port(entry, "frontendPort", rule.frontend_port, rule.protocol)
-        _check_port(entry, "backendPort", rule.backend_port, rule.protocol)
+        _check_ports(entry, rule)
         _warn_of_mixed_families(entry, rule.frontend_ip, rule.private_ip)
-        if entry.values["protocol"].lower() == "quic":
+        if rule.protocol is Protocol.UDP and entry.values["protocol"].lower() == "quic":
             entry.warn("'Quic' is read as udp; not yet seen on Azure", "protocol")
     return rule
 
@@ -206,12 +208,14 @@ def _port(entry: Entry, key: str) -> int:
     return entry.number(key, 65535, "a port")
 
 
-def _check_port(entry: Entry, key: str, port: int, protocol: Protocol) -> None:
+def _check_ports(entry: Entry, rule: InboundRule) -> None:
     """HA ports are protocol all with both ports 0, and nothing else is (ARM's own rule)."""
-    if protocol is Protocol.ALL and port:
-        entry.problem(key, f"{port} with protocol all; an HA ports rule has port 0")
-    if protocol is not Protocol.ALL and not port:
-        entry.problem(key, f"0 with protocol {protocol}; only an HA ports rule has port 0")
+    ha_ports, protocol = rule.ha_ports, rule.protocol
+    for key, port in (("frontendPort", rule.frontend_port), ("backendPort", rule.backend_port)):
+        if ha_ports and port:
+            entry.problem(key, f"{port} with protocol all; an HA ports rule has port 0")
+        elif not (ha_ports or port):
+            entry.problem(key, f"0 with protocol {protocol}; only an HA ports rule has port 0")
 
 
 def _warn_of_mixed_families(entry: Entry, frontend: Address, private: Address) -> None:

@@ -8,7 +8,7 @@ import functools
 import ipaddress
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass, field
 from typing import Any, NoReturn, TypeVar
 
@@ -47,20 +47,21 @@ class Reader:
     warnings: list[str] = field(default_factory=list)
     unknown: list[str] = field(default_factory=list)
 
-    def members(self, value: object, path: str, known: tuple[str, ...]) -> dict[str, Any]:
+    def members(self, value: object, path: str, known: Set[str]) -> dict[str, Any]:
         """The members of the object at `path`; none, and a problem, if it is not one."""
         if not isinstance(value, dict):
             self.problems.append(f"{path}: {shown(value)} is not an object")
             return {}
-        prefix = "" if path == "body" else f"{path}."
-        self.unknown += [f"{prefix}{_key(key)}" for key in value if key not in known]
+        if not value.keys() <= known:
+            prefix = "" if path == "body" else f"{path}."
+            self.unknown += [f"{prefix}{_key(key)}" for key in value if key not in known]
         return value
 
     def entries(
         self,
         value: object,
         path: str,
-        known: tuple[str, ...],
+        known: Set[str],
         read: "Callable[[Entry], T]",
         *,
         whole: bool,
@@ -79,17 +80,19 @@ class Reader:
                 at = f"{path}[{index}]"
                 values = self.members(raw, at, known)
                 if isinstance(raw, dict):
-                    yield from self._entry(Entry(reader=self, path=at, values=values), read, whole)
+                    entry = Entry(reader=self, path=at, values=values)
+                    try:
+                        result = read(entry)
+                    except _SkippedError as error:
+                        self.warnings.append(str(error))
+                        continue
+                    if entry.sound:
+                        yield result
+                    else:
+                        self._note_missing(entry, whole)
 
-    def _entry(self, entry: "Entry", read: "Callable[[Entry], T]", whole: bool) -> Iterator[T]:
-        try:
-            result = read(entry)
-        except _SkippedError as error:
-            self.warnings.append(str(error))
-            return
-        if entry.sound:
-            yield result
-        elif whole:
+    def _note_missing(self, entry: "Entry", whole: bool) -> None:
+        if whole:
             self.missing += [f"{path}: missing" for path in entry.missing]
         else:
             self.warnings += [f"{path}: missing; the entry is left out" for path in entry.missing]
@@ -110,7 +113,7 @@ class Entry:
     reader: Reader
     path: str
     values: dict[str, Any]
-    missing: list[str] = field(default_factory=list)
+    missing: tuple[str, ...] = ()
     sound: bool = True
 
     def address(self, key: str) -> Address:
@@ -149,7 +152,7 @@ class Entry:
         # An empty string is how /metadata/instance writes "there is none".
         value = self.values.get(key, "")
         if value == "":
-            self.missing.append(f"{self.path}.{key}")
+            self.missing = (*self.missing, f"{self.path}.{key}")
             self.sound = False
             return stand_in
         try:
