@@ -4,7 +4,7 @@ import contextlib
 import os
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
@@ -29,7 +29,8 @@ class Host:
     """One machine, or a directory that stands for one.
 
     `live` says that this is the running machine: programs are reloaded and verified, and its
-    addresses count. It is false below `--root`.
+    addresses count. It is false below `--root`. `verified` is what was found to be loaded, and
+    when: what is settled before Azure is asked need not be asked again right after.
     """
 
     tree: Tree
@@ -42,6 +43,7 @@ class Host:
     kill: Callable[[int, int], None] = os.kill
     sleep: Callable[[float], None] = time.sleep
     clock: Callable[[], float] = time.monotonic
+    verified: dict[object, float] = field(default_factory=dict)
 
     @property
     def root(self) -> bool:

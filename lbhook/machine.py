@@ -1,6 +1,7 @@
 """What this machine is and has, read from /proc and /sys; nothing is asked of anybody."""
 
 import contextlib
+import functools
 import ipaddress
 import os
 import re
@@ -201,6 +202,8 @@ class Machine:
                     yield Socket(protocol=protocol, ip=ip, port=number, inode=inode)
 
 
+# Most sockets of a machine are on the same few addresses.
+@functools.lru_cache(maxsize=1024)
 def _kernel_address(digits: str) -> Address:
     """/proc/net/tcp prints each 32-bit word of an address in the byte order of the machine."""
     words = [bytes.fromhex(digits[at : at + 8])[::-1] for at in range(0, len(digits), 8)]

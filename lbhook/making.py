@@ -1,7 +1,7 @@
 """The content of a target's file: rendered, or recognised as what it was rendered to before."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -33,12 +33,7 @@ class Maker:
     lb: Facts | None
     vm: object = None
     _renderer: "Renderer | None" = None
-    _answer: str = field(init=False)
-    _templates: str = field(init=False)
-
-    def __post_init__(self) -> None:
-        self._answer = ingredients.answer(self.lb, self.vm)
-        self._templates = ingredients.templates(self.places)
+    _common: tuple[str, str] | None = None
 
     def rest(self, target: Target) -> Made:
         """The file as it is without an answer."""
@@ -48,20 +43,23 @@ class Maker:
     def make(self, target: Target, lb: Facts, left_out: Sequence[str], before: Made | None) -> Made:
         """The file as the answer has it. `lb` is what is left of that where this machine lacks
         what is `left_out`; `before` is what is there, and what that was made of."""
+        if self._common is None:
+            answer = ingredients.answer(self.lb, self.vm)
+            self._common = (ingredients.templates(self.places), answer)
         if before and before.made_of and before == self._marked(before, target, left_out):
             return before
         content = self._rendering.render(target, lb, self.vm)
         made = Made(content, self.rest(target).resting if kind_of(target).named else "")
         # A template that was edited meanwhile may be what it was rendered from, or not.
-        sure = ingredients.templates(self.places) == self._templates
+        sure = ingredients.templates(self.places) == self._common[0]
         return self._marked(made, target, left_out) if sure else made
 
     def _marked(self, made: Made, target: Target, left_out: Sequence[str]) -> Made:
         """With the digest of what it is made of."""
-        if not self._templates:
+        if not (self._common and self._common[0]):
             return made._replace(made_of="")
         file = FileState(content=made.content, mode=target.mode).digest
-        parts = (self._templates, self._answer, target, left_out, file, made.resting)
+        parts = (self._common, target, left_out, file, made.resting)
         return made._replace(made_of=ingredients.digest(*parts))
 
     @property

@@ -11,13 +11,13 @@ from .config import Settings
 from .errors import ConfigError, LbhookError, ReloadError, WriteError
 from .facts import Facts
 from .host import Host
-from .loading import verify
 from .making import Made, Maker
 from .plan import Change, FileState, Plan, Reload, compare
 from .reader import Address
 from .records import Installed, Loaded
 from .shipped import kind_of
 from .targets import Target
+from .verification import verify, verify_again
 
 
 class Aim(enum.Enum):
@@ -198,7 +198,7 @@ class Survey:
             return change.due("asked for")
         if loaded.queued:
             return self._with_queued(change, expected)
-        problem = verify(self.host, change.target, expected, loaded)
+        problem = verify_again(self.host, change.target, expected, loaded)
         return change.due(problem) if problem else change
 
     def _with_queued(self, change: Change, expected: FileState) -> Change:

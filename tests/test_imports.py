@@ -52,7 +52,7 @@ ORDER = [
         "page",
     ),
     *("verdict", "transport", "imds", "confirmation", "samples", "answer", "handover", "inquiry"),
-    *("making", "checks", "loading", "dropped", "overlaps", "survey"),
+    *("making", "checks", "verification", "loading", "dropped", "overlaps", "survey"),
     *("putback", "outcome", "deploy", "settlement"),
     *("notify", "restoration", "update", "undo", "resting", "completion", "installation"),
     *("console", "run", "assembly", "options"),

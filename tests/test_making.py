@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -11,6 +11,7 @@ from lbhook import facts, ingredients
 from lbhook.instance import Vm
 from lbhook.making import Made, Maker
 from lbhook.model import parse
+from lbhook.render import Renderer, renderer
 from lbhook.targets import Target
 
 from .stand import PORTS, body
@@ -105,9 +106,19 @@ def test_a_template_that_may_be_anywhere_is_rendered(kitchen: Kitchen) -> None:
 
 def test_a_template_that_is_edited_meanwhile_is_rendered_again(kitchen: Kitchen) -> None:
     """Nobody knows which of the two it was."""
-    maker = Maker([kitchen.place], LB)
-    _edit(kitchen)
+    real = renderer([kitchen.place])
+
+    class Slow:
+        """Takes so long that the template is edited behind its back."""
+
+        def render(self, *asked: Any) -> bytes:
+            content = real.render(*asked)
+            _edit(kitchen)
+            return content
+
+    maker = Maker([kitchen.place], LB, _renderer=cast(Renderer, Slow()))
     assert maker.make(TARGET, LB, (), None).made_of == ""
+    assert kitchen.install().made_of != ""
 
 
 def test_another_program_renders_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
