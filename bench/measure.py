@@ -22,7 +22,7 @@ def tell():
 """
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Row:
     """One figure, and what it is to be at most; `unit` is that of both medians."""
 
@@ -46,6 +46,11 @@ class Result:
     median: float
     against: float
     unit: str
+
+    @property
+    def reached(self) -> bool:
+        """Whether the figure is what it is to be."""
+        return self.figure <= self.reach
 
 
 def measure(row: Row) -> Result:
@@ -107,10 +112,25 @@ def mebibytes(code: str, before: Callable[[], None] = lambda: None) -> Once:
     return once
 
 
+def printed(argv: tuple[str, ...], before: Callable[[], None] = lambda: None) -> Once:
+    """The figure that a program prints last, on stderr."""
+
+    def once() -> float:
+        before()
+        return float(_run(argv).splitlines()[-1])
+
+    return once
+
+
+def environment() -> dict[str, str]:
+    """What a program is run with. What is installed has its bytecode, whatever is said here."""
+    return {**os.environ, "PYTHONDONTWRITEBYTECODE": ""}
+
+
 def _run(argv: tuple[str, ...]) -> str:
-    # What is installed has its bytecode, whatever the environment says.
-    env = {**os.environ, "PYTHONDONTWRITEBYTECODE": ""}
-    done = subprocess.run(argv, cwd=CHECKOUT, env=env, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        argv, cwd=CHECKOUT, env=environment(), capture_output=True, text=True, check=False
+    )
     if done.returncode:
         sys.exit(f"{' '.join(argv)}\n{done.stderr}")
     return done.stderr

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, NamedTuple
 
 from .config import Settings
 from .errors import LbhookError, NoAnswerError, UsageError
@@ -28,8 +28,7 @@ _NO_UUID = re.compile(r"[0-]+|[fF-]+")
 _CREDENTIAL = "product_uuid"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Identity:
+class Identity(NamedTuple):
     """Whose answer it is: SMBIOS UUID and machine id, each empty if it could not be read."""
 
     uuid: str = ""
@@ -56,8 +55,7 @@ class Identity:
         )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
+class Answer(NamedTuple):
     """An answer in force. `metadata` is None when IMDS says that there is no load balancer;
     `source` is "imds", "cache" or "file", `age` in seconds; `instance` is the body of
     `/metadata/instance`, empty if it was not asked for."""
@@ -70,7 +68,7 @@ class Answer:
     instance: bytes = b""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class LastGood:
     """The last good answer, kept in the state directory with its age and the VM's identity."""
 
@@ -180,8 +178,7 @@ class LastGood:
             raise NoAnswerError(problem) from None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Kept:
+class _Kept(NamedTuple):
     fetched: float
     identity: Identity
     body: bytes

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from .config import Settings
     from .host import Host
     from .installation import Installation
+    from .planned import Plans
     from .report import Report
     from .restoration import Restoration
     from .undo import Undo
@@ -32,19 +33,19 @@ def update(
     **wish: Any,
 ) -> "Update":
     """An update of this machine, or of a directory, as the options ask for it."""
-    from .planned import Plans, read
-    from .schema import suggestion
     from .update import Update, Wish
 
     if wish.get("metadata") is not None and wish.get("cached"):
         raise UsageError(
             "--metadata and --cached can't both be meant", hint="leave one of them out"
         )
-    plans = Plans(coming=tuple(map(read, coming)), going=tuple(map(read, going)))
+    plans = _plans(coming, going) if coming or going else None
     settings = run.settings(endpoint)
     known = [target.name for target in settings.active()]
     for name in wish.get("only", ()):
         if name not in known:
+            from .schema import suggestion
+
             raise UsageError(
                 f"--only {name}: no such target is on{suggestion(name, known)}",
                 hint="a shipped target is on when its table is in the configuration",
@@ -56,6 +57,12 @@ def update(
         voice=run.console.voice(),
         read_stdin=_read_stdin,
     )
+
+
+def _plans(coming: Sequence[str], going: Sequence[str]) -> "Plans":
+    from .planned import Plans, read
+
+    return Plans(coming=tuple(map(read, coming)), going=tuple(map(read, going)))
 
 
 def unbegun(run: Run, root: "Path | None", error: LbhookError) -> "Report":

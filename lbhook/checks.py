@@ -3,24 +3,26 @@
 import re
 import tempfile
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, NamedTuple
 
 from . import floating
 from .commands import NOT_FOUND, Result, filled
-from .daemon import Daemon
 from .errors import ConfigError
 from .host import Host
 from .plan import Change, Outcome, Plan, Reload
 from .reader import Address
 from .shipped import kind_of
 
+if TYPE_CHECKING:
+    from .daemon import Daemon
+
 _NO_KERNEL = "Operation not permitted"
 Staged = Mapping[PurePosixPath, Path]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Verdict:
+class Verdict(NamedTuple):
     """What the checks say of changes: those to go on with (skipped and blocked ones marked),
     and warnings. A refusal is a `ConfigError`."""
 
@@ -123,7 +125,7 @@ def examine_live(
                 refusals += error.problems
     if refusals:
         raise _refused(refusals)
-    return replace(verdict, changes=tuple(decided.get(one.path, one) for one in verdict.changes))
+    return verdict._replace(changes=tuple(decided.get(one.path, one) for one in verdict.changes))
 
 
 def _by_daemon(
@@ -164,7 +166,7 @@ def _examine_daemon(
     return [_blocked(one, reason) for one in changes]
 
 
-def _present(daemon: Daemon, changes: Sequence[Change], timeout: float) -> Result:
+def _present(daemon: "Daemon", changes: Sequence[Change], timeout: float) -> Result:
     """The program with the files as they stand; where there is none, with its resting form."""
     missing = [one for one in changes if not one.actual and one.resting]
     if not missing:
@@ -200,7 +202,7 @@ def _blocked(change: Change, reason: str) -> Change:
     return replace(change, outcome=Outcome.BLOCKED, reload=Reload.NONE, reason=reason)
 
 
-def _unread(daemon: Daemon, change: Change) -> Change:
+def _unread(daemon: "Daemon", change: Change) -> Change:
     return _skipped(change, daemon.unread(change.target) or "its program does not read it")
 
 

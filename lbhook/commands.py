@@ -9,12 +9,12 @@ import os
 import re
 import select
 import shutil
-import signal
-import subprocess
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+if TYPE_CHECKING:
+    import subprocess
 
 # Like sudo's secure_path: neither a unit's nor a user's PATH decides which nft is run.
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -29,8 +29,7 @@ NOT_EXECUTABLE = 126
 NOT_FOUND = 127
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Result:
+class Result(NamedTuple):
     """What became of a command; `output` is standard output and error as they came."""
 
     argv: tuple[str, ...]
@@ -110,7 +109,10 @@ def filled(argv: Sequence[str], places: Mapping[str, object]) -> tuple[str, ...]
     return tuple(re.sub(f"{{({names})}}", lambda one: str(places[one[1]]), word) for word in argv)
 
 
-def _started(argv: Sequence[str], output: int, env: Mapping[str, str]) -> subprocess.Popen[bytes]:
+def _started(argv: Sequence[str], output: int, env: Mapping[str, str]) -> "subprocess.Popen[bytes]":
+    # Not above: an unchanged answer may need no command.
+    import subprocess
+
     return subprocess.Popen(
         argv,
         stdin=subprocess.DEVNULL,
@@ -123,7 +125,7 @@ def _started(argv: Sequence[str], output: int, env: Mapping[str, str]) -> subpro
     )
 
 
-def _status(process: subprocess.Popen[bytes], output: int, timeout: float) -> int:
+def _status(process: "subprocess.Popen[bytes]", output: int, timeout: float) -> int:
     end = time.monotonic() + timeout
     # Popen.wait() with a time-out sleeps between its looks, and so notices the end late.
     watched = os.pidfd_open(process.pid)
@@ -142,7 +144,10 @@ def _status(process: subprocess.Popen[bytes], output: int, timeout: float) -> in
         os.close(watched)
 
 
-def _end(process: subprocess.Popen[bytes]) -> None:
+def _end(process: "subprocess.Popen[bytes]") -> None:
+    import signal
+    import subprocess
+
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
     with contextlib.suppress(subprocess.TimeoutExpired):

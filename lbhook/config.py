@@ -142,7 +142,7 @@ def _settled(tables: Tables) -> Settings:
     )
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class _Targets:
     """Reads the targets; `owners` has the name of the one that each path belongs to, `singles`
     that of each kind of which there can be one."""

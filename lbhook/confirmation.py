@@ -31,10 +31,10 @@ def confirm(service: Service, first: Reading, silent: Callable[[Metadata | None]
             error.waited = service.clock() - begin
             raise
         agreed = agreed + 1 if again.metadata == last.metadata else 0
-        last = replace(again, attempts=last.attempts + again.attempts)
+        last = again._replace(attempts=last.attempts + again.attempts)
         if not silent(again.metadata):
             break
-    return replace(last, waited=service.clock() - begin)
+    return last._replace(waited=service.clock() - begin)
 
 
 def _time_to_confirm(service: Service, first: Reading) -> float:

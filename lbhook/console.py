@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 _CLEAR_LINE = "\r\x1b[K"
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class Console:
     """Messages of one run; `verbosity` is -1 with -q, 1 with -v."""
 

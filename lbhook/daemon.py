@@ -1,11 +1,12 @@
 """What the rooms of programs that take a file of lbhook's have in common."""
 
+import functools
 import ipaddress
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from .commands import Result, Run, by_manager
 from .machine import Machine
@@ -31,7 +32,7 @@ def ask_freely(
     reads whatever is named there. A hardened unit may do nothing of that: PID 1 runs it then."""
     confined = machine.is_confined() and machine.has_systemd()
     words = by_manager(argv, timeout, env) if confined else argv
-    return replace(run(words, timeout=timeout, env=env), argv=argv)
+    return run(words, timeout=timeout, env=env)._replace(argv=argv)
 
 
 class Daemon(Protocol):
@@ -65,8 +66,7 @@ class Daemon(Protocol):
         for; empty if it has."""
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(NamedTuple):
     """Where a file asks its program to listen; `protocol` is tcp or udp."""
 
     protocol: str
@@ -82,11 +82,17 @@ def places(content: bytes) -> tuple[Place, ...]:
     return tuple(
         Place(
             protocol="udp" if b"udp" in words.split() else "tcp",
-            ip=ipaddress.ip_address((ipv6 or ipv4).decode()),
+            ip=_address(ipv6 or ipv4),
             port=int(port),
         )
         for ipv6, ipv4, port, words in _PLACE.findall(content)
     )
+
+
+# The same few addresses stand in every line.
+@functools.lru_cache(maxsize=1024)
+def _address(text: bytes) -> Address:
+    return ipaddress.ip_address(text.decode())
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,4 +156,4 @@ class Sockets:
 
 def _has(held: Collection[Place], place: Place) -> bool:
     """At its own address or at any; programs open [::] for IPv6 alone."""
-    return place in held or replace(place, ip=type(place.ip)(0)) in held
+    return place in held or place._replace(ip=type(place.ip)(0)) in held

@@ -16,11 +16,10 @@ from .journal import Entry
 from .loading import Loader
 from .outcome import Done
 from .plan import Change, Outcome, Plan, Reload
-from .putback import PutBack
 from .records import Installed, Loaded
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class Deployment:
     """Carries out one plan on one host. With `load` false, reloads are left owed; with
     `recorded` false, the plan has lbhook's own record among its files, and nothing may be left
@@ -60,6 +59,9 @@ class Deployment:
         return self.done
 
     def _replace_all(self, touched: Sequence[Change]) -> checks.Verdict:
+        # What a way back takes is read before anything is touched.
+        from . import putback, services  # noqa: F401
+
         try:
             self.host.journal.begin([*self._entries(touched)])
             staged = self._stage(touched)
@@ -199,7 +201,7 @@ class Deployment:
                 record = installed.pop(path)
                 if self._loader.results.get(path) in (Reload.OWED, Reload.FAILED):
                     # The debt is paid from its record.
-                    installed[path] = replace(record, undone=True)
+                    installed[path] = record._replace(undone=True)
             elif change.rendered and change.expected:
                 installed[path] = Installed.of(change, installed.get(path))
         return installed
@@ -236,6 +238,8 @@ class Deployment:
         return replace(change, outcome=outcome, reload=reload or change.reload)
 
     def _put_back(self, error: BaseException) -> None:
+        from .putback import PutBack
+
         retreat = PutBack(self.host, self.plan, self._loader, self._loaded_before)
         try:
             retreat.carry_out(error)

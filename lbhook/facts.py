@@ -57,6 +57,8 @@ def here(facts: Facts, is_local: Callable[[Address], bool]) -> tuple[Facts, tupl
     """The facts without listeners on addresses that this machine does not have, and warnings."""
     wanted = dict.fromkeys(one.ip for one in facts.listeners)
     absent = dict.fromkeys(ip for ip in wanted if not is_local(ip))
+    if not absent:
+        return facts, ()
     kept = tuple(one for one in facts.listeners if one.ip not in absent)
     warnings = tuple(
         f"{ip} is not an address of this machine; its listeners are left out" for ip in absent
@@ -76,7 +78,7 @@ def _listeners(metadata: Metadata) -> tuple[Listener, ...]:
         Listener(ip=ip, protocol=protocol, port=port, rules=tuple(found))
         for (ip, protocol, port), found in rules.items()
     )
-    return tuple(sorted(listeners, key=lambda one: (order(one.ip), one.protocol.value, one.port)))
+    return tuple(sorted(listeners, key=lambda one: (order(one.ip), one.protocol, one.port)))
 
 
 def _addresses(addresses: Iterable[Address]) -> tuple[Address, ...]:

@@ -38,7 +38,7 @@ def _no_step(name: str, path: PurePosixPath) -> None:
     pass
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Tree:
     """The files below `root`; all paths are absolute as seen from inside.
 

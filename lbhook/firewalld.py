@@ -8,7 +8,7 @@ import re
 import shutil
 import tempfile
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from .commands import Result, Run
@@ -33,7 +33,7 @@ class Firewalld:
             Path(scratch, "firewalld.conf").write_text(_MINIMAL, encoding="ascii")
             result = self._check(Path(scratch), {str(target.path): candidate}, target.timeout)
         return (
-            replace(result, status=1) if result.ok and _LEFT_OUT.search(result.output) else result
+            result._replace(status=1) if result.ok and _LEFT_OUT.search(result.output) else result
         )
 
     def unread(self, target: Target) -> str:
@@ -86,4 +86,4 @@ class Firewalld:
         command = (*alone, "firewall-offline-cmd")
         argv = (*command, "--system-config", str(place), "--check-config")
         # The place is gone when somebody reads the report.
-        return replace(self.run(argv, timeout=timeout), argv=(*command, "--check-config"))
+        return self.run(argv, timeout=timeout)._replace(argv=(*command, "--check-config"))

@@ -11,7 +11,7 @@ import shlex
 import tempfile
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from .commands import Result, Run
@@ -58,7 +58,7 @@ class Haproxy:
             result = _said(ask_freely(self.run, self.machine, argv, target.timeout))
         alerts = [line for line in result.output.splitlines() if line.startswith("[ALERT]")]
         good = bool(alerts) and all(map(_NO_VERDICT.search, alerts))
-        return replace(result, status=0) if good else result
+        return result._replace(status=0) if good else result
 
     def unread(self, target: Target) -> str:
         """Which option is to be put where, or that haproxy has to be restarted for it."""
@@ -209,4 +209,4 @@ def _said(result: Result) -> Result:
     """Without the notices and process ids."""
     lines = [line for line in result.output.splitlines() if not line.startswith("[NOTICE]")]
     lines = [re.sub(r"^(\[\w+\]) +\(\d+\) : (config : )?", r"\1 ", line) for line in lines]
-    return replace(result, output="\n".join(lines))
+    return result._replace(output="\n".join(lines))

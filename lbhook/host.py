@@ -4,29 +4,33 @@ import contextlib
 import os
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
 
 from . import commands, lock
 from .config import Settings
-from .daemon import Daemon
 from .errors import RightsError
 from .files import Tree
 from .journal import Journal
 from .machine import Machine
-from .services import Services
 from .shipped import kind_of
 from .state import State
+
+if TYPE_CHECKING:
+    from .daemon import Daemon
+    from .services import Services
 
 UNFINISHED = "an earlier run did not come to its end; its files are put back"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
 class Host:
     """One machine, or a directory that stands for one.
 
     `live` says that this is the running machine: programs are reloaded and verified, and its
-    addresses count. It is false below `--root`.
+    addresses count. It is false below `--root`. `verified` is what was found to be loaded, and
+    when: what is settled before Azure is asked need not be asked again right after.
     """
 
     tree: Tree
@@ -39,6 +43,7 @@ class Host:
     kill: Callable[[int, int], None] = os.kill
     sleep: Callable[[float], None] = time.sleep
     clock: Callable[[], float] = time.monotonic
+    verified: dict[object, float] = field(default_factory=dict)
 
     @property
     def root(self) -> bool:
@@ -46,13 +51,16 @@ class Host:
         return self.tree.privileged
 
     @property
-    def services(self) -> Services:
+    def services(self) -> "Services":
         """The services of this machine."""
+        # This and what follows is imported where there is something to load: a start is to be
+        # quick, and below a root nothing is.
+        from .services import Services
+
         return Services(self.run, self.machine, self.kill, self.sleep, self.clock)
 
-    def daemon(self, name: str) -> Daemon:
+    def daemon(self, name: str) -> "Daemon":
         """What is peculiar to a program that takes a file of lbhook's."""
-        # Each is imported where it is one of the targets: a start is to be quick.
         if name == "firewalld":
             from .firewalld import Firewalld
 

@@ -7,6 +7,7 @@ import time
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 from .errors import LbhookError, MetadataError, NoAnswerError, ProtocolError, UnreadableBodyError
 from .model import Metadata, parse
@@ -28,8 +29,7 @@ _SHORTEST = 0.25
 _PRIMARY = "it answers the primary NIC and its primary address only"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Reading:
+class Reading(NamedTuple):
     """An answer that was read whole: its body and what it says; None if IMDS says that there
     is no load balancer. `waited` in seconds."""
 
@@ -39,8 +39,7 @@ class Reading:
     waited: float
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Waiting:
+class Waiting(NamedTuple):
     """Where a fetch stands before it sleeps: why, how often it asked, seconds gone and left."""
 
     reason: str
@@ -49,7 +48,7 @@ class Waiting:
     left: float
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
 class Service:
     """One metadata service, and how long it is asked.
 
@@ -101,7 +100,7 @@ class Service:
             raise
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class _Fetch:
     service: Service
     begin: float

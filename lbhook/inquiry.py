@@ -1,24 +1,23 @@
 """One question: where the answer comes from, how long it is waited for, and what is said of it."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
 
 from .answer import Answer, LastGood, describe_age, from_file
 from .config import Settings
 from .errors import LbhookError, NoLoadBalancerError, ProtocolError
-from .handover import Handed, Handover
 from .host import Host
 from .model import ABSENT, NOTHING, Metadata, parse
-from .planned import Plans, carry_out
 
 if TYPE_CHECKING:
     from . import imds
+    from .handover import Handover
     from .instance import Vm
+    from .planned import Plans
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Wish:
+class Wish(NamedTuple):
     """What the command line asks for."""
 
     metadata: str | None = None
@@ -31,11 +30,10 @@ class Wish:
     accept_empty: bool = False
     skip_refused: bool = False
     hand_over: bool = False
-    plans: Plans = field(default_factory=Plans)
+    plans: "Plans | None" = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Voice:
+class Voice(NamedTuple):
     """Where an update says what it does: `warn` always, `log` at -v, `watch` while it waits
     (an `imds.Waiting`)."""
 
@@ -44,8 +42,7 @@ class Voice:
     watch: Callable[..., None] = lambda _: None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Heard:
+class Heard(NamedTuple):
     """An answer, and its body if it is one to be kept. `read` is when it was read, in seconds of
     this boot; `vm` what `/metadata/instance` says, if it is to be asked; `planned` in which rules
     the answer is not what Azure says, but what is planned."""
@@ -57,7 +54,7 @@ class Heard:
     planned: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
 class Inquiry:
     """Asks for one host. `boottime` are seconds since it booted, sleep included."""
 
@@ -77,11 +74,13 @@ class Inquiry:
         if self.wish.require_lb:
             _demand_load_balancer(answer)
         self._warn_of(answer.metadata)
-        heard = replace(heard, vm=self.vm(answer))
+        heard = heard._replace(vm=self.vm(answer))
         return _as_planned(heard, self.wish.plans) if self.wish.plans else heard
 
     def hand_over(self, heard: Heard) -> None:
         """Leave an answer for a run of `apply --cached` that has more rights than this one."""
+        from .handover import Handed
+
         self.handover.leave(
             Handed(
                 body=heard.body,
@@ -93,8 +92,10 @@ class Inquiry:
         )
 
     @property
-    def handover(self) -> Handover:
+    def handover(self) -> "Handover":
         """Where answers are handed over on this host."""
+        from .handover import Handover
+
         return Handover(self.host.tree, self.settings.paths)
 
     @property
@@ -155,19 +156,18 @@ class Inquiry:
         return Heard(answer=answer, body=None, read=read)
 
     def _ask_imds(self) -> Heard:
-        # requests is imported for a question only: an answer from a file needs none of it.
-        from . import confirmation
-
         self._demand_azure()
         last = self.last_good.find(self.voice.warn)
         service = self._service(last)
         reading = service.fetch()
         if self._is_silent(reading.metadata) and self._would_surprise(last):
+            from . import confirmation
+
             reading = confirmation.confirm(service, reading, self._is_silent)
         if reading.metadata is None and self.settings.imds.absent == "empty":
             # In force from now on, and kept: a boot without an answer must not bring back more.
             self.voice.warn(f"no load balancer: {ABSENT}")
-            reading = replace(reading, body=NOTHING, metadata=parse(NOTHING))
+            reading = reading._replace(body=NOTHING, metadata=parse(NOTHING))
         instance = self._instance(service, reading, last) if self.settings.imds.instance else b""
         answer = Answer(
             metadata=reading.metadata,
@@ -199,6 +199,7 @@ class Inquiry:
             )
 
     def _service(self, last: Answer | None) -> "imds.Service":
+        # requests is imported for a question only: an answer from a file needs none of it.
         from . import imds
 
         options = self.settings.imds
@@ -234,11 +235,13 @@ class Inquiry:
                 self.voice.log(f"{path}: not known here; it is ignored")
 
 
-def _as_planned(heard: Heard, plans: Plans) -> Heard:
+def _as_planned(heard: Heard, plans: "Plans") -> Heard:
     """What the answer will be; nothing that is to be kept."""
+    from .planned import carry_out
+
     metadata, planned = carry_out(plans, heard.answer.metadata or Metadata())
-    answer = replace(heard.answer, metadata=metadata)
-    return replace(heard, answer=answer, body=None, planned=planned)
+    answer = heard.answer._replace(metadata=metadata)
+    return heard._replace(answer=answer, body=None, planned=planned)
 
 
 def _demand_load_balancer(answer: Answer) -> None:

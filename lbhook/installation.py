@@ -6,7 +6,7 @@ import shutil
 import sys
 import zipapp
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path, PurePosixPath
 
@@ -109,7 +109,7 @@ class Installation:
         if start:
             self._run_booted("start", *units)
         hint = "" if start else f"from the next boot on; now: systemctl start {' '.join(units)}"
-        return replace(_report(changes), hint=hint)
+        return _report(changes)._replace(hint=hint)
 
     def uninstall(self) -> Report:
         """Every file that lbhook wrote back to its original or resting form, and what `install`
@@ -127,7 +127,7 @@ class Installation:
         self._tidy(pieces)
         self._run_booted("daemon-reload")
         changes = (*cleaned.changes, *taken)
-        return replace(cleaned, outcome=_report(changes).outcome, changes=changes)
+        return cleaned._replace(outcome=_report(changes).outcome, changes=changes)
 
     def _demand_place(self) -> None:
         host, path = self.undo.host, self.program.path

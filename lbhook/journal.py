@@ -6,8 +6,9 @@ rename; whatever else a kill leaves is in it, or is removed by name.
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import PurePosixPath
+from typing import NamedTuple
 
 from .errors import LbhookError, PutBackError, WriteError
 from .files import Tree
@@ -16,8 +17,7 @@ from .plan import FileState, same
 _LIST = "journal.json"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Entry:
+class Entry(NamedTuple):
     """One file: what it was before (None: there was none), and the digest of what it becomes
     (empty: removed, or not known yet). `target` is empty for lbhook's own records."""
 
@@ -27,7 +27,7 @@ class Entry:
     target: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Journal:
     """The journal of one state directory."""
 
@@ -192,6 +192,6 @@ class Journal:
 def _as_json(entry: Entry) -> dict[str, object]:
     before = None
     if entry.before is not None:
-        before = {key: value for key, value in asdict(entry.before).items() if key != "content"}
+        before = {key: value for key, value in entry.before._asdict().items() if key != "content"}
     values = {"path": str(entry.path), "after": entry.after, "target": entry.target}
     return {**values, "before": before}

@@ -10,12 +10,12 @@ from .errors import LbhookError, ReloadError
 from .host import Host
 from .plan import Change, FileState, Outcome, Reload
 from .records import Loaded
-from .services import PROGRAMS
 from .shipped import kind_of
-from .targets import Argv, Target
+from .targets import Argv
+from .verification import main_pid, observe, places, verify
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class Loader:
     """Makes the programs of one host take their files. `results` are by path."""
 
@@ -123,7 +123,7 @@ class Loader:
         """What shows that a program has not taken a configuration that adds no listener: its
         workers are the old ones."""
         workers = self._workers.get(str(change.path), ())
-        pid = _main_pid(self.host, change.target)
+        pid = main_pid(self.host, change.target)
         timeout = change.target.timeout
         if not workers or not pid or self.host.services.renewed(pid, workers, timeout):
             return ""
@@ -164,7 +164,7 @@ def reload(host: Host, change: Change) -> Reload:
         floating.load(host, target, change.expected.content if change.expected else b"")
         return Reload.DONE
     if change.reload_argv:
-        argv = filled(change.reload_argv, _places(host, target))
+        argv = filled(change.reload_argv, places(host, target))
         result = host.run(argv, timeout=target.timeout)
         if not result.ok:
             raise ReloadError(f"{target.name}: {result.report()}")
@@ -177,62 +177,16 @@ def reload(host: Host, change: Change) -> Reload:
     return Reload.NONE
 
 
-def verify(host: Host, target: Target, expected: FileState, loaded: Loaded | None = None) -> str:
-    """What shows that a program does not have what its file says; empty if it has."""
-    if target.verify:
-        argv = filled(target.verify, _places(host, target))
-        result = host.run(argv, timeout=target.timeout)
-        # Of what was stopped by hand nothing is to be expected.
-        if not result.ok and not _is_stopped(host, target):
-            return f"its verification failed: {result.report()}"
-    if target.observe and loaded and observe(host, target) != loaded.observed:
-        command = " ".join(filled(target.observe, _places(host, target)))
-        return f"`{command}` shows something else than what was loaded"
-    if kind_of(target).addresses:
-        return floating.problem(host, target, expected.content)
-    pid = _main_pid(host, target)
-    daemon = kind_of(target).daemon
-    return host.daemon(daemon).verify(target, expected.content, pid) if pid else ""
-
-
-def observe(host: Host, target: Target) -> str:
-    """What the target's `observe` prints now, and how it ended, in short."""
-    if not target.observe:
-        return ""
-    result = host.run(filled(target.observe, _places(host, target)), timeout=target.timeout)
-    text = f"{result.status}\n{result.output}"
-    return FileState(content=text.encode(), mode=0).digest
-
-
 def _prepare(host: Host, change: Change) -> tuple[int, ...]:
     """Make a running program ready for its reload; returns the workers that it has until then,
     if a signal renews them."""
-    pid = _main_pid(host, change.target)
+    pid = main_pid(host, change.target)
     if pid and change.expected:
         host.daemon(kind_of(change.target).daemon).prepare(change.expected.content, pid)
+    from .services import PROGRAMS
+
     renews = pid and PROGRAMS[change.target.reload_unit].signal
     return host.machine.children(pid) if renews else ()
-
-
-def _main_pid(host: Host, target: Target) -> int:
-    """The running program that has a target's file in its configuration and is signalled; 0 if
-    there is none: what starts it reads the file."""
-    name = kind_of(target).daemon
-    if not name or target.reload_unit not in PROGRAMS:
-        return 0
-    unit = host.services.unit(target.reload_unit)
-    there = unit.active == "active" and host.machine.program(unit.main_pid) == name
-    return unit.main_pid if there else 0
-
-
-def _places(host: Host, target: Target) -> Mapping[str, object]:
-    """What stands for `{path}` and `{stem}` in the commands of an installed file."""
-    return {"path": host.tree.outside(target.path), "stem": target.path.stem}
-
-
-def _is_stopped(host: Host, target: Target) -> bool:
-    unit = target.reload_unit
-    return bool(unit) and host.services.unit(unit).active == "inactive"
 
 
 def _stays(change: Change) -> bool:

@@ -1,12 +1,14 @@
 """What this machine is and has, read from /proc and /sys; nothing is asked of anybody."""
 
 import contextlib
+import functools
 import ipaddress
 import os
 import re
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from .commands import PATH
 from .net import Network
@@ -21,15 +23,14 @@ _TENTATIVE = 0x40
 _TRACKED = re.compile(r"^ipv[46] .*? tcp .*?src=(\S+) dst=\S+ sport=\d+ dport=(\d+)", re.MULTILINE)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Socket:
+class Socket(NamedTuple):
     """A socket that anybody may send to: of TCP one that listens, of UDP one that is bound and
     not connected."""
 
-    protocol: str = "tcp"
     ip: Address
     port: int
     inode: int
+    protocol: str = "tcp"
 
     @property
     def versions(self) -> tuple[int, ...]:
@@ -44,7 +45,7 @@ class Socket:
         return self.port == port and (anywhere or ip == self.ip)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Machine:
     """The machine whose /proc and /sys are below `root`."""
 
@@ -226,6 +227,8 @@ class Machine:
                     yield Socket(protocol=protocol, ip=ip, port=number, inode=inode)
 
 
+# Most sockets of a machine are on the same few addresses.
+@functools.lru_cache(maxsize=1024)
 def _kernel_address(digits: str) -> Address:
     """/proc/net/tcp prints each 32-bit word of an address in the byte order of the machine."""
     words = [bytes.fromhex(digits[at : at + 8])[::-1] for at in range(0, len(digits), 8)]

@@ -29,6 +29,9 @@ class Protocol(str, enum.Enum):
     UDP = "udp"
     ALL = "all"
 
+    # Enum's own is written in Python, and thousands of rules are found by it.
+    __hash__ = str.__hash__
+
     def __str__(self) -> str:
         return self.value
 
@@ -111,11 +114,11 @@ def parse(body: bytes) -> Metadata:
     path otherwise; `partial` is set when nothing is wrong but something is missing.
     """
     reader = Reader()
-    root = reader.members(decode(body), "body", ("loadbalancer",))
+    root = reader.members(decode(body), "body", {"loadbalancer"})
     reader.raise_problems()
     if "loadbalancer" not in root:
         raise MetadataError("loadbalancer: missing; this is not a load balancer's metadata")
-    lists = reader.members(root["loadbalancer"], "loadbalancer", (*_REQUIRED, _TUNNELS))
+    lists = reader.members(root["loadbalancer"], "loadbalancer", {*_REQUIRED, _TUNNELS})
     reader.raise_problems()
     reader.missing += [f"loadbalancer.{name}: missing" for name in _REQUIRED if name not in lists]
 
@@ -125,7 +128,7 @@ def parse(body: bytes) -> Metadata:
 
     metadata = Metadata(
         public_ips=_sorted(read("publicIpAddresses", _pair, whole=False), _pair_key),
-        inbound_rules=_sorted(read("inboundRules", _inbound, whole=True), _inbound_key),
+        inbound_rules=_sorted(read("inboundRules", _inbound, whole=True), rule_key),
         outbound_rules=_sorted(read("outboundRules", _pair, whole=False), _pair_key),
         tunnel_interfaces=_sorted(read(_TUNNELS, _tunnel, whole=True), _tunnel_key),
         warnings=tuple(dict.fromkeys(reader.warnings)),
@@ -137,7 +140,7 @@ def parse(body: bytes) -> Metadata:
 
 def with_rules(metadata: Metadata, rules: Iterable[InboundRule]) -> Metadata:
     """The same answer with other inbound rules."""
-    return replace(metadata, inbound_rules=_sorted(rules, _inbound_key))
+    return replace(metadata, inbound_rules=_sorted(rules, rule_key))
 
 
 def order(address: Address) -> tuple[int, int]:
@@ -145,17 +148,25 @@ def order(address: Address) -> tuple[int, int]:
     return (address.version, int(address))
 
 
+def rule_key(rule: InboundRule) -> object:
+    """All that a rule says, in the order in which rules are sorted."""
+    return (
+        *(order(rule.frontend_ip), rule.protocol.value, rule.frontend_port),
+        *(order(rule.private_ip), rule.backend_port),
+    )
+
+
 _REQUIRED = ("publicIpAddresses", "inboundRules", "outboundRules")
 _TUNNELS = "tunnelInterfaces"
-_PAIR_KEYS = ("frontendIpAddress", "privateIpAddress")
+_PAIR_KEYS = {"frontendIpAddress", "privateIpAddress"}
 _KEYS = {
     "publicIpAddresses": _PAIR_KEYS,
     "outboundRules": _PAIR_KEYS,
-    "inboundRules": (*_PAIR_KEYS, "protocol", "frontendPort", "backendPort"),
-    _TUNNELS: (
+    "inboundRules": {*_PAIR_KEYS, "protocol", "frontendPort", "backendPort"},
+    _TUNNELS: {
         *("gatewayIpAddress", "gatewayPort", "localIpAddress", "localPort"),
         *("identifier", "type", "protocol"),
-    ),
+    },
 }
 _PROTOCOLS = {
     "tcp": Protocol.TCP,
@@ -186,10 +197,9 @@ def _inbound(entry: Entry) -> InboundRule:
         backend_port=_port(entry, "backendPort"),
     )
     if entry.sound:
-        _check_port(entry, "frontendPort", rule.frontend_port, rule.protocol)
-        _check_port(entry, "backendPort", rule.backend_port, rule.protocol)
+        _check_ports(entry, rule)
         _warn_of_mixed_families(entry, rule.frontend_ip, rule.private_ip)
-        if entry.values["protocol"].lower() == "quic":
+        if rule.protocol is Protocol.UDP and entry.values["protocol"].lower() == "quic":
             entry.warn("'Quic' is read as udp; not yet seen on Azure", "protocol")
     return rule
 
@@ -198,12 +208,14 @@ def _port(entry: Entry, key: str) -> int:
     return entry.number(key, 65535, "a port")
 
 
-def _check_port(entry: Entry, key: str, port: int, protocol: Protocol) -> None:
+def _check_ports(entry: Entry, rule: InboundRule) -> None:
     """HA ports are protocol all with both ports 0, and nothing else is (ARM's own rule)."""
-    if protocol is Protocol.ALL and port:
-        entry.problem(key, f"{port} with protocol all; an HA ports rule has port 0")
-    if protocol is not Protocol.ALL and not port:
-        entry.problem(key, f"0 with protocol {protocol}; only an HA ports rule has port 0")
+    ha_ports, protocol = rule.ha_ports, rule.protocol
+    for key, port in (("frontendPort", rule.frontend_port), ("backendPort", rule.backend_port)):
+        if ha_ports and port:
+            entry.problem(key, f"{port} with protocol all; an HA ports rule has port 0")
+        elif not (ha_ports or port):
+            entry.problem(key, f"0 with protocol {protocol}; only an HA ports rule has port 0")
 
 
 def _warn_of_mixed_families(entry: Entry, frontend: Address, private: Address) -> None:
@@ -238,18 +250,13 @@ def _check_tunnel(entry: Entry, tunnel: TunnelInterface) -> None:
 
 
 def _sorted(items: Iterable[T], key: Callable[[T], Any]) -> tuple[T, ...]:
-    return tuple(sorted(dict.fromkeys(items), key=key))
+    # A key has all that an item says, and is compared faster.
+    found = {key(item): item for item in items}
+    return tuple(found[one] for one in sorted(found))
 
 
 def _pair_key(pair: AddressPair) -> object:
     return (order(pair.frontend_ip), order(pair.private_ip))
-
-
-def _inbound_key(rule: InboundRule) -> object:
-    return (
-        *(order(rule.frontend_ip), rule.protocol.value, rule.frontend_port),
-        *(order(rule.private_ip), rule.backend_port),
-    )
 
 
 def _tunnel_key(tunnel: TunnelInterface) -> object:

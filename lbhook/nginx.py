@@ -10,7 +10,7 @@ import re
 import tempfile
 import time
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from .commands import NOT_FOUND, Result, Run
@@ -98,8 +98,8 @@ class Nginx:
                 ("nginx", "-t", "-p", scratch, "-c", str(wrapper)), timeout=target.timeout
             )
         if "syntax is ok" in result.output:
-            return replace(result, status=0)
-        return replace(result, status=result.status or 1, output=_without_alerts(result.output))
+            return result._replace(status=0)
+        return result._replace(status=result.status or 1, output=_without_alerts(result.output))
 
     def _stream_module(self) -> str | None:
         """The line that loads it, empty if it is built in; None if there is none."""
@@ -142,7 +142,7 @@ class Nginx:
             argv = ("unshare", "--mount", "--propagation", "private", "sh", "-c", _IN_PRIVATE)
             result = self._ask((*argv, "nginx -t", scratch, *pairs), timeout)
         included = frozenset(live for live in candidates if _dumped(live) in result.output)
-        said = replace(result, argv=("nginx", "-t"), output=_messages(result.output))
+        said = result._replace(argv=("nginx", "-t"), output=_messages(result.output))
         return said, included
 
     def _ask(self, argv: tuple[str, ...], timeout: float = 30.0) -> Result:

@@ -1,12 +1,12 @@
 """What a deployment came to."""
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from typing import NamedTuple
 
 from .plan import Change, Outcome, Reload
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Done:
+class Done(NamedTuple):
     """What became of each change; `problems` are those of blocked targets. `acted` says whether
     a file was replaced or removed, or anything reloaded."""
 

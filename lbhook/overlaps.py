@@ -5,10 +5,13 @@ that nginx itself has outside `stream {}`; nginx then fails at its next start.
 """
 
 from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
-from .daemon import Place, places
 from .plan import Change, Outcome
 from .shipped import kind_of
+
+if TYPE_CHECKING:
+    from .daemon import Place
 
 _SHOWN = 3
 
@@ -28,8 +31,10 @@ def found(changes: Sequence[Change]) -> list[str]:
     return [*filter(None, map(_loop, changes)), *problems]
 
 
-def _wanted(change: Change) -> Iterator[Place]:
+def _wanted(change: Change) -> "Iterator[Place]":
     """A resting listener, on loopback, is nobody's loss."""
+    from .daemon import places
+
     skipped = change.outcome is Outcome.SKIPPED or change.dropped
     if kind_of(change.target).daemon and change.expected and not skipped:
         known = dict.fromkeys(places(change.expected.content))
@@ -44,7 +49,7 @@ def _shared(one: Change, other: Change) -> bool:
     return not written or (len(kinds) == 1 and kind_of(one.target).shared)
 
 
-def _problem(names: tuple[str, str], clash: Sequence[Place]) -> str:
+def _problem(names: tuple[str, str], clash: "Sequence[Place]") -> str:
     more = len(clash) - _SHOWN
     listed = ", ".join(map(str, clash[:_SHOWN])) + (f" and {more} more" if more > 0 else "")
     return (

@@ -3,16 +3,16 @@
 import enum
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
+from typing import NamedTuple
 
 from .facts import Facts
 from .shipped import kind_of
 from .targets import Argv, Target
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FileState:
+class FileState(NamedTuple):
     """A file as it is or as it should be. An owner of -1 is not looked at."""
 
     content: bytes
@@ -56,7 +56,8 @@ class Change:
 
     `reason` says why it is skipped, blocked or reloaded; `original` that the file was there
     before lbhook and will be kept; `resting` is what has to stay in the file when the target is
-    dropped. `rendered` is false when `expected` is only what happens to be there.
+    dropped. `rendered` is false when `expected` is only what happens to be there; `made_of` is the
+    digest of that and of what it was rendered from, empty if it is not known.
     """
 
     target: Target
@@ -68,6 +69,7 @@ class Change:
     original: bool = False
     resting: str = ""
     rendered: bool = True
+    made_of: str = ""
 
     @property
     def path(self) -> PurePosixPath:
@@ -135,8 +137,7 @@ class Change:
         return "".join(f"{line}\n" for line in [*lines, *unified])
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Closed:
+class Closed(NamedTuple):
     """A socket that a changed firewall will close to everybody outside; `program` holds it, as
     far as that can be read."""
 
@@ -146,8 +147,7 @@ class Closed:
     program: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
+class Plan(NamedTuple):
     """What an apply would do to every target, in the order it would do it; `planned` are rules
     that Azure does not have yet, or still has."""
 
@@ -155,7 +155,7 @@ class Plan:
     closes: tuple[Closed, ...] = ()
     warnings: tuple[str, ...] = ()
     planned: tuple[str, ...] = ()
-    lb: Facts = field(default_factory=Facts)
+    lb: Facts = Facts()
 
     @property
     def to_do(self) -> bool:

@@ -1,32 +1,44 @@
 """One run of the program: the command line called, and the one place that decides how it ends."""
 
+import gc
 import io
 import signal
 import sys
 from types import FrameType
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
-import click
-
-from .cli import cli
 from .errors import LbhookError, TerminatedError
-from .run import Run
+
+if TYPE_CHECKING:
+    import click
+
+    from .run import Run
 
 _INTERRUPTED, _TERMINATED, _BUG = 130, 143, 70
+# Cycles are looked for so often in what is imported, and lives on, that it takes a tenth of a run.
+_MADE_BETWEEN_LOOKS = 100_000
 
 
 def main() -> NoReturn:
     """Run the command line and exit; the one place that decides how."""
+    gc.set_threshold(_MADE_BETWEEN_LOOKS)
     signal.signal(signal.SIGTERM, _terminate)
     if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as nohup has it
         signal.signal(signal.SIGHUP, _terminate)
     if isinstance(sys.stdout, io.TextIOWrapper):
         # An arrow that the locale can't write is no reason to fail.
         sys.stdout.reconfigure(errors="replace")
-    sys.exit(_run())
+    status = _run()
+    gc.freeze()  # the process ends: Python need not look through everything once more
+    sys.exit(status)
 
 
 def _run() -> int:
+    import click
+
+    from .cli import cli
+    from .run import Run
+
     run = Run()
     try:
         return int(cli(obj=run, prog_name="lbhook", standalone_mode=False) or 0)
@@ -55,8 +67,10 @@ def _run() -> int:
         run.console.done()
 
 
-def _misused(run: Run, error: click.UsageError) -> int:
+def _misused(run: "Run", error: "click.UsageError") -> int:
     """A mistake on the command line, in the words of every other error."""
+    import click
+
     if type(error).__name__ == "NoArgsIsHelpError":
         error.show()
         return error.exit_code

@@ -8,7 +8,7 @@ import functools
 import ipaddress
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass, field
 from typing import Any, NoReturn, TypeVar
 
@@ -38,7 +38,7 @@ class _SkippedError(Exception):
     """An entry to be left out, with a warning that names it."""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class Reader:
     """What was found while a body was read: problems, what is missing, warnings, unknown keys."""
 
@@ -47,20 +47,21 @@ class Reader:
     warnings: list[str] = field(default_factory=list)
     unknown: list[str] = field(default_factory=list)
 
-    def members(self, value: object, path: str, known: tuple[str, ...]) -> dict[str, Any]:
+    def members(self, value: object, path: str, known: Set[str]) -> dict[str, Any]:
         """The members of the object at `path`; none, and a problem, if it is not one."""
         if not isinstance(value, dict):
             self.problems.append(f"{path}: {shown(value)} is not an object")
             return {}
-        prefix = "" if path == "body" else f"{path}."
-        self.unknown += [f"{prefix}{_key(key)}" for key in value if key not in known]
+        if not value.keys() <= known:
+            prefix = "" if path == "body" else f"{path}."
+            self.unknown += [f"{prefix}{_key(key)}" for key in value if key not in known]
         return value
 
     def entries(
         self,
         value: object,
         path: str,
-        known: tuple[str, ...],
+        known: Set[str],
         read: "Callable[[Entry], T]",
         *,
         whole: bool,
@@ -79,17 +80,19 @@ class Reader:
                 at = f"{path}[{index}]"
                 values = self.members(raw, at, known)
                 if isinstance(raw, dict):
-                    yield from self._entry(Entry(reader=self, path=at, values=values), read, whole)
+                    entry = Entry(reader=self, path=at, values=values)
+                    try:
+                        result = read(entry)
+                    except _SkippedError as error:
+                        self.warnings.append(str(error))
+                        continue
+                    if entry.sound:
+                        yield result
+                    else:
+                        self._note_missing(entry, whole)
 
-    def _entry(self, entry: "Entry", read: "Callable[[Entry], T]", whole: bool) -> Iterator[T]:
-        try:
-            result = read(entry)
-        except _SkippedError as error:
-            self.warnings.append(str(error))
-            return
-        if entry.sound:
-            yield result
-        elif whole:
+    def _note_missing(self, entry: "Entry", whole: bool) -> None:
+        if whole:
             self.missing += [f"{path}: missing" for path in entry.missing]
         else:
             self.warnings += [f"{path}: missing; the entry is left out" for path in entry.missing]
@@ -102,7 +105,7 @@ class Reader:
             raise MetadataError(*self.missing, partial=True)
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class Entry:
     """One entry of a list. A value that is wrong or missing is noted and replaced by a stand-in,
     so that the other keys are read too; `sound` says whether that did not happen."""
@@ -110,7 +113,7 @@ class Entry:
     reader: Reader
     path: str
     values: dict[str, Any]
-    missing: list[str] = field(default_factory=list)
+    missing: tuple[str, ...] = ()
     sound: bool = True
 
     def address(self, key: str) -> Address:
@@ -119,7 +122,7 @@ class Entry:
 
     def number(self, key: str, last: int, what: str) -> int:
         """A number from 0 to `last`, as a number or in decimal digits."""
-        return self._read(key, lambda value: _number(value, last, what), 0)
+        return self._read(key, _number, 0, last, what)
 
     def choice(self, key: str, names: Mapping[str, T]) -> T:
         """One of a few words, in any case.
@@ -129,11 +132,12 @@ class Entry:
         """
         first = next(iter(names))
         text = self._read(key, _word, first)
-        if text.lower() not in names:
+        word = text.lower()
+        if word not in names:
             raise _SkippedError(
                 f"{self.path}.{key}: {shown(text)} is not known here; the entry is left out"
             )
-        return names[text.lower()]
+        return names[word]
 
     def problem(self, key: str, text: str) -> None:
         """Note what is wrong with a value that could be read."""
@@ -144,14 +148,15 @@ class Entry:
         """Note what is odd about an entry that is taken all the same."""
         self.reader.warnings.append(f"{self.path}{key and '.'}{key}: {text}")
 
-    def _read(self, key: str, convert: Callable[[object], T], stand_in: T) -> T:
+    def _read(self, key: str, convert: Callable[..., T], stand_in: T, *wanted: object) -> T:
         # An empty string is how /metadata/instance writes "there is none".
-        if self.values.get(key, "") == "":
-            self.missing.append(f"{self.path}.{key}")
+        value = self.values.get(key, "")
+        if value == "":
+            self.missing = (*self.missing, f"{self.path}.{key}")
             self.sound = False
             return stand_in
         try:
-            return convert(self.values[key])
+            return convert(value, *wanted)
         except _MalformedError as error:
             self.problem(key, str(error))
             return stand_in
@@ -241,12 +246,18 @@ def _key(key: str) -> str:
 
 def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
     """An object in which a key stands twice says two things at once."""
-    result: dict[str, object] = {}
-    for key, value in pairs:
-        if key in result:
-            raise _MalformedError(f"key {_key(key)} stands twice in one object")
-        result[key] = value
+    result = dict(pairs)
+    if len(result) < len(pairs):
+        _demand_unique(key for key, _ in pairs)
     return result
+
+
+def _demand_unique(keys: Iterable[str]) -> None:
+    seen = set()
+    for key in keys:
+        if key in seen:
+            raise _MalformedError(f"key {_key(key)} stands twice in one object")
+        seen.add(key)
 
 
 def _short(convert: Callable[[str], T], digits: str) -> T:

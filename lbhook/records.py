@@ -1,7 +1,7 @@
 """What lbhook records of a target: installed, loaded, refused."""
 
-from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
+from typing import NamedTuple
 
 from .plan import Change
 from .targets import Target
@@ -10,8 +10,7 @@ from .targets import Target
 _KEPT = ("kind", "requires", "reload_unit", "reload", "verify", "observe", "remove", "timeout")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Installed:
+class Installed(NamedTuple):
     """A target as it was last installed: enough to undo it when it is in no configuration.
 
     `resting` is what has to stay in the file, because a program includes it by name;
@@ -53,7 +52,7 @@ class Installed:
     def foreign(cls, change: Change) -> "Installed":
         """How the program of a file is reloaded that is not lbhook's, should it be put back."""
         digest = change.actual.digest if change.actual else ""
-        return replace(cls.of(change, None), digest=digest, resting="")
+        return cls.of(change, None)._replace(digest=digest, resting="")
 
     def target(self) -> Target:
         """The target again, without a template: to be undone, or reloaded."""
@@ -61,8 +60,7 @@ class Installed:
         return Target(name=self.name, template="", path=PurePosixPath(self.path), **kept)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Loaded:
+class Loaded(NamedTuple):
     """What a target's program has taken in this boot: the digest of the file, and what
     `observe` printed then. `queued` while the job that reloads it has not run."""
 
@@ -71,8 +69,7 @@ class Loaded:
     queued: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Refused:
+class Refused(NamedTuple):
     """An input that was refused or put back; `fingerprint` is that of the rendered files."""
 
     fingerprint: str

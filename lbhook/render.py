@@ -18,13 +18,11 @@ from jinja2.sandbox import SandboxedEnvironment
 from . import mistakes
 from .errors import ConfigError
 from .facts import Facts
+from .ingredients import SHIPPED_TEMPLATES
 from .sandbox import Values, environment
 from .schema import suggestion
 from .targets import Target
 
-_INSIDE = Path(__file__).parent / "templates"
-_CHECKOUT = Path(__file__).parents[1] / "templates"
-SHIPPED_TEMPLATES = next((place for place in (_INSIDE, _CHECKOUT) if place.is_dir()), _INSIDE)
 _NO_RULES = Facts()
 
 

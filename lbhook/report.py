@@ -2,8 +2,7 @@
 
 import textwrap
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from .commands import filled
 from .errors import NoAnswerError
@@ -15,8 +14,7 @@ from .plan import Change, Closed, Outcome, Plan, Reload
 VERSION = 1
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Report:
+class Report(NamedTuple):
     """What an apply came to; the words are those of the contract's JSON."""
 
     outcome: str
@@ -24,7 +22,7 @@ class Report:
     source: str = "imds"
     attempts: int = 0
     waited: float = 0.0
-    lb: Facts = field(default_factory=Facts)
+    lb: Facts = Facts()
     changes: tuple[Change, ...] = ()
     warnings: tuple[str, ...] = ()
     problems: tuple[str, ...] = ()
@@ -138,7 +136,7 @@ def plan_json(plan: Plan) -> dict[str, Any]:
             {**change_json(one), "original": one.original, "diff": one.diff()}
             for one in plan.changes
         ],
-        "closes": [asdict(one) for one in plan.closes],
+        "closes": [one._asdict() for one in plan.closes],
         "warnings": list(plan.warnings),
         **({"planned": list(plan.planned)} if plan.planned else {}),
     }

@@ -2,7 +2,6 @@
 at rest."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 from . import rights
@@ -61,7 +60,7 @@ def _forms(settings: Settings, targets: Sequence[Target]) -> Iterator[tuple[Targ
 
 def _laid(host: Host, target: Target, form: FileState) -> Change:
     uid, gid = host.tree.owner(target.path, target.owner, target.group)
-    form = replace(form, uid=uid, gid=gid)
+    form = form._replace(uid=uid, gid=gid)
     host.tree.stage(target.path, form)
     host.tree.replace(target.path)
     return compare(target, form, None, written=None, live=False)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from .report import Report
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class Run:
     """One run of the program: what stands before and after the command's name."""
 

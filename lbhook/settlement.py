@@ -12,7 +12,7 @@ from .outcome import Done
 from .survey import Aim, Survey
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Settlement:
     """Settles one host, before anything else is done there.
 

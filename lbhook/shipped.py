@@ -2,15 +2,13 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from . import accounts, net, schema
 from .targets import Target
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Kind:
+class Kind(NamedTuple):
     """A shipped target: what it is unless the configuration says otherwise.
 
     `daemon` names the program whose configuration the file is a part of, and whose own room
@@ -25,7 +23,7 @@ class Kind:
     """
 
     defaults: Mapping[str, Any]
-    variables: Mapping[str, tuple[schema.Read[Any], Any]] = field(default_factory=dict)
+    variables: Mapping[str, tuple[schema.Read[Any], Any]] = {}
     agree: schema.Read[Any] = lambda _: None
     daemon: str = ""
     context: str = ""

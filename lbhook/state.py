@@ -9,7 +9,7 @@ change its meaning from one configuration to the next.
 import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import Any, TypeVar
 
@@ -20,10 +20,10 @@ from .records import Installed, Loaded, Refused
 
 VERSION = 1
 _ASIDE = ".aside"
-R = TypeVar("R")
+R = TypeVar("R", Installed, Loaded, Refused)
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class State:
     """The records of one machine. `damaged` names those that could not be read."""
 
@@ -119,9 +119,13 @@ class State:
         """When the answer that was applied last was read: seconds of this boot, 0 if none was."""
         return float(self._since_boot().get("applied", 0.0))
 
-    def keep_applied(self, read: float) -> None:
-        """Record when the answer in force was read."""
-        self._write_loaded(applied=read)
+    def made(self) -> dict[str, str]:
+        """By path, the digest of what each file was made of and came to in this boot."""
+        return dict(self._since_boot().get("made", {}))
+
+    def keep_applied(self, read: float, made: Mapping[str, str]) -> None:
+        """Record when the answer in force was read, and what its files were made of."""
+        self._write_loaded(applied=read, made={**self.made(), **made})
 
     def refused(self) -> Refused | None:
         """The input that was refused last."""
@@ -132,12 +136,12 @@ class State:
         if refused is None:
             self.tree.remove(self._refused_file)
         elif refused != self.refused():
-            self._write(self._refused_file, asdict(refused))
+            self._write(self._refused_file, refused._asdict())
 
     def original(self, path: PurePosixPath) -> FileState | None:
         """The file that was there before lbhook, if it was kept."""
         kept = self.tree.state(self.original_file(path))
-        return kept if not kept or self.tree.privileged else replace(kept, uid=-1, gid=-1)
+        return kept if not kept or self.tree.privileged else kept._replace(uid=-1, gid=-1)
 
     def _is_there(self, path: PurePosixPath) -> bool:
         return self.tree.read(path) is not None
@@ -166,11 +170,10 @@ class State:
 
     def _record(self, path: PurePosixPath, kind: type[R], raw: Mapping[str, Any]) -> R | None:
         """A record from its JSON; None if it is not one."""
-        known = {one.name for one in fields(kind)}  # type: ignore[arg-type]  # R is a dataclass
-        values = {
+        values: dict[str, Any] = {
             key: tuple(value) if isinstance(value, list) else value
             for key, value in raw.items()
-            if key in known
+            if key in kind._fields
         }
         if not values:
             return None
@@ -204,4 +207,4 @@ class State:
 
 
 def _dicts(records: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: asdict(record) for name, record in records.items()}
+    return {name: record._asdict() for name, record in records.items()}

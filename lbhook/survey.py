@@ -11,13 +11,13 @@ from .config import Settings
 from .errors import ConfigError, LbhookError, ReloadError, WriteError
 from .facts import Facts
 from .host import Host
-from .loading import verify
+from .making import Made, Maker
 from .plan import Change, FileState, Plan, Reload, compare
 from .reader import Address
 from .records import Installed, Loaded
-from .render import Renderer, renderer
 from .shipped import kind_of
 from .targets import Target
+from .verification import verify, verify_again
 
 
 class Aim(enum.Enum):
@@ -36,7 +36,7 @@ class Aim(enum.Enum):
     LOAD = "load"
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class Survey:
     """Makes one plan for one host and one configuration."""
 
@@ -48,6 +48,7 @@ class Survey:
     _installed: Mapping[str, Installed] = field(default_factory=dict)
     _loaded: Mapping[str, Loaded] = field(default_factory=dict)
     _foreign: Mapping[str, Installed] = field(default_factory=dict)
+    _made_of: Mapping[str, str] = field(default_factory=dict)
     _errors: list[LbhookError] = field(default_factory=list)
 
     def plan(self, aim: Aim, lb: Facts | None, vm: object = None) -> Plan:
@@ -55,11 +56,13 @@ class Survey:
         self._installed = self.host.state.installed()
         self._loaded = self.host.state.loaded()
         self._foreign = self.host.state.foreign()
-        templates = renderer([Path(str(place)) for place in self.settings.paths.templates])
+        self._made_of = self.host.state.made()
+        places = [Path(str(place)) for place in self.settings.paths.templates]
+        maker = Maker(places, lb, vm)
         changes = []
         for target in self.settings.active(self.only):
             try:
-                changes.append(self._change(_Question(aim, templates, lb, vm), target))
+                changes.append(self._change(aim, maker, target))
             except LbhookError as error:
                 self._errors.append(error)
         changes += self._dropped(aim)
@@ -73,40 +76,42 @@ class Survey:
             changes=tuple(changes), warnings=tuple(dict.fromkeys(warnings)), lb=lb or Facts()
         )
 
-    def _change(self, question: "_Question", target: Target) -> Change:
+    def _change(self, aim: Aim, maker: Maker, target: Target) -> Change:
         actual = self.host.tree.state(target.path)
         ours = self._is_ours(target, actual)
-        expected, rendered = self._expected(question, target, actual, ours)
+        expected, made = self._expected(aim, maker, target, actual, ours)
         record = self._installed.get(str(target.path))
         written = record.digest if record else None
         live = self.host.live
         change = compare(target, expected, actual, written=written, live=live)
-        resting = question.resting(target) if rendered else ""
-        # The resting form that an installation put down is nobody's file.
-        laid = bool(resting and actual and actual.content == resting.encode())
-        original = change.original and rendered and not laid
-        change = replace(change, resting=resting, rendered=rendered, original=original)
+        if made:
+            # The resting form that an installation put down is nobody's file.
+            laid = bool(made.resting and actual and actual.content == made.resting.encode())
+            original = change.original and not laid
+            change = replace(change, resting=made.resting, made_of=made.made_of, original=original)
+        else:
+            change = replace(change, rendered=False, original=False)
         # Without an answer only what lbhook itself wrote is loaded: it was checked then. And
         # what was put back in its place, which its program may not know.
-        if live and expected and (question.aim is Aim.WHOLE or ours or self._is_foreign(change)):
+        if live and expected and (aim is Aim.WHOLE or ours or self._is_foreign(change)):
             change = self._with_reload(change, expected)
-        if question.aim is Aim.CLEAN:
+        if aim is Aim.CLEAN:
             return self._cleaned(change, ours)
         return checks.skip_missing(self.host, change)
 
     def _expected(
-        self, question: "_Question", target: Target, actual: FileState | None, ours: bool
-    ) -> tuple[FileState | None, bool]:
-        """The file as it is to be, and whether it was rendered."""
-        if question.aim is Aim.CLEAN and ours:
+        self, aim: Aim, maker: Maker, target: Target, actual: FileState | None, ours: bool
+    ) -> tuple[FileState | None, Made | None]:
+        """The file as it is to be, and what was made for it."""
+        if aim is Aim.CLEAN and ours:
             original = self.host.state.original(target.path)
             if original:
-                return original, False
-        content = self._content(question, target, actual, ours)
-        if content is None:
-            return actual, False
+                return original, None
+        made = self._made(aim, maker, target, actual, ours)
+        if made is None:
+            return actual, None
         uid, gid = self.host.tree.owner(target.path, target.owner, target.group)
-        return FileState(content=content, mode=target.mode, uid=uid, gid=gid), True
+        return FileState(content=made.content, mode=target.mode, uid=uid, gid=gid), made
 
     def _cleaned(self, change: Change, ours: bool) -> Change:
         """Files go to rest whether or not their program is still installed."""
@@ -117,11 +122,11 @@ class Survey:
             return change
         return replace(change, target=target.alone(), reload=Reload.NONE)
 
-    def _content(
-        self, question: "_Question", target: Target, actual: FileState | None, ours: bool
-    ) -> bytes | None:
+    def _made(
+        self, aim: Aim, maker: Maker, target: Target, actual: FileState | None, ours: bool
+    ) -> Made | None:
         """What is to be in the file; None if it is to stay as it is."""
-        aim, lb = question.aim, question.lb
+        lb = maker.lb
         stays = {
             Aim.WHOLE: False,
             Aim.MISSING: actual is not None,
@@ -132,10 +137,19 @@ class Survey:
         if stays[aim]:
             return None
         if aim in (Aim.REST, Aim.CLEAN) or lb is None:
-            return question.templates.rest(target)
+            return maker.rest(target)
         if self.host.live:
             firewall.demand_no_kubelet(target, self.host.machine)
-        return question.templates.render(target, self._here(target, lb), question.vm)
+        here, left_out = self._here(target, lb)
+        return maker.make(target, here, left_out, self._before(target, actual))
+
+    def _before(self, target: Target, actual: FileState | None) -> Made | None:
+        """What is there, as it was made in this boot."""
+        record = self._installed.get(str(target.path))
+        if not (record and actual):
+            return None
+        made_of = self._made_of.get(str(target.path), "")
+        return Made(actual.content, record.resting, made_of)
 
     def _is_ours(self, target: Target, actual: FileState | None) -> bool:
         record = self._installed.get(str(target.path))
@@ -145,20 +159,21 @@ class Survey:
         record = self._foreign.get(str(change.path))
         return bool(record and change.actual and record.digest == change.actual.digest)
 
-    def _here(self, target: Target, lb: Facts) -> Facts:
-        """For a program that would fail to bind them: without addresses that are not here."""
+    def _here(self, target: Target, lb: Facts) -> tuple[Facts, tuple[str, ...]]:
+        """For a program that would fail to bind them: without addresses that are not here, which
+        warnings name."""
         if not kind_of(target).local_only:
-            return lb
+            return lb, ()
         if lb.ha_ports:
             addresses = ", ".join(map(str, lb.ha_ports))
             self.warnings.append(
                 f"{target.name}: HA ports on {addresses} name no port to listen on"
             )
         if not self.host.live:
-            return lb
+            return lb, ()
         kept, warnings = facts.here(lb, self._local(lb).__contains__)
         self.warnings += [f"{target.name}: {warning}" for warning in warnings]
-        return kept
+        return kept, warnings
 
     def _local(self, lb: Facts) -> frozenset[Address]:
         """The addresses that this machine has, or is given by another target."""
@@ -183,7 +198,7 @@ class Survey:
             return change.due("asked for")
         if loaded.queued:
             return self._with_queued(change, expected)
-        problem = verify(self.host, change.target, expected, loaded)
+        problem = verify_again(self.host, change.target, expected, loaded)
         return change.due(problem) if problem else change
 
     def _with_queued(self, change: Change, expected: FileState) -> Change:
@@ -225,20 +240,6 @@ class Survey:
             known = self._loaded.get(record.path)
             return dropped.owed(self.host, record, known) if self.host.live else None
         return dropped.undo(self.host, record, self.warnings.append)
-
-
-@dataclass(frozen=True, slots=True)
-class _Question:
-    """What the files are to be made of."""
-
-    aim: Aim
-    templates: Renderer
-    lb: Facts | None
-    vm: object
-
-    def resting(self, target: Target) -> str:
-        """What must stay in a file that another program's configuration includes by name."""
-        return self.templates.rest(target).decode() if kind_of(target).named else ""
 
 
 def _together(errors: Sequence[LbhookError]) -> LbhookError:

@@ -17,7 +17,7 @@ else:
 DEFAULT_FILE = Path("/etc/lbhook/lbhook.toml")
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class Tables:
     """The files merged, and which file each key came from."""
 

@@ -8,8 +8,7 @@ import socket
 import time
 import zlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import requests
 from requests.adapters import HTTPAdapter
@@ -35,8 +34,7 @@ class NoResponseError(Exception):
         self.cut = cut
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Response:
+class Response(NamedTuple):
     """Status, headers with names in lower case, and the plain body; of one that is longer than
     4 MiB only a little more than that."""
 

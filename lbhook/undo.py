@@ -100,8 +100,7 @@ class Undo:
             for one in done.changes
             if one.touches_file
         )
-        return replace(
-            self._report(changes),
+        return self._report(changes)._replace(
             status=ReloadError.status if problems else 0,
             removed=tuple(self._shown(path) for path in gone),
             problems=problems,

@@ -5,11 +5,11 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
-from . import checks, facts, firewall, floating, layout, lock, putback, rights
+from . import checks, facts, firewall, floating, layout, lock, rights
 from . import outcome as outcomes
 from .answer import Answer
 from .config import Settings
@@ -43,7 +43,7 @@ def _since_boot() -> float:
     return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class Update:
     """Brings one host in step with what Azure says. `boottime` are seconds since it booted."""
 
@@ -90,8 +90,7 @@ class Update:
         closes = self._closes(verdict.changes, lb)
         unfinished = (UNFINISHED,) if self._is_unfinished() else ()
         warnings = (*unfinished, *plan.warnings, *verdict.warnings)
-        return replace(
-            plan,
+        return plan._replace(
             changes=verdict.changes,
             closes=closes,
             warnings=warnings,
@@ -166,7 +165,8 @@ class Update:
 
     def _keep_applied(self, read: float) -> None:
         try:
-            self.host.state.keep_applied(read)
+            made = {str(one.path): one.made_of for one in self._done.changes if one.made_of}
+            self.host.state.keep_applied(read, made)
         except LbhookError as error:  # everything is in force by now
             self.voice.warn(str(error))
 
@@ -238,6 +238,8 @@ class Update:
     def _demand_news(self, plan: Plan, vm: "Vm | None") -> None:
         """Raise again what was refused before, if nothing has changed since; what is missing
         comes back all the same."""
+        from . import putback
+
         refused = self.host.state.refused()
         if refused and refused.fingerprint == putback.fingerprint(plan):
             self._bring_back(vm)
@@ -280,8 +282,7 @@ class Update:
         )
 
     def _failed(self, error: LbhookError, outcome: str) -> Report:
-        return replace(
-            self._report(outcome),
+        return self._report(outcome)._replace(
             status=error.status,
             attempts=error.attempts or self._answer.attempts,
             waited=error.waited or self._answer.waited,
@@ -295,7 +296,7 @@ class Update:
         else:
             interrupted = isinstance(error, KeyboardInterrupt)
             status, problem = _INTERRUPTED if interrupted else _TERMINATED, "interrupted"
-        return replace(self._report("failed"), status=status, problems=(problem,))
+        return self._report("failed")._replace(status=status, problems=(problem,))
 
     def leave_status(self, result: Report) -> None:
         """status.json, as well as it can be: what went wrong may be this very directory, and

@@ -9,8 +9,8 @@ import enum
 import re
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from datetime import timezone
+from typing import NamedTuple
 
 from .errors import MetadataError
 from .model import ABSENT
@@ -30,8 +30,7 @@ class Kind(enum.Enum):
     REFUSED = "refused"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Verdict:
+class Verdict(NamedTuple):
     """The class of one answer, and what it tells the operator: why it is no good one, and what
     to do if it stays. `retry_after` in seconds."""
 

@@ -136,7 +136,7 @@ class Stand:
         """An update from an answer on standard input; None is a metadata service that is mute."""
         values = {"metadata": "-"} if answer is not None else {"wait": 0.0}
         asked = wish or Wish()
-        wished = {name: getattr(asked, name) for name in Wish.__dataclass_fields__}
+        wished = {name: getattr(asked, name) for name in Wish._fields}
         return Update(
             host=self.host(settings),
             settings=settings,

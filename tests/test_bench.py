@@ -1,6 +1,6 @@
 """The bench itself: ratios of medians, taken in turns, in a table that fits a terminal."""
 
-from bench.__main__ import _line
+from bench.__main__ import line
 from bench.measure import Row, count, measure, mebibytes
 
 
@@ -24,13 +24,13 @@ def test_a_figure_is_a_ratio_of_medians() -> None:
     result = measure(row)
     assert taken == ["ours", "theirs"] * 4
     assert (result.median, result.against, result.figure) == (6.0, 4.0, 1.5)
-    assert _line(result).split() == ["ours", "theirs", "4", "ms", "1.50*", "1.20"]
+    assert line(result).split() == ["ours", "theirs", "4", "ms", "1.50*", "1.20"]
 
 
 def test_the_table_fits() -> None:
     """80 columns, and a star only where something is out of reach."""
     figures = [count("size", 299, 300, "KiB"), count("size", 301, 300, "KiB")]
-    lines = [_line(one) for one in figures]
+    lines = [line(one) for one in figures]
     assert [len(line) <= 80 for line in lines] == [True, True]
     assert ["*" in line for line in lines] == [False, True]
 

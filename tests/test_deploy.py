@@ -3,7 +3,6 @@
 import json
 import os
 import subprocess
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -157,4 +156,4 @@ def test_a_deployment_says_what_it_came_to_even_if_it_fails(stand: Stand) -> Non
         deployment.carry_out()
     [change] = deployment.done.changes
     assert (change.outcome, change.reload) == (Outcome.UNCHANGED, Reload.FAILED)
-    assert replace(deployment.done, changes=()) == Done()
+    assert deployment.done._replace(changes=()) == Done()

@@ -18,6 +18,7 @@ from jinja2 import DictLoader, Environment
 from lbhook import (
     config,
     facts,
+    ingredients,
     instance,
     model,
     render,
@@ -331,7 +332,7 @@ def test_global_functions() -> None:
 def test_shipped_templates() -> None:
     """Each file of a shipped template is named."""
     said = read("docs/templates.md").split("\n## Shipped templates\n")[1].split("\n## ")[0]
-    files = {file.name for file in render.SHIPPED_TEMPLATES.iterdir()}
+    files = {file.name for file in ingredients.SHIPPED_TEMPLATES.iterdir()}
     assert set(re.findall(r"`([\w.-]+\.j2)`", said)) == files
 
 

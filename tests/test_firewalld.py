@@ -11,7 +11,7 @@ import pytest
 
 from lbhook.commands import Result, run
 from lbhook.firewalld import Firewalld
-from lbhook.render import SHIPPED_TEMPLATES
+from lbhook.ingredients import SHIPPED_TEMPLATES
 from lbhook.targets import Target
 
 from .conftest import lacking

@@ -21,6 +21,7 @@ ORDER = [
         "tables",
         "config",
         "rights",
+        "ingredients",
         "mistakes",
         "sandbox",
         "render",
@@ -54,7 +55,7 @@ ORDER = [
         "page",
     ),
     *("verdict", "transport", "imds", "confirmation", "samples", "answer", "handover", "inquiry"),
-    *("checks", "loading", "dropped", "overlaps", "survey"),
+    *("making", "checks", "verification", "loading", "dropped", "overlaps", "survey"),
     *("putback", "outcome", "deploy", "settlement"),
     *("notify", "restoration", "update", "undo", "resting", "completion", "installation"),
     *("case", "approach", "upkeep", "arrival", "doctor"),
@@ -174,3 +175,10 @@ def test_a_body_from_a_file_needs_no_http(tmp_path: Path) -> None:
     body = str(BODIES / "documented.json")
     names = loaded("apply", "--metadata", body, "--root", str(tmp_path))
     assert names == {"jinja2", "lbhook.update"}
+
+
+def test_an_unchanged_answer_needs_no_templates(tmp_path: Path) -> None:
+    """What is in step is recognised by what it was made of."""
+    words = ("apply", "--metadata", str(BODIES / "documented.json"), "--root", str(tmp_path))
+    loaded(*words)
+    assert loaded(*words) == {"lbhook.update"}

@@ -19,9 +19,10 @@ from lbhook.commands import run
 from lbhook.daemon import Daemon, Place, places
 from lbhook.firewalld import Firewalld
 from lbhook.haproxy import Haproxy
+from lbhook.ingredients import SHIPPED_TEMPLATES
 from lbhook.nginx import Nginx
 from lbhook.reader import Address
-from lbhook.render import SHIPPED_TEMPLATES, renderer
+from lbhook.render import renderer
 from lbhook.targets import Target
 
 from .conftest import lacking

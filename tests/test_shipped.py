@@ -6,7 +6,7 @@ import pytest
 from jinja2 import FileSystemLoader
 from jinja2.meta import find_referenced_templates
 
-from lbhook import config, facts, net, render, sandbox, schema, shipped, targets
+from lbhook import config, facts, ingredients, net, render, sandbox, schema, shipped, targets
 from lbhook.errors import ConfigError
 
 SHIPPED = pytest.mark.parametrize("name", list(shipped.SHIPPED))
@@ -20,7 +20,7 @@ def test_a_shipped_target_is_whole(name: str) -> None:
     assert target.mode == 0o644
     assert not (target.reload and target.reload_unit)
     for template in {target.template, target.resting_template} - {""}:
-        assert (render.SHIPPED_TEMPLATES / template).is_file()
+        assert (ingredients.SHIPPED_TEMPLATES / template).is_file()
 
 
 @SHIPPED
@@ -46,11 +46,11 @@ def test_every_template_belongs_to_a_target() -> None:
         for key in ("template", "resting_template")
         if key in kind.defaults
     }
-    environment = sandbox.environment(FileSystemLoader(render.SHIPPED_TEMPLATES))
+    environment = sandbox.environment(FileSystemLoader(ingredients.SHIPPED_TEMPLATES))
     for name in named.copy():
-        source = (render.SHIPPED_TEMPLATES / name).read_text(encoding="utf-8")
+        source = (ingredients.SHIPPED_TEMPLATES / name).read_text(encoding="utf-8")
         named |= {str(one) for one in find_referenced_templates(environment.parse(source))}
-    assert {file.name for file in Path(render.SHIPPED_TEMPLATES).iterdir()} == named
+    assert {file.name for file in Path(ingredients.SHIPPED_TEMPLATES).iterdir()} == named
 
 
 def test_kind_of_a_users_own_target() -> None:

@@ -842,3 +842,24 @@ def test_a_plan_beside_another_run_takes_it_for_no_failure(stand: Stand) -> None
     stand.runner = Runner(look)
     stand.apply(settings, A)
     assert seen == [()]
+
+
+def test_what_is_loaded_is_verified_once_in_a_moment(stand: Stand) -> None:
+    """Before Azure is asked, and again only if it took its time to answer."""
+    settings = stand.settings(NO_ENV + target("one", verify=["sound", "{path}"]))
+    stand.apply(settings, A)
+
+    def verifications(wait: float) -> int:
+        stand.runner = Runner()
+        update = stand.update(settings, A)
+        answer = update.read_stdin
+
+        def slow() -> bytes:
+            stand.time += wait
+            return answer()
+
+        update.read_stdin = slow
+        assert update.apply().outcome == "unchanged"
+        return sum(argv[0] == "sound" for argv in stand.runner.calls)
+
+    assert [verifications(wait) for wait in (0.0, 1.0)] == [1, 2]

@@ -1,0 +1,76 @@
+"""What shows that a program has what its file says."""
+
+from collections.abc import Mapping
+
+from . import floating
+from .commands import filled
+from .host import Host
+from .plan import FileState
+from .records import Loaded
+from .shipped import kind_of
+from .targets import Target
+
+_MOMENT = 1.0
+
+
+def verify_again(host: Host, target: Target, expected: FileState, loaded: Loaded) -> str:
+    """As `verify`, of what an earlier run has loaded; not asked twice in a moment."""
+    asked, now = (target.path, expected, loaded), host.clock()
+    if now - host.verified.get(asked, -_MOMENT) < _MOMENT:
+        return ""
+    problem = verify(host, target, expected, loaded)
+    if not problem:
+        host.verified[asked] = now
+    return problem
+
+
+def verify(host: Host, target: Target, expected: FileState, loaded: Loaded | None = None) -> str:
+    """What shows that a program does not have what its file says; empty if it has."""
+    if target.verify:
+        argv = filled(target.verify, places(host, target))
+        result = host.run(argv, timeout=target.timeout)
+        # Of what was stopped by hand nothing is to be expected.
+        if not result.ok and not _is_stopped(host, target):
+            return f"its verification failed: {result.report()}"
+    if target.observe and loaded and observe(host, target) != loaded.observed:
+        command = " ".join(filled(target.observe, places(host, target)))
+        return f"`{command}` shows something else than what was loaded"
+    if kind_of(target).addresses:
+        return floating.problem(host, target, expected.content)
+    pid = main_pid(host, target)
+    daemon = kind_of(target).daemon
+    return host.daemon(daemon).verify(target, expected.content, pid) if pid else ""
+
+
+def observe(host: Host, target: Target) -> str:
+    """What the target's `observe` prints now, and how it ended, in short."""
+    if not target.observe:
+        return ""
+    result = host.run(filled(target.observe, places(host, target)), timeout=target.timeout)
+    text = f"{result.status}\n{result.output}"
+    return FileState(content=text.encode(), mode=0).digest
+
+
+def main_pid(host: Host, target: Target) -> int:
+    """The running program that has a target's file in its configuration and is signalled; 0 if
+    there is none: what starts it reads the file."""
+    name = kind_of(target).daemon
+    if not name:
+        return 0
+    from .services import PROGRAMS
+
+    if target.reload_unit not in PROGRAMS:
+        return 0
+    unit = host.services.unit(target.reload_unit)
+    there = unit.active == "active" and host.machine.program(unit.main_pid) == name
+    return unit.main_pid if there else 0
+
+
+def places(host: Host, target: Target) -> Mapping[str, object]:
+    """What stands for `{path}` and `{stem}` in the commands of an installed file."""
+    return {"path": host.tree.outside(target.path), "stem": target.path.stem}
+
+
+def _is_stopped(host: Host, target: Target) -> bool:
+    unit = target.reload_unit
+    return bool(unit) and host.services.unit(unit).active == "inactive"
