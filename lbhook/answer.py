@@ -69,6 +69,11 @@ class Answer:
     age: float = 0.0
     instance: bytes = b""
 
+    @property
+    def azures(self) -> bool:
+        """Whether Azure gave it, be it once."""
+        return self.source == "cache" or self.attempts > 0
+
 
 @dataclass(frozen=True, slots=True)
 class LastGood:
