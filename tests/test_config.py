@@ -446,8 +446,8 @@ def test_one_firewall_is_enough() -> None:
 
 def test_hooks_and_metrics() -> None:
     """Off by default; a textfile is one that node_exporter reads, and no target's."""
-    text = '[hooks]\nchanged = ["tell", "{summary}"]\ntimeout = "5s"\n[metrics]\ntextfile = "/a/b.prom"'
-    settings = config.parse(text)
+    text = '[hooks]\nchanged = ["tell", "{summary}"]\ntimeout = "5s"\n'
+    settings = config.parse(f'{text}[metrics]\ntextfile = "/a/b.prom"\n')
     assert settings.hooks == Hooks(changed=("tell", "{summary}"), timeout=5.0)
     assert settings.metrics == Metrics(textfile=PurePosixPath("/a/b.prom"))
     assert (config.parse("").hooks.changed, config.parse("").metrics.textfile) == ((), None)
