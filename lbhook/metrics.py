@@ -1,6 +1,5 @@
 """What a run came to, in the text format of Prometheus."""
 
-import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -25,7 +24,7 @@ HELP: Mapping[str, str] = {
 }
 _SUCCESS, _ANSWER = "lbhook_last_success_timestamp_seconds", "lbhook_answer_timestamp_seconds"
 _RULES = ("lbhook_inbound_rules", "lbhook_outbound_rules")
-_SAMPLE = re.compile(r'^(\w+)\{command="\w+"\} ([\d.]+)$', re.M)
+_SAMPLE = re.compile(r'^(\w+)\{command="\w+"\} (\d{1,15}(?:\.\d+)?)$', re.M)
 
 
 def files(textfile: PurePosixPath | None) -> Mapping[str, PurePosixPath]:
@@ -67,8 +66,8 @@ class Measured:
 
     def _values(self, before: str) -> Mapping[str, float]:
         report, now = self.report, round(self.now, 3)
-        values = dict.fromkeys((_SUCCESS, _ANSWER, *_RULES), 0.0)
-        values |= {name: json.loads(value) for name, value in _SAMPLE.findall(before)}
+        values: dict[str, float] = dict.fromkeys((_SUCCESS, _ANSWER, *_RULES), 0)
+        values |= {name: float(value) for name, value in _SAMPLE.findall(before)}
         values |= {
             "lbhook_last_run_timestamp_seconds": now,
             "lbhook_last_run_duration_seconds": round(self.seconds, 3),
