@@ -67,6 +67,11 @@ class Answer(NamedTuple):
     age: float = 0.0
     instance: bytes = b""
 
+    @property
+    def azures(self) -> bool:
+        """Whether Azure gave it, be it once."""
+        return self.source == "cache" or self.attempts > 0
+
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
 class LastGood:

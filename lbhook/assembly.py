@@ -69,8 +69,8 @@ def unbegun(run: Run, root: "Path | None", error: LbhookError) -> "Report":
     """What an apply came to that ended before there was anything to apply with: status.json has
     it as well, where it would be if the configuration can't be gone by."""
     from . import config, rights
+    from .aftermath import Aftermath
     from .report import Report
-    from .update import Update
 
     result = Report(outcome="failed", status=error.status, problems=error.problems, hint=error.hint)
     settings = config.Settings()
@@ -79,7 +79,9 @@ def unbegun(run: Run, root: "Path | None", error: LbhookError) -> "Report":
         rights.demand(read)
         settings = read
     with contextlib.suppress(UsageError):
-        Update(host=_host(settings, root), settings=settings).leave_status(result)
+        aftermath = Aftermath(_host(settings, root), settings, run.console.voice())
+        aftermath.leave_status(result)
+        aftermath.leave_metrics("apply", result, 0.0)
     return result
 
 

@@ -6,6 +6,7 @@ from typing import Any
 import click
 
 from . import __version__, options
+from .run import Run
 
 _SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 80}
 # In the order in which somebody new would try them.
@@ -50,7 +51,9 @@ class Commands(click.Group):
 
             known = [name for name in ROOMS if name != "rest"]  # which is hidden
             ctx.fail(f"no such command: {args[0]}{suggestion(args[0], known)}")
-        return super().resolve_command(ctx, args)
+        found = super().resolve_command(ctx, args)
+        ctx.ensure_object(Run).console.command = found[0] or ""
+        return found
 
 
 @click.group(cls=Commands, context_settings=_SETTINGS)

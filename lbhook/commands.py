@@ -1,7 +1,7 @@
 """Running argv with a time limit. Nobody else starts processes.
 
-A command gets a minimal environment, no standard input and a session of its own; when its
-time is up the whole process group ends. What it prints is kept for the report.
+A command gets a minimal environment, nothing to read unless it is given something, and a session
+of its own; when its time is up the whole process group ends. What it prints is kept for the report.
 """
 
 import contextlib
@@ -60,18 +60,28 @@ class Run(Protocol):
     """How the other rooms run a command."""
 
     def __call__(
-        self, argv: Sequence[str], timeout: float = 30.0, env: Mapping[str, str] | None = None
+        self,
+        argv: Sequence[str],
+        timeout: float = 30.0,
+        env: Mapping[str, str] | None = None,
+        stdin: bytes = b"",
     ) -> Result:
-        """Run a command for at most `timeout` seconds, with `env` beside what every one gets."""
+        """Run a command for at most `timeout` seconds, with `env` beside what every one gets, and
+        `stdin` to read."""
 
 
-def run(argv: Sequence[str], timeout: float = 30.0, env: Mapping[str, str] | None = None) -> Result:
+def run(
+    argv: Sequence[str],
+    timeout: float = 30.0,
+    env: Mapping[str, str] | None = None,
+    stdin: bytes = b"",
+) -> Result:
     """Run a command to its end, or to the end of its time."""
     # Not a pipe: its end would come with that of the last daemon that the command started.
     kept = os.memfd_create("output", os.MFD_CLOEXEC)
     begin = time.monotonic()
     try:
-        status = _status(_started(argv, kept, env or {}), kept, timeout)
+        status = _status(_started(argv, kept, env or {}, stdin), kept, timeout)
         output = _last(kept).decode("utf-8", "backslashreplace")
     except OSError as error:
         status = NOT_FOUND if isinstance(error, FileNotFoundError) else NOT_EXECUTABLE
@@ -109,20 +119,26 @@ def filled(argv: Sequence[str], places: Mapping[str, object]) -> tuple[str, ...]
     return tuple(re.sub(f"{{({names})}}", lambda one: str(places[one[1]]), word) for word in argv)
 
 
-def _started(argv: Sequence[str], output: int, env: Mapping[str, str]) -> "subprocess.Popen[bytes]":
+def _started(
+    argv: Sequence[str], output: int, env: Mapping[str, str], stdin: bytes
+) -> "subprocess.Popen[bytes]":
     # Not above: an unchanged answer may need no command.
     import subprocess
 
-    return subprocess.Popen(
-        argv,
-        stdin=subprocess.DEVNULL,
-        stdout=output,
-        stderr=output,
-        env={**env, **_ENVIRONMENT},
-        executable=find(argv[0]),
-        cwd="/",
-        start_new_session=True,
-    )
+    # Not a pipe: a command that does not read what it is given would keep its writer waiting.
+    with os.fdopen(os.memfd_create("input", os.MFD_CLOEXEC), "w+b") as given:
+        given.write(stdin)
+        given.seek(0)
+        return subprocess.Popen(
+            argv,
+            stdin=given,
+            stdout=output,
+            stderr=output,
+            env={**env, **_ENVIRONMENT},
+            executable=find(argv[0]),
+            cwd="/",
+            start_new_session=True,
+        )
 
 
 def _status(process: "subprocess.Popen[bytes]", output: int, timeout: float) -> int:

@@ -9,7 +9,7 @@ from . import net, schema
 from .errors import ConfigError
 from .shipped import SHIPPED
 from .tables import DEFAULT_FILE, Tables
-from .targets import Target
+from .targets import Argv, Target
 
 DEFAULT_ENDPOINT = "http://169.254.169.254"
 _SSH_PORT = 22
@@ -48,11 +48,28 @@ class Paths:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Hooks:
+    """Commands that tell neighbours what changed."""
+
+    changed: Argv = ()
+    timeout: float = 30.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Metrics:
+    """What is left for a monitoring system after each run."""
+
+    textfile: PurePosixPath | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """Everything the configuration says. `files` are those that were read, in order."""
 
     imds: Imds = Imds()
     paths: Paths = Paths()
+    hooks: Hooks = Hooks()
+    metrics: Metrics = Metrics()
     targets: tuple[Target, ...] = ()
     files: tuple[Path, ...] = ()
     endpoint_named: bool = False
@@ -102,6 +119,19 @@ _PATHS: Mapping[str, schema.Read[Any]] = {
     "templates": schema.items(schema.path),
     "identity": schema.path,
 }
+
+
+def _textfile(value: object) -> PurePosixPath:
+    """Where node_exporter finds it."""
+    file = schema.path(value)
+    if file.suffix != ".prom":
+        problem = f"{file} does not end in .prom, and node_exporter would not read it"
+        raise schema.Misfit(("", problem))
+    return file
+
+
+_HOOKS: Mapping[str, schema.Read[Any]] = {"changed": schema.argv, "timeout": schema.time_limit}
+_METRICS: Mapping[str, schema.Read[Any]] = {"textfile": _textfile}
 _NAME = schema.words(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}", "a name of letters, digits, - and _")
 _TARGET: Mapping[str, schema.Read[Any]] = {
     "like": schema.text,
@@ -124,18 +154,23 @@ _TARGET: Mapping[str, schema.Read[Any]] = {
 
 
 def _settled(tables: Tables) -> Settings:
-    known = ("imds", "paths", "targets")
+    known = ("imds", "paths", "hooks", "metrics", "targets")
     for key in tables.merged:
         if key not in known:
             tables.note(f".{key}", f"unknown key{schema.suggestion(key, known)}")
     paths = Paths(**tables.section(".paths", tables.merged.get("paths", {}), _PATHS))
     imds = tables.section(".imds", tables.merged.get("imds", {}), _IMDS)
-    targets = _Targets(tables, paths).read(tables.merged.get("targets", {}))
+    hooks = tables.section(".hooks", tables.merged.get("hooks", {}), _HOOKS)
+    metrics = Metrics(**tables.section(".metrics", tables.merged.get("metrics", {}), _METRICS))
+    taken = {metrics.textfile: "metrics.textfile"} if metrics.textfile else {}
+    targets = _Targets(tables, paths, taken).read(tables.merged.get("targets", {}))
     if tables.problems:
         raise ConfigError(*tables.problems, hint="nothing was changed; mend the configuration")
     return Settings(
         imds=Imds(**imds),
         paths=paths,
+        hooks=Hooks(**hooks),
+        metrics=metrics,
         targets=_with_stand_ins(targets),
         files=tuple(tables.files),
         endpoint_named="endpoint" in imds,

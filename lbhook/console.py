@@ -1,9 +1,11 @@
 """What a person sees: messages on stderr, the live line while lbhook waits, colour."""
 
+import json
 import os
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -15,13 +17,23 @@ if TYPE_CHECKING:
     from .update import Voice
 
 _CLEAR_LINE = "\r\x1b[K"
+# What a level is to syslog, and how it looks on a terminal.
+_LEVELS: Mapping[str, tuple[int, Mapping[str, Any]]] = {
+    "error": (3, {"fg": "red"}),
+    "warning": (4, {"fg": "yellow"}),
+    "info": (6, {}),
+    "debug": (7, {"dim": True}),
+}
 
 
 @dataclass(slots=True, eq=False, repr=False)
 class Console:
-    """Messages of one run; `verbosity` is -1 with -q, 1 with -v."""
+    """Messages of one run, of `command`; `verbosity` is -1 with -q, 1 with -v. With `as_json`
+    each is an object in a line of its own."""
 
     verbosity: int = 0
+    as_json: bool = False
+    command: str = ""
     _said: set[str] = field(default_factory=set)
     _live: bool = False
 
@@ -46,18 +58,18 @@ class Console:
     def note(self, text: str) -> None:
         """Something to know at once."""
         if self.verbosity >= 0:
-            self._say(text)
+            self._say("info", text, plain=text)
 
     def warn(self, text: str) -> None:
         """Something to know that is no failure; each once."""
         if self.verbosity >= 0 and text not in self._said:
             self._said.add(text)
-            self._say(f"lbhook: warning: {text}", fg="yellow")
+            self._say("warning", text, plain=f"lbhook: warning: {text}")
 
     def log(self, text: str) -> None:
         """Something to know when looking closely."""
         if self.verbosity > 0:
-            self._say(f"lbhook: {text}", dim=True)
+            self._say("debug", text)
 
     def watch(self, waiting: "Waiting") -> None:
         """On a terminal one line that is written over; in a log a new reason once. The service
@@ -65,14 +77,14 @@ class Console:
         self.manager.status(f"Waiting for Azure: {waiting.reason}", waiting=True)
         if self.verbosity < 0:
             return
-        if sys.stderr and sys.stderr.isatty():
+        if sys.stderr and sys.stderr.isatty() and not self.as_json:
             minutes, seconds = divmod(int(waiting.left), 60)
             line = f"waiting for Azure, {minutes}:{seconds:02} left: {waiting.reason}"
             _write(f"{_CLEAR_LINE}{line[: _columns() - 1]}", err=True)
             self._live = True
         elif waiting.reason not in self._said:
             self._said.add(waiting.reason)
-            self._say(f"lbhook: waiting up to {waiting.left:.0f} s: {waiting.reason}")
+            self._say("info", f"waiting up to {waiting.left:.0f} s: {waiting.reason}")
 
     def error(self, error: LbhookError) -> None:
         """All problems of a failure, and what to do."""
@@ -80,10 +92,14 @@ class Console:
 
     def problems(self, problems: tuple[str, ...], hint: str) -> None:
         """Problems, one below the other, and what to do about them."""
-        for problem in problems:
-            self._say(f"lbhook: {problem}", fg="red")
-        for line in hint.splitlines():
-            self._say(f"  hint: {line}")
+        for number, problem in enumerate(problems, start=1):
+            # Who reads them one by one wants to know it of each.
+            wanted = self.as_json or number == len(problems)
+            self._say("error", problem, hint=hint if wanted else "")
+
+    def bug(self, trace: str) -> None:
+        """What only whoever mends lbhook can read."""
+        self._say("error", trace, plain=trace)
 
     def done(self) -> None:
         """Take the live line away."""
@@ -91,9 +107,26 @@ class Console:
             _write(_CLEAR_LINE, err=True)
             self._live = False
 
-    def _say(self, text: str, fg: str | None = None, *, dim: bool = False) -> None:
+    def _say(self, level: str, text: str, *, plain: str = "", hint: str = "") -> None:
         self.done()
-        _write(click.style(f"{text}\n", fg=fg, dim=dim or None), err=True)
+        priority, style = _LEVELS[level]
+        if self.as_json:
+            said = {"level": level, "message": text, "hint": hint, "command": self.command}
+            lines = [json.dumps(said)]
+        else:
+            lines = [click.style(one, **style) for one in (plain or f"lbhook: {text}").splitlines()]
+            lines += [f"  hint: {one}" for one in hint.splitlines()]
+        mark = f"<{priority}>" if _is_journal() else ""
+        _write("".join(f"{mark}{line}\n" for line in lines), err=True)
+
+
+def _is_journal() -> bool:
+    """Whether systemd reads stderr, and a priority before each line."""
+    stream = os.environ.get("JOURNAL_STREAM")
+    if not stream or not sys.stderr:
+        return False
+    found = os.fstat(sys.stderr.fileno())
+    return stream == f"{found.st_dev}:{found.st_ino}"
 
 
 def _write(text: str | bytes, *, err: bool = False) -> None:

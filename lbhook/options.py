@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
+from click.core import ParameterSource
 
 from .run import Run
 
@@ -54,9 +55,25 @@ def _set_verbosity(ctx: click.Context, parameter: click.Parameter, value: str | 
         run.console.verbosity = run.verbosity
 
 
+def _set_log_format(ctx: click.Context, parameter: click.Parameter, value: str | None) -> None:
+    # What stands before the command outweighs the environment, which is seen again behind it.
+    named = ctx.get_parameter_source(str(parameter.name)) is not ParameterSource.ENVIRONMENT
+    if value is not None and (named or not ctx.parent):
+        ctx.ensure_object(Run).console.as_json = value == "json"
+
+
 def general(command: F) -> F:
-    """-c, -v and -q, before or after the command; the later one wins."""
+    """-c, -v, -q and --log-format, before or after the command; the later one wins."""
     for option in (
+        click.option(
+            "--log-format",
+            type=click.Choice(["plain", "json"]),
+            envvar="LBHOOK_LOG_FORMAT",
+            show_envvar=True,
+            expose_value=False,
+            callback=_set_log_format,
+            help="Messages for people, or one JSON object a line.",
+        ),
         click.option(
             "-q",
             "--quiet",

@@ -60,7 +60,7 @@ def _run() -> int:
     except Exception:
         import traceback
 
-        traceback.print_exc()
+        run.console.bug(traceback.format_exc())
         run.console.problems(("this is a bug in lbhook; nothing of this answer is in force",), "")
         return _BUG
     finally:

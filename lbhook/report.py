@@ -15,13 +15,15 @@ VERSION = 1
 
 
 class Report(NamedTuple):
-    """What an apply came to; the words are those of the contract's JSON."""
+    """What an apply came to; the words are those of the contract's JSON. `age` is that of the
+    answer in force, in seconds; None if none is known, or it is not Azure's."""
 
     outcome: str
     status: int = 0
     source: str = "imds"
     attempts: int = 0
     waited: float = 0.0
+    age: float | None = None
     lb: Facts = Facts()
     changes: tuple[Change, ...] = ()
     warnings: tuple[str, ...] = ()

@@ -35,6 +35,7 @@ class Settlement:
             raise
         if self.last_good.foreign():
             self.warn("this disk was captured from another VM: its files are put to rest")
+            self.host.tree.remove(self.host.state.told_file)
             return self._deploy(Aim.REST)
         return self._pay(load)
 

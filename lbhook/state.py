@@ -42,6 +42,11 @@ class State:
         """Where the outcome of each apply is left for others."""
         return self.paths.runtime / "status.json"
 
+    @property
+    def told_file(self) -> PurePosixPath:
+        """Where it is kept what the hook was told."""
+        return self.paths.state / "told.json"
+
     def original_file(self, path: PurePosixPath) -> PurePosixPath:
         """Where the file that was at a path before lbhook is kept, with its mode and owner."""
         digest = hashlib.sha256(str(path).encode()).hexdigest()[:8]
@@ -61,7 +66,7 @@ class State:
         """Remove every record, and say which there were. The lock stays: it is held; so do
         originals that were put aside, which nobody else has."""
         state = self.paths.state
-        records = [self.installed_file, state / "answer.json", self.status_file]
+        records = [self.installed_file, self.told_file, state / "answer.json", self.status_file]
         records += [self._loaded_file, self._refused_file, self.paths.handover]
         gone = [path for path in records if self._is_there(path)]
         for place in (state / "originals", state / "previous"):
@@ -137,6 +142,14 @@ class State:
             self.tree.remove(self._refused_file)
         elif refused != self.refused():
             self._write(self._refused_file, refused._asdict())
+
+    def told(self) -> dict[str, Any]:
+        """What the hook was `told` last, and what it is `owed`, as far as there is any."""
+        return self._read(self.told_file)
+
+    def keep_told(self, **told: object) -> None:
+        """Record what the hook was told, and what it is owed."""
+        self._write(self.told_file, told)
 
     def original(self, path: PurePosixPath) -> FileState | None:
         """The file that was there before lbhook, if it was kept."""

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 
-from . import rights
+from . import metrics, rights
 from .config import Settings
 from .deploy import Deployment
 from .dropped import resting
@@ -94,7 +94,7 @@ class Undo:
         # Not checked: what is put to rest, or back, harms nobody, whatever else is broken.
         done = Deployment(self.host, plan, load=False, checked=False).carry_out()
         results, problems = self._load(plan)
-        gone = self.host.state.forget()
+        gone = (*self.host.state.forget(), *self._forget_metrics())
         changes = tuple(
             replace(one, reload=results.get(str(one.path), Reload.NONE))
             for one in done.changes
@@ -105,6 +105,13 @@ class Undo:
             removed=tuple(self._shown(path) for path in gone),
             problems=problems,
         )
+
+    def _forget_metrics(self) -> tuple[PurePosixPath, ...]:
+        files = metrics.files(self.settings.metrics.textfile).values()
+        gone = tuple(file for file in files if self.host.tree.read(file) is not None)
+        for file in gone:
+            self.host.tree.remove(file)
+        return gone
 
     def _load(self, plan: Plan) -> tuple[Mapping[str, Reload], tuple[str, ...]]:
         """Every program, as far as possible: one that fails keeps no other from its file."""

@@ -9,8 +9,9 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
-from . import checks, facts, firewall, floating, layout, lock, rights
+from . import checks, facts, firewall, floating, lock, rights
 from . import outcome as outcomes
+from .aftermath import Aftermath
 from .answer import Answer
 from .config import Settings
 from .deploy import Deployment
@@ -21,9 +22,9 @@ from .errors import (
     NoAnswerError,
     ReloadError,
     RightsError,
-    WriteError,
 )
 from .facts import Facts
+from .hooks import Hook
 from .host import UNFINISHED, Host
 from .inquiry import Heard, Inquiry, Voice, Wish
 from .outcome import Done
@@ -63,16 +64,16 @@ class Update:
     def apply(self) -> Report:
         """The whole job. Never raises a `LbhookError`: the report has it."""
         self._settled = self._done = Done()
+        begun = self.clock()
         try:
-            self.host.demand_rights(self.settings)
-            rights.demand(self.settings)
             result = self._apply()
-        except LbhookError as error:
-            result = self._failed(error, "failed")
         except BaseException as error:
-            self.leave_status(self._cut_short(error))
-            raise
-        self.leave_status(result)
+            result = self._ended(error)
+            if not isinstance(error, LbhookError):
+                raise
+        finally:
+            self._aftermath.leave_status(result)
+            self._aftermath.leave_metrics("apply", result, self.clock() - begun)
         return result
 
     def plan(self, heard: Heard | None = None) -> Plan:
@@ -118,6 +119,18 @@ class Update:
 
     def fetch(self) -> Report:
         """Only ask, and keep the answer. Raises `LbhookError` if there is none to believe."""
+        begun = self.clock()
+        try:
+            result = self._fetch()
+        except BaseException as error:
+            result = self._ended(error)
+            raise
+        finally:
+            if not self.wish.hand_over:  # whoever takes the answer measures
+                self._aftermath.leave_metrics("fetch", result, self.clock() - begun)
+        return result
+
+    def _fetch(self) -> Report:
         before = self.inquiry.last_good.find(self.voice.warn)
         heard = self.inquiry.ask()
         self._answer = heard.answer
@@ -138,7 +151,39 @@ class Update:
         names = [one.name for one in fields(Inquiry)]
         return Inquiry(**{name: getattr(self, name) for name in names})
 
+    @property
+    def _aftermath(self) -> Aftermath:
+        return Aftermath(self.host, self.settings, self.voice)
+
+    @property
+    def _hook(self) -> Hook:
+        return Hook(self.host, self.settings.hooks)
+
     def _apply(self) -> Report:
+        self.host.demand_rights(self.settings)
+        rights.demand(self.settings)
+        try:
+            result = self._bring_in_step()
+        except LbhookError as error:
+            result = self._ended(error)
+        return self._tell(result)
+
+    def _tell(self, result: Report) -> Report:
+        """Tell the neighbours, or tell again what was owed; that it fails undoes nothing."""
+        if not (self._hook.wanted and self.wish.load):
+            return result
+        try:
+            with self._locked(wait=0.0):
+                self._hook.pay()
+        except BusyError as error:
+            self.voice.log(f"hooks: {error}; what is owed stays owed")
+        except LbhookError as error:
+            problems = dict.fromkeys((*result.problems, *error.problems))
+            status, hint = result.status or error.status, result.hint or error.hint
+            return result._replace(status=status, problems=tuple(problems), hint=hint)
+        return result
+
+    def _bring_in_step(self) -> Report:
         with self._locked():
             self._settled = self._settlement.carry_out(load=self.wish.load)
         try:
@@ -154,7 +199,7 @@ class Update:
                 self.voice.warn("a later answer has been applied meanwhile; this one is dropped")
             else:
                 self._deploy(aim, lb, heard.vm, self._records(heard))
-                self._keep_applied(heard.read)
+                self._keep_applied(heard)
         outcome = "changed" if self._settled.acted or self._done.acted else "unchanged"
         if heard.answer.metadata is None and aim is Aim.MISSING:
             outcome = "absent"
@@ -163,10 +208,12 @@ class Update:
             return self._failed(ReloadError(*problems), outcome)
         return self._report(outcome)
 
-    def _keep_applied(self, read: float) -> None:
+    def _keep_applied(self, heard: Heard) -> None:
         try:
             made = {str(one.path): one.made_of for one in self._done.changes if one.made_of}
-            self.host.state.keep_applied(read, made)
+            self.host.state.keep_applied(heard.read, made)
+            if heard.answer.metadata is not None:
+                self._hook.note(heard.answer.metadata)
         except LbhookError as error:  # everything is in force by now
             self.voice.warn(str(error))
 
@@ -277,6 +324,7 @@ class Update:
             attempts=self._answer.attempts,
             waited=self._answer.waited,
             lb=self._lb,
+            age=self._answer.age if self._answer.azures else None,
             changes=outcomes.together(self._settled, self._done),
             warnings=self._done.warnings,
         )
@@ -290,24 +338,12 @@ class Update:
             hint=error.hint,
         )
 
-    def _cut_short(self, error: BaseException) -> Report:
+    def _ended(self, error: BaseException) -> Report:
+        if isinstance(error, LbhookError):
+            return self._failed(error, "failed")
         if isinstance(error, Exception):
             status, problem = _BUG, repr(error)
         else:
             interrupted = isinstance(error, KeyboardInterrupt)
             status, problem = _INTERRUPTED if interrupted else _TERMINATED, "interrupted"
         return self._report("failed")._replace(status=status, problems=(problem,))
-
-    def leave_status(self, result: Report) -> None:
-        """status.json, as well as it can be: what went wrong may be this very directory, and
-        then an old one is not the last word. Another run that holds the lock leaves its own."""
-        file, content = self.host.state.status_file, layout.dump(result.to_json()).encode()
-        try:
-            with self._locked(wait=0.0):
-                self.host.tree.write(file, content)
-        except BusyError as error:
-            self.voice.log(f"status.json: {error}")
-        except (WriteError, RightsError) as error:
-            self.voice.log(f"status.json: {error}")
-            with contextlib.suppress(LbhookError):
-                self.host.tree.remove(file)

@@ -34,12 +34,18 @@ class Runner:
 
     answers: Answers = lambda _: None
     calls: list[tuple[str, ...]] = field(default_factory=list)
+    read: list[bytes] = field(default_factory=list)
 
     def __call__(
-        self, argv: Sequence[str], timeout: float = 30.0, env: Mapping[str, str] | None = None
+        self,
+        argv: Sequence[str],
+        timeout: float = 30.0,
+        env: Mapping[str, str] | None = None,
+        stdin: bytes = b"",
     ) -> Result:
         """Note a command."""
         self.calls.append(tuple(argv))
+        self.read.append(stdin)
         status, output = self.answers(tuple(argv)) or (0, "")
         return Result(argv=tuple(argv), status=status, output=output, seconds=timeout)
 

@@ -172,3 +172,12 @@ def test_a_command_of_the_service_manager_is_the_same_command() -> None:
     assert "--property=RuntimeMaxSec=2.500" in argv
     assert "--setenv=LC_ALL=C.UTF-8" in argv
     assert {"--wait", "--pipe", "--collect"} <= set(argv)
+
+
+def test_a_command_reads_what_it_is_given() -> None:
+    """More than a pipe holds, to a command that reads it and to one that does not; and nothing,
+    unless it is given something."""
+    much = b"x" * 1_000_000
+    assert run(("wc", "-c"), stdin=much).output == "1000000\n"
+    assert run(("true",), stdin=much).ok
+    assert run(("cat",)).output == ""

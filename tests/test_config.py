@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from lbhook import config, shipped
-from lbhook.config import Imds, Paths, Settings
+from lbhook.config import Hooks, Imds, Metrics, Paths, Settings
 from lbhook.errors import ConfigError
 from lbhook.shipped import SHIPPED
 from lbhook.targets import Target
@@ -306,7 +306,7 @@ template = "x.j2"
 path = "/x"
 """
     assert problems(text) == (
-        "lbhook.toml: colour: unknown key; known: imds, paths, targets",
+        "lbhook.toml: colour: unknown key; known: imds, paths, hooks, metrics, targets",
         'lbhook.toml: paths.state: "var" is not an absolute path without ".."',
         'lbhook.toml: paths.templates: "/etc/x" is not a list',
         'lbhook.toml: imds.endpoint: "http://imds.example" is not http:// with an IP address or'
@@ -442,3 +442,20 @@ def test_one_firewall_is_enough() -> None:
         "lbhook.toml: targets.fw: nftables is of this kind, too; only one can be",
     )
     assert [one.name for one in config.parse(second).active()] == ["env", "fw"]
+
+
+def test_hooks_and_metrics() -> None:
+    """Off by default; a textfile is one that node_exporter reads, and no target's."""
+    text = '[hooks]\nchanged = ["tell", "{summary}"]\ntimeout = "5s"\n'
+    settings = config.parse(f'{text}[metrics]\ntextfile = "/a/b.prom"\n')
+    assert settings.hooks == Hooks(changed=("tell", "{summary}"), timeout=5.0)
+    assert settings.metrics == Metrics(textfile=PurePosixPath("/a/b.prom"))
+    assert (config.parse("").hooks.changed, config.parse("").metrics.textfile) == ((), None)
+    own = '[metrics]\ntextfile = "/a.prom"\n[targets.own]\ntemplate = "x"\npath = "/a.prom"\n'
+    assert problems(own) == ("lbhook.toml: targets.own.path: /a.prom is metrics.textfile's too",)
+    assert problems('[hooks]\nchanged = "tell"\n[metrics]\ntextfile = "/a.txt"\n') == (
+        'lbhook.toml: hooks.changed: "tell" is not a command as a list of words, such as'
+        ' ["nft", "-f", "{path}"]',
+        "lbhook.toml: metrics.textfile: /a.txt does not end in .prom, and node_exporter would not"
+        " read it",
+    )

@@ -187,7 +187,7 @@ def test_the_check_is_of_what_was_started(tmp_path: Path) -> None:
     there = machine(tmp_path, words, **{f"etc__haproxy__conf.d__{name}": "" for name in names})
     asked: list[dict[str, str] | None] = []
 
-    def answering(argv: Any, timeout: float = 30.0, env: Any = None) -> Result:
+    def answering(argv: Any, timeout: float = 30.0, env: Any = None, stdin: Any = b"") -> Result:
         asked.append(env)
         return Result(argv=tuple(argv), status=0)
 
@@ -204,7 +204,7 @@ def test_an_empty_line_is_no_variable(tmp_path: Path) -> None:
     there = machine(tmp_path, etc__default__haproxy=DEFAULTS, run__systemd__system__x="")
     systemctl, asked = systemd("inactive", *DEBIAN), list[Any]()
 
-    def answering(argv: Any, timeout: float = 30.0, env: Any = None) -> Result:
+    def answering(argv: Any, timeout: float = 30.0, env: Any = None, stdin: Any = b"") -> Result:
         asked.append(env)
         _, output = systemctl(argv) or (0, "")
         return Result(argv=tuple(argv), status=0, output=output)

@@ -74,7 +74,10 @@ def run_in(lab: Lab) -> Run:
     """How lbhook would run a command on the VM."""
 
     def run(
-        argv: Sequence[str], timeout: float = 30.0, env: Mapping[str, str] | None = None
+        argv: Sequence[str],
+        timeout: float = 30.0,
+        env: Mapping[str, str] | None = None,
+        stdin: bytes = b"",
     ) -> Result:
         done = lab.vm.run(argv, check=False, timeout=timeout)
         return Result(argv=tuple(argv), status=done.returncode, output=done.stdout)
