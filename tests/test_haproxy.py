@@ -314,11 +314,14 @@ def test_after_a_reload_the_workers_sockets_are_looked_at(tmp_path: Path) -> Non
         tmp_path,
         f"""
 bind = {BIND!r}.format
-answer([reload(bind("127.0.0.1:82")),
+said = [reload(bind("127.0.0.1:82")),
         reload(bind("127.0.0.1:82") + "    bind 203.0.113.9:83\\n"),
         haproxy.missing(b"bind 127.0.0.1:82\\n", pid),
-        reload(bind("127.0.0.1:84")),
-        Haproxy(run, clock=iter(range(9)).__next__).missing(b"bind 127.0.0.1:82\\n", pid)])
+        reload(bind("127.0.0.1:84"))]
+while any(one.port == 82 for one in haproxy.machine.listening()):  # by the worker before
+    time.sleep(0.01)
+gone = Haproxy(run, clock=iter(range(9)).__next__).missing(b"bind 127.0.0.1:82\\n", pid)
+answer([*said, gone])
 """,
     )
     foreign, gone = ["203.0.113.9 port 83"], ["127.0.0.1 port 82"]
