@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from . import facts, outcome, rights
+from .aim import Aim
 from .deploy import Deployment
 from .errors import LbhookError, ReloadError
 from .facts import Facts
@@ -11,7 +12,7 @@ from .inquiry import Inquiry
 from .outcome import Done
 from .report import Report
 from .shipped import kind_of
-from .survey import Aim, Survey
+from .survey import Survey
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,13 +3,14 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from .aim import Aim
 from .answer import LastGood
 from .config import Settings
 from .deploy import Deployment
 from .errors import ConfigError, ReloadError
 from .host import Host
 from .outcome import Done
-from .survey import Aim, Survey
+from .survey import Survey
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)

@@ -1,12 +1,12 @@
 """From an answer to a plan: every target rendered, compared with the disk, and with what the
 programs of this machine have loaded."""
 
-import enum
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from . import checks, dropped, facts, firewall, overlaps
+from .aim import Aim
 from .config import Settings
 from .errors import ConfigError, LbhookError, ReloadError, WriteError
 from .facts import Facts
@@ -18,22 +18,6 @@ from .records import Installed, Loaded
 from .shipped import kind_of
 from .targets import Target
 from .verification import verify, verify_again
-
-
-class Aim(enum.Enum):
-    """How far a plan goes.
-
-    `WHOLE`: every file as the answer has it. `MISSING`: only files that are missing, from the
-    last good answer or, without one, in their resting form. `REST`: every file that lbhook
-    wrote in its resting form. `CLEAN`: the same, but what was there before lbhook comes back.
-    `LOAD`: no file; only reloads that are owed.
-    """
-
-    WHOLE = "whole"
-    MISSING = "missing"
-    REST = "rest"
-    CLEAN = "clean"
-    LOAD = "load"
 
 
 @dataclass(slots=True, eq=False, repr=False)

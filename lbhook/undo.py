@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 
 from . import metrics, rights
+from .aim import Aim
 from .config import Settings
 from .deploy import Deployment
 from .dropped import resting
@@ -15,7 +16,7 @@ from .loading import Loader
 from .plan import Change, Plan, Reload, compare
 from .records import Installed
 from .report import Report
-from .survey import Aim, Survey
+from .survey import Survey
 from .targets import Target
 
 _NEXT = "the next apply brings this machine in step with Azure again"

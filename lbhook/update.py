@@ -1,19 +1,18 @@
 """One apply, from settling what an earlier run left to the report of this one."""
 
 import contextlib
-import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, fields
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
-from . import checks, facts, firewall, floating, lock, rights
-from . import outcome as outcomes
+from . import facts, lock, rights
 from .aftermath import Aftermath
-from .answer import Answer
+from .aim import Aim, aimed
 from .config import Settings
+from .course import Course
 from .deploy import Deployment
 from .errors import (
     BusyError,
@@ -25,19 +24,18 @@ from .errors import (
 )
 from .facts import Facts
 from .hooks import Hook
-from .host import UNFINISHED, Host
+from .host import Host
 from .inquiry import Heard, Inquiry, Voice, Wish
 from .outcome import Done
-from .plan import Change, Closed, Plan
+from .plan import Plan
 from .report import Report
 from .settlement import Settlement
-from .survey import Aim, Survey
+from .survey import Survey
 
 if TYPE_CHECKING:
     from .instance import Vm
 
 __all__ = ["Update", "Voice", "Wish"]
-_INTERRUPTED, _TERMINATED, _BUG = 130, 143, 70
 
 
 def _since_boot() -> float:
@@ -56,19 +54,16 @@ class Update:
     clock: Callable[[], float] = time.monotonic
     sleep: Callable[[float], None] = time.sleep
     boottime: Callable[[], float] = _since_boot
-    _answer: Answer = field(default_factory=lambda: Answer(metadata=None, source="imds"))
-    _lb: Facts = field(default_factory=Facts)
-    _settled: Done = field(default_factory=Done)
-    _done: Done = field(default_factory=Done)
+    _course: Course = field(default_factory=Course)
 
     def apply(self) -> Report:
         """The whole job. Never raises a `LbhookError`: the report has it."""
-        self._settled = self._done = Done()
+        self._course = Course()
         begun = self.clock()
         try:
             result = self._apply()
         except BaseException as error:
-            result = self._ended(error)
+            result = self._course.ended(error)
             if not isinstance(error, LbhookError):
                 raise
         finally:
@@ -79,29 +74,9 @@ class Update:
     def plan(self, heard: Heard | None = None) -> Plan:
         """What `apply` would do, as a value, with an answer that is known or asked for. Nothing
         is changed."""
-        rights.demand(self.settings)
-        heard = heard or self.inquiry.ask()
-        aim, lb = self._aim(heard.answer)
-        plan = self._survey().plan(aim, lb, heard.vm)
-        with tempfile.TemporaryDirectory(prefix="lbhook-") as scratch:
-            staged = checks.scratch(plan, Path(scratch))
-            verdict = checks.examine(self.host, plan.changes, staged)
-            coming = floating.coming(self.host, plan.changes)
-            verdict = checks.examine_live(self.host, verdict, staged, coming)
-        closes = self._closes(verdict.changes, lb)
-        unfinished = (UNFINISHED,) if self._is_unfinished() else ()
-        warnings = (*unfinished, *plan.warnings, *verdict.warnings)
-        return plan._replace(
-            changes=verdict.changes,
-            closes=closes,
-            warnings=warnings,
-            planned=heard.planned,
-        )
+        from .foresight import Foresight
 
-    def _is_unfinished(self) -> bool:
-        """Whether a run was cut short; the journal of one that is under way is no news."""
-        busy = lock.is_held(self.host.tree.outside(self.settings.paths.runtime / "lock"))
-        return not busy and bool(self.host.journal.unfinished())
+        return Foresight(self.host, self.settings, self.wish, self.inquiry).plan(heard)
 
     def ask(self) -> Heard:
         """The answer in force, for a command that only looks."""
@@ -123,7 +98,7 @@ class Update:
         try:
             result = self._fetch()
         except BaseException as error:
-            result = self._ended(error)
+            result = self._course.ended(error)
             raise
         finally:
             if not self.wish.hand_over:  # whoever takes the answer measures
@@ -133,13 +108,13 @@ class Update:
     def _fetch(self) -> Report:
         before = self.inquiry.last_good.find(self.voice.warn)
         heard = self.inquiry.ask()
-        self._answer = heard.answer
+        self._course.answer = heard.answer
         self._keep(heard)
         if heard.answer.metadata is None:
-            return self._report("absent")
-        self._lb = facts.derive(heard.answer.metadata)
+            return self._course.report("absent")
+        self._course.lb = facts.derive(heard.answer.metadata)
         same = before is not None and before.metadata == heard.answer.metadata
-        return self._report("unchanged" if same else "changed")
+        return self._course.report("unchanged" if same else "changed")
 
     @property
     def _settlement(self) -> Settlement:
@@ -165,7 +140,7 @@ class Update:
         try:
             result = self._bring_in_step()
         except LbhookError as error:
-            result = self._ended(error)
+            result = self._course.ended(error)
         return self._tell(result)
 
     def _tell(self, result: Report) -> Report:
@@ -185,14 +160,14 @@ class Update:
 
     def _bring_in_step(self) -> Report:
         with self._locked():
-            self._settled = self._settlement.carry_out(load=self.wish.load)
+            self._course.settled = self._settlement.carry_out(load=self.wish.load)
         try:
             heard = self.inquiry.ask()
         except NoAnswerError as error:
             return self._without_answer(error)
-        self._answer = heard.answer
-        aim, lb = self._aim(heard.answer)
-        self._lb = lb or Facts()
+        self._course.answer = heard.answer
+        aim, lb = aimed(heard.answer, self.inquiry.last_good)
+        self._course.lb = lb or Facts()
         with self._locked():
             self.host.settle_journal(self.voice.warn)
             if heard.read < self.host.state.applied():
@@ -200,17 +175,16 @@ class Update:
             else:
                 self._deploy(aim, lb, heard.vm, self._records(heard))
                 self._keep_applied(heard)
-        outcome = "changed" if self._settled.acted or self._done.acted else "unchanged"
+        outcome = "changed" if self._course.acted else "unchanged"
         if heard.answer.metadata is None and aim is Aim.MISSING:
             outcome = "absent"
-        problems = (*self._settled.problems, *self._done.problems)
-        if problems:
-            return self._failed(ReloadError(*problems), outcome)
-        return self._report(outcome)
+        if self._course.problems:
+            return self._course.failed(ReloadError(*self._course.problems), outcome)
+        return self._course.report(outcome)
 
     def _keep_applied(self, heard: Heard) -> None:
         try:
-            made = {str(one.path): one.made_of for one in self._done.changes if one.made_of}
+            made = {str(one.path): one.made_of for one in self._course.done.changes if one.made_of}
             self.host.state.keep_applied(heard.read, made)
             if heard.answer.metadata is not None:
                 self._hook.note(heard.answer.metadata)
@@ -228,13 +202,6 @@ class Update:
                     stack.enter_context(self._locked())
                 self.inquiry.last_good.keep(heard.body, heard.answer.instance)
 
-    def _aim(self, answer: Answer) -> tuple[Aim, Facts | None]:
-        if answer.metadata is not None:
-            return Aim.WHOLE, facts.derive(answer.metadata)
-        last = self.inquiry.last_good.find()
-        known = last.metadata if last else None
-        return Aim.MISSING, facts.derive(known) if known else None
-
     def _without_answer(self, error: NoAnswerError) -> Report:
         """Bring back what is missing, and change nothing that is there."""
         with self._locked():
@@ -242,13 +209,13 @@ class Update:
             last = self.inquiry.last_good.find()
             known = last.metadata if last else None
             if last and known:
-                self._answer = last
-                self._lb = facts.derive(known)
+                self._course.answer = last
+                self._course.lb = facts.derive(known)
                 self.inquiry.warn_of_age(last)
             vm = self.inquiry.vm(last) if last else None
-            self._deploy(Aim.MISSING, self._lb if known else None, vm)
-        error.problems = (*error.problems, *self._settled.problems, *self._done.problems)
-        return self._failed(error, "kept" if known else "failed")
+            self._deploy(Aim.MISSING, self._course.lb if known else None, vm)
+        error.problems = (*error.problems, *self._course.problems)
+        return self._course.failed(error, "kept" if known else "failed")
 
     def _records(self, heard: Heard) -> Mapping[PurePosixPath, bytes]:
         """The answer as the last good one: it is that when what it asks for is in force."""
@@ -268,8 +235,8 @@ class Update:
             self.voice.warn(warning)
         if self.wish.skip_refused:
             self._demand_news(plan, vm)
-        self._done = self._carry_out(plan, records or {})
-        if aim is Aim.WHOLE and self.host.live and not self._done.problems:
+        self._course.done = self._carry_out(plan, records or {})
+        if aim is Aim.WHOLE and self.host.live and not self._course.done.problems:
             self.host.state.keep_refused(None)
 
     def _carry_out(self, plan: Plan, records: Mapping[PurePosixPath, bytes]) -> Done:
@@ -277,7 +244,7 @@ class Update:
         try:
             deployment.carry_out()
         finally:
-            self._done = deployment.done
+            self._course.done = deployment.done
         for warning in deployment.done.warnings:
             self.voice.warn(warning)
         return deployment.done
@@ -305,45 +272,8 @@ class Update:
             with contextlib.suppress(ConfigError, ReloadError):
                 self._carry_out(plan, {})
 
-    def _closes(self, changes: Sequence[Change], lb: Facts | None) -> tuple[Closed, ...]:
-        """Without an answer there is no firewall, only its resting form."""
-        if lb is None or not self.host.live:
-            return ()
-        return firewall.closes(changes, lb, self.host.machine)
-
     def _survey(self) -> Survey:
         return Survey(self.host, self.settings, self.wish.only, self.wish.reload)
 
     def _locked(self, wait: float = lock.WAIT) -> AbstractContextManager[None]:
         return self.host.locked(self.settings.paths.runtime, wait=wait)
-
-    def _report(self, outcome: str) -> Report:
-        return Report(
-            outcome=outcome,
-            source=self._answer.source,
-            attempts=self._answer.attempts,
-            waited=self._answer.waited,
-            lb=self._lb,
-            age=self._answer.age if self._answer.azures else None,
-            changes=outcomes.together(self._settled, self._done),
-            warnings=self._done.warnings,
-        )
-
-    def _failed(self, error: LbhookError, outcome: str) -> Report:
-        return self._report(outcome)._replace(
-            status=error.status,
-            attempts=error.attempts or self._answer.attempts,
-            waited=error.waited or self._answer.waited,
-            problems=error.problems,
-            hint=error.hint,
-        )
-
-    def _ended(self, error: BaseException) -> Report:
-        if isinstance(error, LbhookError):
-            return self._failed(error, "failed")
-        if isinstance(error, Exception):
-            status, problem = _BUG, repr(error)
-        else:
-            interrupted = isinstance(error, KeyboardInterrupt)
-            status, problem = _INTERRUPTED if interrupted else _TERMINATED, "interrupted"
-        return self._report("failed")._replace(status=status, problems=(problem,))

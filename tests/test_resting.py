@@ -6,9 +6,10 @@ from pathlib import Path, PurePosixPath
 import pytest
 
 from lbhook import resting
+from lbhook.aim import Aim
 from lbhook.host import Host, host
 from lbhook.plan import Change
-from lbhook.survey import Aim, Survey
+from lbhook.survey import Survey
 
 from .stand import Stand, body, contents
 

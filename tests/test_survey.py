@@ -5,11 +5,12 @@ from pathlib import Path
 import pytest
 
 from lbhook import facts
+from lbhook.aim import Aim
 from lbhook.errors import ConfigError, WriteError
 from lbhook.facts import Facts
 from lbhook.model import parse
 from lbhook.plan import Outcome, Reload
-from lbhook.survey import Aim, Survey
+from lbhook.survey import Survey
 
 from .stand import GROUP, NO_ENV, USER, Runner, Stand, body, target
 
