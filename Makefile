@@ -11,7 +11,7 @@ help:
 	@echo "make demo    the main job from end to end, in a throw-away directory"
 	@echo "make test    lint, types and all tests, the laboratory among them"
 	@echo "make boot-test  Debian 12 and 13, booted: a part of make test"
-	@echo "make bench   what is measured, as a table"
+	@echo "make bench   what is measured, as a table (CHECK=1: fail if it got worse)"
 	@echo "make pace    how soon an answer is noticed, as a distribution"
 	@echo "make fuzz    parse, fuzzed for a minute (SECONDS=600 for ten)"
 	@echo "make dist    wheel, source archive and the single file lbhook.pyz, in dist/"
@@ -38,7 +38,7 @@ boot-test: system $(VENV)/.dev
 	$(VENV)/bin/pytest tests/boot $(PYTEST_ARGS)
 
 bench: $(VENV)/.dev
-	$(VENV)/bin/python -m bench
+	$(VENV)/bin/python -m bench $(if $(CHECK),--check)
 
 pace: $(VENV)/.dev
 	$(VENV)/bin/python bench/pace.py

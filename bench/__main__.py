@@ -1,8 +1,9 @@
 """`make bench`: each figure as a ratio to a yardstick of the same run, taken in turns.
 
 Prints a table and writes bench.json. Machines differ and are noisy; ratios of one run are not.
-With `--check` (`make bench CHECK=1`) it fails if a ratio is worse by more than a fifth than the one
-in reference.json; with `--keep` what was measured becomes that.
+With `--check` (`make bench CHECK=1`) it fails if a figure is worse by more than a fifth than that
+in reference.json; with `--keep` what was measured becomes that. `--table` prints that for
+docs/performance.md.
 """
 
 import dataclasses
@@ -23,6 +24,9 @@ _LINE = "{:<35} {:<21} {:>7} {:>6}{} {:>5}"
 
 def main() -> None:
     """Measure all rows, print them as they come, write them down."""
+    if "--table" in sys.argv:
+        print(markdown(reference()), end="")
+        return
     print(_LINE.format("what", "against", "", "figure", " ", "reach"))
     results = []
     with tempfile.TemporaryDirectory(prefix="lbhook-bench-") as place:
@@ -58,6 +62,19 @@ def line(result: Result) -> str:
         against, figure, reach = result.unit, f"{result.figure:.0f}", f"{result.reach:.0f}"
     star = " " if result.reached else "*"
     return _LINE.format(result.what, result.yardstick, against, figure, star, reach).rstrip()
+
+
+def markdown(results: Sequence[Result]) -> str:
+    """The table of docs/performance.md."""
+    lines = ["| what | against | figure | at most |", "|---|---|---|---|"]
+    for one in results:
+        if one.yardstick:
+            against = f"{one.yardstick}, {one.against:.0f} {one.unit}"
+            figure, reach = f"{one.figure:.2f}", f"{one.reach:.2f}"
+        else:
+            against, figure, reach = "", f"{one.figure:.0f} {one.unit}", f"{one.reach:.0f}"
+        lines.append(f"| {one.what} | {against} | {figure.strip()} | {reach} |")
+    return "\n".join(lines) + "\n"
 
 
 def reference() -> list[Result]:

@@ -150,9 +150,10 @@ def order(address: Address) -> tuple[int, int]:
 
 def rule_key(rule: InboundRule) -> object:
     """All that a rule says, in the order in which rules are sorted."""
+    frontend, private = rule.frontend_ip, rule.private_ip
     return (
-        *(order(rule.frontend_ip), rule.protocol.value, rule.frontend_port),
-        *(order(rule.private_ip), rule.backend_port),
+        *(frontend.version, int(frontend), rule.protocol.value, rule.frontend_port),
+        *(private.version, int(private), rule.backend_port),
     )
 
 
@@ -197,7 +198,8 @@ def _inbound(entry: Entry) -> InboundRule:
         backend_port=_port(entry, "backendPort"),
     )
     if entry.sound:
-        _check_ports(entry, rule)
+        if rule.ha_ports or not (rule.frontend_port and rule.backend_port):
+            _check_ports(entry, rule)
         _warn_of_mixed_families(entry, rule.frontend_ip, rule.private_ip)
         if rule.protocol is Protocol.UDP and entry.values["protocol"].lower() == "quic":
             entry.warn("'Quic' is read as udp; not yet seen on Azure", "protocol")
