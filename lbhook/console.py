@@ -1,6 +1,5 @@
 """What a person sees: messages on stderr, the live line while lbhook waits, colour."""
 
-import json
 import os
 import sys
 from collections.abc import Mapping
@@ -111,6 +110,8 @@ class Console:
         self.done()
         priority, style = _LEVELS[level]
         if self.as_json:
+            import json
+
             said = {"level": level, "message": text, "hint": hint, "command": self.command}
             lines = [json.dumps(said)]
         else:

@@ -29,7 +29,7 @@ from lbhook import (
     targets,
 )
 from lbhook.commands import run as lbhook_run
-from lbhook.config import Imds, Paths, Settings
+from lbhook.config import Hooks, Imds, Metrics, Paths, Settings
 from lbhook.emulator import Emulator
 
 from .conftest import lacking
@@ -229,14 +229,16 @@ def section(text: str) -> Settings:
     return config.parse(text)
 
 
-@pytest.mark.parametrize(("table", "kind"), [("imds", Imds), ("paths", Paths)])
-def test_settings(table: str, kind: type[Imds] | type[Paths]) -> None:
+@pytest.mark.parametrize(
+    ("table", "kind"), [("imds", Imds), ("paths", Paths), ("hooks", Hooks), ("metrics", Metrics)]
+)
+def test_settings(table: str, kind: Any) -> None:
     """Each key of a table is there once, in order, and its default is what holds without it."""
     documented = [cells[:2] for cells in rows("docs/configuration.md", f"## `[{table}]`")]
     assert [names(key) for key, _ in documented] == [[one.name] for one in fields(kind)]
     for key, default in documented:
-        given = section(f"[{table}]\n{names(key)[0]} = {names(default)[0]}\n")
-        assert getattr(given, table) == kind()
+        line = f"{names(key)[0]} = {names(default)[0]}\n" if names(default) else ""
+        assert getattr(section(f"[{table}]\n{line}"), table) == kind()
 
 
 def test_keys_of_a_target() -> None:
@@ -373,6 +375,7 @@ def test_commands_and_options_exist() -> None:
     for page in (
         "README.md",
         "docs/configuration.md",
+        "docs/monitoring.md",
         "docs/targets.md",
         "docs/templates.md",
         "docs/troubleshooting.md",

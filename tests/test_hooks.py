@@ -12,6 +12,7 @@ from lbhook.inquiry import Wish
 from lbhook.report import Report
 
 from .stand import NO_ENV, Runner, Stand, body, everything, target
+from .test_docs import names, rows
 
 A, B = body(80, 443), body(80, 8443)
 TELL = '[hooks]\nchanged = ["tell", "{summary}"]\n'
@@ -253,7 +254,10 @@ def test_a_real_command_reads_one_line_of_json(stand: Stand) -> None:
     file = stand.place / "heard"
     script = f"read -r line; printf '%s' \"$line\" >{shlex.quote(str(file))}; ! read -r line"
     assert report_of(stand, "sh", "-c", script).status == 0
-    assert [*json.loads(file.read_text())] == ["old", "new", "changes"]
+    said = json.loads(file.read_text())
+    documented = [*rows("docs/configuration.md", "### What the hook reads")]
+    assert [*said] == [names(key)[0] for key, _ in documented]
+    assert names(documented[-1][1])[: len(said["changes"][0])] == [*said["changes"][0]]
 
 
 def test_a_command_that_hangs_is_ended(stand: Stand) -> None:

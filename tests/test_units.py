@@ -107,12 +107,15 @@ def test_who_has_power_has_no_network_and_the_other_way_round() -> None:
 
 
 def test_the_files_of_shipped_targets_can_be_written() -> None:
-    """Their directories are those that the units let lbhook write into."""
+    """The units let lbhook write into their directories, and into that of the metrics."""
     own = [Paths().runtime, Paths().state]
     allowed = [PurePosixPath(one.lstrip("-")) for one in values(AS_ROOT[0], "ReadWritePaths")]
     for name, kind in SHIPPED.items():
         path = PurePosixPath(kind.defaults["path"].replace("{runtime}", str(own[0])))
         assert any(path.is_relative_to(one) for one in (*allowed, *own)), name
+    page = (REPO / "docs/monitoring.md").read_text(encoding="utf-8")
+    (textfile,) = re.findall(r'^textfile = "(.*)"$', page, re.M)
+    assert PurePosixPath(textfile).parent in allowed
     keys = ("RuntimeDirectory", "StateDirectory")
     assert [values(AS_ROOT[0], key) for key in keys] == [[one.name] for one in own]
 
