@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from . import assembly, options
+from . import assembly, completion, options
 from .console import coloured_diff, coloured_explanation, coloured_picture
 from .errors import UsageError, WriteError
 from .run import Run, pass_run
@@ -27,7 +27,12 @@ if TYPE_CHECKING:
 @click.option("--json", "as_json", is_flag=True, help="Print the normalised model as JSON.")
 @click.option("--here", is_flag=True, help="With --json: add what is seen on this machine.")
 @click.option("--all", "everything", is_flag=True, help="Every rule, however many there are.")
-@click.option("--html", metavar="FILE", help="Write the picture as a page to FILE (- is stdout).")
+@click.option(
+    "--html",
+    type=click.Path(),
+    metavar="FILE",
+    help="Write the picture as a page to FILE (- is stdout).",
+)
 @pass_run
 def show(
     run: Run, /, as_json: bool, here: bool, everything: bool, html: str | None, **wish: Any
@@ -89,7 +94,7 @@ def plan(run: Run, /, as_json: bool, exit_code: bool, **wish: Any) -> int:
     \b
     Examples:
       lbhook plan
-      lbhook plan --with tcp/8443:443 --without udp/53
+      lbhook plan --with tcp/8443:443 --without tcp/80:443
       lbhook plan --with tcp/25@52.1.2.3=10.1.0.5
       lbhook plan --exit-code --only nftables
     """
@@ -141,7 +146,7 @@ def doctor(run: Run, /, as_json: bool, **wish: Any) -> int:
 @options.source
 @options.targets
 @options.planned
-@click.argument("target", metavar="TARGET|FILE.j2")
+@click.argument("target", metavar="TARGET|FILE.j2", shell_complete=completion.targets)
 @pass_run
 def render(run: Run, /, target: str, **wish: Any) -> int:
     """Print one rendered file, of a target that is on or off, or of a template of your own.
@@ -174,7 +179,7 @@ def render(run: Run, /, target: str, **wish: Any) -> int:
 @options.targets
 @options.planned
 @click.option("--json", "as_json", is_flag=True, help="Print lines and sources as JSON.")
-@click.argument("target", metavar="TARGET|FILE.j2")
+@click.argument("target", metavar="TARGET|FILE.j2", shell_complete=completion.targets)
 @pass_run
 def explain(run: Run, /, target: str, as_json: bool, **wish: Any) -> int:
     """Print a rendered file, and beside each line the rule or setting that it came from.

@@ -2,7 +2,7 @@
 
 import click
 
-from . import options
+from . import completion, options
 from .errors import TerminatedError, UsageError
 from .run import Run, pass_run
 
@@ -23,9 +23,15 @@ _INTERRUPTED, _TERMINATED = 130, 143
     default="documented",
     show_default=True,
     metavar="NAME|FILE",
+    shell_complete=completion.bodies,
     help="What to answer: a shipped body, or a file, read again at each request.",
 )
-@click.option("--playbook", metavar="NAME|FILE", help="A script of answers and faults.")
+@click.option(
+    "--playbook",
+    metavar="NAME|FILE",
+    shell_complete=completion.playbooks,
+    help="A script of answers and faults.",
+)
 @click.option(
     "--limit",
     type=click.IntRange(min=0),

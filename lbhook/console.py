@@ -115,7 +115,7 @@ class Console:
             said = {"level": level, "message": text, "hint": hint, "command": self.command}
             lines = [json.dumps(said)]
         else:
-            lines = [click.style(one, **style) for one in (plain or f"lbhook: {text}").splitlines()]
+            lines = [styled(one, **style) for one in (plain or f"lbhook: {text}").splitlines()]
             lines += [f"  hint: {one}" for one in hint.splitlines()]
         mark = f"<{priority}>" if _is_journal() else ""
         _write("".join(f"{mark}{line}\n" for line in lines), err=True)
@@ -150,6 +150,11 @@ def _write(text: str | bytes, *, err: bool = False) -> None:
             raise WriteError(f"standard output: {error.strerror}") from None
 
 
+def styled(text: str, **style: Any) -> str:
+    """Text as `click.style` dresses it, unless the environment asks for none (no-color.org)."""
+    return text if os.environ.get("NO_COLOR") else click.style(text, **style)
+
+
 def coloured_diff(text: str) -> str:
     """A unified diff, green and red on a terminal."""
     return "".join(f"{_coloured(line)}\n" for line in text.splitlines())
@@ -166,20 +171,20 @@ def coloured_explanation(text: str) -> str:
 
 
 def _dimmed(line: str) -> str:
-    return click.style(line, dim=True) if line.startswith("template ") else line
+    return styled(line, dim=True) if line.startswith("template ") else line
 
 
 def _painted(line: str) -> str:
     if line.startswith("!"):
-        return click.style(line, fg="red")
-    return line if line.startswith(" ") or not line else click.style(line, bold=True)
+        return styled(line, fg="red")
+    return line if line.startswith(" ") or not line else styled(line, bold=True)
 
 
 def _coloured(line: str) -> str:
     if line.startswith(("--- ", "+++ ")):
-        return click.style(line, bold=True)
+        return styled(line, bold=True)
     colours = {"+": "green", "-": "red", "@": "cyan", "#": "yellow"}
-    return click.style(line, fg=colours[line[0]]) if line[:1] in colours else line
+    return styled(line, fg=colours[line[0]]) if line[:1] in colours else line
 
 
 def _columns() -> int:

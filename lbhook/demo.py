@@ -6,10 +6,8 @@ import textwrap
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import click
-
 from . import config, facts, report, view
-from .console import Console, coloured_diff
+from .console import Console, coloured_diff, styled
 from .emulator import Emulator
 from .errors import LbhookError
 from .host import host
@@ -92,7 +90,7 @@ class Demo:
         for change in result.changes:
             file = root.joinpath(*change.path.parts[1:])
             if file.exists():
-                self.console.out(click.style(f"{change.path}\n", bold=True))
+                self.console.out(styled(f"{change.path}\n", bold=True))
                 text = file.read_text(encoding="utf-8").expandtabs(4)
                 self.console.out(f"{textwrap.indent(text, '  ')}\n")
 
@@ -121,5 +119,5 @@ class Demo:
 
     def _title(self, text: str, command: str) -> None:
         self._scene += 1
-        self.console.out(click.style(f"{self._scene}. {text}", fg="cyan", bold=True))
-        self.console.out(click.style(f"   $ {command}\n\n", dim=True))
+        self.console.out(styled(f"{self._scene}. {text}", fg="cyan", bold=True))
+        self.console.out(styled(f"   $ {command}\n\n", dim=True))

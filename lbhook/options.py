@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 from click.core import ParameterSource
 
+from . import completion
 from .run import Run
 
 if TYPE_CHECKING:
@@ -129,13 +130,18 @@ _ENDPOINT = click.option(
 _METADATA = click.option(
     "--metadata",
     metavar="FILE",
+    shell_complete=completion.bodies,
     help="Read the body from FILE (- is standard input), or a shipped one by its name.",
 )
 accept_empty = click.option(
     "--accept-empty", is_flag=True, help="Believe at once that no rule is left."
 )
 _ONLY = click.option(
-    "--only", multiple=True, metavar="TARGET", help="Just this target; may be repeated."
+    "--only",
+    multiple=True,
+    metavar="TARGET",
+    shell_complete=completion.switched_on,
+    help="Just this target; may be repeated.",
 )
 outcome = click.option("--json", "as_json", is_flag=True, help="Print the outcome as JSON.")
 root = click.option(

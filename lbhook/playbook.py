@@ -39,14 +39,13 @@ from typing import Any
 from . import schema
 from .errors import ConfigError, UsageError
 from .replies import Source, locate
+from .samples import PLAYBOOKS
 from .step import Step
 
 if sys.version_info >= (3, 11):
     import tomllib
 else:
     import tomli as tomllib
-
-PLAYBOOKS = ("cold-boot", "dies", "joined-later", "throttled", "update")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

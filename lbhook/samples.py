@@ -1,8 +1,9 @@
-"""Answers of the metadata service that ship with the package, to try things with."""
+"""Answers of the metadata service, and playbooks of them, that ship with the package."""
 
 import functools
 
 BODIES = ("documented", "dual-stack", "floating-ip", "gateway-ha-ports", "public-ip-only")
+PLAYBOOKS = ("cold-boot", "dies", "joined-later", "throttled", "update")
 
 
 @functools.cache

@@ -13,7 +13,10 @@ import pytest
 BODIES = Path(__file__).parent / "bodies"
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 # What is no program, but is needed like one.
-_MODULES = {"nginx-stream": Path("/usr/lib/nginx/modules/ngx_stream_module.so")}
+_MODULES = {
+    "nginx-stream": Path("/usr/lib/nginx/modules/ngx_stream_module.so"),
+    "bash-completion": Path("/usr/share/bash-completion/bash_completion"),
+}
 _LOOPBACK = ("127.", "::1", "localhost")
 
 

@@ -8,7 +8,7 @@ import re
 import signal
 import subprocess
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -798,12 +798,14 @@ def test_emulate_where_it_must_not(args: list[str], err: str) -> None:
 
 
 @contextlib.contextmanager
-def started(*args: str | Path, **pipes: Any) -> Iterator[subprocess.Popen[bytes]]:
+def started(
+    *args: str | Path, env: Mapping[str, str] = ENVIRONMENT, **pipes: Any
+) -> Iterator[subprocess.Popen[bytes]]:
     """lbhook while it runs; ended at the latest with the test."""
     process = subprocess.Popen(
         argv(*args),
         **{"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **pipes},
-        env=ENVIRONMENT,
+        env={**ENVIRONMENT, **env},
     )
     try:
         yield process
@@ -960,10 +962,12 @@ def test_a_locale_without_arrows() -> None:
     assert "  51.0.0.1  ?  10.1.0.4\n" in ended.out
 
 
-def on_a_terminal(*args: str | Path, streams: Sequence[str]) -> tuple[str, int | None]:
+def on_a_terminal(
+    *args: str | Path, streams: Sequence[str], env: Mapping[str, str] = ENVIRONMENT
+) -> tuple[str, int | None]:
     """What a run of lbhook writes to a terminal that is these streams, and its status."""
     ours, theirs = pty.openpty()
-    with started(*args, **dict.fromkeys(streams, theirs)) as process:
+    with started(*args, env=env, **dict.fromkeys(streams, theirs)) as process:
         os.close(theirs)
         said = b""
         with contextlib.suppress(OSError):  # how a terminal says that nobody writes any more
@@ -972,6 +976,17 @@ def on_a_terminal(*args: str | Path, streams: Sequence[str]) -> tuple[str, int |
         os.close(ours)
         process.wait(timeout=10)
         return said.decode(), process.returncode
+
+
+def test_no_colour() -> None:
+    """A terminal gets colours, unless NO_COLOR says that nobody wants them."""
+    show = ("show", "--metadata", DOCUMENTED)
+    coloured, _ = on_a_terminal(*show, streams=["stdout"])
+    assert "\x1b[1mInbound rules\x1b[0m" in coloured
+    plain, _ = on_a_terminal(*show, streams=["stdout"], env={"NO_COLOR": "1"})
+    assert "\x1b" not in plain
+    for text in (plain, re.sub(r"\x1b\[\d*m", "", coloured)):
+        assert text.replace("\r\n", "\n") == run_lbhook(*show).out
 
 
 def test_live_line_on_a_terminal(desk: Desk) -> None:

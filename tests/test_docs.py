@@ -33,7 +33,7 @@ from lbhook.config import Hooks, Imds, Metrics, Paths, Settings
 from lbhook.emulator import Emulator
 
 from .conftest import lacking
-from .program import BODIES, REPO, Desk, Ended, run_lbhook
+from .program import BODIES, REPO, Desk, Ended, argv, run_lbhook
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -53,7 +53,8 @@ _COMMAND = re.compile(r"(?:\$|#) (?=(?:sudo )?(?:lbhook|make) )")
 _TEMPLATES = "/etc/lbhook/templates/"
 # Commands that are not to be run by a test, and what is run in their place.
 _INSTEAD = {"make demo": "lbhook demo"}
-_NOT_RUN = ("make test", "lbhook uninstall")  # the latter is for tests/boot
+# What is not run here: the two installations are for tests/packages and tests/boot.
+_NOT_RUN = ("make test", "lbhook install", "lbhook uninstall")
 
 
 @dataclass(frozen=True)
@@ -145,7 +146,7 @@ def test_what_is_shown_is_what_comes(page: str, tmp_path: Path) -> None:
         if block.file == str(tables.DEFAULT_FILE):
             desk.configure(block.text)
         for command, shown in sessions(block):
-            if command in _NOT_RUN:
+            if command.startswith(_NOT_RUN):
                 continue
             ended = run(desk, command)
             assert ended.status == 0, (command, ended.err)
@@ -366,6 +367,44 @@ def help_of(*command: str) -> str:
 def commands() -> list[str]:
     """The commands that there are."""
     return re.findall(r"^  (\w+) ", help_of().split("Commands:\n")[1], re.M)
+
+
+def examples_of(*command: str) -> list[str]:
+    """The examples in the help of a command."""
+    text = help_of(*command).split("\nOptions:\n")[0]
+    lines = re.split(r"^  Examples?:\n", text, maxsplit=1, flags=re.M)[1].splitlines()
+    return [re.split(r"  +", line.strip())[0] for line in lines]
+
+
+@pytest.mark.parametrize("command", ["", *commands()])
+def test_examples_of_help_work(command: str, tmp_path: Path, monkeypatch: Any) -> None:
+    """Each example in a command's help does what it is for: on a directory and from a body."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "body.json").write_bytes((BODIES / "documented.json").read_bytes())
+    (tmp_path / "motd.j2").write_text("{{ lb.listeners | length }} listeners\n")
+    desk = Desk(tmp_path)
+    desk.configure("[targets.nftables]\n")
+    for line in examples_of(*command.split()):
+        line = line.removeprefix("sudo ").replace("python3 lbhook.pyz", "lbhook")
+        if command == "emulate":
+            serve(*line.split())
+        elif not line.startswith(_NOT_RUN):
+            desk.apply()
+            ended = run(desk, line)
+            assert ended.status == 0, (line, ended.err)
+
+
+def serve(*words: str) -> None:
+    """An example of the emulator, at a port that is free; or of asking it."""
+    if words[0] != "lbhook":
+        with Emulator() as imds:
+            assert run_lbhook(*words[2:], env={"LBHOOK_ENDPOINT": imds.url}).status == 0
+        return
+    command = argv(*words[1:], "--listen", "127.0.0.1:0")
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr
+        assert process.stderr.readline().startswith("Serving http://127.0.0.1:")
+        process.terminate()
 
 
 def test_commands_and_options_exist() -> None:

@@ -58,7 +58,7 @@ ALONE = {
     "jinja2": {"sandbox", "render", "trace"},
     "subprocess": {"commands"},
     "click": {
-        *("completion", "console", "run", "options", "demo"),
+        *("completion", "console", "run", "options"),
         *("cli_look", "cli_apply", "cli_install", "cli_try", "cli", "program"),
     },
     "fcntl": {"lock"},

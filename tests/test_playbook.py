@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from lbhook.errors import ConfigError, UsageError
-from lbhook.playbook import PLAYBOOKS, Playbook, Script, load, parse
+from lbhook.playbook import Playbook, Script, load, parse
 from lbhook.replies import Answer, error, locate, names, read
-from lbhook.samples import BODIES
+from lbhook.samples import BODIES, PLAYBOOKS
 from lbhook.step import Step
 
 BODY_FILES = Path(__file__).parent / "bodies"
