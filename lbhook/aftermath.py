@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from . import dropped, layout, metrics
+from . import dropped, layout
 from .config import Settings
 from .errors import BusyError, LbhookError, RightsError, WriteError
 from .host import Host
@@ -39,9 +39,13 @@ class Aftermath:
 
     def leave_metrics(self, command: str, result: Report, seconds: float) -> None:
         """The metrics of a command that took so many seconds, if they are wanted."""
-        file = metrics.files(self.settings.metrics.textfile).get(command)
-        if file is None or not self.host.live:
+        textfile = self.settings.metrics.textfile
+        if textfile is None or not self.host.live:
             return
+        # Imported only where they are wanted.
+        from . import metrics
+
+        file = metrics.files(textfile)[command]
         try:
             with self._locked():
                 before = self.host.tree.read(file) or b""

@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from lbhook.console import Console
+
 from .program import BODIES, ENVIRONMENT, NOBODY_THERE, Desk, argv, run_lbhook
 
 TYPO = ("--metadata", BODIES / "documented-2021-typo.json")
@@ -52,6 +54,15 @@ def test_of_several_lines_json_makes_one(tmp_path: Path) -> None:
     (said,) = read(desk.apply("--log-format", "json").err)
     assert "\n" in said["message"]
     assert (said["level"], said["command"]) == ("error", "apply")
+
+
+def test_a_bug_is_a_line_of_json_too(capsys: pytest.CaptureFixture[str]) -> None:
+    """Its traceback is one message; for people it is what Python prints."""
+    trace = "Traceback (most recent call last):\n  ...\nValueError\n"
+    Console(as_json=True, command="apply").bug(trace)
+    assert short(capsys.readouterr().err) == [("error", trace)]
+    Console().bug(trace)
+    assert capsys.readouterr().err == trace
 
 
 def test_waiting_is_said_in_json_on_a_terminal_too() -> None:
