@@ -120,11 +120,14 @@ def run(desk: Desk, line: str) -> Ended:
     for option in ("--root", "--metadata"):
         if option in args:
             del args[args.index(option) : args.index(option) + 2]
-    if command not in ("rollback", "clean", "fetch", "restore"):
+    cached = "--cached" in args
+    if not cached and command not in ("rollback", "clean", "fetch", "restore"):
         return desk.run(command, *args)
     body, desk.body = desk.body, ""
     with Emulator() as imds:
         desk.endpoint = imds.url
+        if cached:
+            assert desk.run("fetch").status == 0
         ended = desk.run(command, *args)
     desk.body = body
     return ended
