@@ -30,7 +30,7 @@ MOST = 2400  # rules of one VM: 300 for each of 8 NICs, by Azure's limits
 PAIRS = 9
 # How each is loaded, and how many times as long a connection may take; those beside it any time.
 KINDS = {
-    "set": ("nft -f", 1 / 0.9),
+    "set": ("nft -f", 1.2),
     "each": ("nft -f", 10.0),
     "iptables": ("iptables-nft-restore --noflush", 10.0),
 }
@@ -191,7 +191,7 @@ class Sizes:
         self.lab.vm.write("/etc/nginx/lbhook/listen.conf", f"listen {VM4}:{port};\n")
         self.lab.vm.run(["nginx", "-s", "reload"])
         wait_for(lambda: self.lab.vm.listens("tcp", port), f"nginx at {port}")
-        # A closed connection keeps its port for a minute, and there are fewer than it takes.
+        # A closed connection keeps its port for a minute, and there are fewer than that takes.
         self.lab.client.run(["sh", "-euc", _MORE_PORTS])
         for kind, (command, reach) in KINDS.items():
             files: list[str] = []

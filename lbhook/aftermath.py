@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from . import dropped, layout, metrics
+from . import dropped, layout
 from .config import Settings
 from .errors import BusyError, LbhookError, RightsError, WriteError
 from .host import Host
@@ -13,7 +13,7 @@ from .inquiry import Voice
 from .report import Report
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Aftermath:
     """Leaves word of what came to pass on one host. Another run that holds the lock leaves its
     own."""
@@ -39,9 +39,12 @@ class Aftermath:
 
     def leave_metrics(self, command: str, result: Report, seconds: float) -> None:
         """The metrics of a command that took so many seconds, if they are wanted."""
-        file = metrics.files(self.settings.metrics.textfile).get(command)
-        if file is None or not self.host.live:
+        if self.settings.metrics.textfile is None or not self.host.live:
             return
+        # Imported only where metrics are wanted.
+        from . import metrics
+
+        file = metrics.files(self.settings.metrics.textfile)[command]
         try:
             with self._locked():
                 before = self.host.tree.read(file) or b""
