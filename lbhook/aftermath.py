@@ -13,7 +13,7 @@ from .inquiry import Voice
 from .report import Report
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Aftermath:
     """Leaves word of what came to pass on one host. Another run that holds the lock leaves its
     own."""

@@ -20,7 +20,7 @@ from .model import Metadata
 Files = Mapping[str, Mapping[str, str]]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Hook:
     """The hook of one host."""
 
