@@ -32,6 +32,7 @@ from lbhook.commands import run as lbhook_run
 from lbhook.config import Imds, Paths, Settings
 from lbhook.emulator import Emulator
 
+from . import messages
 from .conftest import lacking
 from .program import BODIES, REPO, Desk, Ended, argv, run_lbhook
 
@@ -120,7 +121,7 @@ def run(desk: Desk, line: str) -> Ended:
     for option in ("--root", "--metadata"):
         if option in args:
             del args[args.index(option) : args.index(option) + 2]
-    if command not in ("rollback", "clean", "fetch", "restore"):
+    if command not in ("rollback", "clean", "fetch", "restore") and "--cached" not in args:
         return desk.run(command, *args)
     body, desk.body = desk.body, ""
     with Emulator() as imds:
@@ -389,7 +390,8 @@ def test_examples_of_help_work(command: str, tmp_path: Path, monkeypatch: Any) -
         elif not line.startswith(_NOT_RUN):
             desk.apply()
             ended = run(desk, line)
-            assert ended.status == 0, (line, ended.err)
+            assert ended.status == 0 or command == "doctor", (line, ended.err)
+            assert ended.status in (0, 1)
 
 
 def serve(*words: str) -> None:
@@ -446,28 +448,28 @@ def test_statuses() -> None:
     assert documented == {0, 1, 130, 143, *classes}
 
 
-def said() -> Iterator[str]:
-    """Every text of the code, with NUL in place of what is put into it."""
-    for file in sorted((REPO / "lbhook").glob("*.py")):
-        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.Constant) and isinstance(node.value, str):
-                yield node.value
-            elif isinstance(node, ast.JoinedStr):
-                parts = (
-                    one.value if isinstance(one, ast.Constant) else "\0" for one in node.values
-                )
-                yield "".join(map(str, parts))
+@pytest.mark.parametrize(
+    ("page", "heading"),
+    [
+        *(
+            ("docs/messages.md", one)
+            for one in re.findall(r"(?m)^## .*$", read("docs/messages.md"))
+        ),
+        ("docs/troubleshooting.md", "### What it finds"),
+    ],
+)
+def test_messages_are_lbhook_s(page: str, heading: str) -> None:
+    """Each message of the tables is one that the code has, but for what `...` stands for."""
+    texts = "\n".join(text for text, _ in messages.said(everything=True)).replace("`", "")
+    for cells in rows(page, heading):
+        for message in names(cells[0]):
+            for part in re.split(r"\.\.\.(?: is not (?=.))?", message):
+                assert part.strip(' ;:,"()[]') in texts, message
 
 
-@pytest.mark.parametrize("heading", ["## Messages", "### What it finds"])
-def test_messages_are_lbhook_s(heading: str) -> None:
-    """Each message of the table is one that the code has, but for what `...` stands for."""
-    texts = "\n".join(said())
-    for cells in rows("docs/troubleshooting.md", heading):
-        (message,) = names(cells[0])
-        for part in message.split("..."):
-            inside = re.sub(r"^loadbalancer\.inboundRules\[$", "inboundRules", part.strip(" ;:"))
-            assert inside in texts, message
+def test_no_message_is_missing() -> None:
+    """Each message of the code has a row that says what it means."""
+    assert [*messages.lacking()] == []
 
 
 # Files
