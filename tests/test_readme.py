@@ -45,9 +45,10 @@ def test_what_is_copied_is_there() -> None:
 
 
 def test_what_it_says_of_reading_on() -> None:
-    """It leads to each page of the documentation, and to the statuses."""
+    """It leads to an index, which leads to each page of the documentation; and to the statuses."""
+    assert "](docs/README.md)" in README
     for page in (REPO / "docs").glob("*.md"):
-        assert f"](docs/{page.name})" in README
+        assert page.name == "README.md" or f"]({page.name})" in read("docs/README.md")
     assert [*rows("docs/troubleshooting.md", "## Statuses")]
     assert names("`a` and `b`") == ["a", "b"]
     assert "Usage: lbhook" in help_of()
