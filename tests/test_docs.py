@@ -34,7 +34,7 @@ from lbhook.emulator import Emulator
 
 from . import messages
 from .conftest import lacking
-from .program import BODIES, REPO, Desk, Ended, argv, run_lbhook
+from .program import BODIES, ENVIRONMENT, REPO, Desk, Ended, argv, run_lbhook
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -406,7 +406,8 @@ def serve(*words: str) -> None:
             assert run_lbhook(*words[2:], env={"LBHOOK_ENDPOINT": imds.url}).status == 0
         return
     command = argv(*words[1:], "--listen", "127.0.0.1:0")
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, env=ENVIRONMENT, stderr=pipe, text=True) as process:
         assert process.stderr
         assert process.stderr.readline().startswith("Serving http://127.0.0.1:")
         process.terminate()

@@ -62,7 +62,7 @@ def test_commands_and_options(shown: str) -> None:
     for name, text in sections.items():
         options = set(re.findall(r"^  .*?(--[a-z][\w-]*)", help_of(name), re.M))
         missing = options - {*re.findall(r"--[a-z][\w-]*", text)}
-        assert missing <= {"--config", "--verbose", "--quiet", "--help"}
+        assert missing <= {"--config", "--verbose", "--quiet", "--log-format", "--help"}
     assert f"lbhook {__version__}" in shown
 
 
@@ -73,3 +73,12 @@ def test_statuses(shown: str) -> None:
     found = re.findall(r"^     (?:  )?(\d[\d, ]*)(?:  |$)", section, re.M)
     documented = [cells[0] for cells in rows("docs/troubleshooting.md", "## Statuses")]
     assert [one.strip() for one in found] == documented
+
+
+@pytest.mark.needs("mandoc")
+def test_environment(shown: str) -> None:
+    """Each variable that the code reads is there."""
+    section = shown.split("ENVIRONMENT")[1].split("FILES")[0]
+    texts = [file.read_text() for file in (REPO / "lbhook").glob("*.py")]
+    read = re.findall(r'"(LBHOOK_[A-Z_]+|NO_COLOR)"', "".join(texts))
+    assert sorted(re.findall(r"^ +([A-Z_]+)$", section, re.M)) == sorted({*read})
