@@ -42,7 +42,7 @@ def main() -> None:
     if "--keep" in sys.argv:
         _write(REFERENCE, results)
     if "--check" in sys.argv:
-        sys.exit("\n".join(worse(results, reference())))
+        sys.exit("\n".join(worse(results, reference())) or 0)
 
 
 def _results(bench: Bench) -> Iterator[Result]:
