@@ -69,11 +69,13 @@ def markdown(results: Sequence[Result]) -> str:
     lines = ["| what | against | figure | at most |", "|---|---|---|---|"]
     for one in results:
         if one.yardstick:
-            against = f"{one.yardstick}, {one.against:.0f} {one.unit}"
+            took = f", {one.against:.0f} {one.unit}" if one.against >= 1 else ""
+            against = f"{one.yardstick}{took}"
             figure, reach = f"{one.figure:.2f}", f"{one.reach:.2f}"
         else:
             against, figure, reach = "", f"{one.figure:.0f} {one.unit}", f"{one.reach:.0f}"
-        lines.append(f"| {one.what} | {against} | {figure.strip()} | {reach} |")
+        missed = "" if one.reached else ", not reached"
+        lines.append(f"| {one.what} | {against} | {figure.strip()}{missed} | {reach} |")
     return "\n".join(lines) + "\n"
 
 

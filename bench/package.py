@@ -16,4 +16,4 @@ def results(bench: Bench) -> Iterator[Result]:
     subprocess.run((sys.executable, "-m", "pip", *words, str(CHECKOUT)), check=True)
     with zipfile.ZipFile(next(bench.place.glob("lbhook-*.whl"))) as wheel:
         size = sum(one.file_size for one in wheel.infolist())
-    yield count("size of the installed package", round(size / 1024), 650, "KiB")
+    yield count("size of the installed package", round(size / 1024), 300, "KiB")

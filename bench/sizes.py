@@ -30,7 +30,7 @@ MOST = 2400  # rules of one VM: 300 for each of 8 NICs, by Azure's limits
 PAIRS = 9
 # How each is loaded, and how many times as long a connection may take; those beside it any time.
 KINDS = {
-    "set": ("nft -f", 1.2),
+    "set": ("nft -f", 1.11),
     "each": ("nft -f", 10.0),
     "iptables": ("iptables-nft-restore --noflush", 10.0),
 }

@@ -1,5 +1,6 @@
 """The bench itself: ratios of medians, taken in turns, in a table that fits a terminal."""
 
+import re
 import subprocess
 from pathlib import Path
 
@@ -62,10 +63,13 @@ def test_a_figure_that_got_worse_by_more_than_a_fifth_is_named() -> None:
 
 
 def test_the_documentation_has_what_was_measured() -> None:
-    """The table of docs/performance.md is that of bench/reference.json, and reaches every row."""
+    """The table of docs/performance.md is that of bench/reference.json; why a row is not reached
+    is in the decision."""
     page = (REPO / "docs" / "performance.md").read_text(encoding="utf-8")
     assert markdown(reference()) in page
-    assert [one.what for one in reference() if not one.reached] == []
+    (decision,) = (REPO / "docs" / "decisions").glob("0008-*.md")
+    explained = re.findall(r"^\| ([^|]+) \| [\d.]+", decision.read_text(encoding="utf-8"), re.M)
+    assert [one.what for one in reference() if not one.reached] == explained
 
 
 def test_figures_in_the_text_are_measured_ones() -> None:
