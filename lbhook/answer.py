@@ -18,6 +18,7 @@ from .machine import Machine
 from .model import Metadata, parse
 from .reader import MOST_BYTES
 from .samples import BODIES, shipped
+from .schema import suggestion
 
 _VERSION = 1
 # An unchanged answer is written again only when this share of `stale_after` has gone by.
@@ -216,9 +217,12 @@ def from_file(name: str, read_stdin: Callable[[], bytes]) -> Answer:
     try:
         body = read_stdin() if name == "-" else _read_some(Path(name))
     except OSError as error:
-        if name not in BODIES or not isinstance(error, FileNotFoundError):
+        missing = isinstance(error, FileNotFoundError)
+        if name not in BODIES or not missing:
+            near = suggestion(name, BODIES) if missing else ""
             raise UsageError(
-                f"--metadata {name}: {error.strerror}", hint="give a file, or - for standard input"
+                f"--metadata {name}: {error.strerror}{near if 'did you mean' in near else ''}",
+                hint="give a file, or - for standard input",
             ) from None
         body = shipped(f"{name}.json")
     if len(body) > MOST_BYTES:

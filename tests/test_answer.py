@@ -414,6 +414,15 @@ def test_a_file_that_can_not_be_read_is_a_usage_error(tmp_path: Path) -> None:
         assert caught.value.hint == "give a file, or - for standard input"
 
 
+def test_a_body_that_is_misspelt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The nearest that ships is named."""
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UsageError) as caught:
+        from_file("dual-stak", lambda: b"")
+    (problem,) = caught.value.problems
+    assert problem.endswith('; did you mean "dual-stack"?')
+
+
 def test_a_file_without_an_end_is_a_usage_error() -> None:
     """No more than 4 MiB are read, as from the network."""
     for name, stdin in (("/dev/zero", b""), ("-", b" " * (MOST_BYTES + 1))):
