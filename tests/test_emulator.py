@@ -85,7 +85,7 @@ def accepts(imds: Emulator) -> bool:
     """Whether somebody listens."""
     try:
         socket.create_connection(imds.address, timeout=2).close()
-    except ConnectionRefusedError:
+    except (ConnectionRefusedError, ConnectionResetError):  # reset: it closes in this moment
         return False
     return True
 
