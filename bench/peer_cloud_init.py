@@ -5,7 +5,7 @@ import json
 import sys
 from pathlib import Path
 
-from cloudinit import templater, url_helper, util  # type: ignore[import-not-found]
+from cloudinit import templater, url_helper, util
 
 TEMPLATE = """## template: jinja
 {% for rule in inboundRules %}

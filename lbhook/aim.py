@@ -2,7 +2,6 @@
 
 import enum
 
-from . import facts
 from .answer import Answer, LastGood
 from .facts import Facts
 
@@ -26,7 +25,6 @@ class Aim(enum.Enum):
 def aimed(answer: Answer, last_good: LastGood) -> tuple[Aim, Facts | None]:
     """How far a plan goes by an answer, and by which facts."""
     if answer.metadata is not None:
-        return Aim.WHOLE, facts.derive(answer.metadata)
+        return Aim.WHOLE, answer.lb
     last = last_good.find()
-    known = last.metadata if last else None
-    return Aim.MISSING, facts.derive(known) if known else None
+    return Aim.MISSING, last.lb if last else None

@@ -13,12 +13,13 @@ from typing import Any, NamedTuple
 
 from .config import Settings
 from .errors import LbhookError, NoAnswerError, UsageError
+from .facts import Facts, derive
 from .files import Tree
 from .machine import Machine
 from .model import Metadata, parse
 from .reader import MOST_BYTES
 from .samples import BODIES, shipped
-from .schema import suggestion
+from .schema import nearest
 
 _VERSION = 1
 # An unchanged answer is written again only when this share of `stale_after` has gone by.
@@ -67,6 +68,11 @@ class Answer(NamedTuple):
     waited: float = 0.0
     age: float = 0.0
     instance: bytes = b""
+
+    @property
+    def lb(self) -> Facts | None:
+        """What follows from it; None if there is no load balancer."""
+        return derive(self.metadata) if self.metadata else None
 
     @property
     def azures(self) -> bool:
@@ -219,9 +225,9 @@ def from_file(name: str, read_stdin: Callable[[], bytes]) -> Answer:
     except OSError as error:
         missing = isinstance(error, FileNotFoundError)
         if name not in BODIES or not missing:
-            near = suggestion(name, BODIES) if missing else ""
+            near = nearest(name, BODIES) if missing else ""
             raise UsageError(
-                f"--metadata {name}: {error.strerror}{near if 'did you mean' in near else ''}",
+                f"--metadata {name}: {error.strerror}{near}",
                 hint="give a file, or - for standard input",
             ) from None
         body = shipped(f"{name}.json")

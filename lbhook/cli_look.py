@@ -10,11 +10,14 @@ from .errors import UsageError, WriteError
 from .run import Run, pass_run
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from .config import Settings
     from .facts import Facts
+    from .inquiry import Heard
     from .model import Metadata
+    from .render import Renderer
     from .targets import Target
     from .traffic import Picture
 
@@ -159,17 +162,9 @@ def render(run: Run, /, target: str, **wish: Any) -> int:
       lbhook render motd.j2 --metadata body.json
       lbhook render motd.j2 --metadata dual-stack
     """
-    from . import facts
-    from . import render as rendering
-
-    update = assembly.update(run, **wish)
-    wanted, places = _wanted(target, update.settings)
-    heard = update.ask()
-    renderer, metadata = rendering.renderer(places), heard.answer.metadata
-    if metadata:
-        run.console.out(renderer.render(wanted, facts.derive(metadata), heard.vm))
-    else:
-        run.console.out(renderer.rest(wanted))
+    renderer, wanted, heard = _rendering(run, target, wish)
+    lb = heard.answer.lb
+    run.console.out(renderer.render(wanted, lb, heard.vm) if lb else renderer.rest(wanted))
     return 0
 
 
@@ -192,15 +187,10 @@ def explain(run: Run, /, target: str, as_json: bool, **wish: Any) -> int:
       lbhook explain nftables
       lbhook explain motd.j2 --metadata dual-stack
     """
-    from . import facts, trace
-    from . import render as rendering
+    from . import trace
 
-    update = assembly.update(run, **wish)
-    wanted, places = _wanted(target, update.settings)
-    heard = update.ask()
-    metadata = heard.answer.metadata
-    lb = facts.derive(metadata) if metadata else None
-    explanation = trace.explain(rendering.renderer(places), wanted, lb, heard.vm)
+    renderer, wanted, heard = _rendering(run, target, wish)
+    explanation = trace.explain(renderer, wanted, heard.answer.lb, heard.vm)
     if not explanation.whole:
         run.console.warn(f"{target}: works on its own output, which hides where that came from")
     if as_json:
@@ -232,6 +222,17 @@ def _save(run: Run, name: str, text: str) -> None:
         Path(name).write_text(text, encoding="utf-8")
     except OSError as error:
         raise WriteError(f"--html {name}: {error.strerror}") from None
+
+
+def _rendering(
+    run: Run, target: str, wish: "Mapping[str, Any]"
+) -> tuple["Renderer", "Target", "Heard"]:
+    """What renders a target, the target, and what it is rendered from."""
+    from .render import renderer
+
+    update = assembly.update(run, **wish)
+    wanted, places = _wanted(target, update.settings)
+    return renderer(places), wanted, update.ask()
 
 
 def _wanted(name: str, settings: "Settings") -> tuple["Target", "list[Path]"]:

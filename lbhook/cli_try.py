@@ -3,10 +3,8 @@
 import click
 
 from . import completion, options
-from .errors import TerminatedError, UsageError
+from .errors import INTERRUPTED, TERMINATED, TerminatedError, UsageError
 from .run import Run, pass_run
-
-_INTERRUPTED, _TERMINATED = 130, 143
 
 
 @click.command(short_help="A metadata service on loopback, with scripted faults.")
@@ -64,10 +62,10 @@ def emulate(run: Run, /, listen: str, body: str, playbook: str | None, limit: in
             run.console.note(f"Serving {imds.url}/metadata/loadbalancer; end with Ctrl-C.")
             imds.serve_forever()
     except TerminatedError:  # how a service manager ends it
-        return _TERMINATED
+        return TERMINATED
     except KeyboardInterrupt:
         pass
-    return _INTERRUPTED
+    return INTERRUPTED
 
 
 @click.command(short_help="The main job from end to end; no root, no Azure.")

@@ -233,9 +233,8 @@ class _Targets:
     def _demand_own(self, at: str, name: str, values: Mapping[str, Any]) -> None:
         missing = [key for key in ("template", "path") if key not in values]
         if missing:
-            near = schema.suggestion(name, SHIPPED)
             problem = f"a target of your own needs {' and '.join(missing)}"
-            self.tables.note(at, problem + (near if "did you mean" in near else ""))
+            self.tables.note(at, problem + schema.nearest(name, SHIPPED))
 
     def _vars(self, at: str, raw: object, kind: str) -> Mapping[str, Any]:
         if not isinstance(raw, dict):

@@ -4,12 +4,10 @@ from dataclasses import dataclass, field
 
 from . import outcome as outcomes
 from .answer import Answer
-from .errors import LbhookError
+from .errors import BUG, INTERRUPTED, TERMINATED, LbhookError
 from .facts import Facts
 from .outcome import Done
 from .report import Report
-
-_INTERRUPTED, _TERMINATED, _BUG = 130, 143, 70
 
 
 @dataclass(slots=True, eq=False, repr=False)
@@ -60,8 +58,8 @@ class Course:
         if isinstance(error, LbhookError):
             return self.failed(error, "failed")
         if isinstance(error, Exception):
-            status, problem = _BUG, repr(error)
+            status, problem = BUG, repr(error)
         else:
             interrupted = isinstance(error, KeyboardInterrupt)
-            status, problem = _INTERRUPTED if interrupted else _TERMINATED, "interrupted"
+            status, problem = INTERRUPTED if interrupted else TERMINATED, "interrupted"
         return self.report("failed")._replace(status=status, problems=(problem,))

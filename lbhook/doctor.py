@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from . import approach, arrival, facts, traffic, upkeep
+from . import approach, arrival, traffic, upkeep
 from .case import Case, Finding, Level, Question
 from .errors import LbhookError, UsageError
 from .facts import Facts
@@ -79,8 +79,7 @@ def _case(update: Update) -> Case:
     heard, error = _asked(update)
     known = heard or update.remembered()
     plan, refusal = _planned(update, known)
-    metadata = known.answer.metadata if known else None
-    lb = facts.derive(metadata) if metadata else Facts()
+    lb = (known.answer.lb if known else None) or Facts()
     return Case(
         host=host,
         settings=update.settings,

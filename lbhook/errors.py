@@ -3,6 +3,9 @@
 from collections.abc import Sequence
 from pathlib import PurePosixPath
 
+# Exit statuses of what is no `LbhookError`: as a shell has them after a signal, and sysexits.
+INTERRUPTED, TERMINATED, BUG = 130, 143, 70
+
 
 class LbhookError(Exception):
     """An expected failure: what happened, where, and what to do about it.

@@ -4,7 +4,7 @@ import linecache
 import re
 from collections.abc import Collection, Mapping
 
-from .schema import suggestion
+from .schema import nearest
 
 # jinja2's own, and those that end them.
 _TAGS = (
@@ -22,10 +22,8 @@ def explained(problem: str, known: Mapping[str, Collection[str]]) -> str:
     if not found:
         return problem
     what, name = found.groups()
-    near = suggestion(name, _KNOWN_TAGS if what == "tag" else known[what])
-    if "did you mean" not in near:
-        return problem
-    return re.sub(r"( found)?\.$", "", problem) + near
+    near = nearest(name, _KNOWN_TAGS if what == "tag" else known[what])
+    return re.sub(r"( found)?\.$", "", problem) + near if near else problem
 
 
 def pointed(file: str, line: int, problem: str) -> str:

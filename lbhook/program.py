@@ -7,14 +7,13 @@ import sys
 from types import FrameType
 from typing import TYPE_CHECKING, NoReturn
 
-from .errors import LbhookError, TerminatedError
+from .errors import BUG, INTERRUPTED, TERMINATED, LbhookError, TerminatedError
 
 if TYPE_CHECKING:
     import click
 
     from .run import Run
 
-_INTERRUPTED, _TERMINATED, _BUG = 130, 143, 70
 # Cycles are looked for so often in what is imported, and lives on, that it takes a tenth of a run.
 _MADE_BETWEEN_LOOKS = 100_000
 
@@ -53,16 +52,16 @@ def _run() -> int:
         return 0
     except (KeyboardInterrupt, click.Abort):
         run.console.problems(("interrupted; nothing is left half done",), "")
-        return _INTERRUPTED
+        return INTERRUPTED
     except TerminatedError:
         run.console.problems(("terminated; nothing is left half done",), "")
-        return _TERMINATED
+        return TERMINATED
     except Exception:
         import traceback
 
         run.console.bug(traceback.format_exc())
         run.console.problems(("this is a bug in lbhook; nothing of this answer is in force",), "")
-        return _BUG
+        return BUG
     finally:
         run.console.done()
 
@@ -77,11 +76,10 @@ def _misused(run: "Run", error: "click.UsageError") -> int:
     text = error.format_message().rstrip(".")
     text = text[:1].lower() + text[1:]
     if isinstance(error, click.NoSuchOption):
-        from .schema import suggestion
+        from .schema import nearest
 
         known = [name for one in error.ctx.command.params for name in one.opts] if error.ctx else []
-        near = suggestion(error.option_name, known)
-        text = f"no such option: {error.option_name}{near if 'did you mean' in near else ''}"
+        text = f"no such option: {error.option_name}{nearest(error.option_name, known)}"
     elif isinstance(error, click.BadParameter) and error.message:
         named = error.param.opts[0] if error.param else ""
         also = f" (or {error.param.envvar})" if error.param and error.param.envvar else ""

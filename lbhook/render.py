@@ -20,7 +20,7 @@ from .errors import ConfigError
 from .facts import Facts
 from .ingredients import SHIPPED_TEMPLATES
 from .sandbox import Values, environment
-from .schema import suggestion
+from .schema import nearest
 from .targets import Target
 
 _NO_RULES = Facts()
@@ -77,8 +77,7 @@ class Renderer:
         own = ", ".join(map(str, self.places))
         where = f" in {own} or among the shipped ones" if own else ""
         beside = [file.name for place in self.places for file in place.glob("*.j2")]
-        near = suggestion(name, [*beside, *_shipped().list_templates()])
-        return f"no such template{where}{near if 'did you mean' in near else ''}"
+        return f"no such template{where}{nearest(name, [*beside, *_shipped().list_templates()])}"
 
 
 def renderer(places: Sequence[Path]) -> Renderer:

@@ -2,15 +2,16 @@
 
 from dataclasses import dataclass
 
-from . import facts, outcome, rights
+from . import outcome
 from .aim import Aim
 from .deploy import Deployment
-from .errors import LbhookError, ReloadError
+from .errors import ReloadError
 from .facts import Facts
 from .host import Host
 from .inquiry import Inquiry
 from .outcome import Done
 from .report import Report
+from .settlement import settled
 from .shipped import kind_of
 from .survey import Survey
 
@@ -26,21 +27,8 @@ class Restoration:
     def carry_out(self) -> Report:
         """Settle an unfinished run, then load or make what is missing; on another VM, all of it
         at rest. Never raises a `LbhookError`: the report has it."""
-        settings = self.inquiry.settings
-        try:
-            self.host.demand_rights(settings)
-            rights.demand(settings)
-            with self.host.locked(settings.paths.runtime):
-                self.host.settle_journal(self.inquiry.voice.warn)
-                return self._restore()
-        except LbhookError as error:
-            return Report(
-                outcome="failed",
-                status=error.status,
-                source="cache",
-                problems=error.problems,
-                hint=error.hint,
-            )
+        inquiry = self.inquiry
+        return settled(self.host, inquiry.settings, inquiry.voice.warn, self._restore)
 
     def _restore(self) -> Report:
         rested = Done()
@@ -48,7 +36,7 @@ class Restoration:
             self.inquiry.voice.warn("this disk was captured from another VM: its firewall rests")
             rested = self._deploy(Aim.REST, None)
         last = self.inquiry.last_good.find(self.inquiry.voice.warn)
-        lb = facts.derive(last.metadata) if last and last.metadata else None
+        lb = last.lb if last else None
         vm = self.inquiry.vm(last) if last else None
         done = self._deploy(Aim.MISSING, lb, vm)
         problems = (*rested.problems, *done.problems)

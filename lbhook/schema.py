@@ -36,15 +36,18 @@ def shown(value: object) -> str:
     return text if len(text) <= 60 else f"{text[:56]}..."
 
 
-def suggestion(word: str, known: Collection[str]) -> str:
-    """`; did you mean "x"?`, or what there is to choose from."""
+def nearest(word: str, known: Collection[str]) -> str:
+    """`; did you mean "x"?`, or nothing if none is near."""
     # Imported only where something is misspelt.
     import difflib
 
     near = difflib.get_close_matches(word, known, n=1)
-    if near:
-        return f'; did you mean "{near[0]}"?'
-    return f"; known: {', '.join(known)}" if known else ""
+    return f'; did you mean "{near[0]}"?' if near else ""
+
+
+def suggestion(word: str, known: Collection[str]) -> str:
+    """The nearest, or what there is to choose from."""
+    return nearest(word, known) or (f"; known: {', '.join(known)}" if known else "")
 
 
 def text(value: object) -> str:

@@ -3,13 +3,15 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from . import rights
 from .aim import Aim
 from .answer import LastGood
 from .config import Settings
 from .deploy import Deployment
-from .errors import ConfigError, ReloadError
+from .errors import ConfigError, LbhookError, ReloadError
 from .host import Host
 from .outcome import Done
+from .report import Report
 from .survey import Survey
 
 
@@ -57,3 +59,24 @@ class Settlement:
         for warning in done.warnings:
             self.warn(warning)
         return done
+
+
+def settled(
+    host: Host, settings: Settings, warn: Callable[[str], None], work: Callable[[], Report]
+) -> Report:
+    """What some work comes to that asks nobody, under the lock and with an unfinished run put
+    back first. Never raises a `LbhookError`: the report has it."""
+    try:
+        host.demand_rights(settings)
+        rights.demand(settings)
+        with host.locked(settings.paths.runtime):
+            host.settle_journal(warn)
+            return work()
+    except LbhookError as error:
+        return Report(
+            outcome="failed",
+            status=error.status,
+            source="cache",
+            problems=error.problems,
+            hint=error.hint,
+        )

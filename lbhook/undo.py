@@ -4,18 +4,19 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 
-from . import metrics, rights
+from . import metrics
 from .aim import Aim
 from .config import Settings
 from .deploy import Deployment
 from .dropped import resting
-from .errors import LbhookError, ReloadError, UsageError
+from .errors import ReloadError, UsageError
 from .host import Host
 from .journal import Entry
 from .loading import Loader
 from .plan import Change, Plan, Reload, compare
 from .records import Installed
 from .report import Report
+from .settlement import settled
 from .survey import Survey
 from .targets import Target
 
@@ -33,28 +34,12 @@ class Undo:
     def rollback(self) -> Report:
         """Put back what the last apply replaced, and reload. It is an apply of its own, so that
         a second one takes it back again. Never raises a `LbhookError`."""
-        return self._reported(self._rollback)
+        return settled(self.host, self.settings, self.warn, self._rollback)
 
     def clean(self) -> Report:
         """Every file in its original or resting form, and all state gone. Never raises a
         `LbhookError`."""
-        return self._reported(self._clean)
-
-    def _reported(self, work: Callable[[], Report]) -> Report:
-        try:
-            self.host.demand_rights(self.settings)
-            rights.demand(self.settings)
-            with self.host.locked(self.settings.paths.runtime):
-                self.host.settle_journal(self.warn)
-                return work()
-        except LbhookError as error:
-            return Report(
-                outcome="failed",
-                status=error.status,
-                source="cache",
-                problems=error.problems,
-                hint=error.hint,
-            )
+        return settled(self.host, self.settings, self.warn, self._clean)
 
     def _rollback(self) -> Report:
         entries = self.host.journal.previous()

@@ -207,15 +207,14 @@ class Update:
         with self._locked():
             self.host.settle_journal(self.voice.warn)
             last = self.inquiry.last_good.find()
-            known = last.metadata if last else None
-            if last and known:
-                self._course.answer = last
-                self._course.lb = facts.derive(known)
+            lb = last.lb if last else None
+            if last and lb:
+                self._course.answer, self._course.lb = last, lb
                 self.inquiry.warn_of_age(last)
             vm = self.inquiry.vm(last) if last else None
-            self._deploy(Aim.MISSING, self._course.lb if known else None, vm)
+            self._deploy(Aim.MISSING, lb, vm)
         error.problems = (*error.problems, *self._course.problems)
-        return self._course.failed(error, "kept" if known else "failed")
+        return self._course.failed(error, "kept" if lb else "failed")
 
     def _records(self, heard: Heard) -> Mapping[PurePosixPath, bytes]:
         """The answer as the last good one: it is that when what it asks for is in force."""
@@ -268,7 +267,7 @@ class Update:
         """What is missing, from the last good answer."""
         last = self.inquiry.last_good.find()
         if last and last.metadata:
-            plan = self._survey().plan(Aim.MISSING, facts.derive(last.metadata), vm)
+            plan = self._survey().plan(Aim.MISSING, last.lb, vm)
             with contextlib.suppress(ConfigError, ReloadError):
                 self._carry_out(plan, {})
 

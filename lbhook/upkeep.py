@@ -133,12 +133,10 @@ def installed(case: Case) -> Iterator[Finding]:
 def running(case: Case) -> Iterator[Finding]:
     """Whether the units did what they are for in this boot."""
     units = _units(case)
-    shown = (
-        case.host.run(("systemctl", "show", *units, "--property=Id,ActiveState")) if units else None
-    )
-    for name, state in re.findall(
-        r"^Id=(.+)\nActiveState=(.+)$", shown.output if shown else "", re.M
-    ):
+    if not units:
+        return
+    shown = case.host.run(("systemctl", "show", *units, "--property=Id,ActiveState")).output
+    for name, state in re.findall(r"^Id=(.+)\nActiveState=(.+)$", shown, re.M):
         if state == "failed":
             yield Finding(text=f"{name} has failed", remedy=f"`journalctl -u {name}` says why")
         elif name.endswith(".timer") and state == "inactive":

@@ -10,9 +10,9 @@ import sys
 import time
 from typing import Any
 
-from azurelinuxagent.common import version  # type: ignore[import-not-found]
-from azurelinuxagent.common.exception import HttpError  # type: ignore[import-not-found]
-from azurelinuxagent.common.protocol.imds import ImdsClient  # type: ignore[import-not-found]
+from azurelinuxagent.common import version
+from azurelinuxagent.common.exception import HttpError
+from azurelinuxagent.common.protocol.imds import ImdsClient
 
 WIRESERVER = "168.63.129.16"
 
@@ -47,6 +47,7 @@ def _main() -> None:
     options = dict(word.split("=", 1) for word in words if "=" in word)
     waits: list[float] = []
     if "hurry" in words:
+        # A module's function is no variable to mypy; the agent sleeps by this very name.
         time.sleep = waits.append  # type: ignore[assignment]
     client = _client(options.get("header", ""))
     said = [_ask(client, question, *words[:1]) for _ in range(int(options.get("times", 1)))]

@@ -10,11 +10,11 @@ import time
 from types import SimpleNamespace
 from typing import Any
 
-from cloudinit import helpers, url_helper, version  # type: ignore[import-not-found]
-from cloudinit.sources import DataSourceAzure  # type: ignore[import-not-found]
+from cloudinit import helpers, url_helper, version
+from cloudinit.sources import DataSourceAzure
 
 try:
-    from cloudinit.sources.azure import imds  # type: ignore[import-not-found]
+    from cloudinit.sources.azure import imds
 except ImportError:  # 22.4, of Debian 12, has it in DataSourceAzure
     imds = None
 
