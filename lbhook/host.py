@@ -19,6 +19,7 @@ from .state import State
 
 if TYPE_CHECKING:
     from .daemon import Daemon
+    from .kernel import Kernel
     from .services import Services
 
 UNFINISHED = "an earlier run did not come to its end; its files are put back"
@@ -30,7 +31,8 @@ class Host:
 
     `live` says that this is the running machine: programs are reloaded and verified, and its
     addresses count. It is false below `--root`. `verified` is what was found to be loaded, and
-    when: what is settled before Azure is asked need not be asked again right after.
+    when: what is settled before Azure is asked need not be asked again right after. `proofs` say,
+    by path, by what a later run can tell that it still is; without a `kernel` nothing can.
     """
 
     tree: Tree
@@ -43,7 +45,9 @@ class Host:
     kill: Callable[[int, int], None] = os.kill
     sleep: Callable[[float], None] = time.sleep
     clock: Callable[[], float] = time.monotonic
+    kernel: "Kernel | None" = None
     verified: dict[object, float] = field(default_factory=dict)
+    proofs: dict[str, str] = field(default_factory=dict)
 
     @property
     def root(self) -> bool:
@@ -114,6 +118,9 @@ class Host:
 
 def host(settings: Settings, root: Path | None) -> Host:
     """This machine; with `root`, the directory that stands for one."""
+    # Not above, as what follows: below a root nothing is loaded, and nothing asked of the kernel.
+    from .kernel import Kernel
+
     machine = Machine()
     tree = Tree(root=root or Path("/"), privileged=os.geteuid() == 0)
     return Host(
@@ -122,4 +129,5 @@ def host(settings: Settings, root: Path | None) -> Host:
         state=State(tree, settings.paths, machine.boot_id()),
         journal=Journal(tree, settings.paths.state),
         machine=machine,
+        kernel=Kernel() if root is None else None,
     )

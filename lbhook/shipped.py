@@ -116,7 +116,7 @@ SHIPPED: Mapping[str, Kind] = {
             "requires": ("nft",),
             "check": ("nft", "-c", "-f", "{staged}"),
             "reload": ("nft", "-f", "{path}"),
-            "observe": ("nft", "--stateless", "list", "table", "inet", "lbhook"),
+            "observe": ("nft", "--stateless", "--numeric", "list", "table", "inet", "lbhook"),
             "remove": ("nft", "add table inet lbhook; delete table inet lbhook"),
         },
         variables={
@@ -192,7 +192,7 @@ SHIPPED: Mapping[str, Kind] = {
             "requires": ("firewall-cmd", "firewall-offline-cmd"),
             "reload_unit": "firewalld.service",
             "observe": (
-                *("nft", "--stateless", "list", "chain", "inet", "firewalld"),
+                *("nft", "--stateless", "--numeric", "list", "chain", "inet", "firewalld"),
                 "filter_IN_policy_{stem}_allow",
             ),
         },

@@ -128,9 +128,15 @@ class State:
         """By path, the digest of what each file was made of and came to in this boot."""
         return dict(self._since_boot().get("made", {}))
 
-    def keep_applied(self, read: float, made: Mapping[str, str]) -> None:
-        """Record when the answer in force was read, and what its files were made of."""
-        self._write_loaded(applied=read, made={**self.made(), **made})
+    def proofs(self) -> dict[str, str]:
+        """By path, what tells that nothing has changed since a program was verified."""
+        return dict(self._since_boot().get("proofs", {}))
+
+    def keep_applied(self, read: float, made: Mapping[str, str], proofs: Mapping[str, str]) -> None:
+        """Record when the answer in force was read, what its files were made of, and what tells
+        that they are still loaded."""
+        news = {"made": {**self.made(), **made}, "proofs": {**self.proofs(), **proofs}}
+        self._write_loaded(applied=read, **news)
 
     def refused(self) -> Refused | None:
         """The input that was refused last."""

@@ -185,7 +185,7 @@ class Update:
     def _keep_applied(self, heard: Heard) -> None:
         try:
             made = {str(one.path): one.made_of for one in self._course.done.changes if one.made_of}
-            self.host.state.keep_applied(heard.read, made)
+            self.host.state.keep_applied(heard.read, made, self.host.proofs)
             if heard.answer.metadata is not None:
                 self._hook.note(heard.answer.metadata)
         except LbhookError as error:  # everything is in force by now

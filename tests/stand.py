@@ -17,6 +17,7 @@ from lbhook.files import Tree
 from lbhook.host import Host
 from lbhook.inquiry import Voice, Wish
 from lbhook.journal import Journal
+from lbhook.kernel import Kernel
 from lbhook.machine import Machine
 from lbhook.plan import Plan
 from lbhook.report import Report
@@ -91,6 +92,7 @@ class Stand:
     warnings: list[str] = field(default_factory=list)
     time: float = 1000.0
     heard: bytes = b""
+    kernel: Kernel | None = None
 
     def __post_init__(self) -> None:
         for directory in ("disk", "templates", "machine"):
@@ -132,6 +134,7 @@ class Stand:
             kill=lambda pid, number: self.signals.append((pid, number)),
             sleep=self.sleep,
             clock=lambda: self.time,
+            kernel=self.kernel,
         )
 
     def sleep(self, seconds: float) -> None:

@@ -31,6 +31,7 @@ ORDER = [
         "commands",
         "endings",
         "machine",
+        "kernel",
         "firewall",
         "daemon",
         "firewalld",
@@ -62,7 +63,7 @@ ALONE = {
         *("cli_look", "cli_apply", "cli_install", "cli_try", "cli", "program"),
     },
     "fcntl": {"lock"},
-    "socket": {"transport", "notify", "listener", "emulator"},
+    "socket": {"kernel", "transport", "notify", "listener", "emulator"},
 }
 ROOMS = sorted(file.stem for file in PACKAGE.glob("*.py") if not file.stem.startswith("__"))
 

@@ -49,12 +49,14 @@ def test_what_is_loaded_does_not(state: State) -> None:
     """A boot forgets it, when the last answer was read, and what its files were made of."""
     loaded = {"/etc/one": Loaded(digest="d1", observed="o", queued=True)}
     state.keep_loaded(loaded)
-    state.keep_applied(12.0, {"/etc/one": "m1", "/etc/two": "m2"})
-    state.keep_applied(12.5, {"/etc/one": "m3"})
+    state.keep_applied(12.0, {"/etc/one": "m1", "/etc/two": "m2"}, {"/etc/two": "p2"})
+    state.keep_applied(12.5, {"/etc/one": "m3"}, {"/etc/one": "p1"})
     assert (again(state).loaded(), again(state).applied()) == (loaded, 12.5)
     assert again(state).made() == {"/etc/one": "m3", "/etc/two": "m2"}
+    assert again(state).proofs() == {"/etc/one": "p1", "/etc/two": "p2"}
     booted = again(state, "boot-2")
     assert (booted.loaded(), booted.applied(), booted.made()) == ({}, 0.0, {})
+    assert booted.proofs() == {}
 
 
 def test_what_is_as_recorded_is_not_written_again(state: State) -> None:

@@ -10,6 +10,7 @@ import pytest
 from lbhook import lock
 from lbhook.answer import LastGood
 from lbhook.inquiry import Wish
+from lbhook.kernel import Kernel
 from lbhook.plan import Outcome, Reload
 
 from .stand import (
@@ -863,3 +864,70 @@ def test_what_is_loaded_is_verified_once_in_a_moment(stand: Stand) -> None:
         return sum(argv[0] == "sound" for argv in stand.runner.calls)
 
     assert [verifications(wait) for wait in (0.0, 1.0)] == [1, 2]
+
+
+class Told(Kernel):
+    """A kernel that says what it is told to."""
+
+    def __init__(self) -> None:
+        self.rules, self.sockets = "1", "a"
+
+    def generation(self) -> str:
+        """What `rules` is set to."""
+        return self.rules
+
+    def listeners(self) -> str:
+        """What `sockets` is set to."""
+        return self.sockets
+
+
+LISTS = ["nft", "list", "table", "inet", "one"]
+
+
+@pytest.mark.parametrize(
+    ("observe", "rules", "asked"),
+    [
+        (LISTS, ["1", "1", "1"], [True, False, False]),
+        (LISTS, ["1", "2", "2"], [True, True, False]),
+        # It can't tell, or not of this command.
+        (LISTS, ["", "", ""], [True, True, True]),
+        (["list"], ["1", "1", "1"], [True, True, True]),
+    ],
+)
+def test_nobody_is_asked_what_the_kernel_knows_to_be_unchanged(
+    stand: Stand, observe: list[str], rules: list[str], asked: list[bool]
+) -> None:
+    """A program is verified again once somebody has committed a change to nftables."""
+    stand.kernel = kernel = Told()
+    settings = stand.settings(NO_ENV + target("one", observe=observe))
+    stand.apply(settings, A)
+    stand.runner.taken()
+    for generation, looked in zip(rules, asked, strict=True):
+        kernel.rules = generation
+        assert outcomes(stand.apply(settings, A)) == {"one": ("unchanged", "none")}
+        assert stand.runner.taken() == ([" ".join(observe)] if looked else [])
+
+
+def test_what_changed_while_it_was_verified_is_looked_at_again(stand: Stand) -> None:
+    """What the kernel says is asked for first: a proof holds what was before."""
+    stand.kernel = kernel = Told()
+    settings = stand.settings(NO_ENV + target("one", observe=LISTS))
+    stand.apply(settings, A)
+
+    def interrupted(argv: tuple[str, ...]) -> None:
+        kernel.rules += "1"
+
+    stand.runner = Runner(interrupted)
+    stand.apply(settings, A)
+    stand.runner = Runner(lambda argv: (0, "flushed"))
+    assert outcomes(stand.apply(settings, A)) == {"one": ("unchanged", "done")}
+
+
+def test_a_verification_of_ones_own_is_always_done(stand: Stand) -> None:
+    """Nobody knows what it looks at."""
+    stand.kernel = Told()
+    settings = stand.settings(NO_ENV + target("one", verify=["sound"], observe=LISTS))
+    for _ in range(3):
+        stand.runner.taken()
+        stand.apply(settings, A)
+        assert "sound" in stand.runner.taken()

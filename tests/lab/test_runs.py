@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ from .hosts import wait_for
 from .knock import Target, one, states
 from .lab import Lab
 from .rules import ALL, FRONT4, FRONT6, OWN, PAIRS, WEB
-from .vm import ENV, LISTEN, NFT
+from .vm import ENV, LISTEN, NFT, RESTING
 
 OURS = ("inet", "lbhook")
 
@@ -27,6 +28,13 @@ def table_handle(lab: Lab) -> int:
     listed = json.loads(lab.vm.run(["nft", "-j", "list", "tables"]).stdout)["nftables"]
     tables = [item["table"] for item in listed if "table" in item]
     return next(int(it["handle"]) for it in tables if (it["family"], it["name"]) == OURS)
+
+
+def applied(lab: Lab, runs: int) -> None:
+    """So many runs: the second verifies what the first has loaded, the third asks the kernel
+    whether anything has changed since."""
+    for _ in range(runs):
+        lab.vm.apply()
 
 
 def reboot(lab: Lab) -> None:
@@ -74,11 +82,28 @@ def test_second_apply_changes_nothing(lab: Lab) -> None:
     assert seen() == before
 
 
+def test_an_unchanged_run_starts_no_program(lab: Lab) -> None:
+    """Once it has been verified, the kernel says that nothing has changed; then that it has."""
+
+    def started() -> str:
+        tracer = ["strace", "-f", "-qq", "-e", "trace=execve", "-o", "/run/trace"]
+        lab.vm.run([*tracer, sys.executable, "-m", "lbhook", "apply"], env=lab.vm.environment)
+        return lab.vm.read("/run/trace")
+
+    lab.balance(ALL)
+    applied(lab, 2)
+    assert "nft" not in started()
+    lab.vm.run(["nft", "add table inet somebodys"])
+    assert '"list", "table", "inet", "lbhook"' in started()
+    assert "nft" not in started()
+
+
+@pytest.mark.parametrize("runs", [1, 3])
 @pytest.mark.parametrize("damage", ["delete table inet lbhook", "flush ruleset"])
-def test_table_that_somebody_removed_comes_back(lab: Lab, damage: str) -> None:
+def test_table_that_somebody_removed_comes_back(lab: Lab, damage: str, runs: int) -> None:
     """The file is as it was, the kernel is not: a run compares with both."""
     lab.balance(ALL)
-    lab.vm.apply()
+    applied(lab, runs)
     lab.vm.run(["nft", damage])
     report = lab.vm.apply()
     assert reloads(report) == {"env": "none", "nftables": "done", "nginx": "none"}
@@ -100,14 +125,29 @@ def test_table_that_cuts_the_vm_off_is_put_right_before_imds_is_asked(
     assert states(lab.client, Target("tcp", FRONT4, 80), Target("tcp", OWN, 22)) == {"open"}
 
 
-def test_port_that_somebody_opened_is_closed_again(lab: Lab) -> None:
+@pytest.mark.parametrize("runs", [1, 3])
+def test_port_that_somebody_opened_is_closed_again(lab: Lab, runs: int) -> None:
     """What an answer does not ask for does not stay in lbhook's own table."""
     lab.balance(ALL)
-    lab.vm.apply()
+    applied(lab, runs)
     lab.vm.run(["nft", "insert rule inet lbhook input tcp dport 9000 accept"])
     assert one(lab.client, "tcp", OWN, 9000).state == "open"
     lab.vm.apply()
     assert one(lab.client, "tcp", OWN, 9000).state == "filtered"
+
+
+def test_nginx_that_lost_a_listener_is_reloaded(lab: Lab) -> None:
+    """Somebody gave it another configuration meanwhile, and took that back again."""
+    lab.balance(ALL)
+    applied(lab, 3)
+    listeners, old = lab.vm.read(LISTEN), lab.vm.workers()
+    lab.vm.write(LISTEN, RESTING)
+    lab.vm.run(["nginx", "-s", "reload"])
+    wait_for(lambda: not lab.vm.workers() & old, "nginx's old workers are gone")
+    lab.vm.write(LISTEN, listeners)
+    assert one(lab.client, "tcp", FRONT4, 80).state == "refused"
+    assert reloads(lab.vm.apply()) == {"env": "none", "nftables": "none", "nginx": "done"}
+    assert one(lab.client, "tcp", FRONT4, 80).state == "open"
 
 
 def test_other_tables_are_left_alone(lab: Lab) -> None:

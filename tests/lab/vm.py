@@ -63,9 +63,14 @@ class Vm(Host):
 
     def lbhook(self, *words: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         """Run lbhook from this checkout, with its default paths."""
-        # An endpoint of one's own, though it is the default: this is no Azure machine.
-        env = {"PYTHONPATH": str(REPO), "LBHOOK_ENDPOINT": f"http://{IMDS}"}
-        return self.run([sys.executable, "-m", "lbhook", *words], check=check, env=env)
+        command = [sys.executable, "-m", "lbhook", *words]
+        return self.run(command, check=check, env=self.environment)
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What lbhook is run with. An endpoint of one's own, though it is the default: this is no
+        Azure machine."""
+        return {"PYTHONPATH": str(REPO), "LBHOOK_ENDPOINT": f"http://{IMDS}"}
 
     def apply(self, *words: str) -> dict[str, Any]:
         """Run `lbhook apply` and return its report."""
