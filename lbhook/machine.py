@@ -145,14 +145,17 @@ class Machine:
 
     def inodes(self, pid: int) -> frozenset[int]:
         """The sockets that a process holds."""
+        # By descriptors: nginx has one for each listener, and a path for each takes twice as long.
+        place = os.open(self.root / f"proc/{pid}/fd", os.O_RDONLY | os.O_DIRECTORY)
         found = set()
-        for entry in os.scandir(self.root / f"proc/{pid}/fd"):
-            try:
-                target = os.readlink(entry)  # noqa: PTH115  (a Path for each takes five times as long)
-            except OSError:
-                continue  # closed since the directory was read
-            if target.startswith("socket:["):
-                found.add(int(target[8:-1]))
+        try:
+            for name in os.listdir(place):
+                with contextlib.suppress(OSError):  # closed since the directory was read
+                    target = os.readlink(name, dir_fd=place)
+                    if target.startswith("socket:["):
+                        found.add(int(target[8:-1]))
+        finally:
+            os.close(place)
         return frozenset(found)
 
     def program(self, pid: int) -> str:

@@ -6,12 +6,12 @@ and of bodies seen on live nodes; the decisions are in docs/decisions/0002-readi
 """
 
 import enum
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 from .errors import MetadataError
-from .reader import Address, Entry, Reader, decode
+from .reader import Address, Field, Reader, address, choice, decode, number
 
 T = TypeVar("T")
 # What it means that IMDS has no load balancer's metadata, and no body at all.
@@ -36,6 +36,8 @@ class Protocol(str, enum.Enum):
         return self.value
 
 
+# Python 3.11 takes a function call to look up a member, and thousands of rules ask for this one.
+_ALL = Protocol.ALL
 # A body that says what absence comes to where it is treated as empty.
 NOTHING = b'{"loadbalancer": {"publicIpAddresses": [], "inboundRules": [], "outboundRules": []}}'
 
@@ -70,7 +72,7 @@ class InboundRule:
     @property
     def ha_ports(self) -> bool:
         """Every protocol and every port of the address."""
-        return self.protocol is Protocol.ALL
+        return self.protocol is _ALL
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,20 +124,24 @@ def parse(body: bytes) -> Metadata:
     reader.raise_problems()
     reader.missing += [f"loadbalancer.{name}: missing" for name in _REQUIRED if name not in lists]
 
-    def read(name: str, entry: Callable[[Entry], T], *, whole: bool) -> Iterable[T]:
+    def read(name: str, make: Callable[[Reader, str, int, list[Any]], T], whole: bool) -> list[T]:
         path = f"loadbalancer.{name}"
-        return reader.entries(lists.get(name, []), path, _KEYS[name], entry, whole=whole)
+        found = reader.entries(lists.get(name, []), path, _FIELDS[name], whole=whole)
+        return [make(reader, path, index, values) for index, values in found]
 
-    metadata = Metadata(
-        public_ips=_sorted(read("publicIpAddresses", _pair, whole=False), _pair_key),
-        inbound_rules=_sorted(read("inboundRules", _inbound, whole=True), rule_key),
-        outbound_rules=_sorted(read("outboundRules", _pair, whole=False), _pair_key),
-        tunnel_interfaces=_sorted(read(_TUNNELS, _tunnel, whole=True), _tunnel_key),
+    public = read("publicIpAddresses", _pair, whole=False)
+    inbound = read("inboundRules", _inbound, whole=True)
+    outbound = read("outboundRules", _pair, whole=False)
+    tunnels = read(_TUNNELS, _tunnel, whole=True)
+    reader.raise_problems()
+    return Metadata(
+        public_ips=_sorted(public, _pair_key),
+        inbound_rules=_sorted(inbound, rule_key),
+        outbound_rules=_sorted(outbound, _pair_key),
+        tunnel_interfaces=_sorted(tunnels, _tunnel_key),
         warnings=tuple(dict.fromkeys(reader.warnings)),
         unknown=tuple(reader.unknown),
     )
-    reader.raise_problems()
-    return metadata
 
 
 def with_rules(metadata: Metadata, rules: Iterable[InboundRule]) -> Metadata:
@@ -152,103 +158,100 @@ def rule_key(rule: InboundRule) -> object:
     """All that a rule says, in the order in which rules are sorted."""
     frontend, private = rule.frontend_ip, rule.private_ip
     return (
-        *(frontend.version, int(frontend), rule.protocol.value, rule.frontend_port),
+        *(frontend.version, int(frontend), rule.protocol._value_, rule.frontend_port),
         *(private.version, int(private), rule.backend_port),
     )
 
 
 _REQUIRED = ("publicIpAddresses", "inboundRules", "outboundRules")
 _TUNNELS = "tunnelInterfaces"
-_PAIR_KEYS = {"frontendIpAddress", "privateIpAddress"}
-_KEYS = {
-    "publicIpAddresses": _PAIR_KEYS,
-    "outboundRules": _PAIR_KEYS,
-    "inboundRules": {*_PAIR_KEYS, "protocol", "frontendPort", "backendPort"},
+# QUIC runs over UDP; ARM's enum of protocols has it, no body with it was seen.
+_QUIC = "quic"
+_PROTOCOLS = {one.value: one for one in Protocol} | {_QUIC: _QUIC}
+_PORT = number(65535, "a port")
+_PAIR = {"frontendIpAddress": address, "privateIpAddress": address}
+# What each entry of a list has; what decides whether the rest is understood comes first.
+_FIELDS: Mapping[str, Mapping[str, Field]] = {
+    "publicIpAddresses": _PAIR,
+    "outboundRules": _PAIR,
+    "inboundRules": {
+        "protocol": choice(_PROTOCOLS),
+        "frontendIpAddress": address,
+        "frontendPort": _PORT,
+        "privateIpAddress": address,
+        "backendPort": _PORT,
+    },
     _TUNNELS: {
-        *("gatewayIpAddress", "gatewayPort", "localIpAddress", "localPort"),
-        *("identifier", "type", "protocol"),
+        "type": choice({"internal": "internal", "external": "external"}),
+        "protocol": choice({"vxlan": "vxlan"}),
+        "gatewayIpAddress": address,
+        "gatewayPort": _PORT,
+        # A VXLAN network identifier has 24 bits (RFC 7348).
+        "identifier": number((1 << 24) - 1, "a VXLAN identifier"),
+        "localIpAddress": address,
+        "localPort": _PORT,
     },
 }
-_PROTOCOLS = {
-    "tcp": Protocol.TCP,
-    "udp": Protocol.UDP,
-    "all": Protocol.ALL,
-    # QUIC runs over UDP; ARM's enum of protocols has it, no body with it was seen.
-    "quic": Protocol.UDP,
-}
-# A VXLAN network identifier has 24 bits (RFC 7348).
-_LAST_IDENTIFIER = (1 << 24) - 1
 
 
-def _pair(entry: Entry) -> AddressPair:
-    pair = AddressPair(
-        frontend_ip=entry.address("frontendIpAddress"),
-        private_ip=entry.address("privateIpAddress"),
+def _pair(reader: Reader, path: str, index: int, values: list[Any]) -> AddressPair:
+    frontend, private = values
+    if frontend.version != private.version:
+        reader.warnings.append(_mixed_families(f"{path}[{index}]", frontend, private))
+    return AddressPair(frontend_ip=frontend, private_ip=private)
+
+
+def _inbound(reader: Reader, path: str, index: int, values: list[Any]) -> InboundRule:
+    protocol, frontend, frontend_port, private, backend_port = values
+    if protocol is _QUIC:
+        text = "'Quic' is read as udp; not yet seen on Azure"
+        reader.warnings.append(f"{path}[{index}].protocol: {text}")
+        protocol = Protocol.UDP
+    if frontend.version != private.version:
+        reader.warnings.append(_mixed_families(f"{path}[{index}]", frontend, private))
+    if protocol is _ALL or not (frontend_port and backend_port):
+        ports = {"frontendPort": frontend_port, "backendPort": backend_port}
+        reader.problems += _port_problems(f"{path}[{index}]", protocol, ports)
+    return InboundRule(
+        frontend_ip=frontend,
+        frontend_port=frontend_port,
+        protocol=protocol,
+        private_ip=private,
+        backend_port=backend_port,
     )
-    _warn_of_mixed_families(entry, pair.frontend_ip, pair.private_ip)
-    return pair
 
 
-def _inbound(entry: Entry) -> InboundRule:
-    rule = InboundRule(
-        protocol=entry.choice("protocol", _PROTOCOLS),
-        frontend_ip=entry.address("frontendIpAddress"),
-        frontend_port=_port(entry, "frontendPort"),
-        private_ip=entry.address("privateIpAddress"),
-        backend_port=_port(entry, "backendPort"),
-    )
-    if entry.sound:
-        if rule.ha_ports or not (rule.frontend_port and rule.backend_port):
-            _check_ports(entry, rule)
-        _warn_of_mixed_families(entry, rule.frontend_ip, rule.private_ip)
-        if rule.protocol is Protocol.UDP and entry.values["protocol"].lower() == "quic":
-            entry.warn("'Quic' is read as udp; not yet seen on Azure", "protocol")
-    return rule
-
-
-def _port(entry: Entry, key: str) -> int:
-    return entry.number(key, 65535, "a port")
-
-
-def _check_ports(entry: Entry, rule: InboundRule) -> None:
+def _port_problems(path: str, protocol: Protocol, ports: Mapping[str, int]) -> Iterator[str]:
     """HA ports are protocol all with both ports 0, and nothing else is (ARM's own rule)."""
-    ha_ports, protocol = rule.ha_ports, rule.protocol
-    for key, port in (("frontendPort", rule.frontend_port), ("backendPort", rule.backend_port)):
-        if ha_ports and port:
-            entry.problem(key, f"{port} with protocol all; an HA ports rule has port 0")
-        elif not (ha_ports or port):
-            entry.problem(key, f"0 with protocol {protocol}; only an HA ports rule has port 0")
+    for key, port in ports.items():
+        if protocol is _ALL and port:
+            yield f"{path}.{key}: {port} with protocol all; an HA ports rule has port 0"
+        elif protocol is not _ALL and not port:
+            yield f"{path}.{key}: 0 with protocol {protocol}; only an HA ports rule has port 0"
 
 
-def _warn_of_mixed_families(entry: Entry, frontend: Address, private: Address) -> None:
-    if entry.sound and frontend.version != private.version:
-        entry.warn(f"frontend {frontend} and private {private} are of different families")
+def _mixed_families(path: str, frontend: Address, private: Address) -> str:
+    return f"{path}: frontend {frontend} and private {private} are of different families"
 
 
-def _tunnel(entry: Entry) -> TunnelInterface:
-    tunnel = TunnelInterface(
-        type=entry.choice("type", {"internal": "internal", "external": "external"}),
-        protocol=entry.choice("protocol", {"vxlan": "vxlan"}),
-        gateway_ip_address=entry.address("gatewayIpAddress"),
-        gateway_port=_port(entry, "gatewayPort"),
-        identifier=entry.number("identifier", _LAST_IDENTIFIER, "a VXLAN identifier"),
-        local_ip_address=entry.address("localIpAddress"),
-        local_port=_port(entry, "localPort"),
-    )
-    if entry.sound:
-        _check_tunnel(entry, tunnel)
-    return tunnel
-
-
-def _check_tunnel(entry: Entry, tunnel: TunnelInterface) -> None:
-    for key, port in (("gatewayPort", tunnel.gateway_port), ("localPort", tunnel.local_port)):
+def _tunnel(reader: Reader, path: str, index: int, values: list[Any]) -> TunnelInterface:
+    kind, protocol, gateway, gateway_port, identifier, local, local_port = values
+    for key, port in (("gatewayPort", gateway_port), ("localPort", local_port)):
         if not port:
-            entry.problem(key, "0 is not a port")
+            reader.problems.append(f"{path}[{index}].{key}: 0 is not a port")
     # No packet has addresses of both families, and no firewall loads a rule that says so.
-    local, gateway = tunnel.local_ip_address, tunnel.gateway_ip_address
     if local.version != gateway.version:
         problem = f"{local} is not of the family of gatewayIpAddress, {gateway}"
-        entry.problem("localIpAddress", problem)
+        reader.problems.append(f"{path}[{index}].localIpAddress: {problem}")
+    return TunnelInterface(
+        gateway_ip_address=gateway,
+        gateway_port=gateway_port,
+        identifier=identifier,
+        type=kind,
+        protocol=protocol,
+        local_ip_address=local,
+        local_port=local_port,
+    )
 
 
 def _sorted(items: Iterable[T], key: Callable[[T], Any]) -> tuple[T, ...]:

@@ -9,7 +9,6 @@ import ipaddress
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Set
-from dataclasses import dataclass, field
 from typing import Any, NoReturn, TypeVar
 
 from .errors import MetadataError, UnreadableBodyError
@@ -20,7 +19,6 @@ T = TypeVar("T")
 # Far more than IMDS has to say: 2,400 rules are less than 1 MB.
 MOST_BYTES = 4 * 1024 * 1024
 _DECIMAL = re.compile(r"0|[1-9][0-9]{0,8}", re.ASCII)
-_NOWHERE: Address = ipaddress.IPv4Address(0)
 # The broadcast address, and Azure's own DNS, DHCP and health probes: with those of loopback,
 # link and multicast what a virtual network can't have (Microsoft: "Virtual Network FAQ").
 _NEVER = ipaddress.IPv4Address("255.255.255.255"), ipaddress.IPv4Address("168.63.129.16")
@@ -34,18 +32,18 @@ class _MalformedError(Exception):
     """A value that can't be what it has to be."""
 
 
-class _SkippedError(Exception):
-    """An entry to be left out, with a warning that names it."""
+class _UnknownError(Exception):
+    """A word that is not known here: nobody knows what else its entry should have."""
 
 
-@dataclass(slots=True, eq=False, repr=False)
 class Reader:
     """What was found while a body was read: problems, what is missing, warnings, unknown keys."""
 
-    problems: list[str] = field(default_factory=list)
-    missing: list[str] = field(default_factory=list)
-    warnings: list[str] = field(default_factory=list)
-    unknown: list[str] = field(default_factory=list)
+    def __init__(self) -> None:
+        self.problems: list[str] = []
+        self.missing: list[str] = []
+        self.warnings: list[str] = []
+        self.unknown: list[str] = []
 
     def members(self, value: object, path: str, known: Set[str]) -> dict[str, Any]:
         """The members of the object at `path`; none, and a problem, if it is not one."""
@@ -58,44 +56,53 @@ class Reader:
         return value
 
     def entries(
-        self,
-        value: object,
-        path: str,
-        known: Set[str],
-        read: "Callable[[Entry], T]",
-        *,
-        whole: bool,
-    ) -> Iterator[T]:
-        """What `read` makes of each entry of the list at `path`.
+        self, value: object, path: str, fields: "Mapping[str, Field]", *, whole: bool
+    ) -> Iterator[tuple[int, list[Any]]]:
+        """The index of each entry of the list at `path`, and its values in the order of `fields`.
 
-        An entry that lacks a key is left out with a warning, or, if the list is wanted
-        `whole`, counted as missing.
+        An entry that lacks one is left out with a warning, or, if the list is wanted `whole`,
+        counted as missing.
         """
         if not isinstance(value, list):
             self.problems.append(f"{path}: {shown(value)} is not a list")
         elif len(value) > _MOST_ENTRIES:
             self.problems.append(f"{path}: {len(value)} entries are more than Azure can have")
         else:
+            wanted = tuple(fields.items())
             for index, raw in enumerate(value):
-                at = f"{path}[{index}]"
-                values = self.members(raw, at, known)
-                if isinstance(raw, dict):
-                    entry = Entry(reader=self, path=at, values=values)
-                    try:
-                        result = read(entry)
-                    except _SkippedError as error:
-                        self.warnings.append(str(error))
-                        continue
-                    if entry.sound:
-                        yield result
-                    else:
-                        self._note_missing(entry, whole)
+                try:
+                    values = [read(raw[key]) for key, read in wanted]
+                except (TypeError, KeyError, _MalformedError, _UnknownError):
+                    self._look_closer(raw, f"{path}[{index}]", fields, whole=whole)
+                    continue
+                if len(raw) > len(wanted):
+                    self.members(raw, f"{path}[{index}]", fields.keys())
+                yield index, values
 
-    def _note_missing(self, entry: "Entry", whole: bool) -> None:
+    def _look_closer(
+        self, raw: object, path: str, fields: "Mapping[str, Field]", *, whole: bool
+    ) -> None:
+        """Note all that is wrong or missing in an entry, where something is."""
+        members, missing = self.members(raw, path, fields.keys()), []
+        if not isinstance(raw, dict):
+            return
+        for key, read in fields.items():
+            at, value = f"{path}.{key}", members.get(key, "")
+            # An empty string is how /metadata/instance writes "there is none".
+            if value == "":
+                missing.append(at)
+                continue
+            try:
+                read(value)
+            except _MalformedError as error:
+                self.problems.append(f"{at}: {error}")
+            except _UnknownError as error:
+                self.warnings.append(f"{at}: {error}; the entry is left out")
+                return
         if whole:
-            self.missing += [f"{path}: missing" for path in entry.missing]
+            self.missing += [f"{at}: missing" for at in missing]
         else:
-            self.warnings += [f"{path}: missing; the entry is left out" for path in entry.missing]
+            self.warnings += [f"{at}: missing; the entry is left out" for at in missing]
 
     def raise_problems(self) -> None:
         """Raise `MetadataError` with all that was found, if anything was."""
@@ -105,61 +112,47 @@ class Reader:
             raise MetadataError(*self.missing, partial=True)
 
 
-@dataclass(slots=True, eq=False, repr=False)
-class Entry:
-    """One entry of a list. A value that is wrong or missing is noted and replaced by a stand-in,
-    so that the other keys are read too; `sound` says whether that did not happen."""
+# What makes a value of JSON one of an entry's: `address`, or what the following return.
+Field = Callable[[object], Any]
 
-    reader: Reader
-    path: str
-    values: dict[str, Any]
-    missing: tuple[str, ...] = ()
-    sound: bool = True
 
-    def address(self, key: str) -> Address:
-        """The address of a host, bare or in brackets."""
-        return self._read(key, _address, _NOWHERE)
+def address(value: object) -> Address:
+    """The address of a host, bare or in brackets."""
+    if not isinstance(value, str):
+        _malformed(value, "an address")
+    return _address_of(value)
 
-    def number(self, key: str, last: int, what: str) -> int:
-        """A number from 0 to `last`, as a number or in decimal digits."""
-        return self._read(key, _number, 0, last, what)
 
-    def choice(self, key: str, names: Mapping[str, T]) -> T:
-        """One of a few words, in any case.
+def number(last: int, what: str) -> Callable[[object], int]:
+    """A number from 0 to `last`, as a number or in decimal digits."""
 
-        With another word the entry is left out, and nothing more of it is read: nobody knows
-        which keys it should have. So read this one first.
-        """
-        first = next(iter(names))
-        text = self._read(key, _word, first)
-        word = text.lower()
-        if word not in names:
-            raise _SkippedError(
-                f"{self.path}.{key}: {shown(text)} is not known here; the entry is left out"
-            )
-        return names[word]
+    def read(value: object) -> int:
+        # The general IMDS page says that all values are strings; every body seen has numbers.
+        if isinstance(value, str) and _DECIMAL.fullmatch(value):
+            value = int(value)
+        if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= last:
+            _malformed(value, what)
+        return value
 
-    def problem(self, key: str, text: str) -> None:
-        """Note what is wrong with a value that could be read."""
-        self.reader.problems.append(f"{self.path}.{key}: {text}")
-        self.sound = False
+    return read
 
-    def warn(self, text: str, key: str = "") -> None:
-        """Note what is odd about an entry that is taken all the same."""
-        self.reader.warnings.append(f"{self.path}{key and '.'}{key}: {text}")
 
-    def _read(self, key: str, convert: Callable[..., T], stand_in: T, *wanted: object) -> T:
-        # An empty string is how /metadata/instance writes "there is none".
-        value = self.values.get(key, "")
-        if value == "":
-            self.missing = (*self.missing, f"{self.path}.{key}")
-            self.sound = False
-            return stand_in
+def choice(names: Mapping[str, T]) -> Callable[[object], T]:
+    """One of a few words, in any case.
+
+    With another word the entry is left out, and nothing more of it is read: nobody knows which
+    keys it should have. So this one is to be the first of its fields.
+    """
+
+    def read(value: object) -> T:
+        if not isinstance(value, str):
+            _malformed(value, "a word")
         try:
-            return convert(value, *wanted)
-        except _MalformedError as error:
-            self.problem(key, str(error))
-            return stand_in
+            return names[value.lower()]
+        except KeyError:
+            raise _UnknownError(f"{shown(value)} is not known here") from None
+
+    return read
 
 
 def decode(body: bytes) -> object:
@@ -196,12 +189,6 @@ def shown(value: object) -> str:
     return text if len(text) <= 48 else f"{text[:44]}..."
 
 
-def _address(value: object) -> Address:
-    if not isinstance(value, str):
-        _malformed(value, "an address")
-    return _address_of(value)
-
-
 # The same few addresses stand in every rule of a body.
 @functools.lru_cache(maxsize=4096)
 def _address_of(text: str) -> Address:
@@ -219,21 +206,6 @@ def _address_of(text: str) -> Address:
     if special or address.is_link_local or address in _NEVER:
         _malformed(text, "an address that a load balancer or a VM can have")
     return address
-
-
-def _number(value: object, last: int, what: str) -> int:
-    # The general IMDS page says that all values are strings; every body seen has numbers.
-    if isinstance(value, str) and _DECIMAL.fullmatch(value):
-        value = int(value)
-    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= last:
-        _malformed(value, what)
-    return value
-
-
-def _word(value: object) -> str:
-    if not isinstance(value, str):
-        _malformed(value, "a word")
-    return value
 
 
 def _malformed(value: object, what: str) -> NoReturn:
