@@ -13,6 +13,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from ipaddress import ip_address
 from pathlib import Path
 
@@ -39,6 +40,10 @@ AROUND = {
     "each": ("table inet lbhook {\nchain input {\n", "}\n}\n"),
     "iptables": ("*filter\n", "COMMIT\n"),
 }
+# A rule that asks for the state of a connection is what turns tracking on.
+_TRACKING = (
+    "table inet track { chain input { type filter hook input priority 0; ct state established; }; }"
+)
 PIECE = 300
 SECONDS = 0.5
 _MORE_PORTS = "cd /proc/sys/net/ipv4; echo 1 >tcp_tw_reuse; echo 1024 65535 >ip_local_port_range"
@@ -186,7 +191,8 @@ class Sizes:
 
     def connections(self) -> Iterator[Result]:
         """Without a firewall, and with 2,400 rules of which the last is asked for: the figure is
-        how many times as long a connection takes."""
+        how many times as long a connection takes. Of lbhook's, also against the kernel's tracking
+        of connections alone, which no firewall that knows them can do without."""
         port = self.facts[MOST].listeners[-1].port
         self.lab.vm.write("/etc/nginx/lbhook/listen.conf", f"listen {VM4}:{port};\n")
         self.lab.vm.run(["nginx", "-s", "reload"])
@@ -208,6 +214,9 @@ class Sizes:
                 pairs=PAIRS,
             )
             yield measure(row)
+            if kind == "set":
+                tracked = self._with(f"nft '{_TRACKING}'", port)
+                yield measure(replace(row, yardstick="connection tracking", against=tracked))
 
     def _with(self, command: str, port: int) -> Once:
         """Milliseconds of a connection after a command of a shell, on an open machine."""

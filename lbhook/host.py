@@ -118,9 +118,6 @@ class Host:
 
 def host(settings: Settings, root: Path | None) -> Host:
     """This machine; with `root`, the directory that stands for one."""
-    # Not above, as what follows: below a root nothing is loaded, and nothing asked of the kernel.
-    from .kernel import Kernel
-
     machine = Machine()
     tree = Tree(root=root or Path("/"), privileged=os.geteuid() == 0)
     return Host(
@@ -129,5 +126,11 @@ def host(settings: Settings, root: Path | None) -> Host:
         state=State(tree, settings.paths, machine.boot_id()),
         journal=Journal(tree, settings.paths.state),
         machine=machine,
-        kernel=Kernel() if root is None else None,
+        kernel=_kernel() if root is None else None,
     )
+
+
+def _kernel() -> "Kernel":
+    from .kernel import Kernel
+
+    return Kernel()

@@ -149,11 +149,13 @@ class Machine:
         place = os.open(self.root / f"proc/{pid}/fd", os.O_RDONLY | os.O_DIRECTORY)
         found = set()
         try:
-            for name in os.listdir(place):
-                with contextlib.suppress(OSError):  # closed since the directory was read
+            for name in os.listdir(place):  # noqa: PTH208
+                try:
                     target = os.readlink(name, dir_fd=place)
-                    if target.startswith("socket:["):
-                        found.add(int(target[8:-1]))
+                except OSError:
+                    continue  # closed since the directory was read
+                if target.startswith("socket:["):
+                    found.add(int(target[8:-1]))
         finally:
             os.close(place)
         return frozenset(found)
