@@ -3,7 +3,6 @@
 import re
 import tempfile
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -195,11 +194,11 @@ def _examine_command(host: Host, change: Change, candidate: Path) -> Change:
 
 
 def _skipped(change: Change, reason: str) -> Change:
-    return replace(change, outcome=Outcome.SKIPPED, reload=Reload.NONE, reason=reason)
+    return change._replace(outcome=Outcome.SKIPPED, reload=Reload.NONE, reason=reason)
 
 
 def _blocked(change: Change, reason: str) -> Change:
-    return replace(change, outcome=Outcome.BLOCKED, reload=Reload.NONE, reason=reason)
+    return change._replace(outcome=Outcome.BLOCKED, reload=Reload.NONE, reason=reason)
 
 
 def _unread(daemon: "Daemon", change: Change) -> Change:

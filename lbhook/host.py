@@ -4,7 +4,6 @@ import contextlib
 import os
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
@@ -24,7 +23,6 @@ if TYPE_CHECKING:
 UNFINISHED = "an earlier run did not come to its end; its files are put back"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
 class Host:
     """One machine, or a directory that stands for one.
 
@@ -33,17 +31,31 @@ class Host:
     when: what is settled before Azure is asked need not be asked again right after.
     """
 
-    tree: Tree
-    live: bool
-    state: State
-    journal: Journal
-    run: commands.Run = commands.run
-    find: Callable[[str], str | None] = commands.find
-    machine: Machine = Machine()
-    kill: Callable[[int, int], None] = os.kill
-    sleep: Callable[[float], None] = time.sleep
-    clock: Callable[[], float] = time.monotonic
-    verified: dict[object, float] = field(default_factory=dict)
+    def __init__(
+        self,
+        *,
+        tree: Tree,
+        live: bool,
+        state: State,
+        journal: Journal,
+        run: commands.Run = commands.run,
+        find: Callable[[str], str | None] = commands.find,
+        machine: Machine = Machine(),
+        kill: Callable[[int, int], None] = os.kill,
+        sleep: Callable[[float], None] = time.sleep,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.tree = tree
+        self.live = live
+        self.state = state
+        self.journal = journal
+        self.run = run
+        self.find = find
+        self.machine = machine
+        self.kill = kill
+        self.sleep = sleep
+        self.clock = clock
+        self.verified: dict[object, float] = {}
 
     @property
     def root(self) -> bool:
