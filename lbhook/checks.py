@@ -1,7 +1,6 @@
 """Candidates checked by the real programs: by themselves, then on this machine."""
 
 import re
-import tempfile
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, NamedTuple
@@ -170,6 +169,9 @@ def _present(daemon: "Daemon", changes: Sequence[Change], timeout: float) -> Res
     missing = [one for one in changes if not one.actual and one.resting]
     if not missing:
         return daemon.check_present(timeout)
+    # Imported only where there is something to check.
+    import tempfile
+
     with tempfile.TemporaryDirectory(prefix="lbhook-") as place:
         candidates = {}
         for index, change in enumerate(missing):
