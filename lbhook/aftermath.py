@@ -3,7 +3,6 @@
 import contextlib
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from . import dropped, layout
 from .config import Settings
@@ -13,15 +12,17 @@ from .inquiry import Voice
 from .report import Report
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Aftermath:
     """Leaves word of what came to pass on one host. Another run that holds the lock leaves its
     own."""
 
-    host: Host
-    settings: Settings
-    voice: Voice
-    now: Callable[[], float] = time.time
+    def __init__(
+        self, host: Host, settings: Settings, voice: Voice, now: Callable[[], float] = time.time
+    ) -> None:
+        self.host = host
+        self.settings = settings
+        self.voice = voice
+        self.now = now
 
     def leave_status(self, result: Report) -> None:
         """status.json, as well as it can be: what went wrong may be this very directory, and

@@ -7,7 +7,6 @@ import os
 import re
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
@@ -80,14 +79,20 @@ class Answer(NamedTuple):
         return self.source == "cache" or self.attempts > 0
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class LastGood:
     """The last good answer, kept in the state directory with its age and the VM's identity."""
 
-    tree: Tree
-    settings: Settings
-    machine: Machine = Machine()
-    now: Callable[[], float] = time.time
+    def __init__(
+        self,
+        tree: Tree,
+        settings: Settings,
+        machine: Machine = Machine(),
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        self.tree = tree
+        self.settings = settings
+        self.machine = machine
+        self.now = now
 
     @property
     def file(self) -> PurePosixPath:

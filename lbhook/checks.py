@@ -1,9 +1,7 @@
 """Candidates checked by the real programs: by themselves, then on this machine."""
 
 import re
-import tempfile
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -171,6 +169,9 @@ def _present(daemon: "Daemon", changes: Sequence[Change], timeout: float) -> Res
     missing = [one for one in changes if not one.actual and one.resting]
     if not missing:
         return daemon.check_present(timeout)
+    # Imported only where there is something to check.
+    import tempfile
+
     with tempfile.TemporaryDirectory(prefix="lbhook-") as place:
         candidates = {}
         for index, change in enumerate(missing):
@@ -195,11 +196,11 @@ def _examine_command(host: Host, change: Change, candidate: Path) -> Change:
 
 
 def _skipped(change: Change, reason: str) -> Change:
-    return replace(change, outcome=Outcome.SKIPPED, reload=Reload.NONE, reason=reason)
+    return change._replace(outcome=Outcome.SKIPPED, reload=Reload.NONE, reason=reason)
 
 
 def _blocked(change: Change, reason: str) -> Change:
-    return replace(change, outcome=Outcome.BLOCKED, reload=Reload.NONE, reason=reason)
+    return change._replace(outcome=Outcome.BLOCKED, reload=Reload.NONE, reason=reason)
 
 
 def _unread(daemon: "Daemon", change: Change) -> Change:

@@ -8,7 +8,6 @@ import contextlib
 import os
 import re
 import select
-import shutil
 import time
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple, Protocol
@@ -94,6 +93,9 @@ def run(
 
 def find(program: str) -> str | None:
     """Where a program is, on the fixed search path; None if it is not installed."""
+    # Imported only where a program is wanted: it brings three ways to compress.
+    import shutil
+
     return shutil.which(program, path=PATH)
 
 

@@ -1,9 +1,8 @@
 """Settings: read from TOML and checked once, all problems in one report."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, NamedTuple
 
 from . import net, schema
 from .errors import ConfigError
@@ -17,8 +16,7 @@ _SSH_PORT = 22
 _RECORDS = ("lock", "status.json", "loaded.json", "refused.json")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Imds:
+class Imds(NamedTuple):
     """How the metadata service is asked; all times in seconds."""
 
     endpoint: str = DEFAULT_ENDPOINT
@@ -32,8 +30,7 @@ class Imds:
     instance: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Paths:
+class Paths(NamedTuple):
     """Where things are on this machine."""
 
     state: PurePosixPath = PurePosixPath("/var/lib/lbhook")
@@ -47,23 +44,20 @@ class Paths:
         return self.runtime.with_name(f"{self.runtime.name}-fetch") / "answer.json"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Hooks:
+class Hooks(NamedTuple):
     """Commands that tell neighbours what changed."""
 
     changed: Argv = ()
     timeout: float = 30.0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Metrics:
+class Metrics(NamedTuple):
     """What is left for a monitoring system after each run."""
 
     textfile: PurePosixPath | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Settings:
+class Settings(NamedTuple):
     """Everything the configuration says. `files` are those that were read, in order."""
 
     imds: Imds = Imds()
@@ -177,15 +171,15 @@ def _settled(tables: Tables) -> Settings:
     )
 
 
-@dataclass(slots=True, eq=False, repr=False)
 class _Targets:
     """Reads the targets; `owners` has the name of the one that each path belongs to, `singles`
     that of each kind of which there can be one."""
 
-    tables: Tables
-    paths: Paths
-    owners: dict[PurePosixPath, str] = field(default_factory=dict)
-    singles: dict[str, str] = field(default_factory=dict)
+    def __init__(self, tables: Tables, paths: Paths, owners: dict[PurePosixPath, str]) -> None:
+        self.tables = tables
+        self.paths = paths
+        self.owners = owners
+        self.singles: dict[str, str] = {}
 
     def read(self, raw: object) -> tuple[Target, ...]:
         if not isinstance(raw, dict):
@@ -282,7 +276,7 @@ def _with_stand_ins(targets: Sequence[Target]) -> tuple[Target, ...]:
     firewall = next((one for one in targets if one.kind == "nftables" and one.enabled), None)
     ssh_ports = (firewall and firewall.vars["ssh_ports"]) or (_SSH_PORT,)
     return tuple(
-        replace(target, vars={**target.vars, **_stand_ins(target, ssh_ports)}) for target in targets
+        target._replace(vars={**target.vars, **_stand_ins(target, ssh_ports)}) for target in targets
     )
 
 

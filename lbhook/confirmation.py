@@ -3,8 +3,8 @@
 Why: docs/decisions/0003-believing-an-answer.md.
 """
 
+import copy
 from collections.abc import Callable
-from dataclasses import replace
 
 from .errors import LbhookError, MetadataError, NoAnswerError
 from .imds import LAST_QUESTION, ONLY_ATTEMPT, Reading, Service, Waiting
@@ -53,8 +53,10 @@ def _ask_again(service: Service, begin: float, end: float, last: Reading) -> Rea
     reason = f"{_EMPTY}: reading it again"
     service.watch(Waiting(reason=reason, attempts=last.attempts, waited=now - begin, left=left))
     service.sleep(_BETWEEN)
+    briefly = copy.copy(service)
+    briefly.wait, briefly.absent_wait = wait, 0.0
     try:
-        return replace(service, wait=wait, absent_wait=0.0).fetch()
+        return briefly.fetch()
     except (NoAnswerError, MetadataError) as error:
         if isinstance(error, MetadataError) and not error.partial:
             raise

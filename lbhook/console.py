@@ -3,7 +3,6 @@
 import os
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -25,16 +24,16 @@ _LEVELS: Mapping[str, tuple[int, Mapping[str, Any]]] = {
 }
 
 
-@dataclass(slots=True, eq=False, repr=False)
 class Console:
     """Messages of one run, of `command`; `verbosity` is -1 with -q, 1 with -v. With `as_json`
     each is an object in a line of its own."""
 
-    verbosity: int = 0
-    as_json: bool = False
-    command: str = ""
-    _said: set[str] = field(default_factory=set)
-    _live: bool = False
+    def __init__(self, verbosity: int = 0, as_json: bool = False, command: str = "") -> None:
+        self.verbosity = verbosity
+        self.as_json = as_json
+        self.command = command
+        self._said: set[str] = set()
+        self._live = False
 
     @property
     def manager(self) -> "Notifier":

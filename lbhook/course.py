@@ -1,7 +1,5 @@
 """What has come to pass in a run so far, and what it comes to if it ends there."""
 
-from dataclasses import dataclass, field
-
 from . import outcome as outcomes
 from .answer import Answer
 from .errors import BUG, INTERRUPTED, TERMINATED, LbhookError
@@ -10,15 +8,15 @@ from .outcome import Done
 from .report import Report
 
 
-@dataclass(slots=True, eq=False, repr=False)
 class Course:
     """The course of one run: the answer in force and its facts, what an earlier run had left to
     do, and what was done since."""
 
-    answer: Answer = field(default_factory=lambda: Answer(metadata=None, source="imds"))
-    lb: Facts = field(default_factory=Facts)
-    settled: Done = field(default_factory=Done)
-    done: Done = field(default_factory=Done)
+    def __init__(self) -> None:
+        self.answer = Answer(metadata=None, source="imds")
+        self.lb = Facts()
+        self.settled = Done()
+        self.done = Done()
 
     @property
     def acted(self) -> bool:

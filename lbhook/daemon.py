@@ -4,7 +4,6 @@ import functools
 import ipaddress
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
@@ -95,13 +94,15 @@ def _address(text: bytes) -> Address:
     return ipaddress.ip_address(text.decode())
 
 
-@dataclass(frozen=True, slots=True)
 class Sockets:
     """The sockets of this machine, and whose they are."""
 
-    machine: Machine
-    sleep: Callable[[float], None]
-    clock: Callable[[], float]
+    def __init__(
+        self, machine: Machine, sleep: Callable[[float], None], clock: Callable[[], float]
+    ) -> None:
+        self.machine = machine
+        self.sleep = sleep
+        self.clock = clock
 
     def missing(self, content: bytes, holders: Callable[[], Sequence[int]]) -> tuple[str, ...]:
         """The places of a file at which no process of its program has a socket, after some time

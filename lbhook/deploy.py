@@ -6,7 +6,6 @@ fails puts every file back and reloads what was reloaded.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
 
 from . import checks, floating
@@ -19,7 +18,6 @@ from .plan import Change, Outcome, Plan, Reload
 from .records import Installed, Loaded
 
 
-@dataclass(slots=True, eq=False, repr=False)
 class Deployment:
     """Carries out one plan on one host. With `load` false, reloads are left owed; with
     `recorded` false, the plan has lbhook's own record among its files, and nothing may be left
@@ -29,20 +27,26 @@ class Deployment:
     `done` is what it came to, also if it failed.
     """
 
-    host: Host
-    plan: Plan
-    load: bool = True
-    recorded: bool = True
-    checked: bool = True
-    records: Mapping[PurePosixPath, bytes] = field(default_factory=dict)
-    done: Done = field(default_factory=Done)
-    _loader: Loader = field(init=False)
-    _loaded_before: Mapping[str, Loaded] = field(default_factory=dict)
-    _stuck: frozenset[PurePosixPath] = frozenset()
-    _late: tuple[str, ...] = ()
-
-    def __post_init__(self) -> None:
-        self._loader = Loader(self.host)
+    def __init__(
+        self,
+        host: Host,
+        plan: Plan,
+        load: bool = True,
+        recorded: bool = True,
+        checked: bool = True,
+        records: Mapping[PurePosixPath, bytes] | None = None,
+    ) -> None:
+        self.host = host
+        self.plan = plan
+        self.load = load
+        self.recorded = recorded
+        self.checked = checked
+        self.records = records or {}
+        self.done = Done()
+        self._loader = Loader(host)
+        self._loaded_before: Mapping[str, Loaded] = {}
+        self._stuck: frozenset[PurePosixPath] = frozenset()
+        self._late: tuple[str, ...] = ()
 
     def carry_out(self) -> Done:
         """Do what the plan says. On any failure the machine is as it was, and the error says
@@ -221,7 +225,7 @@ class Deployment:
         )
 
     def _with_result(self, change: Change) -> Change:
-        return replace(change, reload=self._loader.results.get(str(change.path), change.reload))
+        return change._replace(reload=self._loader.results.get(str(change.path), change.reload))
 
     def _nothing_done(self) -> Done:
         """Every file is as it was; what was to be reloaded failed, is owed, or is as it was."""
@@ -235,7 +239,7 @@ class Deployment:
         if reload is not Reload.FAILED and change.reload is Reload.DUE:
             as_it_was = known and change.actual and known.digest == change.actual.digest
             reload = Reload.NONE if as_it_was or not change.actual else Reload.OWED
-        return replace(change, outcome=outcome, reload=reload or change.reload)
+        return change._replace(outcome=outcome, reload=reload or change.reload)
 
     def _put_back(self, error: BaseException) -> None:
         from .putback import PutBack

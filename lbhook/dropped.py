@@ -1,7 +1,6 @@
 """Installed files that are no target's any more: undone from what was recorded of them."""
 
 from collections.abc import Callable
-from dataclasses import replace
 
 from .host import Host
 from .plan import Change, FileState, Outcome, Reload, compare
@@ -26,8 +25,7 @@ def undo(host: Host, record: Installed, warn: Callable[[str], None]) -> Change:
     change = compare(target, expected, actual, written=record.digest, live=host.live)
     outcome = Outcome.RESTORED if original else Outcome.REMOVED
     due = host.live and change.reloads
-    return replace(
-        change,
+    return change._replace(
         outcome=outcome if change.touches_file else Outcome.UNCHANGED,
         reload=Reload.DUE if due else Reload.NONE,
         reason=_REASON,
@@ -39,7 +37,7 @@ def owed(host: Host, record: Installed, known: Loaded | None) -> Change | None:
     came to its end, did not; None if nothing."""
     if record.undone:
         return undo(host, record, lambda _: None)
-    target = replace(record.target(), template=_INSTALLED)
+    target = record.target()._replace(template=_INSTALLED)
     actual = host.tree.state(target.path)
     if actual is None or actual.digest != record.digest:
         return None
@@ -72,4 +70,4 @@ def leave(host: Host, target: Target, actual: FileState, warn: Callable[[str], N
     warn(f"{target.name}: {where} was edited since and stays{original}")
     change = Change(target=target, expected=None, actual=actual, outcome=Outcome.UNCHANGED)
     due = host.live and change.gives_up
-    return replace(change, reload=Reload.DUE if due else Reload.NONE, reason=_REASON)
+    return change._replace(reload=Reload.DUE if due else Reload.NONE, reason=_REASON)

@@ -10,7 +10,6 @@ import os
 import stat
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from . import accounts
@@ -38,7 +37,6 @@ def _no_step(name: str, path: PurePosixPath) -> None:
     pass
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Tree:
     """The files below `root`; all paths are absolute as seen from inside.
 
@@ -46,9 +44,15 @@ class Tree:
     name of each system call that changes the disk just before it is made: tests stop there.
     """
 
-    root: Path = Path("/")
-    privileged: bool = True
-    step: Callable[[str, PurePosixPath], None] = _no_step
+    def __init__(
+        self,
+        root: Path = Path("/"),
+        privileged: bool = True,
+        step: Callable[[str, PurePosixPath], None] = _no_step,
+    ) -> None:
+        self.root = root
+        self.privileged = privileged
+        self.step = step
 
     def outside(self, path: PurePosixPath) -> Path:
         """The path as programs outside of the tree see it."""

@@ -8,7 +8,6 @@ import re
 import shutil
 import tempfile
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from .commands import Result, Run
@@ -19,13 +18,15 @@ _MINIMAL = "DefaultZone=public\n"
 _LEFT_OUT = re.compile(r"^WARNING: (?:[A-Z_]+: .*: rule |Invalid rule: )", re.MULTILINE)
 
 
-@dataclass(frozen=True, slots=True)
 class Firewalld:
     """firewalld on this machine; `root` says whether lbhook runs as root."""
 
-    run: Run
-    root: bool = True
-    configuration: Path = Path("/etc/firewalld")
+    def __init__(
+        self, run: Run, root: bool = True, configuration: Path = Path("/etc/firewalld")
+    ) -> None:
+        self.run = run
+        self.root = root
+        self.configuration = configuration
 
     def check(self, target: Target, candidate: Path) -> Result:
         """Whether a policy is good in a configuration that has nothing else."""

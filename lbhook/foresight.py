@@ -2,7 +2,6 @@
 
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from . import checks, firewall, floating, lock, rights
@@ -15,14 +14,14 @@ from .plan import Change, Closed, Plan
 from .survey import Survey
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Foresight:
     """Plans for one host."""
 
-    host: Host
-    settings: Settings
-    wish: Wish
-    inquiry: Inquiry
+    def __init__(self, host: Host, settings: Settings, wish: Wish, inquiry: Inquiry) -> None:
+        self.host = host
+        self.settings = settings
+        self.wish = wish
+        self.inquiry = inquiry
 
     def plan(self, heard: Heard | None = None) -> Plan:
         """What `apply` would do, as a value, with an answer that is known or asked for. Nothing

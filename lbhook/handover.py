@@ -4,9 +4,8 @@ rights asks nobody. What comes out of it is read as strictly as what comes from 
 import base64
 import json
 import math
-from dataclasses import dataclass
 from pathlib import PurePosixPath
-from typing import Any
+from typing import Any, NamedTuple
 
 from .config import Paths
 from .errors import LbhookError
@@ -18,8 +17,7 @@ _VERSION = 1
 _MOST = 4 * MOST_BYTES
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Handed:
+class Handed(NamedTuple):
     """One answer that was heard: its body, None if there is no load balancer; the body of
     `/metadata/instance`, empty if it was not asked for; when it was read, in seconds of this
     boot; and how much was tried."""
@@ -31,13 +29,13 @@ class Handed:
     waited: float
 
 
-@dataclass(frozen=True, slots=True)
 class Handover:
     """The place where the newest answer of this boot is handed over, in a runtime directory that
     is the asking user's. Nothing in it is to be trusted."""
 
-    tree: Tree
-    paths: Paths
+    def __init__(self, tree: Tree, paths: Paths) -> None:
+        self.tree = tree
+        self.paths = paths
 
     @property
     def file(self) -> PurePosixPath:

@@ -11,7 +11,6 @@ import shlex
 import tempfile
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from .commands import Result, Run
@@ -38,14 +37,20 @@ _QUOTES = "\"'"
 _OF_ITS_MASTER = ("HAPROXY_", "NOTIFY_SOCKET")
 
 
-@dataclass(frozen=True, slots=True)
 class Haproxy:
     """haproxy on this machine."""
 
-    run: Run
-    machine: Machine = Machine()
-    sleep: Callable[[float], None] = time.sleep
-    clock: Callable[[], float] = time.monotonic
+    def __init__(
+        self,
+        run: Run,
+        machine: Machine = Machine(),
+        sleep: Callable[[float], None] = time.sleep,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.run = run
+        self.machine = machine
+        self.sleep = sleep
+        self.clock = clock
 
     def check(self, target: Target, candidate: Path) -> Result:
         """Whether a file is good beside a backend, on any machine and for any user: certificates
@@ -149,13 +154,13 @@ class Haproxy:
                 yield f"{name}={value.strip().strip(_QUOTES)}"
 
 
-@dataclass(frozen=True, slots=True)
 class _Start:
     """How haproxy was started, or would be."""
 
-    machine: Machine
-    words: tuple[str, ...]
-    env: Mapping[str, str]
+    def __init__(self, machine: Machine, words: tuple[str, ...], env: Mapping[str, str]) -> None:
+        self.machine = machine
+        self.words = words
+        self.env = env
 
     def reads(self, path: str) -> bool:
         """Whether it reads a file, or would if it were there."""

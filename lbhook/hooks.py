@@ -6,7 +6,6 @@ differ, and neither its failure nor a kill nor a boot makes it forgotten.
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from . import facts
@@ -20,12 +19,12 @@ from .model import Metadata
 Files = Mapping[str, Mapping[str, str]]
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Hook:
     """The hook of one host."""
 
-    host: Host
-    hooks: Hooks
+    def __init__(self, host: Host, hooks: Hooks) -> None:
+        self.host = host
+        self.hooks = hooks
 
     @property
     def wanted(self) -> bool:

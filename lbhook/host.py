@@ -4,7 +4,6 @@ import contextlib
 import os
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
@@ -25,7 +24,6 @@ if TYPE_CHECKING:
 UNFINISHED = "an earlier run did not come to its end; its files are put back"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
 class Host:
     """One machine, or a directory that stands for one.
 
@@ -35,19 +33,34 @@ class Host:
     by path, by what a later run can tell that it still is; without a `kernel` nothing can.
     """
 
-    tree: Tree
-    live: bool
-    state: State
-    journal: Journal
-    run: commands.Run = commands.run
-    find: Callable[[str], str | None] = commands.find
-    machine: Machine = Machine()
-    kill: Callable[[int, int], None] = os.kill
-    sleep: Callable[[float], None] = time.sleep
-    clock: Callable[[], float] = time.monotonic
-    kernel: "Kernel | None" = None
-    verified: dict[object, float] = field(default_factory=dict)
-    proofs: dict[str, str] = field(default_factory=dict)
+    def __init__(
+        self,
+        *,
+        tree: Tree,
+        live: bool,
+        state: State,
+        journal: Journal,
+        run: commands.Run = commands.run,
+        find: Callable[[str], str | None] = commands.find,
+        machine: Machine = Machine(),
+        kill: Callable[[int, int], None] = os.kill,
+        sleep: Callable[[float], None] = time.sleep,
+        clock: Callable[[], float] = time.monotonic,
+        kernel: "Kernel | None" = None,
+    ) -> None:
+        self.tree = tree
+        self.live = live
+        self.state = state
+        self.journal = journal
+        self.run = run
+        self.find = find
+        self.machine = machine
+        self.kill = kill
+        self.sleep = sleep
+        self.clock = clock
+        self.kernel = kernel
+        self.verified: dict[object, float] = {}
+        self.proofs: dict[str, str] = {}
 
     @property
     def root(self) -> bool:

@@ -3,10 +3,10 @@
 What is retried, for how long and why: docs/decisions/0003-believing-an-answer.md.
 """
 
+import copy
 import time
 import uuid
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from .errors import LbhookError, MetadataError, NoAnswerError, ProtocolError, UnreadableBodyError
@@ -48,7 +48,6 @@ class Waiting(NamedTuple):
     left: float
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
 class Service:
     """One metadata service, and how long it is asked.
 
@@ -57,17 +56,32 @@ class Service:
     balancer, whatever `wait` is. `get` asks once, as `transport.get` does.
     """
 
-    endpoint: str
-    api_version: str
-    wait: float
-    absent_wait: float = 0.0
-    watch: Callable[[Waiting], None] = lambda _: None
-    log: Callable[[str], None] = lambda _: None
-    clock: Callable[[], float] = time.monotonic
-    sleep: Callable[[float], None] = time.sleep
-    get: Callable[[str, dict[str, str], str, float, Callable[[], float]], Response] = get
-    path: str = "/metadata/loadbalancer"
-    parse: Callable[[bytes], Metadata] = parse
+    def __init__(
+        self,
+        *,
+        endpoint: str,
+        api_version: str,
+        wait: float,
+        absent_wait: float = 0.0,
+        watch: Callable[[Waiting], None] = lambda _: None,
+        log: Callable[[str], None] = lambda _: None,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
+        get: Callable[[str, dict[str, str], str, float, Callable[[], float]], Response] = get,
+        path: str = "/metadata/loadbalancer",
+        parse: Callable[[bytes], Metadata] = parse,
+    ) -> None:
+        self.endpoint = endpoint
+        self.api_version = api_version
+        self.wait = wait
+        self.absent_wait = absent_wait
+        self.watch = watch
+        self.log = log
+        self.clock = clock
+        self.sleep = sleep
+        self.get = get
+        self.path = path
+        self.parse = parse
 
     def fetch(self) -> Reading:
         """Ask until there is an answer to believe, or the time is up.
@@ -89,7 +103,9 @@ class Service:
         if after.attempts > 1:
             # The last two questions may be half a second apart: no third one in that second.
             self.sleep(LAST_QUESTION)
-        return replace(self, path="/metadata/instance", parse=decoded)._fetch(begin).body
+        other = copy.copy(self)
+        other.path, other.parse = "/metadata/instance", decoded
+        return other._fetch(begin).body
 
     def _fetch(self, begin: float) -> Reading:
         fetch = _Fetch(self, begin)
@@ -100,15 +116,15 @@ class Service:
             raise
 
 
-@dataclass(slots=True, eq=False, repr=False)
 class _Fetch:
-    service: Service
-    begin: float
-    attempts: int = 0
-    hung: int = 0
-    pace: float = _PACE
-    absent: bool = False
-    last: LbhookError = field(default_factory=NoAnswerError)
+    def __init__(self, service: Service, begin: float) -> None:
+        self.service = service
+        self.begin = begin
+        self.attempts = 0
+        self.hung = 0
+        self.pace = _PACE
+        self.absent = False
+        self.last: LbhookError = NoAnswerError()
 
     def run(self) -> Reading:
         while True:

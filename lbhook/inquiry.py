@@ -1,7 +1,6 @@
 """One question: where the answer comes from, how long it is waited for, and what is said of it."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from .answer import Answer, LastGood, describe_age, from_file
@@ -54,18 +53,29 @@ class Heard(NamedTuple):
     planned: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
 class Inquiry:
     """Asks for one host. `boottime` are seconds since it booted, sleep included."""
 
-    host: Host
-    settings: Settings
-    wish: Wish
-    voice: Voice
-    read_stdin: Callable[[], bytes]
-    clock: Callable[[], float]
-    sleep: Callable[[float], None]
-    boottime: Callable[[], float]
+    def __init__(
+        self,
+        *,
+        host: Host,
+        settings: Settings,
+        wish: Wish,
+        voice: Voice,
+        read_stdin: Callable[[], bytes],
+        clock: Callable[[], float],
+        sleep: Callable[[float], None],
+        boottime: Callable[[], float],
+    ) -> None:
+        self.host = host
+        self.settings = settings
+        self.wish = wish
+        self.voice = voice
+        self.read_stdin = read_stdin
+        self.clock = clock
+        self.sleep = sleep
+        self.boottime = boottime
 
     def ask(self) -> Heard:
         """The answer in force. Raises `LbhookError` if there is none that may be acted on."""

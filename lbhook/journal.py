@@ -6,7 +6,6 @@ rename; whatever else a kill leaves is in it, or is removed by name.
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import NamedTuple
 
@@ -27,12 +26,12 @@ class Entry(NamedTuple):
     target: str = ""
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Journal:
     """The journal of one state directory."""
 
-    tree: Tree
-    state: PurePosixPath
+    def __init__(self, tree: Tree, state: PurePosixPath) -> None:
+        self.tree = tree
+        self.state = state
 
     def begin(self, entries: Sequence[Entry]) -> None:
         """Write down what every file is, before any of them is touched."""

@@ -1,8 +1,6 @@
 """How text is laid out for people: columns, lines, numbers; and JSON for programs."""
 
 import json
-import shutil
-import textwrap
 from collections.abc import Sequence
 
 from .reader import Address
@@ -18,6 +16,9 @@ def dump(value: object) -> str:
 
 def width() -> int:
     """Columns of the terminal; 80 in a pipe."""
+    # This and what follows is imported where text is laid out: most runs say a line or two.
+    import shutil
+
     return shutil.get_terminal_size((80, 24)).columns or 80  # a serial line says 0
 
 
@@ -57,6 +58,8 @@ def fitting(text: str, room: int) -> str:
 
 def wrapped(text: str, first: str = "  ", others: str = "  ") -> str:
     """Lines of text, each behind its indent; what a command printed stays as it is."""
+    import textwrap
+
     head, *rest = text.splitlines() or [""]
     lines = textwrap.wrap(
         head,

@@ -1,7 +1,6 @@
 """What programs have loaded: reloads, each once, and what shows that they worked."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from functools import partial
 
 from . import floating
@@ -15,15 +14,15 @@ from .targets import Argv
 from .verification import main_pid, observe, places, verify
 
 
-@dataclass(slots=True, eq=False, repr=False)
 class Loader:
     """Makes the programs of one host take their files. `results` are by path."""
 
-    host: Host
-    results: dict[str, Reload] = field(default_factory=dict)
-    _reloaded: list[list[Change]] = field(default_factory=list)
-    _workers: dict[str, tuple[int, ...]] = field(default_factory=dict)
-    _kept: frozenset[Argv] = frozenset()
+    def __init__(self, host: Host) -> None:
+        self.host = host
+        self.results: dict[str, Reload] = {}
+        self._reloaded: list[list[Change]] = []
+        self._workers: dict[str, tuple[int, ...]] = {}
+        self._kept: frozenset[Argv] = frozenset()
 
     @property
     def acted(self) -> bool:
@@ -145,7 +144,7 @@ class Loader:
 
     def _old(self, change: Change) -> Change:
         actual = self.host.tree.state(change.path)
-        return replace(change, expected=actual, actual=actual, outcome=Outcome.RESTORED)
+        return change._replace(expected=actual, actual=actual, outcome=Outcome.RESTORED)
 
     def _record(self, change: Change, file: FileState, result: Reload) -> Loaded:
         queued = result is Reload.QUEUED

@@ -6,7 +6,6 @@ import ipaddress
 import os
 import re
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
@@ -45,11 +44,11 @@ class Socket(NamedTuple):
         return self.port == port and (anywhere or ip == self.ip)
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Machine:
     """The machine whose /proc and /sys are below `root`."""
 
-    root: Path = Path("/")
+    def __init__(self, root: Path = Path("/")) -> None:
+        self.root = root
 
     def is_azure(self) -> bool:
         """Whether the chassis asset tag is Azure's."""

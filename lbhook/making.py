@@ -1,7 +1,6 @@
 """The content of a target's file: rendered, or recognised as what it was rendered to before."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -25,15 +24,15 @@ class Made(NamedTuple):
     made_of: str = ""
 
 
-@dataclass(slots=True, eq=False, repr=False)
 class Maker:
     """Makes the files of one answer; without one, of none."""
 
-    places: Sequence[Path]
-    lb: Facts | None
-    vm: object = None
-    _renderer: "Renderer | None" = None
-    _common: tuple[str, str] | None = None
+    def __init__(self, places: Sequence[Path], lb: Facts | None, vm: object = None) -> None:
+        self.places = places
+        self.lb = lb
+        self.vm = vm
+        self._renderer: Renderer | None = None
+        self._common: tuple[str, str] | None = None
 
     def rest(self, target: Target) -> Made:
         """The file as it is without an answer."""

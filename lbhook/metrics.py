@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from . import __version__
@@ -35,16 +34,18 @@ def files(textfile: PurePosixPath | None) -> Mapping[str, PurePosixPath]:
     return {"apply": textfile, "fetch": fetch}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Measured:
     """One run of a command, which ended `now` (seconds since the epoch) after so many `seconds`;
     `owed` are reloads, None of a command that reloads nothing."""
 
-    command: str
-    report: Report
-    now: float
-    seconds: float
-    owed: int | None = None
+    def __init__(
+        self, *, command: str, report: Report, now: float, seconds: float, owed: int | None = None
+    ) -> None:
+        self.command = command
+        self.report = report
+        self.now = now
+        self.seconds = seconds
+        self.owed = owed
 
     def text(self, before: str) -> str:
         """The metrics; what this run does not know is as it was `before`."""

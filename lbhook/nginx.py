@@ -10,7 +10,6 @@ import re
 import tempfile
 import time
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from .commands import NOT_FOUND, Result, Run
@@ -68,14 +67,20 @@ events {{}}
 _NO_STREAM = "nginx has no stream module here; Debian and Ubuntu have it in libnginx-mod-stream"
 
 
-@dataclass(frozen=True, slots=True)
 class Nginx:
     """nginx on this machine."""
 
-    run: Run
-    machine: Machine = Machine()
-    sleep: Callable[[float], None] = time.sleep
-    clock: Callable[[], float] = time.monotonic
+    def __init__(
+        self,
+        run: Run,
+        machine: Machine = Machine(),
+        sleep: Callable[[float], None] = time.sleep,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.run = run
+        self.machine = machine
+        self.sleep = sleep
+        self.clock = clock
 
     def check(self, target: Target, candidate: Path) -> Result:
         """Whether a file is good in its context, on any machine and for any user.

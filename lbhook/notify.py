@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 
 # How much more time a unit asks for while it waits; asked again long before it is over.
 _EXTENSION = 30_000_000
@@ -17,12 +16,12 @@ def _send(address: str, message: bytes) -> None:
         channel.sendto(message, place)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
 class Notifier:
     """Talks to the service manager that started this process; silent without one."""
 
-    address: str
-    send: Callable[[str, bytes], None] = _send
+    def __init__(self, *, address: str, send: Callable[[str, bytes], None] = _send) -> None:
+        self.address = address
+        self.send = send
 
     def status(self, text: str, *, waiting: bool = False) -> None:
         """The line that `systemctl status` shows; while `waiting`, also more time to start."""

@@ -1,6 +1,5 @@
 """What a deployment came to."""
 
-from dataclasses import replace
 from typing import NamedTuple
 
 from .plan import Change, Outcome, Reload
@@ -24,9 +23,9 @@ def together(first: Done, then: Done) -> tuple[Change, ...]:
     for change in then.changes:
         earlier = paid.pop(change.path, None)
         if earlier and change.outcome is Outcome.UNCHANGED:
-            change = replace(change, outcome=earlier.outcome)
+            change = change._replace(outcome=earlier.outcome)
         if earlier and change.reload is Reload.NONE:
             reason = change.reason or earlier.reason
-            change = replace(change, reload=earlier.reload, reason=reason)
+            change = change._replace(reload=earlier.reload, reason=reason)
         changes.append(change)
     return (*changes, *paid.values())

@@ -3,7 +3,6 @@
 import enum
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 from typing import NamedTuple
 
@@ -50,8 +49,7 @@ class Reload(enum.Enum):
     FAILED = "failed"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Change:
+class Change(NamedTuple):
     """One target: the file as it should be and as it is (None: no file), and its reload.
 
     `reason` says why it is skipped, blocked or reloaded; `original` that the file was there
@@ -116,7 +114,7 @@ class Change:
 
     def due(self, reason: str) -> "Change":
         """The change with a reload that is due for a reason."""
-        return replace(self, reload=Reload.DUE, reason=reason)
+        return self._replace(reload=Reload.DUE, reason=reason)
 
     def diff(self) -> str:
         """The difference of the content as a unified diff, mode and owner as lines before it."""
@@ -182,8 +180,7 @@ def compare(
     change = Change(target=target, expected=expected, actual=actual, outcome=outcome)
     touched = change.touches_file
     due = live and change.reloads and (touched or bool(reload_due))
-    return replace(
-        change,
+    return change._replace(
         reload=Reload.DUE if due else Reload.NONE,
         reason=reload_due if due and not touched else "",
         original=written is None and actual is not None and expected is not None,

@@ -3,7 +3,6 @@
 import contextlib
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from . import endings, floating
@@ -16,16 +15,18 @@ from .records import Loaded, Refused
 _AGAIN = "the next run tries again before anything else"
 
 
-@dataclass(slots=True)
 class PutBack:
     """Takes one host back to where it was before a plan; `loaded_before` is what was loaded
     then. `stuck` are files that could not be put back."""
 
-    host: Host
-    plan: Plan
-    loader: Loader
-    loaded_before: Mapping[str, Loaded]
-    stuck: frozenset[PurePosixPath] = frozenset()
+    def __init__(
+        self, host: Host, plan: Plan, loader: Loader, loaded_before: Mapping[str, Loaded]
+    ) -> None:
+        self.host = host
+        self.plan = plan
+        self.loader = loader
+        self.loaded_before = loaded_before
+        self.stuck: frozenset[PurePosixPath] = frozenset()
 
     def carry_out(self, error: BaseException) -> None:
         """Every file as it was, and reloads again what was reloaded; `error` says both.

@@ -1,6 +1,5 @@
 """Plans and outcomes as text for people and as JSON for programs."""
 
-import textwrap
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -146,6 +145,9 @@ def plan_json(plan: Plan) -> dict[str, Any]:
 
 def plan_text(plan: Plan) -> str:
     """What an apply would do: a diff for each file, then its reload."""
+    # Imported only where a plan is printed.
+    import textwrap
+
     parts = [_planned_text(plan.planned)] if plan.planned else []
     for change in plan.changes:
         if change.touches_file:

@@ -1,7 +1,5 @@
 """What this boot lacks before there is a network: the last good firewall, addresses, env file."""
 
-from dataclasses import dataclass
-
 from . import outcome
 from .aim import Aim
 from .deploy import Deployment
@@ -16,13 +14,13 @@ from .shipped import kind_of
 from .survey import Survey
 
 
-@dataclass(frozen=True, slots=True)
 class Restoration:
     """Restores one host, from what it has and no network. What belongs to services that start
     later is left to the run that comes before them."""
 
-    host: Host
-    inquiry: Inquiry
+    def __init__(self, host: Host, inquiry: Inquiry) -> None:
+        self.host = host
+        self.inquiry = inquiry
 
     def carry_out(self) -> Report:
         """Settle an unfinished run, then load or make what is missing; on another VM, all of it

@@ -1,6 +1,5 @@
 """One run of the program, as its commands see it."""
 
-from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import click
@@ -14,13 +13,13 @@ if TYPE_CHECKING:
     from .report import Report
 
 
-@dataclass(slots=True, eq=False, repr=False)
 class Run:
     """One run of the program: what stands before and after the command's name."""
 
-    config: "Path | None" = None
-    verbosity: int = 0
-    console: Console = field(default_factory=Console)
+    def __init__(self) -> None:
+        self.config: Path | None = None
+        self.verbosity = 0
+        self.console = Console()
 
     def settings(self, endpoint: str | None = None) -> "Settings":
         """The configuration, with an endpoint of the command line or environment in it."""
@@ -29,8 +28,8 @@ class Run:
         settings = config.load(self.config)
         if endpoint is None:
             return settings
-        imds = replace(settings.imds, endpoint=endpoint)
-        return replace(settings, imds=imds, endpoint_named=True)
+        imds = settings.imds._replace(endpoint=endpoint)
+        return settings._replace(imds=imds, endpoint_named=True)
 
     def json(self, value: object) -> None:
         """Print a value for programs."""

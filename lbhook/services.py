@@ -10,7 +10,7 @@ import os
 import signal
 import time
 from collections.abc import Callable, Collection
-from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from .commands import Result, Run
 from .errors import ReloadError
@@ -19,8 +19,7 @@ from .plan import Reload
 from .targets import Argv
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Program:
+class Program(NamedTuple):
     """A program that reloads without a job of its unit: on a signal to its main process or,
     where there is one, by a command. Without systemd `pid_file` tells whether it runs."""
 
@@ -44,8 +43,7 @@ _ENABLED = ("enabled", "enabled-runtime", "static", "generated")
 _PROPERTIES = ("ActiveState", "MainPID", "Job", "UnitFileState", "ReloadResult")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Unit:
+class Unit(NamedTuple):
     """A unit as systemd sees it; `main_pid` and `job` are 0 if there is none, `reloaded` is
     false if its last reload failed."""
 
@@ -57,15 +55,22 @@ class Unit:
     reloaded: bool = True
 
 
-@dataclass(frozen=True, slots=True)
 class Services:
     """Reloads units of this machine, through systemd where it runs."""
 
-    run: Run
-    machine: Machine = Machine()
-    kill: Callable[[int, int], None] = os.kill
-    sleep: Callable[[float], None] = time.sleep
-    clock: Callable[[], float] = time.monotonic
+    def __init__(
+        self,
+        run: Run,
+        machine: Machine = Machine(),
+        kill: Callable[[int, int], None] = os.kill,
+        sleep: Callable[[float], None] = time.sleep,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.run = run
+        self.machine = machine
+        self.kill = kill
+        self.sleep = sleep
+        self.clock = clock
 
     def unit(self, name: str) -> Unit:
         """The state of a unit; without systemd, of a program that writes its pid."""
@@ -164,7 +169,7 @@ class Services:
         if name not in PROGRAMS:
             raise ReloadError(f"{name}: systemd does not run here", hint="use `reload` instead")
         unit = Unit(name=name, active="active", main_pid=self._pid(PROGRAMS[name].pid_file))
-        return unit if self._is_program(unit) else replace(unit, active="inactive")
+        return unit if self._is_program(unit) else unit._replace(active="inactive")
 
     def _pid(self, pid_file: str) -> int:
         try:

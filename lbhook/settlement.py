@@ -1,7 +1,6 @@
 """What an earlier run left: files put back, another VM's files to rest, debts paid."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from . import rights
 from .aim import Aim
@@ -15,17 +14,19 @@ from .report import Report
 from .survey import Survey
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Settlement:
     """Settles one host, before anything else is done there.
 
     None of it is a matter of `--only`, and a program that fails again keeps no answer away.
     """
 
-    host: Host
-    settings: Settings
-    last_good: LastGood
-    warn: Callable[[str], None]
+    def __init__(
+        self, host: Host, settings: Settings, last_good: LastGood, warn: Callable[[str], None]
+    ) -> None:
+        self.host = host
+        self.settings = settings
+        self.last_good = last_good
+        self.warn = warn
 
     def carry_out(self, *, load: bool) -> Done:
         """Settle; with `load` false, reloads stay owed. Raises `WriteError` if a file can't be

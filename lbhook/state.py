@@ -9,7 +9,6 @@ change its meaning from one configuration to the next.
 import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import Any, TypeVar
 
@@ -23,14 +22,14 @@ _ASIDE = ".aside"
 R = TypeVar("R", Installed, Loaded, Refused)
 
 
-@dataclass(slots=True, eq=False, repr=False)
 class State:
     """The records of one machine. `damaged` names those that could not be read."""
 
-    tree: Tree
-    paths: Paths
-    boot_id: str
-    damaged: list[str] = field(default_factory=list)
+    def __init__(self, tree: Tree, paths: Paths, boot_id: str) -> None:
+        self.tree = tree
+        self.paths = paths
+        self.boot_id = boot_id
+        self.damaged: list[str] = []
 
     @property
     def installed_file(self) -> PurePosixPath:

@@ -2,7 +2,6 @@
 programs of this machine have loaded."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from . import checks, dropped, facts, firewall, overlaps
@@ -20,20 +19,22 @@ from .targets import Target
 from .verification import verify, verify_again
 
 
-@dataclass(slots=True, eq=False, repr=False)
 class Survey:
     """Makes one plan for one host and one configuration."""
 
-    host: Host
-    settings: Settings
-    only: Sequence[str] = ()
-    reload: bool = False
-    warnings: list[str] = field(default_factory=list)
-    _installed: Mapping[str, Installed] = field(default_factory=dict)
-    _loaded: Mapping[str, Loaded] = field(default_factory=dict)
-    _foreign: Mapping[str, Installed] = field(default_factory=dict)
-    _made_of: Mapping[str, str] = field(default_factory=dict)
-    _errors: list[LbhookError] = field(default_factory=list)
+    def __init__(
+        self, host: Host, settings: Settings, only: Sequence[str] = (), reload: bool = False
+    ) -> None:
+        self.host = host
+        self.settings = settings
+        self.only = only
+        self.reload = reload
+        self.warnings: list[str] = []
+        self._installed: Mapping[str, Installed] = {}
+        self._loaded: Mapping[str, Loaded] = {}
+        self._foreign: Mapping[str, Installed] = {}
+        self._made_of: Mapping[str, str] = {}
+        self._errors: list[LbhookError] = []
 
     def plan(self, aim: Aim, lb: Facts | None, vm: object = None) -> Plan:
         """What is to be done. Raises `ConfigError` or `WriteError` with all problems."""
@@ -72,9 +73,9 @@ class Survey:
             # The resting form that an installation put down is nobody's file.
             laid = bool(made.resting and actual and actual.content == made.resting.encode())
             original = change.original and not laid
-            change = replace(change, resting=made.resting, made_of=made.made_of, original=original)
+            change = change._replace(resting=made.resting, made_of=made.made_of, original=original)
         else:
-            change = replace(change, rendered=False, original=False)
+            change = change._replace(rendered=False, original=False)
         # Without an answer only what lbhook itself wrote is loaded: it was checked then. And
         # what was put back in its place, which its program may not know.
         if live and expected and (aim is Aim.WHOLE or ours or self._is_foreign(change)):
@@ -104,7 +105,7 @@ class Survey:
             return dropped.leave(self.host, target, change.actual, self.warnings.append)
         if all(self.host.find(program) for program in target.requires):
             return change
-        return replace(change, target=target.alone(), reload=Reload.NONE)
+        return change._replace(target=target.alone(), reload=Reload.NONE)
 
     def _made(
         self, aim: Aim, maker: Maker, target: Target, actual: FileState | None, ours: bool
@@ -190,15 +191,15 @@ class Survey:
         try:
             unit = self.host.services.unit(change.target.reload_unit)
         except ReloadError as error:
-            return replace(change, reload=Reload.QUEUED, reason="; ".join(error.problems))
+            return change._replace(reload=Reload.QUEUED, reason="; ".join(error.problems))
         if unit.job:
-            return replace(change, reload=Reload.QUEUED, reason="its job has not run yet")
+            return change._replace(reload=Reload.QUEUED, reason="its job has not run yet")
         if unit.active == "failed":
             problem = f"{unit.name} was started and failed; `systemctl status` says why"
-            return replace(change, reload=Reload.FAILED, reason=problem)
+            return change._replace(reload=Reload.FAILED, reason=problem)
         problem = "" if unit.reloaded else f"the reload of {unit.name} failed"
         problem = problem or verify(self.host, change.target, expected)
-        return change.due(problem) if problem else replace(change, reload=Reload.DONE)
+        return change.due(problem) if problem else change._replace(reload=Reload.DONE)
 
     def _dropped(self, aim: Aim) -> list[Change]:
         """Installed files that are no target's any more. One that has only got another name

@@ -3,7 +3,6 @@
 import contextlib
 import sys
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,14 +16,14 @@ else:
 DEFAULT_FILE = Path("/etc/lbhook/lbhook.toml")
 
 
-@dataclass(slots=True, eq=False, repr=False)
 class Tables:
     """The files merged, and which file each key came from."""
 
-    merged: dict[str, Any] = field(default_factory=dict)
-    origins: dict[str, Path] = field(default_factory=dict)
-    files: list[Path] = field(default_factory=list)
-    problems: list[str] = field(default_factory=list)
+    def __init__(self) -> None:
+        self.merged: dict[str, Any] = {}
+        self.origins: dict[str, Path] = {}
+        self.files: list[Path] = []
+        self.problems: list[str] = []
 
     def read(self, file: Path) -> None:
         """Merge a file in; what can't be read is a problem like any other."""

@@ -1,16 +1,15 @@
 """What a target is: one file that lbhook writes, and what makes a program take it."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
-from typing import Any
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 Argv = tuple[str, ...]
 _NOTHING: Any = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Target:
+class Target(NamedTuple):
     """One file that lbhook writes, and what makes a program take it.
 
     `kind` is the shipped target it is or is like, empty for a user's own. In commands,
@@ -21,10 +20,10 @@ class Target:
     """
 
     name: str
-    kind: str = ""
     template: str
-    resting_template: str = ""
     path: PurePosixPath
+    kind: str = ""
+    resting_template: str = ""
     mode: int = 0o644
     owner: str = "root"
     group: str = "root"
@@ -38,9 +37,9 @@ class Target:
     remove: Argv = ()
     timeout: float = 30.0
     enabled: bool = True
-    vars: Mapping[str, Any] = field(default_factory=dict)
+    vars: Mapping[str, Any] = MappingProxyType({})
 
     def alone(self) -> "Target":
         """The file without its programs: it can be written where they are not installed."""
         commands = ("check", "check_live", "reload", "verify", "observe", "remove")
-        return replace(self, kind="", reload_unit="", **dict.fromkeys(commands, _NOTHING))
+        return self._replace(kind="", reload_unit="", **dict.fromkeys(commands, _NOTHING))

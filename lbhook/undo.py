@@ -1,7 +1,6 @@
 """What puts things back on purpose: `rollback`, one apply back; `clean`, all the way."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 
 from . import metrics
@@ -23,13 +22,15 @@ from .targets import Target
 _NEXT = "the next apply brings this machine in step with Azure again"
 
 
-@dataclass(slots=True)
 class Undo:
     """Takes back what lbhook did to one host."""
 
-    host: Host
-    settings: Settings
-    warn: Callable[[str], None] = lambda _: None
+    def __init__(
+        self, host: Host, settings: Settings, warn: Callable[[str], None] = lambda _: None
+    ) -> None:
+        self.host = host
+        self.settings = settings
+        self.warn = warn
 
     def rollback(self) -> Report:
         """Put back what the last apply replaced, and reload. It is an apply of its own, so that
@@ -58,12 +59,12 @@ class Undo:
         base = (
             record.target() if record else Target(name=entry.target, template="", path=entry.path)
         )
-        target = replace(base, template=_ROLLBACK)
+        target = base._replace(template=_ROLLBACK)
         # What another program names must not be missing, even if it was before.
         before = entry.before or (resting(record) if record else None)
         change = compare(target, before, actual, written="", live=live)
         reload = change.reload if entry.target else Reload.NONE
-        return replace(change, original=False, reload=reload)
+        return change._replace(original=False, reload=reload)
 
     def _known(self) -> Mapping[str, Installed]:
         """How each file's program is reloaded: as it is recorded now or, where it is not, as it
@@ -82,7 +83,7 @@ class Undo:
         results, problems = self._load(plan)
         gone = (*self.host.state.forget(), *self._forget_metrics())
         changes = tuple(
-            replace(one, reload=results.get(str(one.path), Reload.NONE))
+            one._replace(reload=results.get(str(one.path), Reload.NONE))
             for one in done.changes
             if one.touches_file
         )

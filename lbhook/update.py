@@ -4,7 +4,6 @@ import contextlib
 import time
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field, fields
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
@@ -42,19 +41,29 @@ def _since_boot() -> float:
     return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
-@dataclass(slots=True, eq=False, repr=False)
 class Update:
     """Brings one host in step with what Azure says. `boottime` are seconds since it booted."""
 
-    host: Host
-    settings: Settings
-    wish: Wish = field(default_factory=Wish)
-    voice: Voice = field(default_factory=Voice)
-    read_stdin: Callable[[], bytes] = lambda: b""
-    clock: Callable[[], float] = time.monotonic
-    sleep: Callable[[float], None] = time.sleep
-    boottime: Callable[[], float] = _since_boot
-    _course: Course = field(default_factory=Course)
+    def __init__(
+        self,
+        host: Host,
+        settings: Settings,
+        wish: Wish = Wish(),
+        voice: Voice = Voice(),
+        read_stdin: Callable[[], bytes] = lambda: b"",
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
+        boottime: Callable[[], float] = _since_boot,
+    ) -> None:
+        self.host = host
+        self.settings = settings
+        self.wish = wish
+        self.voice = voice
+        self.read_stdin = read_stdin
+        self.clock = clock
+        self.sleep = sleep
+        self.boottime = boottime
+        self._course = Course()
 
     def apply(self) -> Report:
         """The whole job. Never raises a `LbhookError`: the report has it."""
@@ -123,8 +132,16 @@ class Update:
     @property
     def inquiry(self) -> Inquiry:
         """How this update asks."""
-        names = [one.name for one in fields(Inquiry)]
-        return Inquiry(**{name: getattr(self, name) for name in names})
+        return Inquiry(
+            host=self.host,
+            settings=self.settings,
+            wish=self.wish,
+            voice=self.voice,
+            read_stdin=self.read_stdin,
+            clock=self.clock,
+            sleep=self.sleep,
+            boottime=self.boottime,
+        )
 
     @property
     def _aftermath(self) -> Aftermath:

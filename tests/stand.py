@@ -1,6 +1,7 @@
 """A machine to stand in for the real one: its disk is a directory, its programs are noted, not
 run. Everything is handed to the rooms as parameters; nothing is patched."""
 
+import copy
 import grp
 import json
 import os
@@ -9,6 +10,7 @@ import stat
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
+from typing import Any, TypeVar
 
 from lbhook import config
 from lbhook.commands import Result
@@ -27,6 +29,7 @@ from lbhook.update import Update
 USER = pwd.getpwuid(os.geteuid()).pw_name
 GROUP = grp.getgrgid(os.getegid()).gr_name
 Answers = Callable[[tuple[str, ...]], tuple[int, str] | None]
+T = TypeVar("T")
 
 
 @dataclass
@@ -55,6 +58,13 @@ class Runner:
         lines = [" ".join(argv) for argv in self.calls]
         self.calls.clear()
         return lines
+
+
+def altered(one: T, **attributes: Any) -> T:
+    """An object like another, with some attributes of its own."""
+    other = copy.copy(one)
+    vars(other).update(attributes)
+    return other
 
 
 def rule(port: int, ip: str = "10.0.0.4", protocol: str = "Tcp") -> dict[str, object]:

@@ -1,6 +1,5 @@
 """Candidates and the programs that judge them: refused, blocked, skipped, not checked."""
 
-from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 import pytest
@@ -12,7 +11,7 @@ from lbhook.host import Host
 from lbhook.plan import Change, FileState, Outcome, Plan, Reload
 from lbhook.targets import Target
 
-from .stand import Answers, Runner, Stand
+from .stand import Answers, Runner, Stand, altered
 
 CONF = PurePosixPath("/etc/nginx/lbhook/listen.conf")
 NGINX = Target(
@@ -37,7 +36,7 @@ OLD = FileState(content=b"listen 10.0.0.4:81;\n", mode=0o644)
 def change(target: Target, actual: FileState | None = OLD, **values: object) -> Change:
     """A change of a target's file."""
     made = Change(target=target, expected=NEW, actual=actual, outcome=Outcome.CHANGED)
-    return replace(made, reload=Reload.DUE, resting="listen 127.0.0.127:9;\n", **values)  # type: ignore[arg-type]
+    return made._replace(reload=Reload.DUE, resting="listen 127.0.0.127:9;\n", **values)  # type: ignore[arg-type]
 
 
 def host(
@@ -46,7 +45,7 @@ def host(
     """A machine whose programs answer so."""
     stand = Stand(place, runner=Runner(answers), live=keys.get("live", True))
     built = stand.host(stand.settings(""))
-    return replace(built, tree=Tree(stand.disk, privileged=root))
+    return altered(built, tree=Tree(stand.disk, privileged=root))
 
 
 def examined(machine: Host, *changes: Change) -> checks.Verdict:
@@ -92,7 +91,7 @@ def test_a_refusal_shows_command_output_and_the_lines_it_names(tmp_path: Path) -
 
 def test_all_refusals_come_together(tmp_path: Path) -> None:
     """Two bad files are two problems."""
-    other = replace(OWN, name="other", path=PurePosixPath("/etc/other"))
+    other = OWN._replace(name="other", path=PurePosixPath("/etc/other"))
     machine = host(tmp_path, lambda _: (1, ""))
     assert len(refusals(machine, change(OWN), change(other))) == 2
 
@@ -204,26 +203,26 @@ def test_a_file_that_nginx_does_not_include_is_skipped(tmp_path: Path) -> None:
         f"no nginx configuration includes it; put `include {CONF};` into a server block",
     )
     assert checks.skip_missing(machine, change(NGINX)).outcome is Outcome.SKIPPED
-    undone = change(replace(NGINX, template="", requires=()))
+    undone = change(NGINX._replace(template="", requires=()))
     assert examined(machine, undone).changes == (undone,)
 
 
 def test_a_target_without_its_program_is_skipped(tmp_path: Path) -> None:
     """Its reload, too; one with nothing to do is not looked at, nor is a directory's."""
-    machine = replace(host(tmp_path), find=lambda _: None)
+    machine = altered(host(tmp_path), find=lambda _: None)
     found = checks.skip_missing(machine, change(NGINX))
     assert (found.outcome, found.reason) == (Outcome.SKIPPED, "nginx not installed")
     owed = change(NGINX, outcome=Outcome.UNCHANGED)
     assert checks.skip_missing(machine, owed).outcome is Outcome.SKIPPED
-    idle = replace(owed, reload=Reload.NONE)
+    idle = owed._replace(reload=Reload.NONE)
     assert checks.skip_missing(machine, idle) == idle
-    assert checks.skip_missing(replace(machine, live=False), owed) == owed
+    assert checks.skip_missing(altered(machine, live=False), owed) == owed
 
 
 def test_a_target_is_undone_although_its_program_is_gone(tmp_path: Path) -> None:
     """Nothing is asked of an nginx that is not there."""
-    machine = replace(host(tmp_path, lambda _: (127, "")), find=lambda _: None)
-    undone = change(replace(NGINX, template="", requires=()))
+    machine = altered(host(tmp_path, lambda _: (127, "")), find=lambda _: None)
+    undone = change(NGINX._replace(template="", requires=()))
     assert examined(machine, undone).changes == (undone,)
 
 
@@ -239,7 +238,7 @@ def test_who_can_not_check_says_so(
     tmp_path: Path, check: tuple[str, ...], status: int, output: str
 ) -> None:
     """Below a root or without privileges; on a live machine root must be able to."""
-    target = replace(OWN, check=check, check_live=())
+    target = OWN._replace(check=check, check_live=())
     machine = host(tmp_path, lambda _: (status, output), root=False)
     verdict = examined(machine, change(target))
     assert verdict.changes == (change(target),)

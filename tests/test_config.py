@@ -1,6 +1,5 @@
 """The configuration: every key in its final type, files in order, all problems at once."""
 
-from dataclasses import asdict
 from ipaddress import ip_address, ip_network
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -76,7 +75,7 @@ def test_the_contracts_example_is_the_default() -> None:
     settings = config.parse(EXAMPLE)
     assert settings.imds == Imds() == config.parse("").imds
     assert settings.paths == Paths() == config.parse("").paths
-    assert asdict(settings.imds) == {
+    assert settings.imds._asdict() == {
         "endpoint": "http://169.254.169.254",
         "api_version": "2020-10-01",
         "wait": 300.0,
@@ -87,7 +86,7 @@ def test_the_contracts_example_is_the_default() -> None:
         "stale_after": 604800.0,
         "instance": False,
     }
-    assert asdict(settings.paths) == {
+    assert settings.paths._asdict() == {
         "state": PurePosixPath("/var/lib/lbhook"),
         "runtime": PurePosixPath("/run/lbhook"),
         "templates": (PurePosixPath("/etc/lbhook/templates"),),

@@ -240,7 +240,7 @@ def section(text: str) -> Settings:
 def test_settings(table: str, kind: Any) -> None:
     """Each key of a table is there once, in order, and its default is what holds without it."""
     documented = [cells[:2] for cells in rows("docs/configuration.md", f"## `[{table}]`")]
-    assert [names(key) for key, _ in documented] == [[one.name] for one in fields(kind)]
+    assert [names(key) for key, _ in documented] == [[name] for name in kind._fields]
     for key, default in documented:
         line = f"{names(key)[0]} = {names(default)[0]}\n" if names(default) else ""
         assert getattr(section(f"[{table}]\n{line}"), table) == kind()

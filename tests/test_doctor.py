@@ -15,7 +15,7 @@ from lbhook.errors import ProtocolError
 from lbhook.traffic import Picture
 
 from .program import BODIES, run_lbhook
-from .stand import NO_ENV, Runner, Stand, body, target
+from .stand import NO_ENV, Runner, Stand, altered, body, target
 from .test_view import way
 
 
@@ -166,7 +166,7 @@ def test_a_firewall_that_is_not_seen(stand: Stand, root: bool, remedy: str) -> N
     one = case(stand)
     why = "the firewall: it is not seen"
     picture = Picture(ways=(way(80, verdict=None), way(81, verdict=None)), unseen=(why,))
-    host = replace(one.host, tree=replace(one.host.tree, privileged=root))
+    host = altered(one.host, tree=altered(one.host.tree, privileged=root))
     assert [*arrival.firewall(replace(one, host=host, picture=picture))] == [unsure(why, remedy)]
 
 

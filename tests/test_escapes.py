@@ -141,4 +141,4 @@ def test_a_template_comes_from_its_directories_alone(tmp_path: Path, name: str) 
     for template in (name, "t.j2"):
         target = config.parse('[targets.a]\ntemplate = "t.j2"\npath = "/etc/a"\n').targets[-1]
         with pytest.raises(ConfigError, match="no such template"):
-            render.renderer(places).render(replace(target, template=template), Facts())
+            render.renderer(places).render(target._replace(template=template), Facts())

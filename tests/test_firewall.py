@@ -127,7 +127,7 @@ def test_tunnels_and_ha_ports_are_open(tmp_path: Path) -> None:
         change(target(), Outcome.UNCHANGED),
         change(target(), Outcome.SKIPPED),
         change(target('policy = "mark"')),
-        change(replace(target(), template="", vars={}), Outcome.REMOVED),
+        change(target()._replace(template="", vars={}), Outcome.REMOVED),
         change(target(name="nginx")),
     ],
 )

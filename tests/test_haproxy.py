@@ -4,7 +4,6 @@ import json
 import os
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -58,7 +57,7 @@ def test_a_file_is_checked_by_itself(tmp_path: Path) -> None:
 @needs_haproxy
 def test_a_file_is_checked_beside_the_backend_that_it_names(tmp_path: Path) -> None:
     """Of the same mode: a frontend for http can't lead to a backend for tcp."""
-    target = replace(HAPROXY, vars={"backend": "web", "mode": "http"})
+    target = HAPROXY._replace(vars={"backend": "web", "mode": "http"})
     content = GOOD.replace("servers", "web").replace("lbhook\n", "lbhook\n    mode http\n")
     assert checked(tmp_path, content, target).ok
     assert not checked(tmp_path, content).ok
@@ -114,14 +113,14 @@ def test_whether_a_running_haproxy_reads_a_file(tmp_path: Path, words: str, said
 def test_advice_for_a_file_beside_the_main_one(tmp_path: Path) -> None:
     """Its directory would bring the main file in twice."""
     found = Haproxy(Runner(), machine(tmp_path, "haproxy -f /etc/haproxy/haproxy.cfg"))
-    target = replace(HAPROXY, path=PurePosixPath("/etc/haproxy/lbhook.cfg"))
+    target = HAPROXY._replace(path=PurePosixPath("/etc/haproxy/lbhook.cfg"))
     assert " -f /etc/haproxy/lbhook.cfg" in found.unread(target)
 
 
 def test_another_unit_is_somebody_elses(tmp_path: Path) -> None:
     """How that one is started nobody can tell."""
     found = Haproxy(Runner(), machine(tmp_path, "haproxy -f /etc/haproxy/haproxy.cfg"))
-    assert found.unread(replace(HAPROXY, reload_unit="balancer.service")) == ""
+    assert found.unread(HAPROXY._replace(reload_unit="balancer.service")) == ""
 
 
 def systemd(active: str, command: str, environment: str = "") -> Answers:

@@ -17,7 +17,7 @@ from lbhook.report import Report
 from lbhook.undo import Undo
 
 from .program import REPO
-from .stand import NO_ENV, Runner, Stand, body, contents, target
+from .stand import NO_ENV, Runner, Stand, altered, body, contents, target
 
 PROGRAM = Program(path=PurePosixPath("/opt/lbhook/bin/lbhook"))
 SINGLE = Program(path=installation.SINGLE_FILE, single=b"#!/usr/bin/python3\nzip")
@@ -43,7 +43,7 @@ def installing(stand: Stand) -> Make:
         settings = stand.settings(text)
         place = host(settings, stand.disk)
         machine = stand.host(settings).machine
-        place = replace(place, live=live, run=stand.runner, find=stand.find, machine=machine)
+        place = altered(place, live=live, run=stand.runner, find=stand.find, machine=machine)
         return Installation(Undo(place, settings, stand.warnings.append), program)
 
     return make
@@ -150,7 +150,7 @@ def test_uninstall_takes_it_all_away(stand: Stand, installing: Make, program: Pr
     before = {name: file for name, file in contents(stand.disk).items() if file[2]}
     installing(program, text).install()
     place = installing(program, text).undo.host
-    replace(stand.update(stand.settings(text), body(80)), host=place).apply()
+    altered(stand.update(stand.settings(text), body(80)), host=place).apply()
     assert stand.text("/etc/one") == "80\n"
     stand.runner.taken()
     report = installing(program, text).uninstall()
@@ -217,8 +217,8 @@ def test_a_program_that_is_not_there(stand: Stand, installing: Make) -> None:
 def test_without_root(stand: Stand, installing: Make) -> None:
     """This machine's is root's to change."""
     made = installing(live=True)
-    ordinary = replace(made.undo.host, tree=Tree(root=stand.disk, privileged=False))
-    assert "not root" in refused(replace(made, undo=replace(made.undo, host=ordinary)), RightsError)
+    ordinary = altered(made.undo.host, tree=Tree(root=stand.disk, privileged=False))
+    assert "not root" in refused(replace(made, undo=altered(made.undo, host=ordinary)), RightsError)
 
 
 @needs_root

@@ -1,7 +1,6 @@
 """Files recognised as what they were rendered to before, and never where anything differs."""
 
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Any, cast
 
@@ -82,9 +81,9 @@ DIFFERENCES: dict[str, Callable[[Kitchen], object]] = {
     "the answer": lambda one: setattr(one, "lb", OTHER_LB),
     "what is here": lambda one: setattr(one, "left_out", ()),
     "the VM": lambda one: setattr(one, "vm", Vm(name="vm-2")),
-    "a variable": lambda one: setattr(one, "target", replace(TARGET, vars={"a": 2})),
+    "a variable": lambda one: setattr(one, "target", TARGET._replace(vars={"a": 2})),
     "another template": lambda one: setattr(
-        one, "target", replace(TARGET, template="parts/head.j2")
+        one, "target", TARGET._replace(template="parts/head.j2")
     ),
 }
 
@@ -116,7 +115,8 @@ def test_a_template_that_is_edited_meanwhile_is_rendered_again(kitchen: Kitchen)
             _edit(kitchen)
             return content
 
-    maker = Maker([kitchen.place], LB, _renderer=cast(Renderer, Slow()))
+    maker = Maker([kitchen.place], LB)
+    maker._renderer = cast(Renderer, Slow())
     assert maker.make(TARGET, LB, (), None).made_of == ""
     assert kitchen.install().made_of != ""
 
@@ -137,4 +137,4 @@ def test_nothing_to_go_by_is_never_recognised(tmp_path: Path) -> None:
     """Templates that can't be read make no digest; without an answer there is none to know."""
     (tmp_path / "gone").symlink_to(tmp_path / "nowhere")
     assert ingredients.templates([tmp_path]) == ""
-    assert Maker([], None).rest(replace(TARGET, template="lb.env.j2", vars={})).made_of == ""
+    assert Maker([], None).rest(TARGET._replace(template="lb.env.j2", vars={})).made_of == ""

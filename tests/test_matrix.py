@@ -8,7 +8,7 @@ import itertools
 import json
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -159,8 +159,8 @@ class Scene:
     def update(self, endpoint: str, wish: Wish, **options: Any) -> Update:
         """An update that asks a service, with options of [imds]."""
         settings = self.stand.settings(ONE)
-        asked = replace(settings.imds, endpoint=endpoint, **options)
-        settings = replace(settings, imds=asked, endpoint_named=True)
+        asked = settings.imds._replace(endpoint=endpoint, **options)
+        settings = settings._replace(imds=asked, endpoint_named=True)
         return Update(host=self.stand.host(settings), settings=settings, wish=wish)
 
 
@@ -295,9 +295,9 @@ def test_fetch_keeps_the_answer_and_nothing_else(tmp_path: Path) -> None:
     """`fetch` leaves the answer; `apply --cached` needs no network then."""
     stand = Stand(tmp_path)
     stand.template("ports.j2")
-    settings = replace(stand.settings(ONE), endpoint_named=True)
+    settings = stand.settings(ONE)._replace(endpoint_named=True)
     with Emulator(GOOD) as imds:
-        asked = replace(settings, imds=replace(settings.imds, endpoint=imds.url))
+        asked = settings._replace(imds=settings.imds._replace(endpoint=imds.url))
         update = Update(host=stand.host(asked), settings=asked)
         assert [update.fetch().outcome, update.fetch().outcome] == ["changed", "unchanged"]
     files = [name for name in everything(stand.disk) if (stand.disk / name).is_file()]
@@ -328,8 +328,8 @@ def named(tmp_path: Path) -> Callable[[Emulator], Update]:
 
     def update(imds: Emulator) -> Update:
         settings = stand.settings(ONE)
-        asked = replace(settings.imds, endpoint=imds.url, instance=True)
-        settings = replace(settings, imds=asked, endpoint_named=True)
+        asked = settings.imds._replace(endpoint=imds.url, instance=True)
+        settings = settings._replace(imds=asked, endpoint_named=True)
         return Update(host=stand.host(settings), settings=settings, wish=Wish(wait=5.0))
 
     return update
@@ -410,8 +410,8 @@ def test_elsewhere_than_on_azure_nobody_is_asked(tmp_path: Path) -> None:
     stand = Stand(tmp_path)
     stand.template("ports.j2")
     settings = stand.settings(ONE)
-    settings = replace(settings, imds=replace(settings.imds, endpoint="http://169.254.169.254"))
-    settings = replace(settings, endpoint_named=False)
+    settings = settings._replace(imds=settings.imds._replace(endpoint="http://169.254.169.254"))
+    settings = settings._replace(endpoint_named=False)
     result = Update(host=stand.host(settings), settings=settings, wish=Wish(wait=5.0)).apply()
     assert (result.status, result.outcome, result.attempts) == (76, "failed", 0)
     assert result.problems == (

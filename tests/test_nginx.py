@@ -4,7 +4,6 @@ import json
 import os
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -22,8 +21,7 @@ needs_nginx = pytest.mark.needs("nginx", "unshare")
 REPOSITORY = Path(__file__).parents[1]
 LIVE = "/etc/nginx/lbhook/listen.conf"
 NGINX = Target(name="nginx", kind="nginx", template="listen.conf.j2", path=PurePosixPath(LIVE))
-STREAM = replace(
-    NGINX,
+STREAM = NGINX._replace(
     name="nginx-stream",
     kind="nginx-stream",
     path=PurePosixPath("/etc/nginx/lbhook/stream.conf"),

@@ -1,6 +1,5 @@
 """Two targets that want one listener: found when the plan is made."""
 
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -79,7 +78,7 @@ def change(name: str, content: bytes, **values: object) -> Change:
         actual=None,
         outcome=Outcome.CREATED,
     )
-    return replace(made, **values)  # type: ignore[arg-type]
+    return made._replace(**values)  # type: ignore[arg-type]
 
 
 def test_one_port_of_two_protocols_is_two_places() -> None:
@@ -87,7 +86,7 @@ def test_one_port_of_two_protocols_is_two_places() -> None:
     tcp = change("nginx", b"listen 10.0.0.4:443 ssl;\n")
     udp = change("nginx-stream", b"server {\n    listen 10.0.0.4:443 udp reuseport;\n}\n")
     assert overlaps.found([tcp, udp]) == []
-    assert overlaps.found([udp, replace(udp, target=replace(udp.target, name="other"))]) == [
+    assert overlaps.found([udp, udp._replace(target=udp.target._replace(name="other"))]) == [
         TWICE("nginx-stream", "other", "10.0.0.4 UDP port 443")
     ]
 
@@ -116,4 +115,4 @@ def test_what_is_there_already_is_not_to_blame() -> None:
     content, there = b"listen 10.0.0.4:443;\n", {"rendered": False}
     files = [change("nginx", content, **there), change("haproxy", content, **there)]
     assert overlaps.found(files) == []
-    assert overlaps.found([files[0], replace(files[1], rendered=True)]) != []
+    assert overlaps.found([files[0], files[1]._replace(rendered=True)]) != []

@@ -1,6 +1,5 @@
 """Resting forms that an installation puts down, and which files are at rest."""
 
-from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 import pytest
@@ -11,7 +10,7 @@ from lbhook.host import Host, host
 from lbhook.plan import Change
 from lbhook.survey import Survey
 
-from .stand import Stand, body, contents
+from .stand import Stand, altered, body, contents
 
 LISTEN = "/etc/nginx/lbhook/listen.conf"
 STREAM = "/etc/nginx/lbhook/stream.conf"
@@ -66,7 +65,7 @@ def test_a_resting_form_is_nobody_s_original(stand: Stand) -> None:
     settings = stand.settings(ON)
     plan = Survey(place(stand, ON), settings).plan(Aim.REST, None)
     assert not any(one.original for one in plan.changes)
-    update = replace(stand.update(settings, body(80)), host=place(stand, ON))
+    update = altered(stand.update(settings, body(80)), host=place(stand, ON))
     originals = {one.target.name: one.original for one in update.plan().changes}
     assert originals == {"env": False, "nginx": False, "nftables": True}
 

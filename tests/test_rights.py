@@ -3,7 +3,6 @@
 import os
 import tempfile
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 import pytest
@@ -31,7 +30,7 @@ def settings(place: Path) -> Settings:
     """Settings with one target of the user's own."""
     text = '[targets.motd]\ntemplate = "motd.j2"\npath = "/etc/motd"\n'
     loaded = config.parse(f'[paths]\ntemplates = ["{place}/templates"]\n{text}')
-    return replace(loaded, files=(place / "lbhook.toml",))
+    return loaded._replace(files=(place / "lbhook.toml",))
 
 
 def problems(place: Path) -> tuple[str, ...]:
@@ -90,8 +89,8 @@ def test_all_problems_come_together(place: Path) -> None:
 
 def test_a_target_that_is_off_does_not_count_nor_a_place_that_is_not_there(place: Path) -> None:
     """Only what decides what is written."""
-    paths = replace(settings(place).paths, templates=(PurePosixPath(place / "nowhere"),))
-    rights.demand(replace(settings(place), paths=paths))
+    paths = settings(place).paths._replace(templates=(PurePosixPath(place / "nowhere"),))
+    rights.demand(settings(place)._replace(paths=paths))
 
 
 def test_what_a_template_may_include_is_a_template(place: Path) -> None:

@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,7 +14,7 @@ from lbhook.machine import Machine
 from lbhook.ruleset import Counter, Verdict
 from lbhook.traffic import Picture, Process
 
-from .stand import Runner, Stand
+from .stand import Runner, Stand, altered
 from .test_firewall import machine as waiting
 
 Body = Callable[[str], bytes]
@@ -36,7 +35,7 @@ def host(place: Path, listed: object = None, *, root: bool = True) -> Host:
     settings = stand.settings("")
     made = stand.host(settings)
     tree = Tree(root=stand.disk, privileged=root)
-    return replace(made, tree=tree, machine=waiting(place / "proc", "tcp,::,443"))
+    return altered(made, tree=tree, machine=waiting(place / "proc", "tcp,::,443"))
 
 
 def ruleset(*elements: object, left: object = None, name: str = "listeners4") -> object:
@@ -115,7 +114,7 @@ def test_a_firewall_that_is_not_seen(
 def test_without_nft(tmp_path: Path, lb: Facts) -> None:
     """Nothing is run that is not there."""
     made = host(tmp_path, ruleset())
-    bare = replace(made, find=lambda _: None)
+    bare = altered(made, find=lambda _: None)
     assert traffic.seen(lb, bare).unseen[0] == "the firewall: nft is not installed"
 
 
@@ -138,7 +137,7 @@ def test_the_socket_of_an_address_comes_before_that_of_any(tmp_path: Path, lb: F
         (tmp_path / f"proc/{pid}/fd/3").symlink_to(f"socket:[{inode}]")
         (tmp_path / f"proc/{pid}/comm").write_text(name)
         (tmp_path / f"proc/{pid}/cgroup").write_text(f"0::/system.slice/{name}.service\n")
-    there = replace(host(tmp_path / "x"), machine=Machine(made.root))
+    there = altered(host(tmp_path / "x"), machine=Machine(made.root))
     assert [way.listening for way in traffic.seen(lb, there).ways] == [
         (Process(program="own", unit="own.service"),),
         (Process(program="any", unit="any.service"),),
