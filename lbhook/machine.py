@@ -19,7 +19,7 @@ _KUBELET = ("var/lib/kubelet", *(f"{place[1:]}/kubelet" for place in f"{PATH}:/o
 _LISTEN, _UNCONNECTED, _CALLING = "0A", "07", "02"
 _TENTATIVE = 0x40
 # The first addresses and ports of an entry are those of who began.
-_TRACKED = re.compile(r"^ipv[46] .*? tcp .*?src=(\S+) dst=\S+ sport=\d+ dport=(\d+)", re.MULTILINE)
+_TRACKED = r"(?m)^ipv[46] .*? tcp .*?src=(\S+) dst=\S+ sport=\d+ dport=(\d+)"
 
 
 class Socket(NamedTuple):
@@ -119,7 +119,7 @@ class Machine:
         """The TCP ports here that these addresses have lately connected to, as far as the kernel
         shows what it tracks."""
         wanted = {one.exploded for one in sources}
-        found = _TRACKED.findall(self._text("proc/self/net/nf_conntrack"))
+        found = re.findall(_TRACKED, self._text("proc/self/net/nf_conntrack"))
         return tuple(sorted({int(port) for source, port in found if source in wanted}))
 
     def legacy_tables(self) -> tuple[str, ...]:

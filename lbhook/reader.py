@@ -97,7 +97,7 @@ class Reader:
             except _MalformedError as error:
                 self.problems.append(f"{at}: {error}")
             except _UnknownError as error:
-                self.warnings.append(f"{at}: {error}; the entry is left out")
+                self.warnings.append(f"{at}: {error}")
                 return
         if whole:
             self.missing += [f"{at}: missing" for at in missing]
@@ -150,7 +150,8 @@ def choice(names: Mapping[str, T]) -> Callable[[object], T]:
         try:
             return names[value.lower()]
         except KeyError:
-            raise _UnknownError(f"{shown(value)} is not known here") from None
+            text = f"{shown(value)} is not known here; the entry is left out"
+            raise _UnknownError(text) from None
 
     return read
 
