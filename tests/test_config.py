@@ -126,7 +126,7 @@ def test_a_shipped_target_keeps_what_the_file_does_not_say() -> None:
         requires=("nft",),
         check=("nft", "-c", "-f", "{staged}"),
         reload=("nft", "-f", "{path}"),
-        observe=("nft", "--stateless", "list", "table", "inet", "lbhook"),
+        observe=("nft", "--stateless", "--numeric", "list", "table", "inet", "lbhook"),
         remove=("nft", "add table inet lbhook; delete table inet lbhook"),
         vars={
             "policy": "enforce",
