@@ -1,6 +1,7 @@
 """Expected, actual, difference: what an apply would do, as a value."""
 
 import enum
+import functools
 import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import PurePosixPath
@@ -9,6 +10,12 @@ from typing import NamedTuple
 from .facts import Facts
 from .shipped import kind_of
 from .targets import Argv, Target
+
+
+# A run asks four times for that of each file.
+@functools.lru_cache(maxsize=16)
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
 
 
 class FileState(NamedTuple):
@@ -22,7 +29,7 @@ class FileState(NamedTuple):
     @property
     def digest(self) -> str:
         """SHA-256 of the content, in hex."""
-        return hashlib.sha256(self.content).hexdigest()
+        return _digest(self.content)
 
 
 class Outcome(enum.Enum):

@@ -8,6 +8,7 @@ import functools
 import ipaddress
 import json
 import re
+import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Set
 from typing import Any, NoReturn, TypeVar
 
@@ -25,6 +26,9 @@ _NEVER = ipaddress.IPv4Address("255.255.255.255"), ipaddress.IPv4Address("168.63
 # A whole rule takes more than 80 bytes, so no 4 MiB hold more of them.
 _MOST_ENTRIES = 50_000
 _MOST_DIGITS = 999
+# Not every Python that lbhook runs on has a limit of its own, and int() takes minutes then.
+_LIMITED = getattr(sys, "get_int_max_str_digits", int)() > 0
+_TOO_LONG = "a number of thousands of digits"
 _CONSTANTS = {"True": "true", "False": "false", "None": "null"}
 
 
@@ -165,7 +169,7 @@ def decode(body: bytes) -> object:
         return json.loads(
             text,
             object_pairs_hook=_unique,
-            parse_int=functools.partial(_short, int),
+            parse_int=int if _LIMITED else functools.partial(_short, int),
             parse_float=functools.partial(_short, float),
             parse_constant=_no_constant,
         )
@@ -179,6 +183,8 @@ def decode(body: bytes) -> object:
         raise UnreadableBodyError(f"body: not JSON: {error.msg}, {place}; {what}") from None
     except UnicodeDecodeError as error:
         raise UnreadableBodyError(f"body: not UTF-8 at byte {error.start}") from None
+    except ValueError:  # Python's own, of a number beyond its limit
+        raise MetadataError(f"body: {_TOO_LONG}") from None
 
 
 def shown(value: object) -> str:
@@ -234,9 +240,8 @@ def _demand_unique(keys: Iterable[str]) -> None:
 
 
 def _short(convert: Callable[[str], T], digits: str) -> T:
-    # Not every Python that lbhook runs on has a limit of its own, and int() takes minutes then.
     if len(digits) > _MOST_DIGITS:
-        raise _MalformedError("a number of thousands of digits")
+        raise _MalformedError(_TOO_LONG)
     return convert(digits)
 
 
