@@ -13,7 +13,7 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from . import live, package, peers, runs, sizes
+from . import boots, live, package, peers, runs, sizes
 from .measure import CHECKOUT, Result
 from .scene import Bench
 
@@ -48,6 +48,7 @@ def main() -> None:
 def _results(bench: Bench) -> Iterator[Result]:
     yield from runs.results(bench)
     yield from live.results(bench)
+    yield from boots.results(bench)
     yield from sizes.results()
     yield from package.results(bench)
     yield from peers.results(bench)

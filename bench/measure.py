@@ -5,7 +5,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -57,7 +57,11 @@ def measure(row: Row) -> Result:
     """Medians of pairs, each taken right after the other, after one that does not count."""
     row.measured()
     row.against()
-    pairs = [(row.measured(), row.against()) for _ in range(row.pairs)]
+    return result(row, [(row.measured(), row.against()) for _ in range(row.pairs)])
+
+
+def result(row: Row, pairs: Sequence[tuple[float, float]]) -> Result:
+    """What pairs of a row come to."""
     median = statistics.median(one for one, _ in pairs)
     against = statistics.median(other for _, other in pairs)
     return Result(

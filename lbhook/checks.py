@@ -46,9 +46,14 @@ def skip_missing(host: Host, change: Change) -> Change:
     if not host.live or idle:
         return change
     missing = [program for program in change.target.requires if not host.find(program)]
-    if missing:
-        return _skipped(change, f"{', '.join(missing)} not installed")
-    asks = change.touches_file and host.root and kind_of(change.target).daemon
+    return _skipped(change, f"{', '.join(missing)} not installed") if missing else change
+
+
+def skip_unread(host: Host, change: Change) -> Change:
+    """A target is skipped if its program does not read its file. To ask takes as long as a check,
+    so it is asked where it matters: where the file is refused, or two want one listener."""
+    due = host.live and host.root and change.touches_file and not change.dropped
+    asks = due and kind_of(change.target).daemon
     unread = host.daemon(asks).unread(change.target) if asks else ""
     return _skipped(change, unread) if unread else change
 
@@ -59,7 +64,7 @@ def examine(host: Host, changes: Sequence[Change], staged: Staged) -> Verdict:
     Raises `ConfigError` with the command, its output and the lines it names.
     """
     refusals: list[str] = []
-    warnings = []
+    warnings, skipped = [], {}
     for change in changes:
         if change.path not in staged or change.dropped:
             continue
@@ -71,10 +76,13 @@ def examine(host: Host, changes: Sequence[Change], staged: Staged) -> Verdict:
         if result and _unable(host, result):
             warnings.append(f"{change.target.name}: not checked: {_first_line(result)}")
         elif result and not result.ok:
-            refusals.append(_refusal(change, result, staged[change.path]))
+            skipped[change.path] = skip_unread(host, change)
+            if skipped[change.path].touches_file:
+                refusals.append(_refusal(change, result, staged[change.path]))
     if refusals:
         raise _refused(refusals)
-    return Verdict(changes=tuple(changes), warnings=tuple(warnings))
+    going = tuple(skipped.get(one.path, one) for one in changes)
+    return Verdict(changes=going, warnings=tuple(warnings))
 
 
 def _check(host: Host, change: Change, candidate: Path) -> Result | None:
@@ -135,7 +143,8 @@ def _by_daemon(
         name = kind_of(change.target).daemon
         # A target is undone even if its program was removed first.
         gone = change.dropped and name and host.find(name) is None
-        if name and change.path in staged and not change.target.check_live and not gone:
+        there = change.path in staged and change.touches_file
+        if name and there and not change.target.check_live and not gone:
             found.setdefault(name, []).append(change)
     return found
 

@@ -53,6 +53,9 @@ class Survey:
         changes += self._dropped(aim)
         overlapping = overlaps.found(changes)
         if overlapping:
+            changes = [checks.skip_unread(self.host, one) for one in changes]
+            overlapping = overlaps.found(changes)
+        if overlapping:
             self._errors.append(ConfigError(*overlapping, hint="nothing was changed"))
         if self._errors:
             raise _together(self._errors)

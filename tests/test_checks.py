@@ -202,9 +202,28 @@ def test_a_file_that_nginx_does_not_include_is_skipped(tmp_path: Path) -> None:
         Reload.NONE,
         f"no nginx configuration includes it; put `include {CONF};` into a server block",
     )
-    assert checks.skip_missing(machine, change(NGINX)).outcome is Outcome.SKIPPED
+    assert checks.skip_unread(machine, change(NGINX)) == found
     undone = change(NGINX._replace(template="", requires=()))
     assert examined(machine, undone).changes == (undone,)
+    assert checks.skip_unread(machine, undone) == undone
+
+
+def test_what_is_wrong_with_a_file_that_nobody_reads_is_no_matter(tmp_path: Path) -> None:
+    """It is skipped; the same file, if nginx reads it, is refused."""
+    included = ["# configuration file /etc/nginx/nginx.conf:\n"]
+
+    def answer(argv: tuple[str, ...]) -> tuple[int, str]:
+        return (0, included[0]) if "-T" in argv else (1, 'unknown directive "lisen"')
+
+    machine = host(tmp_path, answer)
+    [found] = examined(machine, change(NGINX)).changes
+    assert (found.outcome, found.reason[:35]) == (
+        Outcome.SKIPPED,
+        "no nginx configuration includes it;",
+    )
+    included[0] += f"include {CONF};\n"
+    with pytest.raises(ConfigError, match="lisen"):
+        examined(machine, change(NGINX))
 
 
 def test_a_target_without_its_program_is_skipped(tmp_path: Path) -> None:

@@ -96,6 +96,20 @@ def test_tcp_reaches_the_backend(haproxy: Lab) -> None:
     assert workers(haproxy) == before
 
 
+def test_a_file_that_nginx_does_not_read_takes_no_listener_from_haproxy(haproxy: Lab) -> None:
+    """Both want it, and one is skipped, as is said; once nginx reads it, both are refused."""
+    nginx = haproxy.vm.read("/etc/nginx/nginx.conf")
+    unread = nginx.replace("include /etc/nginx/lbhook/listen.conf;", "listen 127.0.0.1:8001;")
+    haproxy.vm.write("/etc/nginx/nginx.conf", unread)
+    haproxy.vm.write("/etc/lbhook/lbhook.toml", f"{SETTINGS}[targets.nginx]\n")
+    report = became(haproxy.vm.apply())
+    assert (report["haproxy"], report["nginx"]) == (("created", "done"), ("skipped", "none"))
+    haproxy.vm.write("/etc/nginx/nginx.conf", nginx)
+    done = haproxy.vm.lbhook("apply", check=False)
+    assert done.returncode == 78
+    assert "haproxy and nginx would both listen on" in done.stderr
+
+
 def test_http_keeps_the_clients_address(lab: Lab) -> None:
     """The mode is that of `defaults`, and so is what they say of a header."""
     lab.vm.path("/etc/haproxy/conf.d").mkdir(parents=True)

@@ -1,0 +1,98 @@
+"""What a boot waits for once Azure has answered: first boots of Debian 12, with lbhook's own units.
+
+"Read" is when lbhook-fetch.service has read the answer (what it hands over says when), "taken" when
+lbhook.service reads that (the file's atime), and "in place" the last rename of a target's file (its
+ctime). From the first to the second are the end of one Python and the start of another in its
+sandbox; from there all imports and templates, and the checks: nft by lbhook, nginx by PID 1. The
+clock of an inode is that of the timer interrupt, some milliseconds. A package has its bytecode; so
+has the machine.
+"""
+
+import json
+import shutil
+import statistics
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from tests.boot.azure import Azure, azure_of
+from tests.boot.machine import PACKAGE, Machine
+from tests.boot.rootfs import MACHINES, rootfs
+from tests.lab.hosts import require
+
+from .measure import Result, Row, result
+from .scene import THREE, Bench
+
+BOOTS = 7
+_ANSWER = "/run/lbhook-fetch/answer.json"
+_WITHIN = Path(__file__).with_name("within.py").read_text(encoding="utf-8")
+_ROWS = {"taken": "boot, handed over to in place", "read": "boot, answer read to in place"}
+
+
+def results(bench: Bench) -> Iterator[Result]:
+    """Against the three imports of the machine's own Python, right after each boot."""
+    with ExitStack() as stack:
+        try:
+            require("systemd-nspawn", "debootstrap", "nsenter", "unshare")
+            image = rootfs(MACHINES["bookworm"])
+            boots = Boots(bench.place, image, stack.enter_context(azure_of()))
+        except pytest.skip.Exception as reason:
+            print(f"{', '.join(_ROWS.values())}: left out: {reason}")
+            return
+        stack.callback(boots.close)
+        boots.compile()
+        figures = [(boots.first(), boots.imports()) for _ in range(BOOTS)]
+        for mark, what in _ROWS.items():
+            pairs = [(took[mark], imports) for took, imports in figures]
+            yield result(Row(what, "three imports", boots.imports, boots.imports, 1.0), pairs)
+
+
+class Boots:
+    """Machines, one after the other; the newest is on."""
+
+    def __init__(self, place: Path, image: Path, azure: Azure) -> None:
+        self._place, self._image, self._azure = place, image, azure
+        self._count = 0
+        self._package: Path | None = None
+        azure.send(8080)
+        self._machine = self._new()
+
+    def close(self) -> None:
+        """Switch off."""
+        self._machine.kill()
+
+    def compile(self) -> None:
+        """Compile lbhook as dpkg does, for all machines that follow."""
+        self._machine.boot()
+        self._machine.run(["python3", "-m", "compileall", "-q", f"/{PACKAGE}"])
+        self._machine.kill()
+        self._package = self._machine.path(f"/{PACKAGE}")
+
+    def first(self) -> dict[str, float]:
+        """Milliseconds from each mark to the files in place, in the first boot of a machine."""
+        self._machine.kill()
+        self._machine = self._new()
+        self._machine.boot()
+        # Before its content: reading is what changes the atime.
+        taken = self._machine.path(_ANSWER).stat().st_atime
+        read = json.loads(self._machine.read(_ANSWER))["read"]
+        booted = time.time() - time.clock_gettime(time.CLOCK_BOOTTIME)
+        targets = self._machine.status()["targets"]
+        assert {one["outcome"] for one in targets} == {"changed"}, targets
+        done = max(self._machine.path(one["path"]).stat().st_ctime for one in targets)
+        return {"read": (done - booted - read) * 1000, "taken": (done - taken) * 1000}
+
+    def imports(self) -> float:
+        """Milliseconds of the three imports, a program of its own; the median of three."""
+        argv = ["python3", "-I", "-S", "-c", _WITHIN, "first", "python3", "-c", THREE]
+        return statistics.median(float(self._machine.run(argv).stdout) for _ in range(3))
+
+    def _new(self) -> Machine:
+        self._count += 1
+        machine = Machine(self._image, self._place / f"boot-{self._count}", self._azure.network)
+        if self._package:
+            shutil.copytree(self._package, machine.path(f"/{PACKAGE}"), dirs_exist_ok=True)
+        return machine
