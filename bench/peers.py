@@ -1,12 +1,13 @@
 """Others that do the same job as far as they can, beside an unchanged run of lbhook."""
 
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
 from lbhook.emulator import Emulator
 
-from .measure import CHECKOUT, Result, Row, measure, milliseconds, program
-from .scene import BODY, Bench
+from .measure import CHECKOUT, Result, Row, measure, milliseconds, program, python
+from .scene import BODY, Bench, request
 
 _HERE = Path(__file__).parent
 # As tests/clients/fetch-clients unpacks it.
@@ -28,6 +29,10 @@ def results(bench: Bench) -> Iterator[Result]:
         yield measure(
             Row("the same, as the units split it", "shell script", twice, milliseconds(script), 5.5)
         )
+        least = milliseconds(("sh", "-euc", _imports(imds.url)))
+        yield measure(
+            Row("what both import, and a request", "shell script", least, milliseconds(script), 10)
+        )
         if _PACKAGES.is_dir():
             words = ("env", f"PYTHONPATH={_PACKAGES}", "/usr/bin/python3", "-S")
             other = peer((*words, _HERE / "peer_cloud_init.py"), imds.url, bench.root("cloud-init"))
@@ -41,6 +46,12 @@ def peer(start: tuple[str | Path, ...], url: str, root: Path) -> tuple[str, ...]
 
 def _apply(bench: Bench, url: str, name: str) -> tuple[str | Path, ...]:
     return ("apply", "-c", bench.config, "--endpoint", url, "--root", bench.root(name))
+
+
+def _imports(url: str) -> str:
+    """The least that two programs take of which one asks, in Python with click and requests."""
+    asking, applying = python(request(url)), python("import click")
+    return f"{shlex.join(asking)}; {shlex.join(applying)}"
 
 
 def _units(bench: Bench, url: str) -> str:

@@ -55,6 +55,12 @@ class Bench:
         return ("apply", "-c", self.config, "--metadata", body, "--root", root)
 
 
+def request(url: str) -> str:
+    """A line of Python that imports two packages and asks."""
+    asked = f"{url}/metadata/loadbalancer?api-version=2020-10-01"
+    return f"import click, requests; requests.get({asked!r}, headers={{'Metadata': 'true'}})"
+
+
 def emptied(root: Path) -> None:
     """A directory, with nothing in it."""
     shutil.rmtree(root, ignore_errors=True)
