@@ -1,6 +1,8 @@
 """What lbhook records of a target: installed, loaded, refused."""
 
+from collections.abc import Mapping
 from pathlib import PurePosixPath
+from types import MappingProxyType
 from typing import NamedTuple
 
 from .plan import Change
@@ -67,6 +69,16 @@ class Loaded(NamedTuple):
     digest: str
     observed: str = ""
     queued: bool = False
+
+
+class Applied(NamedTuple):
+    """What an apply has left: when its answer was read, in seconds of this boot; and by path, what
+    each file was made of, what tells that it is still loaded, and whether it was skipped."""
+
+    read: float
+    made: Mapping[str, str] = MappingProxyType({})
+    proofs: Mapping[str, str] = MappingProxyType({})
+    skipped: Mapping[str, bool] = MappingProxyType({})
 
 
 class Refused(NamedTuple):

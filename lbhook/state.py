@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 from .config import Paths
 from .files import Tree
 from .plan import FileState
-from .records import Installed, Loaded, Refused
+from .records import Applied, Installed, Loaded, Refused
 
 VERSION = 1
 _ASIDE = ".aside"
@@ -131,11 +131,16 @@ class State:
         """By path, what tells that nothing has changed since a program was verified."""
         return dict(self._since_boot().get("proofs", {}))
 
-    def keep_applied(self, read: float, made: Mapping[str, str], proofs: Mapping[str, str]) -> None:
-        """Record when the answer in force was read, what its files were made of, and what tells
-        that they are still loaded."""
-        news = {"made": {**self.made(), **made}, "proofs": {**self.proofs(), **proofs}}
-        self._write_loaded(applied=read, **news)
+    def skipped(self) -> tuple[str, ...]:
+        """The paths of the targets that were skipped when they were looked at last."""
+        return tuple(self._since_boot().get("skipped", ()))
+
+    def keep_applied(self, applied: Applied) -> None:
+        """Record what an apply has left."""
+        made, proofs = {**self.made(), **applied.made}, {**self.proofs(), **applied.proofs}
+        others = set(self.skipped()).difference(applied.skipped)
+        skipped = sorted({path for path, is_so in applied.skipped.items() if is_so} | others)
+        self._write_loaded(applied=applied.read, made=made, proofs=proofs, skipped=skipped)
 
     def refused(self) -> Refused | None:
         """The input that was refused last."""

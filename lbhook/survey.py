@@ -34,6 +34,7 @@ class Survey:
         self._loaded: Mapping[str, Loaded] = {}
         self._foreign: Mapping[str, Installed] = {}
         self._made_of: Mapping[str, str] = {}
+        self._skipped: Sequence[str] = ()
         self._errors: list[LbhookError] = []
 
     def plan(self, aim: Aim, lb: Facts | None, vm: object = None) -> Plan:
@@ -42,6 +43,7 @@ class Survey:
         self._loaded = self.host.state.loaded()
         self._foreign = self.host.state.foreign()
         self._made_of = self.host.state.made()
+        self._skipped = self.host.state.skipped()
         places = [Path(str(place)) for place in self.settings.paths.templates]
         maker = Maker(places, lb, vm)
         changes = []
@@ -85,7 +87,10 @@ class Survey:
             change = self._with_reload(change, expected)
         if aim is Aim.CLEAN:
             return self._cleaned(change, ours)
-        return checks.skip_missing(self.host, change)
+        change = checks.skip_missing(self.host, change)
+        # Else each run would stage it, and write a journal of that.
+        again = str(target.path) in self._skipped
+        return checks.skip_unread(self.host, change) if again else change
 
     def _expected(
         self, aim: Aim, maker: Maker, target: Target, actual: FileState | None, ours: bool

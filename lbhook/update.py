@@ -26,7 +26,8 @@ from .hooks import Hook
 from .host import Host
 from .inquiry import Heard, Inquiry, Voice, Wish
 from .outcome import Done
-from .plan import Plan
+from .plan import Outcome, Plan
+from .records import Applied
 from .report import Report
 from .settlement import Settlement
 from .survey import Survey
@@ -201,8 +202,10 @@ class Update:
 
     def _keep_applied(self, heard: Heard) -> None:
         try:
-            made = {str(one.path): one.made_of for one in self._course.done.changes if one.made_of}
-            self.host.state.keep_applied(heard.read, made, self.host.proofs)
+            changes = self._course.done.changes
+            made = {str(one.path): one.made_of for one in changes if one.made_of}
+            skipped = {str(one.path): one.outcome is Outcome.SKIPPED for one in changes}
+            self.host.state.keep_applied(Applied(heard.read, made, self.host.proofs, skipped))
             if heard.answer.metadata is not None:
                 self._hook.note(heard.answer.metadata)
         except LbhookError as error:  # everything is in force by now

@@ -7,7 +7,7 @@ import pytest
 from lbhook.config import Paths
 from lbhook.files import Tree
 from lbhook.plan import Change, FileState, Outcome
-from lbhook.records import Installed, Loaded, Refused
+from lbhook.records import Applied, Installed, Loaded, Refused
 from lbhook.state import State
 from lbhook.targets import Target
 
@@ -49,14 +49,18 @@ def test_what_is_loaded_does_not(state: State) -> None:
     """A boot forgets it, when the last answer was read, and what its files were made of."""
     loaded = {"/etc/one": Loaded(digest="d1", observed="o", queued=True)}
     state.keep_loaded(loaded)
-    state.keep_applied(12.0, {"/etc/one": "m1", "/etc/two": "m2"}, {"/etc/two": "p2"})
-    state.keep_applied(12.5, {"/etc/one": "m3"}, {"/etc/one": "p1"})
+    made = {"/etc/one": "m1", "/etc/two": "m2"}
+    skipped = {"/etc/one": True, "/etc/two": True}
+    state.keep_applied(Applied(12.0, made, {"/etc/two": "p2"}, skipped))
+    news = Applied(12.5, {"/etc/one": "m3"}, {"/etc/one": "p1"}, {"/etc/one": False})
+    state.keep_applied(news)
     assert (again(state).loaded(), again(state).applied()) == (loaded, 12.5)
     assert again(state).made() == {"/etc/one": "m3", "/etc/two": "m2"}
     assert again(state).proofs() == {"/etc/one": "p1", "/etc/two": "p2"}
+    assert again(state).skipped() == ("/etc/two",)
     booted = again(state, "boot-2")
     assert (booted.loaded(), booted.applied(), booted.made()) == ({}, 0.0, {})
-    assert booted.proofs() == {}
+    assert (booted.proofs(), booted.skipped()) == ({}, ())
 
 
 def test_what_is_as_recorded_is_not_written_again(state: State) -> None:

@@ -98,6 +98,27 @@ def test_an_unchanged_run_starts_no_program(lab: Lab) -> None:
     assert "nft" not in started()
 
 
+def test_a_file_that_nginx_does_not_read_is_left_out_of_each_run(lab: Lab) -> None:
+    """Skipped with what to do; the second run stages nothing of it, and a later one that finds it
+    included installs it."""
+    nginx = lab.vm.read("/etc/nginx/nginx.conf")
+    lab.vm.write(
+        "/etc/nginx/nginx.conf", nginx.replace(f"include {LISTEN};", "listen 127.0.0.1:8;")
+    )
+    lab.balance(ALL)
+    journals = lab.vm.path("/var/lib/lbhook")
+    for outcome in ("changed", "unchanged", "unchanged"):
+        before = journals.stat().st_mtime_ns if journals.exists() else 0
+        report = lab.vm.apply()
+        [skipped] = [one for one in report["targets"] if one["outcome"] == "skipped"]
+        assert (report["outcome"], skipped["path"]) == (outcome, LISTEN)
+        assert "no nginx configuration includes it" in skipped["reason"]
+        assert (journals.stat().st_mtime_ns == before) == (outcome == "unchanged")
+    lab.vm.write("/etc/nginx/nginx.conf", nginx)
+    assert reloads(lab.vm.apply()) == {"env": "none", "nftables": "none", "nginx": "done"}
+    assert one(lab.client, "tcp", FRONT4, 80).state == "open"
+
+
 @pytest.mark.parametrize("runs", [1, 3])
 @pytest.mark.parametrize("damage", ["delete table inet lbhook", "flush ruleset"])
 def test_table_that_somebody_removed_comes_back(lab: Lab, damage: str, runs: int) -> None:
