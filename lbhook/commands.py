@@ -146,11 +146,12 @@ def _started(
 def _status(process: "subprocess.Popen[bytes]", output: int, timeout: float) -> int:
     end = time.monotonic() + timeout
     # Popen.wait() with a time-out sleeps between its looks, and so notices the end late.
-    watched = os.pidfd_open(process.pid)
+    watched, ended = os.pidfd_open(process.pid), select.poll()
+    ended.register(watched, select.POLLIN)
     try:
         while True:
             left = end - time.monotonic()
-            if select.select([watched], [], [], max(0.0, min(left, _LOOK)))[0]:
+            if ended.poll(1000 * max(0.0, min(left, _LOOK))):
                 return process.wait()
             if left <= 0 or os.fstat(output).st_size > _TOO_MUCH:
                 _end(process)

@@ -2,6 +2,8 @@
 
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -19,6 +21,8 @@ from lbhook.commands import (
     find,
     run,
 )
+
+from .program import REPO
 
 
 def shell(script: str, timeout: float = 30.0) -> Result:
@@ -181,3 +185,22 @@ def test_a_command_reads_what_it_is_given() -> None:
     assert run(("wc", "-c"), stdin=much).output == "1000000\n"
     assert run(("true",), stdin=much).ok
     assert run(("cat",)).output == ""
+
+
+def test_a_process_with_a_thousand_open_files_can_run_one() -> None:
+    """As under a parent that leaves its own open; select() can't wait for a descriptor so high."""
+    script = """
+import os, resource
+from lbhook.commands import run
+hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 2048), hard))
+files = [os.open("/dev/null", os.O_RDONLY) for _ in range(1100)]
+print(files[-1] > 1024, run(("true",)).status, run(("sleep", "9"), timeout=0.1).status)
+"""
+    done = subprocess.run(
+        (sys.executable, "-c", script),
+        env={"PYTHONPATH": str(REPO)},
+        capture_output=True,
+        text=True,
+    )
+    assert (done.stdout, done.stderr) == (f"True 0 {TIMED_OUT}\n", "")
