@@ -63,6 +63,31 @@ def test_boots_with_an_answer(machine: Machine, azure: Azure) -> None:
     assert machine.firewall_ports() == {8081}
 
 
+def test_an_unchanged_run_in_its_sandbox_asks_nobody(machine: Machine, azure: Azure) -> None:
+    """The unit may ask the kernel whether anything has changed: lbhook runs neither nft nor
+    systemctl, until somebody changes a rule."""
+    azure.send(8080)
+    for name in ("nft", "systemctl"):
+        words = f'echo {name} "$1" >>/run/lbhook/asked\nPATH=/usr/sbin:/usr/bin exec {name} "$@"\n'
+        machine.write(f"/usr/local/sbin/{name}", f"#!/bin/sh\n{words}")
+        machine.path(f"/usr/local/sbin/{name}").chmod(0o755)
+    machine.boot()
+
+    def asked() -> list[str]:
+        machine.write("/run/lbhook/asked", "")
+        machine.run(["/usr/bin/systemctl", "start", "lbhook-refresh.service"])
+        assert machine.status()["outcome"] == "unchanged"
+        # What the unit runs itself, after lbhook.
+        own = "systemctl --quiet"
+        return [line for line in machine.read("/run/lbhook/asked").splitlines() if line != own]
+
+    assert asked() == ["nft --stateless", "systemctl show"]
+    assert asked() == []
+    machine.run(["/usr/sbin/nft", "add table inet somebodys"])
+    assert asked() == ["nft --stateless"]
+    assert asked() == []
+
+
 def test_metadata_silent_with_a_last_good_answer(machine: Machine, azure: Azure) -> None:
     """nginx starts within 20 s with the last good listeners, behind the last good firewall."""
     azure.send(8080)
