@@ -37,12 +37,12 @@ class Kernel:
         """
         try:
             (message,) = _asked(_NETFILTER, _GET_GENERATION, _NFGENMSG)
+            found = message[len(_NFGENMSG) :]
+            if found[:4] != _ATTRIBUTE:
+                return ""
+            return f"{_namespace()}:{int.from_bytes(found[4:8], 'big')}"
         except (OSError, ValueError):
             return ""
-        found = message[len(_NFGENMSG) :]
-        if found[:4] != _ATTRIBUTE:
-            return ""
-        return f"{_namespace()}:{int.from_bytes(found[4:8], 'big')}"
 
     def listeners(self) -> str:
         """Another one after each socket that begins or ends to listen (TCP), or to be bound and
@@ -55,22 +55,26 @@ class Kernel:
                     found = _asked(_SOCK_DIAG, _BY_FAMILY, wanted, _DUMP)
                     # Ports, own address and inode of each: all else of a socket may change.
                     rows += [one[4:24] + one[68:72] for one in found]
+            rows.sort()
+            return f"{_namespace()}:{hashlib.sha256(b''.join(rows)).hexdigest()}"
         except (OSError, ValueError):
             return ""
-        rows.sort()
-        return f"{_namespace()}:{hashlib.sha256(b''.join(rows)).hexdigest()}"
 
 
 def _asked(protocol: int, kind: int, content: bytes, flags: int = 0) -> list[bytes]:
     """The messages of an answer, without their headers; without `_DUMP` it is one. Raises
-    `OSError` if the kernel refuses, `ValueError` if it was interrupted."""
+    `OSError` if the kernel is silent, `ValueError` if it refuses or was interrupted, or if somebody
+    else has answered."""
     found: list[bytes] = []
     with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, protocol) as kernel:
         kernel.settimeout(_PATIENCE)
         length = _HEADER.size + len(content)
         kernel.send(_HEADER.pack(length, kind, _REQUEST | flags, 1, 0) + content)
         while True:
-            received, at = kernel.recv(_MOST_BYTES), 0
+            received, (sender, _) = kernel.recvfrom(_MOST_BYTES)
+            if sender:
+                raise ValueError("no answer")
+            at = 0
             while at < len(received):
                 length, kind, marks, _, _ = _HEADER.unpack_from(received, at)
                 if kind == _DONE:
