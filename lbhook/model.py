@@ -158,8 +158,13 @@ def rule_key(rule: InboundRule) -> object:
     """All that a rule says, in the order in which rules are sorted."""
     frontend, private = rule.frontend_ip, rule.private_ip
     return (
-        *(frontend.version, int(frontend), rule.protocol._value_, rule.frontend_port),
-        *(private.version, int(private), rule.backend_port),
+        frontend.version,
+        int(frontend),
+        rule.protocol._value_,
+        rule.frontend_port,
+        private.version,
+        int(private),
+        rule.backend_port,
     )
 
 
