@@ -10,27 +10,18 @@ from typing import TYPE_CHECKING
 from . import facts, lock, rights
 from .aftermath import Aftermath
 from .aim import Aim, aimed
+from .attempt import Attempt
 from .config import Settings
 from .course import Course
-from .deploy import Deployment
-from .errors import (
-    BusyError,
-    ConfigError,
-    LbhookError,
-    NoAnswerError,
-    ReloadError,
-    RightsError,
-)
+from .errors import BusyError, LbhookError, NoAnswerError, ReloadError, RightsError
 from .facts import Facts
 from .hooks import Hook
 from .host import Host
 from .inquiry import Heard, Inquiry, Voice, Wish
-from .outcome import Done
 from .plan import Outcome, Plan
 from .records import Applied
 from .report import Report
 from .settlement import Settlement
-from .survey import Survey
 
 if TYPE_CHECKING:
     from .instance import Vm
@@ -191,7 +182,7 @@ class Update:
             if heard.read < self.host.state.applied():
                 self.voice.warn("a later answer has been applied meanwhile; this one is dropped")
             else:
-                self._deploy(aim, lb, heard.vm, self._records(heard))
+                self._attempt(aim, lb, heard.vm, self._records(heard))
                 self._keep_applied(heard)
         outcome = "changed" if self._course.acted else "unchanged"
         if heard.answer.metadata is None and aim is Aim.MISSING:
@@ -232,7 +223,7 @@ class Update:
                 self._course.answer, self._course.lb = last, lb
                 self.inquiry.warn_of_age(last)
             vm = self.inquiry.vm(last) if last else None
-            self._deploy(Aim.MISSING, lb, vm)
+            self._attempt(Aim.MISSING, lb, vm)
         error.problems = (*error.problems, *self._course.problems)
         return self._course.failed(error, "kept" if lb else "failed")
 
@@ -242,57 +233,18 @@ class Update:
         record = last.record(heard.body, heard.answer.instance) if heard.body is not None else b""
         return {last.file: record} if record else {}
 
-    def _deploy(
+    def _attempt(
         self,
         aim: Aim,
         lb: Facts | None,
         vm: "Vm | None",
         records: Mapping[PurePosixPath, bytes] | None = None,
     ) -> None:
-        plan = self._survey().plan(aim, lb, vm)
-        for warning in plan.warnings:
-            self.voice.warn(warning)
-        if self.wish.skip_refused:
-            self._demand_news(plan, vm)
-        self._course.done = self._carry_out(plan, records or {})
-        if aim is Aim.WHOLE and self.host.live and not self._course.done.problems:
-            self.host.state.keep_refused(None)
-
-    def _carry_out(self, plan: Plan, records: Mapping[PurePosixPath, bytes]) -> Done:
-        deployment = Deployment(self.host, plan, load=self.wish.load, records=records)
+        attempt = Attempt(self.host, self.settings, self.wish, self.voice)
         try:
-            deployment.carry_out()
+            attempt.carry_out(aim, lb, vm, self.inquiry.last_good, records or {})
         finally:
-            self._course.done = deployment.done
-        for warning in deployment.done.warnings:
-            self.voice.warn(warning)
-        return deployment.done
-
-    def _demand_news(self, plan: Plan, vm: "Vm | None") -> None:
-        """Raise again what was refused before, if nothing has changed since; what is missing
-        comes back all the same."""
-        from . import putback
-
-        refused = self.host.state.refused()
-        if refused and refused.fingerprint == putback.fingerprint(plan):
-            self._bring_back(vm)
-            self.host.state.keep_refused(refused)
-            kind = ReloadError if refused.status == ReloadError.status else ConfigError
-            raise kind(
-                *refused.problems,
-                hint="the same was refused before; not tried again until something differs",
-            )
-
-    def _bring_back(self, vm: "Vm | None") -> None:
-        """What is missing, from the last good answer."""
-        last = self.inquiry.last_good.find()
-        if last and last.metadata:
-            plan = self._survey().plan(Aim.MISSING, last.lb, vm)
-            with contextlib.suppress(ConfigError, ReloadError):
-                self._carry_out(plan, {})
-
-    def _survey(self) -> Survey:
-        return Survey(self.host, self.settings, self.wish.only, self.wish.reload)
+            self._course.done = attempt.done
 
     def _locked(self, wait: float = lock.WAIT) -> AbstractContextManager[None]:
         return self.host.locked(self.settings.paths.runtime, wait=wait)

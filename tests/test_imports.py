@@ -45,7 +45,7 @@ ORDER = [
     *("verdict", "transport", "imds", "confirmation", "samples", "answer", "handover", "inquiry"),
     *("aim", "making", "checks", "verification", "loading", "dropped", "overlaps", "survey"),
     *("putback", "outcome", "deploy", "course", "settlement", "metrics", "aftermath"),
-    *("notify", "restoration", "foresight", "update", "undo", "resting", "completion"),
+    *("notify", "restoration", "foresight", "attempt", "update", "undo", "resting", "completion"),
     "installation",
     *("case", "approach", "upkeep", "arrival", "doctor"),
     *("console", "run", "assembly", "options"),
