@@ -88,9 +88,10 @@ class Survey:
         if aim is Aim.CLEAN:
             return self._cleaned(change, ours)
         change = checks.skip_missing(self.host, change)
-        # Else each run would stage it, and write a journal of that.
-        again = str(target.path) in self._skipped
-        return checks.skip_unread(self.host, change) if again else change
+        # Before it is staged: its directory may not be there, and no run is to write a journal of
+        # what it skips.
+        first = actual is None or str(target.path) in self._skipped
+        return checks.skip_unread(self.host, change) if first else change
 
     def _expected(
         self, aim: Aim, maker: Maker, target: Target, actual: FileState | None, ours: bool
