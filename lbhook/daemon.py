@@ -3,6 +3,7 @@
 import functools
 import ipaddress
 import re
+import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple, Protocol
@@ -153,6 +154,34 @@ class Sockets:
             except OSError:
                 continue  # it has ended meanwhile
         return frozenset(found)
+
+
+class Listening:
+    """One such program that listens where its file says."""
+
+    def __init__(
+        self,
+        run: Run,
+        machine: Machine = Machine(),
+        sleep: Callable[[float], None] = time.sleep,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.run = run
+        self.machine = machine
+        self.sleep = sleep
+        self.clock = clock
+
+    def missing(self, content: bytes, main_pid: int) -> tuple[str, ...]:
+        """The listeners of a file that the program does not have, after some time to open them."""
+        return self._sockets.missing(content, lambda: self._holders(main_pid))
+
+    @property
+    def _sockets(self) -> Sockets:
+        return Sockets(self.machine, self.sleep, self.clock)
+
+    def _holders(self, main_pid: int) -> tuple[int, ...]:
+        """The processes that hold its sockets; none if it has gone."""
+        return (main_pid,) if self.machine.program(main_pid) else ()
 
 
 def _has(held: Collection[Place], place: Place) -> bool:

@@ -9,12 +9,11 @@ nobody is told.
 import re
 import shlex
 import tempfile
-import time
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path, PurePosixPath
 
-from .commands import Result, Run
-from .daemon import Sockets, ask_freely
+from .commands import Result
+from .daemon import Listening, ask_freely
 from .machine import Machine
 from .reader import Address
 from .services import Services
@@ -37,20 +36,8 @@ _QUOTES = "\"'"
 _OF_ITS_MASTER = ("HAPROXY_", "NOTIFY_SOCKET")
 
 
-class Haproxy:
+class Haproxy(Listening):
     """haproxy on this machine."""
-
-    def __init__(
-        self,
-        run: Run,
-        machine: Machine = Machine(),
-        sleep: Callable[[float], None] = time.sleep,
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
-        self.run = run
-        self.machine = machine
-        self.sleep = sleep
-        self.clock = clock
 
     def check(self, target: Target, candidate: Path) -> Result:
         """Whether a file is good beside a backend, on any machine and for any user: certificates
@@ -106,18 +93,10 @@ class Haproxy:
         missing = self.missing(content, main_pid)
         return f"haproxy does not listen on {', '.join(missing)}" if missing else ""
 
-    def missing(self, content: bytes, main_pid: int) -> tuple[str, ...]:
-        """The listeners of a file that no worker has, after some time to open them."""
-        return self._sockets.missing(content, lambda: self._holders(main_pid))
-
-    @property
-    def _sockets(self) -> Sockets:
-        return Sockets(self.machine, self.sleep, self.clock)
-
     def _holders(self, main_pid: int) -> tuple[int, ...]:
         """The sockets are the workers'; without -W there is only the main process."""
-        there = self.machine.program(main_pid)
-        return (main_pid, *self.machine.children(main_pid)) if there else ()
+        there = super()._holders(main_pid)
+        return (*there, *self.machine.children(main_pid)) if there else ()
 
     def _running(self) -> "_Start | None":
         pid = Services(self.run, self.machine).unit(_UNIT).main_pid

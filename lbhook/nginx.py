@@ -8,13 +8,11 @@ import fnmatch
 import ipaddress
 import re
 import tempfile
-import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path, PurePosixPath
 
-from .commands import NOT_FOUND, Result, Run
-from .daemon import Sockets, ask_freely
-from .machine import Machine
+from .commands import NOT_FOUND, Result
+from .daemon import Listening, ask_freely
 from .reader import Address
 from .shipped import kind_of
 from .targets import Target
@@ -67,20 +65,8 @@ events {{}}
 _NO_STREAM = "nginx has no stream module here; Debian and Ubuntu have it in libnginx-mod-stream"
 
 
-class Nginx:
+class Nginx(Listening):
     """nginx on this machine."""
-
-    def __init__(
-        self,
-        run: Run,
-        machine: Machine = Machine(),
-        sleep: Callable[[float], None] = time.sleep,
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
-        self.run = run
-        self.machine = machine
-        self.sleep = sleep
-        self.clock = clock
 
     def check(self, target: Target, candidate: Path) -> Result:
         """Whether a file is good in its context, on any machine and for any user.
@@ -172,11 +158,6 @@ class Nginx:
         """What shows that nginx does not have the listeners of a file; empty if it has."""
         missing = self.missing(content, main_pid)
         return f"nginx does not listen on {', '.join(missing)}" if missing else ""
-
-    def missing(self, content: bytes, main_pid: int) -> tuple[str, ...]:
-        """The listeners of a file that nginx does not have, after some time to open them."""
-        sockets = Sockets(self.machine, self.sleep, self.clock)
-        return sockets.missing(content, lambda: [main_pid] * bool(self.machine.program(main_pid)))
 
 
 class _Includes:
