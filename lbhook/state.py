@@ -19,6 +19,7 @@ from .records import Applied, Installed, Loaded, Refused
 
 VERSION = 1
 _ASIDE = ".aside"
+_BY_PATH = ("made", "proofs", "skipped")
 R = TypeVar("R", Installed, Loaded, Refused)
 
 
@@ -133,14 +134,13 @@ class State:
 
     def skipped(self) -> tuple[str, ...]:
         """The paths of the targets that were skipped when they were looked at last."""
-        return tuple(self._since_boot().get("skipped", ()))
+        return tuple(path for path, is_so in self._since_boot().get("skipped", {}).items() if is_so)
 
     def keep_applied(self, applied: Applied) -> None:
         """Record what an apply has left."""
-        made, proofs = {**self.made(), **applied.made}, {**self.proofs(), **applied.proofs}
-        others = set(self.skipped()).difference(applied.skipped)
-        skipped = sorted({path for path, is_so in applied.skipped.items() if is_so} | others)
-        self._write_loaded(applied=applied.read, made=made, proofs=proofs, skipped=skipped)
+        known, news = self._since_boot(), applied._asdict()
+        by_path = {name: {**known.get(name, {}), **news[name]} for name in _BY_PATH}
+        self._write_loaded(applied=applied.read, **by_path)
 
     def refused(self) -> Refused | None:
         """The input that was refused last."""

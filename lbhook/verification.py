@@ -59,9 +59,8 @@ def _proof(host: Host, target: Target, loaded: Loaded) -> str:
     told += [host.kernel.listeners()] if kind.daemon else []
     if not all(told):
         return ""
-    pid = 0
-    if kind.daemon:
-        pid = host.services.written_pid(target.reload_unit) or main_pid(host, target)
+    written = host.services.written_pid(target.reload_unit) if kind.daemon else 0
+    pid = written or main_pid(host, target)
     return ingredients.digest(target, loaded, told, pid, host.machine.children(pid))
 
 
