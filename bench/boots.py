@@ -23,7 +23,7 @@ from tests.boot.machine import PACKAGE, Machine
 from tests.boot.rootfs import MACHINES, rootfs
 from tests.lab.hosts import require
 
-from .measure import Result, Row, result
+from .measure import Result, result
 from .scene import THREE, Bench
 
 BOOTS = 7
@@ -47,7 +47,7 @@ def results(bench: Bench) -> Iterator[Result]:
         figures = [(boots.first(), boots.imports()) for _ in range(BOOTS)]
         for mark, what in _ROWS.items():
             pairs = [(took[mark], imports) for took, imports in figures]
-            yield result(Row(what, "three imports", boots.imports, boots.imports, 1.0), pairs)
+            yield result(what, "three imports", pairs, reach=1.0)
 
 
 class Boots:

@@ -57,21 +57,24 @@ def measure(row: Row) -> Result:
     """Medians of pairs, each taken right after the other, after one that does not count."""
     row.measured()
     row.against()
-    return result(row, [(row.measured(), row.against()) for _ in range(row.pairs)])
+    pairs = [(row.measured(), row.against()) for _ in range(row.pairs)]
+    return result(row.what, row.yardstick, pairs, row.reach, row.unit)
 
 
-def result(row: Row, pairs: Sequence[tuple[float, float]]) -> Result:
-    """What pairs of a row come to."""
+def result(
+    what: str, yardstick: str, pairs: Sequence[tuple[float, float]], reach: float, unit: str = "ms"
+) -> Result:
+    """What pairs of figures come to."""
     median = statistics.median(one for one, _ in pairs)
     against = statistics.median(other for _, other in pairs)
     return Result(
-        what=row.what,
-        yardstick=row.yardstick,
+        what=what,
+        yardstick=yardstick,
         figure=round(median / against, 3),
-        reach=row.reach,
+        reach=reach,
         median=round(median, 1),
         against=round(against, 1),
-        unit=row.unit,
+        unit=unit,
     )
 
 
