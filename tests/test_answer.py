@@ -4,6 +4,7 @@ import base64
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -427,7 +428,7 @@ def test_a_file_without_an_end_is_a_usage_error() -> None:
     """No more than 4 MiB are read, as from the network."""
     for name, stdin in (("/dev/zero", b""), ("-", b" " * (MOST_BYTES + 1))):
         with pytest.raises(UsageError) as caught:
-            from_file(name, lambda stdin=stdin: stdin)  # type: ignore[misc]
+            from_file(name, partial(bytes, stdin))
         assert caught.value.problems == (f"--metadata {name}: longer than 4 MiB",)
 
 

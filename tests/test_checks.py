@@ -1,6 +1,7 @@
 """Candidates and the programs that judge them: refused, blocked, skipped, not checked."""
 
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 import pytest
 
@@ -33,10 +34,10 @@ NEW = FileState(content=b"# first\nlisten 10.0.0.4:80;\n", mode=0o644)
 OLD = FileState(content=b"listen 10.0.0.4:81;\n", mode=0o644)
 
 
-def change(target: Target, actual: FileState | None = OLD, **values: object) -> Change:
+def change(target: Target, actual: FileState | None = OLD, **values: Any) -> Change:
     """A change of a target's file."""
     made = Change(target=target, expected=NEW, actual=actual, outcome=Outcome.CHANGED)
-    return made._replace(reload=Reload.DUE, resting="listen 127.0.0.127:9;\n", **values)  # type: ignore[arg-type]
+    return made._replace(reload=Reload.DUE, resting="listen 127.0.0.127:9;\n", **values)
 
 
 def host(

@@ -693,6 +693,7 @@ def test_nothing_of_a_model_can_be_changed() -> None:
     """Frozen, slotted, hashable: an answer stays what it was."""
     metadata = parse(inbound())
     assert hash(metadata) == hash(parse(inbound()))
+    # mypy would not let either pass, which is the other half of the promise.
     with pytest.raises(AttributeError):
         metadata.inbound_rules[0].backend_port = 1  # type: ignore[misc]
     with pytest.raises((AttributeError, TypeError)):

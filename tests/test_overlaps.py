@@ -1,6 +1,7 @@
 """Two targets that want one listener: found when the plan is made."""
 
-from pathlib import Path
+from pathlib import Path, PurePosixPath
+from typing import Any
 
 import pytest
 
@@ -69,16 +70,16 @@ def test_a_second_of_a_kind(tmp_path: Path) -> None:
         assert planned(tmp_path, text) == ()
 
 
-def change(name: str, content: bytes, **values: object) -> Change:
+def change(name: str, content: bytes, **values: Any) -> Change:
     """A file of a shipped target that is about to change."""
-    target = Target(name=name, kind=name, template="t", path=Path("/etc") / name)  # type: ignore[arg-type]
+    target = Target(name=name, kind=name, template="t", path=PurePosixPath("/etc", name))
     made = Change(
         target=target,
         expected=FileState(content=content, mode=0o644),
         actual=None,
         outcome=Outcome.CREATED,
     )
-    return made._replace(**values)  # type: ignore[arg-type]
+    return made._replace(**values)
 
 
 def test_one_port_of_two_protocols_is_two_places() -> None:

@@ -4,6 +4,7 @@ import ipaddress
 import json
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -19,7 +20,7 @@ OPEN = Verdict(action="accept")
 DROPPED = Verdict(action="drop", chain="inet lbhook input", rule="policy drop")
 
 
-def way(port: int, frontend: str = "50.0.0.1", private: str = "10.1.0.4", **seen: object) -> Way:
+def way(port: int, frontend: str = "50.0.0.1", private: str = "10.1.0.4", **seen: Any) -> Way:
     """The way of a TCP rule to the same port here; unless said otherwise all is well with it."""
     rule = InboundRule(
         frontend_ip=ipaddress.ip_address(frontend),
@@ -28,8 +29,8 @@ def way(port: int, frontend: str = "50.0.0.1", private: str = "10.1.0.4", **seen
         private_ip=ipaddress.ip_address(private),
         backend_port=port,
     )
-    well = {"local": True, "listening": (NGINX,), "verdict": OPEN}
-    return Way(rule=rule, **{**well, **seen})  # type: ignore[arg-type]
+    well: dict[str, Any] = {"local": True, "listening": (NGINX,), "verdict": OPEN}
+    return Way(rule=rule, **{**well, **seen})
 
 
 def drawn(*ways: Way, everything: bool = False) -> list[str]:
