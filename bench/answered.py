@@ -5,8 +5,8 @@ import sys
 import time
 from typing import Any
 
-from lbhook.deploy import Deployment
-from lbhook.inquiry import Inquiry
+from lbhook.deployment.deploy import Deployment
+from lbhook.imds.inquiry import Inquiry
 from lbhook.program import main
 
 ask, replace = Inquiry.ask, Deployment._replace

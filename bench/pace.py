@@ -17,8 +17,8 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from lbhook.imds import Service
-from lbhook.transport import NoResponseError, Response
+from lbhook.imds.imds import Service
+from lbhook.imds.transport import NoResponseError, Response
 
 BODY = json.dumps(
     {"loadbalancer": {"publicIpAddresses": [], "inboundRules": [], "outboundRules": []}}

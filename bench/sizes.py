@@ -17,9 +17,10 @@ from dataclasses import replace
 from ipaddress import ip_address
 from pathlib import Path
 
-from lbhook import config, facts, model
-from lbhook.facts import Facts
-from lbhook.render import renderer
+from lbhook.config import config
+from lbhook.metadata import facts, model
+from lbhook.metadata.facts import Facts
+from lbhook.rendering.render import renderer
 from tests.lab.fabric import VM4
 from tests.lab.hosts import PATH, wait_for
 from tests.lab.lab import Lab, laboratory

@@ -14,9 +14,9 @@ import atheris
 
 with atheris.instrument_imports(include=["lbhook"]):
     from lbhook.errors import MetadataError
-    from lbhook.facts import derive
-    from lbhook.model import parse
-    from lbhook.verdict import classify
+    from lbhook.imds.verdict import classify
+    from lbhook.metadata.facts import derive
+    from lbhook.metadata.model import parse
 
 _JSON = {"content-type": "application/json"}
 

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Sequence
 
-from .reader import Address
+from ipaddress import IPv4Address, IPv6Address
 
 # Cells to the left and to the right of an arrow.
 Row = tuple[tuple[str, ...], tuple[str, ...]]
@@ -38,7 +38,7 @@ def table(title: str, rows: Sequence[Row]) -> str:
     return "\n".join([title, *lines, ""])
 
 
-def place(ip: Address, port: int) -> str:
+def place(ip: IPv4Address | IPv6Address, port: int) -> str:
     """An address and a port; port 0 is every port."""
     name = f"[{ip}]" if ip.version == 6 else str(ip)
     return f"{name}:{port or '*'}"

@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import NamedTuple
 
-from .facts import Facts
-from .shipped import kind_of
-from .targets import Argv, Target
+from .config.shipped import kind_of
+from .config.targets import Argv, Target
+from .metadata.facts import Facts
 
 
 # A run asks four times for that of each file.

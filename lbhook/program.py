@@ -12,7 +12,7 @@ from .errors import BUG, INTERRUPTED, TERMINATED, LbhookError, TerminatedError
 if TYPE_CHECKING:
     import click
 
-    from .run import Run
+    from .cli.run import Run
 
 # Cycles are looked for so often in what is imported, and lives on, that it takes a tenth of a run.
 _MADE_BETWEEN_LOOKS = 100_000
@@ -35,8 +35,8 @@ def main() -> NoReturn:
 def _run() -> int:
     import click
 
-    from .cli import cli
-    from .run import Run
+    from .cli.cli import cli
+    from .cli.run import Run
 
     run = Run()
     try:
@@ -76,7 +76,7 @@ def _misused(run: "Run", error: "click.UsageError") -> int:
     text = error.format_message().rstrip(".")
     text = text[:1].lower() + text[1:]
     if isinstance(error, click.NoSuchOption):
-        from .schema import nearest
+        from .config.schema import nearest
 
         known = [name for one in error.ctx.command.params for name in one.opts] if error.ctx else []
         text = f"no such option: {error.option_name}{nearest(error.option_name, known)}"

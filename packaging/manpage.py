@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from lbhook import __version__
-from lbhook.cli import ROOMS, cli
+from lbhook.cli.cli import ROOMS, cli
 
 _TEMPLATE = Path(__file__).with_name("lbhook.8.in")
 

@@ -31,7 +31,7 @@ _PAGES = ("docs/messages.md", "docs/troubleshooting.md")
 def said(*, everything: bool = False) -> Iterator[tuple[str, str]]:
     """Every text of the code and its place, with NUL for what is put into it; unless it is for
     nobody to read."""
-    for file in sorted((REPO / "lbhook").glob("*.py")):
+    for file in sorted((REPO / "lbhook").rglob("*.py")):
         tree = ast.parse(file.read_text(encoding="utf-8"))
         left_out = set() if everything else set(map(id, _left_out(tree)))
         for node in ast.walk(tree):

@@ -12,19 +12,19 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar
 
-from lbhook import config
 from lbhook.commands import Result
-from lbhook.config import Settings
-from lbhook.files import Tree
-from lbhook.host import Host
-from lbhook.inquiry import Voice, Wish
-from lbhook.journal import Journal
-from lbhook.kernel import Kernel
-from lbhook.machine import Machine
+from lbhook.config import config
+from lbhook.config.config import Settings
+from lbhook.deployment.report import Report
+from lbhook.imds.inquiry import Voice, Wish
 from lbhook.plan import Plan
-from lbhook.report import Report
-from lbhook.state import State
-from lbhook.update import Update
+from lbhook.programs.host import Host
+from lbhook.runs.update import Update
+from lbhook.storage.files import Tree
+from lbhook.storage.journal import Journal
+from lbhook.storage.state import State
+from lbhook.system.kernel import Kernel
+from lbhook.system.machine import Machine
 
 USER = pwd.getpwuid(os.geteuid()).pw_name
 GROUP = grp.getgrgid(os.getegid()).gr_name

@@ -10,13 +10,13 @@ from typing import Any
 
 import pytest
 
-from lbhook import config
-from lbhook.answer import Answer, Identity, LastGood, describe_age, from_file
+from lbhook.config import config
 from lbhook.errors import MetadataError, NoAnswerError, UsageError
-from lbhook.files import Tree
-from lbhook.machine import Machine
-from lbhook.model import parse
-from lbhook.reader import MOST_BYTES
+from lbhook.imds.answer import Answer, Identity, LastGood, describe_age, from_file
+from lbhook.metadata.model import parse
+from lbhook.metadata.reader import MOST_BYTES
+from lbhook.storage.files import Tree
+from lbhook.system.machine import Machine
 
 Body = Callable[[str], bytes]
 UUID = "1B2AB8A4-74EF-476E-8182-F6D2BA4166A6"

@@ -5,12 +5,12 @@ from typing import Any
 
 import pytest
 
-from lbhook import checks
+from lbhook.config.targets import Target
 from lbhook.errors import ConfigError
-from lbhook.files import Tree
-from lbhook.host import Host
 from lbhook.plan import Change, FileState, Outcome, Plan, Reload
-from lbhook.targets import Target
+from lbhook.planning import checks
+from lbhook.programs.host import Host
+from lbhook.storage.files import Tree
 
 from .stand import Answers, Runner, Stand, altered
 

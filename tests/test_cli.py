@@ -14,9 +14,9 @@ from typing import Any
 
 import pytest
 
-from lbhook.emulator import Emulator
-from lbhook.playbook import Playbook
-from lbhook.step import Step
+from lbhook.emulator.emulator import Emulator
+from lbhook.emulator.playbook import Playbook
+from lbhook.emulator.step import Step
 
 from .conftest import lacking
 from .program import BODIES, ENVIRONMENT, NOBODY_THERE, Desk, Ended, argv, run_lbhook

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from lbhook import completion
+from lbhook.config.shipped import SHIPPED
+from lbhook.installation import completion
 from lbhook.samples import BODIES
-from lbhook.shipped import SHIPPED
 
 from .program import ENVIRONMENT, REPO
 

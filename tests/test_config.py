@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from lbhook import config, shipped
-from lbhook.config import Hooks, Imds, Metrics, Paths, Settings
+from lbhook.config import config, shipped
+from lbhook.config.config import Hooks, Imds, Metrics, Paths, Settings
+from lbhook.config.shipped import SHIPPED
+from lbhook.config.targets import Target
 from lbhook.errors import ConfigError
-from lbhook.shipped import SHIPPED
-from lbhook.targets import Target
 
 # The contract's example, word for word.
 EXAMPLE = """

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from lbhook.console import Console
+from lbhook.cli.console import Console
 
 from .program import BODIES, ENVIRONMENT, NOBODY_THERE, Desk, argv, run_lbhook
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from lbhook.daemon import Place, Sockets, places
-from lbhook.machine import Machine
+from lbhook.programs.daemon import Place, Sockets, places
+from lbhook.system.machine import Machine
 
 CONTENT = b"""
 # listen 1.2.3.4:1;

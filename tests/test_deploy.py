@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from lbhook import putback
-from lbhook.deploy import Deployment
-from lbhook.outcome import Done
+from lbhook.deployment import putback
+from lbhook.deployment.deploy import Deployment
+from lbhook.deployment.outcome import Done
 from lbhook.plan import Outcome, Plan, Reload
 
 from .conftest import lacking

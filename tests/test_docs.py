@@ -15,22 +15,13 @@ from typing import Any
 import pytest
 from jinja2 import DictLoader, Environment
 
-from lbhook import (
-    config,
-    facts,
-    ingredients,
-    instance,
-    model,
-    render,
-    samples,
-    sandbox,
-    shipped,
-    tables,
-    targets,
-)
+from lbhook import samples
 from lbhook.commands import run as lbhook_run
-from lbhook.config import Hooks, Imds, Metrics, Paths, Settings
-from lbhook.emulator import Emulator
+from lbhook.config import config, shipped, tables, targets
+from lbhook.config.config import Hooks, Imds, Metrics, Paths, Settings
+from lbhook.emulator.emulator import Emulator
+from lbhook.metadata import facts, instance, model
+from lbhook.rendering import ingredients, render, sandbox
 
 from . import messages
 from .conftest import lacking

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from lbhook import approach, arrival, doctor, upkeep
-from lbhook.case import Case, Finding, Level, note, unsure
-from lbhook.doctor import Diagnosis
+from lbhook.doctor import approach, arrival, doctor, upkeep
+from lbhook.doctor.case import Case, Finding, Level, note, unsure
+from lbhook.doctor.doctor import Diagnosis
 from lbhook.errors import ProtocolError
-from lbhook.traffic import Picture
+from lbhook.traffic.traffic import Picture
 
 from .program import BODIES, run_lbhook
 from .stand import NO_ENV, Runner, Stand, altered, body, target

@@ -12,13 +12,13 @@ from typing import Any
 
 import pytest
 
-from lbhook.emulator import Emulator
+from lbhook.emulator.emulator import Emulator
+from lbhook.emulator.listener import TICK
+from lbhook.emulator.playbook import Playbook
+from lbhook.emulator.replies import error, read
+from lbhook.emulator.step import Step
+from lbhook.emulator.wire import Request
 from lbhook.errors import ConfigError, UsageError
-from lbhook.listener import TICK
-from lbhook.playbook import Playbook
-from lbhook.replies import error, read
-from lbhook.step import Step
-from lbhook.wire import Request
 
 LB = "/metadata/loadbalancer?api-version=2020-10-01"
 INSTANCE = "/metadata/instance"

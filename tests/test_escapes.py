@@ -11,9 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lbhook import config, net, render, schema
+from lbhook.config import config, net, schema
 from lbhook.errors import ConfigError
-from lbhook.facts import Facts
+from lbhook.metadata.facts import Facts
+from lbhook.rendering import render
 
 from .packet import Packet
 from .program import Desk

@@ -3,9 +3,9 @@
 import ipaddress
 from collections.abc import Callable
 
-from lbhook.facts import Facts, Listener, derive, here
-from lbhook.model import Metadata, Protocol, TunnelInterface, parse
-from lbhook.reader import Address
+from lbhook.metadata.facts import Facts, Listener, derive, here
+from lbhook.metadata.model import Metadata, Protocol, TunnelInterface, parse
+from lbhook.metadata.reader import Address
 
 from .test_model import pair, rule
 

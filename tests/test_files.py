@@ -7,8 +7,8 @@ from pathlib import Path, PurePosixPath
 import pytest
 
 from lbhook.errors import LbhookError, RightsError, WriteError
-from lbhook.files import Tree
 from lbhook.plan import FileState
+from lbhook.storage.files import Tree
 
 from .conftest import lacking
 from .stand import GROUP, USER, contents

@@ -6,12 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from lbhook import config, facts, firewall, model
+from lbhook.config import config
+from lbhook.config.targets import Target
 from lbhook.errors import ConfigError
-from lbhook.facts import Facts
-from lbhook.machine import Machine
+from lbhook.metadata import facts, model
+from lbhook.metadata.facts import Facts
 from lbhook.plan import Change, Closed, FileState, Outcome
-from lbhook.targets import Target
+from lbhook.programs import firewall
+from lbhook.system.machine import Machine
 
 from .program import BODIES
 from .stand import GROUP, NO_ENV, USER, Stand, body

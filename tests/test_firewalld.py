@@ -10,9 +10,9 @@ from pathlib import Path, PurePosixPath
 import pytest
 
 from lbhook.commands import Result, run
-from lbhook.firewalld import Firewalld
-from lbhook.ingredients import SHIPPED_TEMPLATES
-from lbhook.targets import Target
+from lbhook.config.targets import Target
+from lbhook.programs.firewalld import Firewalld
+from lbhook.rendering.ingredients import SHIPPED_TEMPLATES
 
 from .conftest import lacking
 from .stand import Answers, Runner

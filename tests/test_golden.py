@@ -13,13 +13,16 @@ from pathlib import Path
 
 import pytest
 
-from lbhook import commands, config, facts, model, render
-from lbhook.daemon import Daemon
-from lbhook.facts import Facts
-from lbhook.firewalld import Firewalld
-from lbhook.haproxy import Haproxy
-from lbhook.nginx import Nginx
-from lbhook.targets import Target
+from lbhook import commands
+from lbhook.config import config
+from lbhook.config.targets import Target
+from lbhook.metadata import facts, model
+from lbhook.metadata.facts import Facts
+from lbhook.programs.daemon import Daemon
+from lbhook.programs.firewalld import Firewalld
+from lbhook.programs.haproxy import Haproxy
+from lbhook.programs.nginx import Nginx
+from lbhook.rendering import render
 
 from .conftest import lacking
 from .program import BODIES

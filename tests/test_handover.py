@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from lbhook.config import Paths
-from lbhook.emulator import Emulator
+from lbhook.config.config import Paths
+from lbhook.emulator.emulator import Emulator
 from lbhook.errors import LbhookError
-from lbhook.files import Tree
-from lbhook.handover import Handed, Handover
+from lbhook.imds.handover import Handed, Handover
+from lbhook.storage.files import Tree
 
 from .program import BODIES, Desk, Ended
 

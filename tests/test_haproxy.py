@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from lbhook.commands import Result, run
-from lbhook.haproxy import Haproxy
-from lbhook.machine import Machine
-from lbhook.targets import Target
+from lbhook.config.targets import Target
+from lbhook.programs.haproxy import Haproxy
+from lbhook.system.machine import Machine
 
 from .conftest import lacking
 from .stand import Answers, Runner
@@ -241,8 +241,8 @@ SCRIPT = """
 import json, subprocess, time
 from pathlib import Path
 from lbhook.commands import PATH, run
-from lbhook.haproxy import Haproxy
-from lbhook.services import Services
+from lbhook.programs.haproxy import Haproxy
+from lbhook.programs.services import Services
 place = Path("{place}")
 live, main = place / "conf.d/lbhook.cfg", place / "haproxy.cfg"
 def candidate(content):

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from lbhook import commands
-from lbhook.inquiry import Wish
-from lbhook.report import Report
+from lbhook.deployment.report import Report
+from lbhook.imds.inquiry import Wish
 
 from .stand import NO_ENV, Runner, Stand, body, everything, target
 from .test_docs import names, rows
@@ -65,7 +65,8 @@ def test_the_model_is_that_of_show(stand: Stand) -> None:
     """What `lbhook show --json` prints of the same answer."""
     update = stand.update(stand.settings(ONE), A)
     update.apply()
-    from lbhook import facts, view
+    from lbhook.metadata import facts
+    from lbhook.traffic import view
 
     metadata = update.ask().answer.metadata
     assert metadata

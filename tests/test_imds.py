@@ -12,15 +12,15 @@ from typing import Any
 
 import pytest
 
-from lbhook.confirmation import confirm
-from lbhook.emulator import Emulator
+from lbhook.emulator.emulator import Emulator
+from lbhook.emulator.playbook import Playbook
+from lbhook.emulator.replies import Answer
+from lbhook.emulator.step import Step
 from lbhook.errors import LbhookError, MetadataError, NoAnswerError, ProtocolError
-from lbhook.imds import Reading, Service, Waiting
-from lbhook.model import parse
-from lbhook.playbook import Playbook
-from lbhook.replies import Answer
-from lbhook.step import Step
-from lbhook.transport import NoResponseError, Response
+from lbhook.imds.confirmation import confirm
+from lbhook.imds.imds import Reading, Service, Waiting
+from lbhook.imds.transport import NoResponseError, Response
+from lbhook.metadata.model import parse
 
 from .test_transport import answering, deaf
 

@@ -1,4 +1,4 @@
-"""The rooms: who imports whom, who may touch what, and what a start has to load."""
+"""The wings: who imports whom, who may touch what, and what a start has to load."""
 
 import ast
 import re
@@ -11,81 +11,106 @@ import pytest
 from .program import BODIES, ENVIRONMENT, REPO
 
 PACKAGE = REPO / "lbhook"
-# From the lowest to the highest: a room imports only from those before it.
-ORDER = [
-    *("errors", "schema", "net", "reader", "model", "instance", "facts"),
-    *(
-        "accounts",
-        "targets",
-        "shipped",
-        "tables",
-        "config",
-        "rights",
-        "ingredients",
-        "mistakes",
-        "sandbox",
-        "render",
-        "plan",
+# The house, from the lowest to the highest: a wing (a name with its modules), or a module that
+# stands by itself. Each imports only from what stands before it; so do the modules of one wing.
+HOUSE: dict[str, tuple[str, ...]] = {
+    "errors": (),
+    "signals": (),
+    "processes": (),
+    "layout": (),
+    "resources": (),
+    "metadata": ("reader", "model", "instance", "facts"),
+    "config": (
+        *("schema", "network", "accounts", "targets", "shipped", "toml_files"),
+        *("settings", "permissions"),
     ),
-    *(
-        "commands",
-        "endings",
-        "machine",
-        "kernel",
-        "firewall",
-        "daemon",
-        "firewalld",
-        "nginx",
-        "services",
-        "haproxy",
+    "plan": (),
+    "system": ("machine", "netlink", "sd_notify"),
+    "storage": ("lock", "directory", "files", "journal", "records", "state"),
+    "rendering": (
+        *("fingerprint", "template_errors", "sandbox", "render", "provenance", "explanation"),
+        "cache",
     ),
-    *("layout", "planned", "sources", "trace", "report", "lock"),
-    *("directory", "files", "journal", "records", "state", "host", "floating"),
-    *("expressions", "ruleset", "routes", "traffic", "view", "page", "hooks"),
-    *("verdict", "transport", "imds", "confirmation", "samples", "answer", "handover", "inquiry"),
-    *("aim", "making", "checks", "verification", "loading", "dropped", "overlaps", "survey"),
-    *("putback", "outcome", "deploy", "course", "settlement", "metrics", "aftermath"),
-    *("notify", "restoration", "foresight", "attempt", "update", "undo", "resting", "completion"),
-    "installation",
-    *("case", "approach", "upkeep", "arrival", "doctor"),
-    *("console", "run", "assembly", "options"),
-    *("replies", "step", "playbook", "listener", "wire", "emulator", "demo"),
-    *("cli_look", "cli_apply", "cli_install", "cli_try", "cli", "program"),
-]
-# What only these rooms import, whoever else would like to.
-ALONE = {
-    "requests": {"transport"},
-    "urllib3": {"transport"},
-    "jinja2": {"sandbox", "render", "trace"},
-    "subprocess": {"commands"},
-    "click": {
-        *("completion", "console", "run", "options"),
-        *("cli_look", "cli_apply", "cli_install", "cli_try", "cli", "program"),
-    },
-    "fcntl": {"lock"},
-    "socket": {"kernel", "transport", "notify", "listener", "emulator"},
+    "programs": (
+        *("nftables", "daemon", "firewalld", "nginx", "systemd", "haproxy"),
+        *("host", "floating_ip"),
+    ),
+    "imds": (
+        *("classification", "transport", "client", "confirmation", "last_good", "handover"),
+        *("planned", "fetching"),
+    ),
+    "traffic": ("expressions", "ruleset", "routes", "paths", "diagram", "html"),
+    "planning": (
+        *("scope", "validation", "verification", "orphans", "conflicts", "planner", "dry_run"),
+    ),
+    "deployment": ("outcome", "report", "reloads", "revert", "transaction", "recovery"),
+    "runs": (
+        *("progress", "hooks", "metrics", "publisher", "execution", "update", "undo"),
+        *("restoration", "resting_forms"),
+    ),
+    "installation": ("completion", "installer"),
+    "doctor": ("findings", "imds_checks", "target_checks", "traffic_checks", "walk"),
+    "emulator": ("replies", "faults", "playbook", "listener", "http", "server"),
+    "cli": (
+        *("console", "invocation", "factory", "options", "demo"),
+        *("inspect", "change", "install", "try_out", "main"),
+    ),
+    "program": (),
 }
-ROOMS = sorted(file.stem for file in PACKAGE.glob("*.py") if not file.stem.startswith("__"))
+# What only these modules import, whoever else would like to.
+ALONE = {
+    "requests": {"imds.transport"},
+    "urllib3": {"imds.transport"},
+    "jinja2": {"rendering.sandbox", "rendering.render", "rendering.explanation"},
+    "subprocess": {"processes"},
+    "click": {"installation.completion", "cli", "program"},
+    "fcntl": {"storage.lock"},
+    "socket": {
+        *("system.netlink", "system.sd_notify", "imds.transport"),
+        *("emulator.listener", "emulator.server"),
+    },
+}
+# Shared by all, and what starts the program: neither is anybody's wing.
+_FRAME = {"__init__", "__main__"}
+_FILES = sorted(file for file in PACKAGE.rglob("*.py") if file.stem not in _FRAME)
+MODULES = [".".join(file.relative_to(PACKAGE).with_suffix("").parts) for file in _FILES]
+ORDER = [
+    name
+    for wing, modules in HOUSE.items()
+    for name in ([f"{wing}.{module}" for module in modules] or [wing])
+]
+# As many as a person takes in at one look.
+_MOST_AT_THE_TOP, _MOST_IN_A_WING = 12, 13
 
 
-def imports(tree: ast.AST) -> tuple[set[str], set[str]]:
-    """The rooms and the foreign packages that a module imports, wherever in it."""
-    rooms: set[str] = set()
+def imports(tree: ast.AST, module: str) -> tuple[set[str], set[str]]:
+    """The modules of lbhook and the foreign packages that a module imports, wherever in it."""
+    ours: set[str] = set()
     foreign: set[str] = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             foreign |= {alias.name.partition(".")[0] for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.level:
-            named = [node.module] if node.module else [alias.name for alias in node.names]
-            rooms |= {name.partition(".")[0] for name in named}
+            base = [*module.split(".")[: -node.level], *(node.module or "").split(".")]
+            place = ".".join(filter(None, base))
+            ours |= {_module(place, alias.name) for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
             foreign.add((node.module or "").partition(".")[0])
-    return rooms - {"__version__"}, foreign
+    return ours - {"__version__"}, foreign
 
 
-def of(room: str) -> tuple[set[str], set[str]]:
-    """What a room imports."""
-    return imports(ast.parse((PACKAGE / f"{room}.py").read_text(encoding="utf-8")))
+def _module(place: str, name: str) -> str:
+    """What `from place import name` reads: a module called `name`, or `place` itself."""
+    return ".".join(filter(None, (place, name))) if place in ("", *_WINGS) else place
+
+
+_WINGS = tuple(wing for wing, modules in HOUSE.items() if modules)
+
+
+def of(module: str) -> tuple[set[str], set[str]]:
+    """What a module imports."""
+    file = PACKAGE.joinpath(*module.split(".")).with_suffix(".py")
+    return imports(ast.parse(file.read_text(encoding="utf-8")), module)
 
 
 def test_imports_are_found_wherever_they_are() -> None:
@@ -94,42 +119,60 @@ def test_imports_are_found_wherever_they_are() -> None:
 import a.b as c
 from d.e import f
 def g():
-    from . import h, i as j
+    from . import state, files as j
     if True:
-        from .k import l
+        from ..config.settings import l
+        from ..imds import client
+        from ..errors import m
+        from .. import __version__, plan
 """
-    assert imports(ast.parse(source)) == ({"h", "i", "k"}, {"a", "d"})
+    ours = {"storage.state", "storage.files", "config.settings", "imds.client", "errors", "plan"}
+    assert imports(ast.parse(source), "storage.lock") == (ours, {"a", "d"})
 
 
-def test_every_module_has_its_row() -> None:
-    """A new module gets a row here and in docs/architecture.md before it gets code."""
-    assert sorted(ORDER) == ROOMS
+def test_every_module_has_its_place() -> None:
+    """A new module gets a place here and in docs/architecture.md before it gets code."""
+    assert sorted(ORDER) == sorted(MODULES)
 
 
-def test_the_documentation_has_the_same_rows() -> None:
-    """The table of docs/architecture.md is this order."""
-    text = (REPO / "docs" / "architecture.md").read_text(encoding="utf-8")
-    rows = re.findall(r"^\| (\w+) \| .+ \| .*\|$", text, re.MULTILINE)
-    assert rows == ["room", *ORDER]
+def test_the_house_is_seen_at_one_look() -> None:
+    """Few doors at the top, few in each wing."""
+    assert len(list(PACKAGE.glob("*.py"))) <= _MOST_AT_THE_TOP
+    assert max(map(len, HOUSE.values())) <= _MOST_IN_A_WING
 
 
-@pytest.mark.parametrize("room", ROOMS)
-def test_imports_point_down(room: str) -> None:
-    """A room knows only of those below it."""
-    below = set(ORDER[: ORDER.index(room)])
-    assert of(room)[0] - below == set()
+@pytest.mark.parametrize("wing", _WINGS)
+def test_a_wing_says_at_its_door_what_it_is(wing: str) -> None:
+    """One docstring, and no import that would cost a start or hide where a thing lives."""
+    tree = ast.parse((PACKAGE / wing / "__init__.py").read_text(encoding="utf-8"))
+    assert ast.get_docstring(tree)
+    assert len(tree.body) == 1
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_imports_point_down(module: str) -> None:
+    """A module knows only of those below it."""
+    below = set(ORDER[: ORDER.index(module)])
+    assert of(module)[0] - below == set()
 
 
 @pytest.mark.parametrize("package", ALONE)
-def test_what_one_room_alone_may_touch(package: str) -> None:
-    """HTTP, templates, processes and the terminal each have their room."""
-    assert {room for room in ROOMS if package in of(room)[1]} == ALONE[package]
+def test_what_some_modules_alone_may_touch(package: str) -> None:
+    """HTTP, templates, processes and the terminal each have their place."""
+    found = {module for module in MODULES if package in of(module)[1]}
+    allowed = {one for one in MODULES if one in ALONE[package] or _wing(one) in ALONE[package]}
+    assert found <= allowed
+    assert {_wing(one) for one in found} == {_wing(one) for one in allowed}
 
 
-@pytest.mark.parametrize("room", ROOMS)
-def test_packages_are_imported_from_outside_or_relatively(room: str) -> None:
+def _wing(module: str) -> str:
+    return module.partition(".")[0]
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_packages_are_imported_from_outside_or_relatively(module: str) -> None:
     """Inside the package imports are relative."""
-    assert "lbhook" not in of(room)[1]
+    assert "lbhook" not in of(module)[1]
 
 
 def loaded(*args: str) -> set[str]:
@@ -143,7 +186,7 @@ try:
 except SystemExit as end:
     assert not end.code, end.code
 heavy = ("requests", "urllib3", "jinja2", "difflib", "email", "socket")
-heavy += ("lbhook.update", "lbhook.verdict", "lbhook.instance")
+heavy += ("lbhook.runs.update", "lbhook.imds.classification", "lbhook.metadata.instance")
 print([name for name in heavy if name in sys.modules], file=sys.stderr)
 """
     done = subprocess.run(
@@ -155,7 +198,7 @@ print([name for name in heavy if name in sys.modules], file=sys.stderr)
 
 @pytest.mark.parametrize("args", [["--help"], ["--version"], ["apply", "--help"]])
 def test_help_loads_nothing_heavy(args: list[str]) -> None:
-    """Neither requests nor jinja2, nor a room that does something."""
+    """Neither requests nor jinja2, nor a module that does something."""
     assert loaded(*args) == set()
 
 
@@ -163,11 +206,18 @@ def test_a_body_from_a_file_needs_no_http(tmp_path: Path) -> None:
     """An apply that asks nobody loads neither requests nor what else it takes to ask."""
     body = str(BODIES / "documented.json")
     names = loaded("apply", "--metadata", body, "--root", str(tmp_path))
-    assert names == {"jinja2", "lbhook.update"}
+    assert names == {"jinja2", "lbhook.runs.update"}
 
 
 def test_an_unchanged_answer_needs_no_templates(tmp_path: Path) -> None:
-    """What is in step is recognised by what it was made of."""
+    """An unchanged answer is recognised by what its files were made of."""
     words = ("apply", "--metadata", str(BODIES / "documented.json"), "--root", str(tmp_path))
     loaded(*words)
-    assert loaded(*words) == {"lbhook.update"}
+    assert loaded(*words) == {"lbhook.runs.update"}
+
+
+def test_the_documentation_has_the_same_house() -> None:
+    """The table of docs/architecture.md is this order."""
+    text = (REPO / "docs" / "architecture.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `([a-z_]+)/?` \| .+ \| .* \| .* \|$", text, re.MULTILINE)
+    assert rows == list(HOUSE)

@@ -8,13 +8,14 @@ from pathlib import Path, PurePosixPath
 
 import pytest
 
-from lbhook import config, installation, shipped
+from lbhook.config import config, shipped
+from lbhook.deployment.report import Report
 from lbhook.errors import LbhookError, ReloadError, RightsError, UsageError
-from lbhook.files import Tree
-from lbhook.host import host
-from lbhook.installation import Installation, Program
-from lbhook.report import Report
-from lbhook.undo import Undo
+from lbhook.installation import installation
+from lbhook.installation.installation import Installation, Program
+from lbhook.programs.host import host
+from lbhook.runs.undo import Undo
+from lbhook.storage.files import Tree
 
 from .program import REPO
 from .stand import NO_ENV, Runner, Stand, altered, body, contents, target

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from lbhook import instance
 from lbhook.errors import MetadataError
-from lbhook.instance import Nic, Vm
+from lbhook.metadata import instance
+from lbhook.metadata.instance import Nic, Vm
 
 
 def _parse(body: Any, **interfaces: str) -> tuple[Vm, tuple[str, ...]]:

@@ -5,9 +5,9 @@ from pathlib import Path, PurePosixPath
 import pytest
 
 from lbhook.errors import WriteError
-from lbhook.files import Tree
-from lbhook.journal import Entry, Journal
 from lbhook.plan import FileState
+from lbhook.storage.files import Tree
+from lbhook.storage.journal import Entry, Journal
 
 from .stand import contents
 

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from lbhook import lock
 from lbhook.errors import BusyError
+from lbhook.storage import lock
 
 REPOSITORY = Path(__file__).parents[1]
-HOLDER = "import sys, time\nfrom lbhook import lock\nfrom pathlib import Path\n"
+HOLDER = "import sys, time\nfrom lbhook.storage import lock\nfrom pathlib import Path\n"
 HOLDER += "with lock.held(Path(sys.argv[1])):\n    print('held', flush=True)\n    time.sleep(60)\n"
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from lbhook.machine import AZURE_ASSET_TAG, Machine, Socket
+from lbhook.system.machine import AZURE_ASSET_TAG, Machine, Socket
 
 FIB_TRIE = """Main:
   +-- 0.0.0.0/0 3 0 5

@@ -6,12 +6,13 @@ from typing import Any, cast
 
 import pytest
 
-from lbhook import facts, ingredients
-from lbhook.instance import Vm
-from lbhook.making import Made, Maker
-from lbhook.model import parse
-from lbhook.render import Renderer, renderer
-from lbhook.targets import Target
+from lbhook.config.targets import Target
+from lbhook.metadata import facts
+from lbhook.metadata.instance import Vm
+from lbhook.metadata.model import parse
+from lbhook.rendering import ingredients
+from lbhook.rendering.making import Made, Maker
+from lbhook.rendering.render import Renderer, renderer
 
 from .stand import PORTS, body
 

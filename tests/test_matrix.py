@@ -14,11 +14,11 @@ from typing import Any
 
 import pytest
 
-from lbhook import playbook
-from lbhook.emulator import Emulator
-from lbhook.inquiry import Voice, Wish
-from lbhook.report import Report
-from lbhook.update import Update
+from lbhook.deployment.report import Report
+from lbhook.emulator import playbook
+from lbhook.emulator.emulator import Emulator
+from lbhook.imds.inquiry import Voice, Wish
+from lbhook.runs.update import Update
 
 from .stand import NO_ENV, Stand, body, everything, target
 

@@ -7,12 +7,13 @@ from pathlib import Path, PurePosixPath
 
 import pytest
 
-from lbhook import __version__, aftermath, metrics
-from lbhook.emulator import Emulator
+from lbhook import __version__
+from lbhook.deployment.report import Report
+from lbhook.emulator.emulator import Emulator
 from lbhook.errors import NoAnswerError, TerminatedError
-from lbhook.inquiry import Voice, Wish
-from lbhook.metrics import Measured
-from lbhook.report import Report
+from lbhook.imds.inquiry import Voice, Wish
+from lbhook.runs import aftermath, metrics
+from lbhook.runs.metrics import Measured
 
 from .program import Ended, run_lbhook
 from .stand import NO_ENV, USER, Runner, Stand, body, target
@@ -147,7 +148,7 @@ def test_what_somebody_else_wrote_there_is_no_harm(stand: Stand, value: str) -> 
 
 def test_clean_takes_them_away(stand: Stand) -> None:
     """An image has another machine's otherwise."""
-    from lbhook.undo import Undo
+    from lbhook.runs.undo import Undo
 
     settings = stand.settings(ONE)
     stand.apply(settings, A)

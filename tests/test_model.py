@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from lbhook.errors import MetadataError, UnreadableBodyError
-from lbhook.model import (
+from lbhook.metadata.model import (
     AddressPair,
     InboundRule,
     Metadata,

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from lbhook.commands import Result, run
-from lbhook.machine import Machine
-from lbhook.nginx import Nginx
-from lbhook.targets import Target
+from lbhook.config.targets import Target
+from lbhook.programs.nginx import Nginx
+from lbhook.system.machine import Machine
 
 from .conftest import lacking
 from .stand import Runner
@@ -44,8 +44,8 @@ SCRIPT = """
 import json, sys
 from pathlib import Path
 from lbhook.commands import run
-from lbhook.machine import Machine
-from lbhook.nginx import Nginx
+from lbhook.system.machine import Machine
+from lbhook.programs.nginx import Nginx
 nginx = Nginx(run)
 LIVE, place = "{live}", Path("{place}")
 def live(content, where=LIVE):

@@ -14,10 +14,11 @@ import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
-from lbhook import config, facts, model
-from lbhook.facts import Facts
-from lbhook.render import renderer
-from lbhook.targets import Target
+from lbhook.config import config
+from lbhook.config.targets import Target
+from lbhook.metadata import facts, model
+from lbhook.metadata.facts import Facts
+from lbhook.rendering.render import renderer
 
 from .packet import (
     ACK,

@@ -2,10 +2,10 @@
 
 from pathlib import PurePosixPath
 
-from lbhook import outcome
-from lbhook.outcome import Done
+from lbhook.config.targets import Target
+from lbhook.deployment import outcome
+from lbhook.deployment.outcome import Done
 from lbhook.plan import Change, FileState, Outcome, Reload
-from lbhook.targets import Target
 
 
 def test_what_two_deployments_of_one_run_came_to() -> None:

@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from lbhook import overlaps
+from lbhook.config.targets import Target
 from lbhook.errors import ConfigError
 from lbhook.plan import Change, FileState, Outcome
-from lbhook.targets import Target
+from lbhook.planning import overlaps
 
 from .stand import GROUP, USER, Runner, Stand, body
 

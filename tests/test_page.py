@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 
-from lbhook import facts, model, page
-from lbhook.model import Metadata
-from lbhook.ruleset import Counter
-from lbhook.traffic import Picture, Process, told
+from lbhook.metadata import facts, model
+from lbhook.metadata.model import Metadata
+from lbhook.traffic import page
+from lbhook.traffic.ruleset import Counter
+from lbhook.traffic.traffic import Picture, Process, told
 
 from .browser import Browser, browser
 from .program import BODIES, Desk, run_lbhook

@@ -4,8 +4,8 @@ from pathlib import PurePosixPath
 
 import pytest
 
+from lbhook.config.targets import Target
 from lbhook.plan import Change, FileState, Outcome, Plan, Reload, compare, same, summary
-from lbhook.targets import Target
 
 TARGET = Target(
     name="one", template="t.j2", path=PurePosixPath("/etc/one"), reload=("load", "{path}")

@@ -8,10 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lbhook import model, planned
 from lbhook.errors import UsageError
-from lbhook.model import AddressPair, Metadata
-from lbhook.planned import Plans
+from lbhook.imds import planned
+from lbhook.imds.planned import Plans
+from lbhook.metadata import model
+from lbhook.metadata.model import AddressPair, Metadata
 
 Body = Callable[[str], bytes]
 

@@ -7,9 +7,9 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from lbhook.errors import MetadataError
-from lbhook.facts import Facts, derive
-from lbhook.model import Metadata, parse
-from lbhook.verdict import classify
+from lbhook.imds.verdict import classify
+from lbhook.metadata.facts import Facts, derive
+from lbhook.metadata.model import Metadata, parse
 
 from .strategies import (
     broken_documents,

@@ -2,7 +2,7 @@
 
 import re
 
-from lbhook import shipped
+from lbhook.config import shipped
 
 from .program import REPO
 from .test_docs import blocks, help_of, names, read, rows

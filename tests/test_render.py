@@ -7,10 +7,12 @@ from typing import Any
 import pytest
 from jinja2 import DictLoader
 
-from lbhook import config, facts, instance, model, render, sandbox
+from lbhook.config import config
+from lbhook.config.targets import Target
 from lbhook.errors import ConfigError
-from lbhook.facts import Facts
-from lbhook.targets import Target
+from lbhook.metadata import facts, instance, model
+from lbhook.metadata.facts import Facts
+from lbhook.rendering import render, sandbox
 
 Body = Callable[[str], bytes]
 

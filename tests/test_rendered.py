@@ -14,16 +14,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lbhook import config, facts, model
 from lbhook.commands import run
-from lbhook.daemon import Daemon, Place, places
-from lbhook.firewalld import Firewalld
-from lbhook.haproxy import Haproxy
-from lbhook.ingredients import SHIPPED_TEMPLATES
-from lbhook.nginx import Nginx
-from lbhook.reader import Address
-from lbhook.render import renderer
-from lbhook.targets import Target
+from lbhook.config import config
+from lbhook.config.targets import Target
+from lbhook.metadata import facts, model
+from lbhook.metadata.reader import Address
+from lbhook.programs.daemon import Daemon, Place, places
+from lbhook.programs.firewalld import Firewalld
+from lbhook.programs.haproxy import Haproxy
+from lbhook.programs.nginx import Nginx
+from lbhook.rendering.ingredients import SHIPPED_TEMPLATES
+from lbhook.rendering.render import renderer
 
 from .conftest import lacking
 from .strategies import Document, encoded, rearranged, valid_bodies, valid_documents

@@ -7,12 +7,15 @@ from typing import Any
 
 import pytest
 
-from lbhook import facts, layout, model, report, view
-from lbhook.facts import Facts
-from lbhook.model import Metadata
+from lbhook import layout
+from lbhook.config.targets import Target
+from lbhook.deployment import report
+from lbhook.deployment.report import Report
+from lbhook.metadata import facts, model
+from lbhook.metadata.facts import Facts
+from lbhook.metadata.model import Metadata
 from lbhook.plan import Change, Closed, FileState, Outcome, Plan, Reload
-from lbhook.report import Report
-from lbhook.targets import Target
+from lbhook.traffic import view
 
 Body = Callable[[str], bytes]
 ENV = Target(name="env", template="lb.env.j2", path=PurePosixPath("/run/lbhook/lb.env"))

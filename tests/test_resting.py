@@ -4,11 +4,11 @@ from pathlib import Path, PurePosixPath
 
 import pytest
 
-from lbhook import resting
-from lbhook.aim import Aim
-from lbhook.host import Host, host
 from lbhook.plan import Change
-from lbhook.survey import Survey
+from lbhook.planning.aim import Aim
+from lbhook.planning.survey import Survey
+from lbhook.programs.host import Host, host
+from lbhook.runs import resting
 
 from .stand import Stand, altered, body, contents
 

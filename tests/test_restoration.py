@@ -4,10 +4,10 @@ from pathlib import Path, PurePosixPath
 
 import pytest
 
-from lbhook.config import Settings
-from lbhook.journal import Entry
-from lbhook.report import Report, restored_text
-from lbhook.restoration import Restoration
+from lbhook.config.config import Settings
+from lbhook.deployment.report import Report, restored_text
+from lbhook.runs.restoration import Restoration
+from lbhook.storage.journal import Entry
 
 from .stand import GROUP, USER, Runner, Stand, body, outcomes, target
 

@@ -7,8 +7,8 @@ from pathlib import Path, PurePosixPath
 
 import pytest
 
-from lbhook import config, rights
-from lbhook.config import Settings
+from lbhook.config import config, rights
+from lbhook.config.config import Settings
 from lbhook.errors import RightsError
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="not root: there is no such test")

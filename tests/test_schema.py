@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lbhook import net, schema
+from lbhook.config import net, schema
 
 
 def refusal(read: schema.Read[Any], value: object) -> list[tuple[str, str]]:

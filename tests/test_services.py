@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from lbhook.errors import ReloadError
-from lbhook.machine import Machine
 from lbhook.plan import Reload
-from lbhook.services import Services, Unit
+from lbhook.programs.services import Services, Unit
+from lbhook.system.machine import Machine
 
 from .stand import Runner
 

@@ -6,8 +6,10 @@ import pytest
 from jinja2 import FileSystemLoader
 from jinja2.meta import find_referenced_templates
 
-from lbhook import config, facts, ingredients, net, render, sandbox, schema, shipped, targets
+from lbhook.config import config, net, schema, shipped, targets
 from lbhook.errors import ConfigError
+from lbhook.metadata import facts
+from lbhook.rendering import ingredients, render, sandbox
 
 SHIPPED = pytest.mark.parametrize("name", list(shipped.SHIPPED))
 

@@ -4,12 +4,12 @@ from pathlib import Path, PurePosixPath
 
 import pytest
 
-from lbhook.config import Paths
-from lbhook.files import Tree
+from lbhook.config.config import Paths
+from lbhook.config.targets import Target
 from lbhook.plan import Change, FileState, Outcome
-from lbhook.records import Applied, Installed, Loaded, Refused
-from lbhook.state import State
-from lbhook.targets import Target
+from lbhook.storage.files import Tree
+from lbhook.storage.records import Applied, Installed, Loaded, Refused
+from lbhook.storage.state import State
 
 from .stand import everything
 

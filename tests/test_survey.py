@@ -4,13 +4,13 @@ from pathlib import Path
 
 import pytest
 
-from lbhook import facts
-from lbhook.aim import Aim
 from lbhook.errors import ConfigError, WriteError
-from lbhook.facts import Facts
-from lbhook.model import parse
+from lbhook.metadata import facts
+from lbhook.metadata.facts import Facts
+from lbhook.metadata.model import parse
 from lbhook.plan import Outcome, Reload
-from lbhook.survey import Survey
+from lbhook.planning.aim import Aim
+from lbhook.planning.survey import Survey
 
 from .stand import GROUP, NO_ENV, USER, Runner, Stand, body, target
 

@@ -7,9 +7,11 @@ from typing import Any
 import pytest
 from jinja2 import DictLoader
 
-from lbhook import config, facts, model, render, sandbox, trace
-from lbhook.facts import Facts
-from lbhook.trace import Explanation
+from lbhook.config import config
+from lbhook.metadata import facts, model
+from lbhook.metadata.facts import Facts
+from lbhook.rendering import render, sandbox, trace
+from lbhook.rendering.trace import Explanation
 
 from .program import BODIES, Desk
 from .test_render import target

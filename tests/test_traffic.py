@@ -6,13 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from lbhook import facts, model, traffic
-from lbhook.facts import Facts
-from lbhook.files import Tree
-from lbhook.host import Host
-from lbhook.machine import Machine
-from lbhook.ruleset import Counter, Verdict
-from lbhook.traffic import Picture, Process
+from lbhook.metadata import facts, model
+from lbhook.metadata.facts import Facts
+from lbhook.programs.host import Host
+from lbhook.storage.files import Tree
+from lbhook.system.machine import Machine
+from lbhook.traffic import traffic
+from lbhook.traffic.ruleset import Counter, Verdict
+from lbhook.traffic.traffic import Picture, Process
 
 from .stand import Runner, Stand, altered
 from .test_firewall import machine as waiting

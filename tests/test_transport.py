@@ -14,11 +14,11 @@ from typing import Any
 import pytest
 
 from lbhook import __version__
-from lbhook.emulator import Emulator
-from lbhook.playbook import Playbook
-from lbhook.reader import MOST_BYTES
-from lbhook.step import Step
-from lbhook.transport import NoResponseError, Response, get
+from lbhook.emulator.emulator import Emulator
+from lbhook.emulator.playbook import Playbook
+from lbhook.emulator.step import Step
+from lbhook.imds.transport import NoResponseError, Response, get
+from lbhook.metadata.reader import MOST_BYTES
 
 PATH = "/metadata/loadbalancer"
 VERSION = {"api-version": "2020-10-01"}

@@ -5,8 +5,8 @@ from pathlib import Path, PurePosixPath
 
 import pytest
 
-from lbhook.report import Report
-from lbhook.undo import Undo
+from lbhook.deployment.report import Report
+from lbhook.runs.undo import Undo
 
 from .stand import GROUP, NO_ENV, USER, Runner, Stand, body, contents, everything, outcomes, target
 

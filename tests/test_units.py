@@ -7,8 +7,8 @@ from pathlib import PurePosixPath
 
 import pytest
 
-from lbhook.config import Paths
-from lbhook.shipped import SHIPPED
+from lbhook.config.config import Paths
+from lbhook.config.shipped import SHIPPED
 
 from .program import REPO
 

@@ -7,11 +7,11 @@ from pathlib import Path, PurePosixPath
 
 import pytest
 
-from lbhook import lock
-from lbhook.answer import LastGood
-from lbhook.inquiry import Wish
-from lbhook.kernel import Kernel
+from lbhook.imds.answer import LastGood
+from lbhook.imds.inquiry import Wish
 from lbhook.plan import Outcome, Reload
+from lbhook.storage import lock
+from lbhook.system.kernel import Kernel
 
 from .stand import (
     GROUP,

@@ -4,9 +4,9 @@ import json
 
 import pytest
 
-from lbhook.reader import MOST_BYTES
-from lbhook.replies import error
-from lbhook.verdict import Kind, Verdict, classify
+from lbhook.emulator.replies import error
+from lbhook.imds.verdict import Kind, Verdict, classify
+from lbhook.metadata.reader import MOST_BYTES
 
 JSON = {"content-type": "application/json; charset=utf-8"}
 ABSENT = (

@@ -8,11 +8,12 @@ from typing import Any
 
 import pytest
 
-from lbhook import facts, model, view
-from lbhook.facts import Facts
-from lbhook.model import InboundRule, Metadata, Protocol
-from lbhook.ruleset import Counter, Verdict
-from lbhook.traffic import Picture, Process, Way
+from lbhook.metadata import facts, model
+from lbhook.metadata.facts import Facts
+from lbhook.metadata.model import InboundRule, Metadata, Protocol
+from lbhook.traffic import view
+from lbhook.traffic.ruleset import Counter, Verdict
+from lbhook.traffic.traffic import Picture, Process, Way
 
 Body = Callable[[str], bytes]
 NGINX = Process(program="nginx", unit="nginx.service")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from lbhook import facts, model
+from lbhook.metadata import facts, model
 
 from ..program import BODIES
 from ..test_openings import POLICIES, Asked, firewall, misjudged, packets, target

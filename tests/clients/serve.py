@@ -7,9 +7,9 @@ import json
 import sys
 from dataclasses import asdict
 
-from lbhook.emulator import Emulator
-from lbhook.playbook import parse
-from lbhook.wire import Request
+from lbhook.emulator.emulator import Emulator
+from lbhook.emulator.playbook import parse
+from lbhook.emulator.wire import Request
 
 
 def _tell(request: Request) -> None:

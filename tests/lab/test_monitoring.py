@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from lbhook.metrics import HELP, OUTCOMES
+from lbhook.runs.metrics import HELP, OUTCOMES
 
 from ..test_docs import blocks, read, rows
 from .hosts import REPO, Host, require, wait_for

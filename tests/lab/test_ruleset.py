@@ -8,9 +8,9 @@ from itertools import product
 
 import pytest
 
-from lbhook import ruleset
 from lbhook.commands import Result, Run
-from lbhook.expressions import PROTOCOLS, Packet
+from lbhook.traffic import ruleset
+from lbhook.traffic.expressions import PROTOCOLS, Packet
 
 from . import firewalld
 from .fabric import CLIENT4, CLIENT6, VM4, VM6

@@ -79,6 +79,6 @@ def test_statuses(shown: str) -> None:
 def test_environment(shown: str) -> None:
     """Each variable that the code reads is there."""
     section = shown.split("ENVIRONMENT")[1].split("FILES")[0]
-    texts = [file.read_text() for file in (REPO / "lbhook").glob("*.py")]
+    texts = [file.read_text() for file in (REPO / "lbhook").rglob("*.py")]
     read = re.findall(r'"(LBHOOK_[A-Z_]+|NO_COLOR)"', "".join(texts))
     assert sorted(re.findall(r"^ +([A-Z_]+)$", section, re.M)) == sorted({*read})

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from lbhook import __version__, installation
+from lbhook import __version__
+from lbhook.installation import installation
 
 from ..program import BODIES, NOBODY_THERE, REPO
 from .built import pyz, wheel

@@ -1,0 +1,192 @@
+"""What a person sees: messages on stderr, the live line while lbhook waits, colour."""
+
+import os
+import sys
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ..errors import LbhookError, WriteError
+
+if TYPE_CHECKING:
+    from ..imds.imds import Waiting
+    from ..runs.update import Voice
+    from ..system.notify import Notifier
+
+_CLEAR_LINE = "\r\x1b[K"
+# What a level is to syslog, and how it looks on a terminal.
+_LEVELS: Mapping[str, tuple[int, Mapping[str, Any]]] = {
+    "error": (3, {"fg": "red"}),
+    "warning": (4, {"fg": "yellow"}),
+    "info": (6, {}),
+    "debug": (7, {"dim": True}),
+}
+
+
+class Console:
+    """Messages of one run, of `command`; `verbosity` is -1 with -q, 1 with -v. With `as_json`
+    each is an object in a line of its own."""
+
+    def __init__(self, verbosity: int = 0, as_json: bool = False, command: str = "") -> None:
+        self.verbosity = verbosity
+        self.as_json = as_json
+        self.command = command
+        self._said: set[str] = set()
+        self._live = False
+
+    @property
+    def manager(self) -> "Notifier":
+        """The service manager, if one started this process."""
+        from ..system.notify import notifier
+
+        return notifier()
+
+    def voice(self) -> "Voice":
+        """How an update speaks through this console."""
+        from ..runs.update import Voice
+
+        return Voice(warn=self.warn, log=self.log, watch=self.watch)
+
+    def out(self, text: str | bytes) -> None:
+        """A result, on stdout. Raises `WriteError` if it can't be written."""
+        self.done()
+        _write(text)
+
+    def note(self, text: str) -> None:
+        """Something to know at once."""
+        if self.verbosity >= 0:
+            self._say("info", text, plain=text)
+
+    def warn(self, text: str) -> None:
+        """Something to know that is no failure; each once."""
+        if self.verbosity >= 0 and text not in self._said:
+            self._said.add(text)
+            self._say("warning", text, plain=f"lbhook: warning: {text}")
+
+    def log(self, text: str) -> None:
+        """Something to know when looking closely."""
+        if self.verbosity > 0:
+            self._say("debug", text)
+
+    def watch(self, waiting: "Waiting") -> None:
+        """On a terminal one line that is written over; in a log a new reason once. The service
+        manager is asked for more time: it is lbhook that knows how long it may wait."""
+        self.manager.status(f"Waiting for Azure: {waiting.reason}", waiting=True)
+        if self.verbosity < 0:
+            return
+        if sys.stderr and sys.stderr.isatty() and not self.as_json:
+            minutes, seconds = divmod(int(waiting.left), 60)
+            line = f"waiting for Azure, {minutes}:{seconds:02} left: {waiting.reason}"
+            _write(f"{_CLEAR_LINE}{line[: _columns() - 1]}", err=True)
+            self._live = True
+        elif waiting.reason not in self._said:
+            self._said.add(waiting.reason)
+            self._say("info", f"waiting up to {waiting.left:.0f} s: {waiting.reason}")
+
+    def error(self, error: LbhookError) -> None:
+        """All problems of a failure, and what to do."""
+        self.problems(error.problems, error.hint)
+
+    def problems(self, problems: tuple[str, ...], hint: str) -> None:
+        """Problems, one below the other, and what to do about them."""
+        for number, problem in enumerate(problems, start=1):
+            # Who reads them one by one wants to know it of each.
+            wanted = self.as_json or number == len(problems)
+            self._say("error", problem, hint=hint if wanted else "")
+
+    def bug(self, trace: str) -> None:
+        """What only whoever mends lbhook can read."""
+        self._say("error", trace, plain=trace)
+
+    def done(self) -> None:
+        """Take the live line away."""
+        if self._live:
+            _write(_CLEAR_LINE, err=True)
+            self._live = False
+
+    def _say(self, level: str, text: str, *, plain: str = "", hint: str = "") -> None:
+        self.done()
+        priority, style = _LEVELS[level]
+        if self.as_json:
+            import json
+
+            said = {"level": level, "message": text, "hint": hint, "command": self.command}
+            lines = [json.dumps(said)]
+        else:
+            lines = [styled(one, **style) for one in (plain or f"lbhook: {text}").splitlines()]
+            lines += [f"  hint: {one}" for one in hint.splitlines()]
+        mark = f"<{priority}>" if _is_journal() else ""
+        _write("".join(f"{mark}{line}\n" for line in lines), err=True)
+
+
+def _is_journal() -> bool:
+    """Whether systemd reads stderr, and a priority before each line."""
+    stream = os.environ.get("JOURNAL_STREAM")
+    if not stream or not sys.stderr:
+        return False
+    found = os.fstat(sys.stderr.fileno())
+    return stream == f"{found.st_dev}:{found.st_ino}"
+
+
+def _write(text: str | bytes, *, err: bool = False) -> None:
+    """Results on stdout, messages on stderr. That their reader has gone is no failure of what
+    is done meanwhile.
+
+    Raises `WriteError` if results can't be written for another reason.
+    """
+    stream = sys.stderr if err else sys.stdout
+    if stream is None:  # closed before lbhook began
+        return
+    try:
+        click.echo(text, nl=False, err=err)
+    except OSError as error:
+        # What is still in the buffer goes nowhere, so that Python does not complain at its exit.
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, stream.fileno())
+        os.close(nowhere)
+        if not err and not isinstance(error, BrokenPipeError):
+            raise WriteError(f"standard output: {error.strerror}") from None
+
+
+def styled(text: str, **style: Any) -> str:
+    """Text as `click.style` dresses it, unless the environment asks for none (no-color.org)."""
+    return text if os.environ.get("NO_COLOR") else click.style(text, **style)
+
+
+def coloured_diff(text: str) -> str:
+    """A unified diff, green and red on a terminal."""
+    return "".join(f"{_coloured(line)}\n" for line in text.splitlines())
+
+
+def coloured_picture(text: str) -> str:
+    """A picture, its headings bold and what it marks red on a terminal."""
+    return "".join(f"{_painted(line)}\n" for line in text.splitlines())
+
+
+def coloured_explanation(text: str) -> str:
+    """An explanation, what is the template's own dim on a terminal."""
+    return "".join(f"{_dimmed(line)}\n" for line in text.splitlines())
+
+
+def _dimmed(line: str) -> str:
+    return styled(line, dim=True) if line.startswith("template ") else line
+
+
+def _painted(line: str) -> str:
+    if line.startswith("!"):
+        return styled(line, fg="red")
+    return line if line.startswith(" ") or not line else styled(line, bold=True)
+
+
+def _coloured(line: str) -> str:
+    if line.startswith(("--- ", "+++ ")):
+        return styled(line, bold=True)
+    colours = {"+": "green", "-": "red", "@": "cyan", "#": "yellow"}
+    return styled(line, fg=colours[line[0]]) if line[:1] in colours else line
+
+
+def _columns() -> int:
+    import shutil
+
+    return shutil.get_terminal_size((80, 24)).columns or 80  # a serial line says 0

@@ -1,0 +1,199 @@
+"""Plans and outcomes as text for people and as JSON for programs."""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from ..commands import filled
+from ..errors import NoAnswerError
+from ..layout import aligned, count, wrapped
+from ..metadata.facts import Facts
+from ..metadata.model import ABSENT
+from ..plan import Change, Closed, Outcome, Plan, Reload
+
+VERSION = 1
+
+
+class Report(NamedTuple):
+    """What an apply came to; the words are those of the contract's JSON. `age` is that of the
+    answer in force, in seconds; None if none is known, or it is not Azure's."""
+
+    outcome: str
+    status: int = 0
+    source: str = "imds"
+    attempts: int = 0
+    waited: float = 0.0
+    age: float | None = None
+    lb: Facts = Facts()
+    changes: tuple[Change, ...] = ()
+    warnings: tuple[str, ...] = ()
+    problems: tuple[str, ...] = ()
+    hint: str = ""
+    removed: tuple[str, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """The value of `apply --json` and of status.json."""
+        return {
+            "version": VERSION,
+            "outcome": self.outcome,
+            "status": self.status,
+            "source": self.source,
+            "attempts": self.attempts,
+            "waited_seconds": round(self.waited, 1),
+            "counts": counts(self.lb),
+            "targets": [change_json(one) for one in self.changes],
+            "problems": list(self.problems),
+        }
+
+    def to_text(self) -> str:
+        """A line for each target, and one that sums up."""
+        size = max([16, *(len(one.target.name) for one in self.changes)])
+        lines = [_change_line(one, size) for one in self.changes]
+        return "".join(f"{line}\n" for line in [*lines, self.summary()])
+
+    def summary(self) -> str:
+        """The last line of the text, and the unit's status line."""
+        numbers = counts(self.lb)
+        has = f"{count(numbers['inbound_rules'], 'inbound rule')}, "
+        has += f"{count(numbers['listeners'], 'listener')} here"
+        asked = (
+            "" if self.attempts < 2 else f" after {self.attempts} questions in {self.waited:.0f} s"
+        )
+        whom = "the last good answer" if self.source == "cache" else "Azure"
+        return {
+            "changed": f"changed: {has}{asked}",
+            "unchanged": f"in step with {whom}: {has}{asked}",
+            "kept": "kept: no answer to go by; the last good one stays in force",
+            "absent": f"absent: {ABSENT}; what is there stays",
+            "failed": "failed: no answer to go by, and no last good one to fall back on"
+            if self.status == NoAnswerError.status
+            else "failed: nothing of this answer is in force",
+        }[self.outcome]
+
+
+def fetched_text(report: Report, *, handed_over: bool = False) -> str:
+    """What `fetch` heard, in a line."""
+    numbers = counts(report.lb)
+    rules = count(numbers["inbound_rules"], "inbound rule")
+    kept = "handed over" if handed_over else "kept as the last good answer"
+    return {
+        "changed": f"fetched: {rules}; {kept}\n",
+        "unchanged": f"fetched: {rules}; the same as the last good answer\n",
+        "absent": f"absent: {ABSENT}\n",
+    }[report.outcome]
+
+
+def restored_text(report: Report) -> str:
+    """A line for each target that was missing, and what it came to."""
+    size = max([16, *(len(one.target.name) for one in report.changes)])
+    lines = [_change_line(one, size) for one in report.changes]
+    rules = count(counts(report.lb)["inbound_rules"], "inbound rule")
+    last = {
+        "changed": f"restored: {rules} of the last good answer",
+        "unchanged": f"nothing was missing: {rules} of the last good answer",
+        "absent": "at rest: there is no last good answer of this VM",
+        "failed": "failed: not everything is restored",
+    }[report.outcome]
+    return "".join(f"{line}\n" for line in [*lines, last])
+
+
+def undone_text(report: Report) -> str:
+    """What `rollback` or `clean` put back and removed."""
+    size = max([16, *(len(one.target.name) for one in report.changes)])
+    lines = [_change_line(one, size) for one in report.changes]
+    lines += [f"{'state':<{size}} removed    {path}" for path in report.removed]
+    if not lines and not report.problems:
+        lines = ["nothing to put back"]
+    return "".join(f"{line}\n" for line in lines)
+
+
+def counts(lb: Facts) -> dict[str, int]:
+    """How much there is of each."""
+    return {
+        "public_ips": len(lb.public_ips),
+        "inbound_rules": len(lb.inbound_rules),
+        "outbound_rules": len(lb.outbound_rules),
+        "listeners": len(lb.listeners),
+    }
+
+
+def change_json(change: Change) -> dict[str, Any]:
+    """One target of `apply --json` or `plan --json`, with the reason if it was left out."""
+    value: dict[str, Any] = {
+        "name": change.target.name,
+        "path": str(change.path),
+        "outcome": change.outcome.value,
+        "reload": change.reload.value,
+    }
+    return {**value, "reason": change.reason} if _left_out(change) else value
+
+
+def plan_json(plan: Plan) -> dict[str, Any]:
+    """The value of `plan --json`; `planned` is there if something is."""
+    return {
+        "version": VERSION,
+        "to_do": plan.to_do,
+        "counts": counts(plan.lb),
+        "targets": [
+            {**change_json(one), "original": one.original, "diff": one.diff()}
+            for one in plan.changes
+        ],
+        "closes": [one._asdict() for one in plan.closes],
+        "warnings": list(plan.warnings),
+        **({"planned": list(plan.planned)} if plan.planned else {}),
+    }
+
+
+def plan_text(plan: Plan) -> str:
+    """What an apply would do: a diff for each file, then its reload."""
+    # Imported only where a plan is printed.
+    import textwrap
+
+    parts = [_planned_text(plan.planned)] if plan.planned else []
+    for change in plan.changes:
+        if change.touches_file:
+            parts.append(change.diff())
+        notes = _plan_notes(change)
+        if notes:
+            said = "\n".join(f"{change.target.name}: {note}" for note in notes)
+            parts.append(textwrap.indent(f"{said}\n", "# "))
+    if plan.closes:
+        parts.append(_closes_text(plan.closes))
+    if not plan.to_do and any(_left_out(one) for one in plan.changes):
+        parts.append("Nothing to do, but for what is left out.\n")
+    elif not plan.to_do:
+        parts.append("Nothing to do: this machine is in step.\n")
+    return "\n".join(parts)
+
+
+def _planned_text(planned: Sequence[str]) -> str:
+    return "".join(f"# {line}\n" for line in ("with what is planned in Azure:", *planned))
+
+
+def _closes_text(closes: Sequence[Closed]) -> str:
+    rows = [(one.protocol, str(one.port), one.ip, one.program) for one in closes]
+    head = "the firewall will close, since no rule or setting opens them:"
+    return "".join(f"# {line}\n" for line in (head, *(f"  {row}" for row in aligned(rows))))
+
+
+def _plan_notes(change: Change) -> list[str]:
+    notes = []
+    if change.original:
+        notes.append(f"{change.path} was there before lbhook; it will be kept and given back")
+    if _left_out(change):
+        notes.append(f"{change.outcome.value}: {change.reason}")
+    elif change.reload is Reload.DUE:
+        command = " ".join(filled(change.reload_argv, {"path": change.path}))
+        how = command or change.target.reload_unit
+        notes.append(f"reload: {how}" + (f" ({change.reason})" if change.reason else ""))
+    return notes
+
+
+def _left_out(change: Change) -> bool:
+    return change.outcome in (Outcome.SKIPPED, Outcome.BLOCKED)
+
+
+def _change_line(change: Change, size: int) -> str:
+    line = f"{change.target.name:<{size}} {change.outcome.value:<10} {change.path}"
+    if change.reload is not Reload.NONE:
+        line += f"  (reload {change.reload.value})"
+    return line + (f"\n{wrapped(change.reason)}" if change.reason else "")

@@ -1,0 +1,1 @@
+"""A metadata service that misbehaves on request."""

@@ -1,0 +1,1 @@
+"""Asking the metadata service, and the answer in force."""

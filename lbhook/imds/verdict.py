@@ -1,0 +1,187 @@
+"""What an answer of the metadata service means, by its status and the beginning of its message.
+
+The table is Microsoft's, corrected by what was seen on the wire: see
+docs/decisions/0003-believing-an-answer.md.
+"""
+
+import email.utils
+import enum
+import re
+import time
+from collections.abc import Callable, Mapping
+from datetime import timezone
+from typing import NamedTuple
+
+from ..errors import MetadataError
+from ..metadata.model import ABSENT
+from ..metadata.reader import MOST_BYTES, decode
+
+# What the transport hands on as plain bytes.
+READABLE = ("", "identity", "gzip", "x-gzip")
+
+
+class Kind(enum.Enum):
+    """What an answer means: see the error table of the documentation."""
+
+    GOOD = "good"
+    ABSENT = "absent"
+    TRANSIENT = "transient"
+    OURS = "ours"
+    REFUSED = "refused"
+
+
+class Verdict(NamedTuple):
+    """The class of one answer, and what it tells the operator: why it is no good one, and what
+    to do if it stays. `retry_after` in seconds."""
+
+    kind: Kind
+    reason: str
+    hint: str = ""
+    retry_after: float = 0.0
+    slow_down: bool = False
+
+
+# The beginnings of Microsoft's sentences, normalised: documentation and wire word them
+# differently ("isn't", "is not", "Please ...").
+_MISSING = (
+    ("no load balancer metadata is found", Kind.ABSENT, ""),
+    ("load balancer metadata api is not available", Kind.TRANSIENT, "being provisioned"),
+    ("/metadata/loadbalancer is not currently available", Kind.TRANSIENT, "being enabled"),
+    ("api is not found", Kind.OURS, ""),
+)
+_OURS = "; this is a bug of lbhook, or something in between changes the request: please report it"
+_UPDATING = "perhaps being updated"
+# What to do if an answer stays as it is.
+AGAIN = "try again, or with a longer --wait"
+IN_BETWEEN = "IMDS sends nothing of the kind: is a proxy or an agent in between?"
+_UPDATED = f"IMDS may be being updated or provisioned: {AGAIN}"
+_SHARE = f"other programs on this VM use up its share of 5 requests a second: {AGAIN}"
+_TEMPORARY = {
+    408: "it was too slow",
+    410: "being updated, which takes up to 70 s",
+    425: "too early",
+    429: "asked too often by this VM",
+}
+
+
+def classify(
+    status: int,
+    headers: Mapping[str, str],
+    body: bytes,
+    now: Callable[[], float] = time.time,
+) -> Verdict:
+    """What an answer means, by its status and the beginning of its message."""
+    message = _message(body)
+    text = f"IMDS answered {status}" + (f": {one_line(message, 200)}" if message else "")
+    after = _retry_after(headers, now)
+    # An error of IMDS has a message, or no body at all.
+    hint = _UPDATED if message or not body else IN_BETWEEN
+    if status == 200:
+        return _classify_good(headers, body, after)
+    if 300 <= status < 400:
+        where = headers.get("location", "elsewhere")[:80]
+        reason = f"what answered is not IMDS: it redirects ({status}) to {where!a}"
+        return Verdict(kind=Kind.REFUSED, reason=f"{reason}; is something in between?")
+    if status == 404:
+        return _classify_missing(text, message, hint, after)
+    if 400 <= status < 500 and status not in _TEMPORARY:
+        return _classify_refused(status, text, body)
+    reason = f"{text} ({_TEMPORARY[status]})" if status in _TEMPORARY else text
+    if status == 429:
+        return Verdict(
+            kind=Kind.TRANSIENT, reason=reason, hint=_SHARE, retry_after=after, slow_down=True
+        )
+    return Verdict(kind=Kind.TRANSIENT, reason=reason, hint=hint, retry_after=after)
+
+
+def _classify_good(headers: Mapping[str, str], body: bytes, after: float) -> Verdict:
+    kind = headers.get("content-type", "")
+    encoding = headers.get("content-encoding", "identity").lower()
+    problem = ""
+    if "json" not in kind.lower():
+        problem = f"the answer is {ascii(kind[:40]) if kind else 'of no type'}, not JSON"
+    elif encoding not in READABLE:
+        problem = f"the answer is encoded as {encoding[:40]!a}, which nobody asked for"
+    elif len(body) > MOST_BYTES:
+        problem = f"the answer is longer than {MOST_BYTES // 1024 // 1024} MiB"
+    if problem:
+        return Verdict(kind=Kind.TRANSIENT, reason=problem, hint=IN_BETWEEN, retry_after=after)
+    return Verdict(kind=Kind.GOOD, reason="")
+
+
+def _classify_missing(text: str, message: str, hint: str, after: float) -> Verdict:
+    plain = message.lower().replace("\u2019", "'").replace("n't", " not")
+    begins = re.sub(r"[^a-z/]+", " ", plain).strip()
+    found = (one for one in _MISSING if begins.startswith(one[0]))
+    _, kind, meaning = next(found, ("", Kind.TRANSIENT, _UPDATING))
+    if kind is Kind.ABSENT:
+        return Verdict(kind=kind, reason=f"no load balancer: {ABSENT}", retry_after=after)
+    if kind is Kind.OURS:
+        return Verdict(kind=kind, reason=f"{text}; the path is wrong, or a proxy answered")
+    return Verdict(kind=kind, reason=f"{text} ({meaning})", hint=hint, retry_after=after)
+
+
+def _classify_refused(status: int, text: str, body: bytes) -> Verdict:
+    if status in (401, 403):
+        reason = (
+            f"{text}; the Metadata Security Protocol of this VM, or an agent in between, does"
+            " not let this process in: allow it in the VM's access rules for IMDS"
+        )
+        return Verdict(kind=Kind.REFUSED, reason=reason)
+    if status == 405:
+        return Verdict(kind=Kind.OURS, reason=f"{text}{_OURS}")
+    if status == 400:
+        return Verdict(kind=Kind.OURS, reason=text + (_newest_versions(body) or _OURS))
+    return Verdict(kind=Kind.REFUSED, reason=f"{text}; IMDS never says that: what answered?")
+
+
+def one_line(text: str, most: int) -> str:
+    """The beginning of a text from the network, in one line of printable ASCII."""
+    safe = (one if one.isascii() and one.isprintable() else ascii(one)[1:-1] for one in text[:most])
+    return "".join(safe)[:most]
+
+
+def _message(body: bytes) -> str:
+    """The `error` of a body; empty if it has none."""
+    message = _member(body, "error")
+    return message if isinstance(message, str) else ""
+
+
+def _newest_versions(body: bytes) -> str:
+    versions = _member(body, "newest-versions")
+    if not isinstance(versions, list):
+        return ""
+    dates = (one for one in versions[:10] if isinstance(one, str))
+    known = [one for one in dates if re.fullmatch(r"[0-9-]{10}", one)]
+    return f"; it knows {', '.join(known)}: set imds.api_version" if known else ""
+
+
+def _member(body: bytes, key: str) -> object:
+    try:
+        value = decode(body)
+    except MetadataError:
+        return None
+    return value.get(key) if isinstance(value, dict) else None
+
+
+def _retry_after(headers: Mapping[str, str], now: Callable[[], float]) -> float:
+    """Seconds from a Retry-After header, which has seconds or a date (RFC 9110, 10.2.3).
+
+    A date counts from the answer's own: at boot the clock of this VM may not be set yet.
+    """
+    value = headers.get("retry-after", "")
+    if re.fullmatch(r"[0-9]+", value):
+        return float(value)
+    until = _instant(value)
+    if until is None:
+        return 0.0
+    since = _instant(headers.get("date", ""))
+    return max(0.0, until - (now() if since is None else since))
+
+
+def _instant(date: str) -> float | None:
+    try:
+        found = email.utils.parsedate_to_datetime(date[:40])
+        return found.replace(tzinfo=found.tzinfo or timezone.utc).timestamp()
+    except (TypeError, ValueError, IndexError, OverflowError):
+        return None

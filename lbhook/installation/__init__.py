@@ -1,0 +1,1 @@
+"""lbhook brought onto a machine."""

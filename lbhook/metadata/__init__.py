@@ -1,0 +1,1 @@
+"""What Azure says about this VM, as types."""

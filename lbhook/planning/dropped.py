@@ -1,0 +1,73 @@
+"""Installed files that are no target's any more: undone from what was recorded of them."""
+
+from collections.abc import Callable
+
+from ..config.targets import Target
+from ..plan import Change, FileState, Outcome, Reload, compare
+from ..programs.host import Host
+from ..storage.records import Installed, Loaded
+
+_REASON = "no longer in the configuration"
+# Not a template: it only says that the target is not to be undone yet.
+_INSTALLED = "installed"
+
+
+def undo(host: Host, record: Installed, warn: Callable[[str], None]) -> Change:
+    """Original, resting form, or no file; a file that somebody edited since stays."""
+    target = record.target()
+    if not all(map(host.find, target.requires)):
+        target = target.alone()
+    actual = host.tree.state(target.path)
+    if not record.undone and actual and actual.digest != record.digest:
+        return leave(host, target, actual, warn)
+    original = host.state.original(target.path) if record.original else None
+    expected = actual if record.undone else original or resting(record)
+    change = compare(target, expected, actual, written=record.digest, live=host.live)
+    outcome = Outcome.RESTORED if original else Outcome.REMOVED
+    due = host.live and change.reloads
+    return change._replace(
+        outcome=outcome if change.touches_file else Outcome.UNCHANGED,
+        reload=Reload.DUE if due else Reload.NONE,
+        reason=_REASON,
+    )
+
+
+def owed(host: Host, record: Installed, known: Loaded | None) -> Change | None:
+    """What an earlier run still owes a program, of a target that it undid or, killed before it
+    came to its end, did not; None if nothing."""
+    if record.undone:
+        return undo(host, record, lambda _: None)
+    target = record.target()._replace(template=_INSTALLED)
+    actual = host.tree.state(target.path)
+    if actual is None or actual.digest != record.digest:
+        return None
+    change = Change(
+        target=target,
+        expected=actual,
+        actual=actual,
+        outcome=Outcome.UNCHANGED,
+        rendered=False,
+    )
+    is_loaded = known is not None and known.digest == actual.digest
+    return None if is_loaded or not change.reloads else change.due("owed from an earlier run")
+
+
+def resting(record: Installed) -> FileState | None:
+    """What has to stay in a file that another program names; None if it may be missing."""
+    if not record.resting:
+        return None
+    return FileState(content=record.resting.encode(), mode=record.mode)
+
+
+def leave(host: Host, target: Target, actual: FileState, warn: Callable[[str], None]) -> Change:
+    """A file that somebody edited since, for good; only what its program has loaded goes."""
+    where = host.tree.outside(target.path)
+    kept = host.state.original_file(target.path)
+    original = ""
+    if host.tree.state(kept):
+        aside = host.tree.outside(host.state.aside_file(target.path))
+        original = f"; what was there before lbhook is in {aside}"
+    warn(f"{target.name}: {where} was edited since and stays{original}")
+    change = Change(target=target, expected=None, actual=actual, outcome=Outcome.UNCHANGED)
+    due = host.live and change.gives_up
+    return change._replace(reload=Reload.DUE if due else Reload.NONE, reason=_REASON)

@@ -1,0 +1,99 @@
+"""What shows that a program has what its file says."""
+
+from collections.abc import Mapping
+
+from ..commands import filled
+from ..config.shipped import kind_of
+from ..config.targets import Target
+from ..plan import FileState
+from ..programs import floating
+from ..programs.host import Host
+from ..rendering import ingredients
+from ..storage.records import Loaded
+
+_MOMENT = 1.0
+
+
+def verify_again(host: Host, target: Target, expected: FileState, loaded: Loaded) -> str:
+    """As `verify`, of what an earlier run has loaded; not asked twice in a moment, nor if the
+    kernel says that nothing has changed since it was verified last."""
+    asked, now, path = (target.path, expected, loaded), host.clock(), str(target.path)
+    if now - host.verified.get(asked, -_MOMENT) < _MOMENT:
+        return ""
+    # Made before anything is asked: what changes meanwhile is not in it.
+    proof = _proof(host, target, loaded)
+    known = proof and proof == host.state.proofs().get(path)
+    problem = "" if known else verify(host, target, expected, loaded)
+    if not problem:
+        host.verified[asked] = now
+        host.proofs[path] = proof
+    return problem
+
+
+def verify(host: Host, target: Target, expected: FileState, loaded: Loaded | None = None) -> str:
+    """What shows that a program does not have what its file says; empty if it has."""
+    if target.verify:
+        argv = filled(target.verify, places(host, target))
+        result = host.run(argv, timeout=target.timeout)
+        # Of what was stopped by hand nothing is to be expected.
+        if not result.ok and not _is_stopped(host, target):
+            return f"its verification failed: {result.report()}"
+    if target.observe and loaded and observe(host, target) != loaded.observed:
+        command = " ".join(filled(target.observe, places(host, target)))
+        return f"`{command}` shows something else than what was loaded"
+    if kind_of(target).addresses:
+        return floating.problem(host, target, expected.content)
+    pid = main_pid(host, target)
+    daemon = kind_of(target).daemon
+    return host.daemon(daemon).verify(target, expected.content, pid) if pid else ""
+
+
+def _proof(host: Host, target: Target, loaded: Loaded) -> str:
+    """What is the same only as long as `verify` would come to the same: all that it looks at are
+    nftables' rules, the sockets of this machine and who holds them. Empty if that can't be told.
+    """
+    kind = kind_of(target)
+    rules = target.observe[:1] == ("nft",)
+    if not host.kernel or target.verify or kind.addresses or (target.observe and not rules):
+        return ""
+    told = [host.kernel.generation()] if rules else []
+    told += [host.kernel.listeners()] if kind.daemon else []
+    if not all(told):
+        return ""
+    written = host.services.written_pid(target.reload_unit) if kind.daemon else 0
+    pid = written or main_pid(host, target)
+    return ingredients.digest(target, loaded, told, pid, host.machine.children(pid))
+
+
+def observe(host: Host, target: Target) -> str:
+    """What the target's `observe` prints now, and how it ended, in short."""
+    if not target.observe:
+        return ""
+    result = host.run(filled(target.observe, places(host, target)), timeout=target.timeout)
+    text = f"{result.status}\n{result.output}"
+    return FileState(content=text.encode(), mode=0).digest
+
+
+def main_pid(host: Host, target: Target) -> int:
+    """The running program that has a target's file in its configuration and is signalled; 0 if
+    there is none: what starts it reads the file."""
+    name = kind_of(target).daemon
+    if not name:
+        return 0
+    from ..programs.services import PROGRAMS
+
+    if target.reload_unit not in PROGRAMS:
+        return 0
+    unit = host.services.unit(target.reload_unit)
+    there = unit.active == "active" and host.machine.program(unit.main_pid) == name
+    return unit.main_pid if there else 0
+
+
+def places(host: Host, target: Target) -> Mapping[str, object]:
+    """What stands for `{path}` and `{stem}` in the commands of an installed file."""
+    return {"path": host.tree.outside(target.path), "stem": target.path.stem}
+
+
+def _is_stopped(host: Host, target: Target) -> bool:
+    unit = target.reload_unit
+    return bool(unit) and host.services.unit(unit).active == "inactive"

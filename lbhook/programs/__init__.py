@@ -1,0 +1,1 @@
+"""The programs that take a file, and the host they run on."""

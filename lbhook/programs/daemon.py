@@ -1,0 +1,189 @@
+"""What the rooms of programs that take a file of lbhook's have in common."""
+
+import functools
+import ipaddress
+import re
+import time
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple, Protocol
+
+from ..commands import Result, Run, by_manager
+from ..config.targets import Target
+from ..metadata.reader import Address
+from ..system.machine import Machine
+
+# `listen` is nginx's word, `bind` haproxy's; both write IPv6 in brackets.
+_PLACE = re.compile(
+    rb"^\s*(?:listen|bind)\s+(?:\[([0-9a-fA-F:.]+)\]|([0-9.]+)):(\d+)([^;#\n]*)", re.MULTILINE
+)
+_SETTLE = 5.0
+_MOMENT = 1.0
+
+
+def ask_freely(
+    run: Run,
+    machine: Machine,
+    argv: tuple[str, ...],
+    timeout: float = 30.0,
+    env: Mapping[str, str] | None = None,
+) -> Result:
+    """What a program says of its configuration on this machine: to tell, it binds, resolves, and
+    reads whatever is named there. A hardened unit may do nothing of that: PID 1 runs it then."""
+    confined = machine.is_confined() and machine.has_systemd()
+    words = by_manager(argv, timeout, env) if confined else argv
+    return run(words, timeout=timeout, env=env)._replace(argv=argv)
+
+
+class Daemon(Protocol):
+    """One such program on this machine."""
+
+    def check(self, target: Target, candidate: Path) -> Result:
+        """Whether a target's candidate is good by itself, on any machine and for any user."""
+
+    def unread(self, target: Target) -> str:
+        """Why the program does not read a target's file, and what to do; empty if it does, or
+        would if the file were there, or if nobody can tell."""
+
+    def check_live(
+        self, candidates: Mapping[str, Path], timeout: float
+    ) -> tuple[Result, frozenset[str]]:
+        """The whole real configuration with candidates in place of live files, which stay
+        where they are; and which of the live files it reads."""
+
+    def check_present(self, timeout: float) -> Result:
+        """The real configuration as it stands."""
+
+    def lacks_only(self, tested: Result, addresses: Collection[Address]) -> bool:
+        """Whether a test of a sound configuration stopped at an address that is none of this
+        machine's yet, and is one of `addresses`."""
+
+    def prepare(self, content: bytes, main_pid: int) -> None:
+        """Before a reload, what else the running program needs for a file."""
+
+    def verify(self, target: Target, content: bytes, main_pid: int) -> str:
+        """What shows that the running program, after some time, does not have what a file asks
+        for; empty if it has."""
+
+
+class Place(NamedTuple):
+    """Where a file asks its program to listen; `protocol` is tcp or udp."""
+
+    protocol: str
+    ip: Address
+    port: int
+
+    def __str__(self) -> str:
+        return f"{self.ip} {'UDP ' if self.protocol == 'udp' else ''}port {self.port}"
+
+
+def places(content: bytes) -> tuple[Place, ...]:
+    """The place of each line of nginx or haproxy that has an address and a port."""
+    return tuple(
+        Place(
+            protocol="udp" if b"udp" in words.split() else "tcp",
+            ip=_address(ipv6 or ipv4),
+            port=int(port),
+        )
+        for ipv6, ipv4, port, words in _PLACE.findall(content)
+    )
+
+
+# The same few addresses stand in every line.
+@functools.lru_cache(maxsize=1024)
+def _address(text: bytes) -> Address:
+    return ipaddress.ip_address(text.decode())
+
+
+class Sockets:
+    """The sockets of this machine, and whose they are."""
+
+    def __init__(
+        self, machine: Machine, sleep: Callable[[float], None], clock: Callable[[], float]
+    ) -> None:
+        self.machine = machine
+        self.sleep = sleep
+        self.clock = clock
+
+    def missing(self, content: bytes, holders: Callable[[], Sequence[int]]) -> tuple[str, ...]:
+        """The places of a file at which no process of its program has a socket, after some time
+        to open them. `holders` are the processes; none if the program has gone."""
+        wanted = places(content)
+
+        def closed() -> Sequence[Place]:
+            pids = holders()
+            own = self._inodes(pids)
+            held = {place for place, inode in self._open() if own is None or inode in own}
+            # What starts a program that has gone reads the new files.
+            return [place for place in wanted if not _has(held, place)] if pids else ()
+
+        return tuple(map(str, self._wait_for_none(closed, _SETTLE)))
+
+    def wait_until_free(self, content: bytes, holders: Callable[[], Sequence[int]]) -> None:
+        """Wait a moment while other programs have the places of a file."""
+        wanted = places(content)
+
+        def taken() -> Sequence[Place]:
+            own = self._inodes(holders())
+            held = {place for place, inode in self._open() if own is not None and inode not in own}
+            return [place for place in wanted if _has(held, place)]
+
+        self._wait_for_none(taken, _MOMENT)
+
+    def _open(self) -> Iterator[tuple[Place, int]]:
+        """The places where this machine listens, and the inodes of their sockets."""
+        for protocol, sockets in (("tcp", self.machine.listening()), ("udp", self.machine.bound())):
+            yield from ((Place(protocol, one.ip, one.port), one.inode) for one in sockets)
+
+    def _wait_for_none(self, found: Callable[[], Sequence[Place]], most: float) -> Sequence[Place]:
+        end = self.clock() + most
+        while True:
+            left = found()
+            if not left or self.clock() >= end:
+                return left
+            self.sleep(0.02)
+
+    def _inodes(self, holders: Sequence[int]) -> frozenset[int] | None:
+        """None if this process may not look: then nobody can tell whose a socket is."""
+        found: set[int] = set()
+        for pid in holders:
+            try:
+                found |= self.machine.inodes(pid)
+            except PermissionError:
+                return None
+            except OSError:
+                continue  # it has ended meanwhile
+        return frozenset(found)
+
+
+class Listening:
+    """One such program that listens where its file says."""
+
+    def __init__(
+        self,
+        run: Run,
+        machine: Machine = Machine(),
+        sleep: Callable[[float], None] = time.sleep,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.run = run
+        self.machine = machine
+        self.sleep = sleep
+        self.clock = clock
+
+    def missing(self, content: bytes, main_pid: int) -> tuple[str, ...]:
+        """The listeners of a file that the program does not have, after some time to open them."""
+        return self._sockets.missing(content, lambda: self._holders(main_pid))
+
+    @property
+    def _sockets(self) -> Sockets:
+        return Sockets(self.machine, self.sleep, self.clock)
+
+    def _holders(self, main_pid: int) -> tuple[int, ...]:
+        """The processes that hold its sockets; none if it has gone."""
+        return (main_pid,) if self.machine.program(main_pid) else ()
+
+
+def _has(held: Collection[Place], place: Place) -> bool:
+    """At its own address or at any; programs open [::] for IPv6 alone."""
+    return place in held or place._replace(ip=type(place.ip)(0)) in held

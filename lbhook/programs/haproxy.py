@@ -1,0 +1,196 @@
+"""What is peculiar to haproxy: which files it reads, how they are checked, and what tells that a
+reload worked.
+
+Measured on haproxy 2.6: files are those of its command line, and a reload takes none that was not
+there at its start; `-c` binds nothing; after a reload that can't bind the old worker goes on, and
+nobody is told.
+"""
+
+import re
+import shlex
+import tempfile
+from collections.abc import Collection, Iterator, Mapping
+from pathlib import Path, PurePosixPath
+
+from ..commands import Result
+from ..config.targets import Target
+from ..metadata.reader import Address
+from ..system.machine import Machine
+from .daemon import Listening, ask_freely
+from .services import Services
+
+_UNIT = "haproxy.service"
+_STUB = """
+defaults
+    mode {mode}
+    timeout connect 5s
+    timeout client 5s
+    timeout server 5s
+
+backend {backend}
+"""
+# Alerts that are about files of this machine, and those that only count others.
+_NO_VERDICT = re.compile(r"unable to (stat|open|load)|can('t|not) open|rrors?(\(s\))? found in ")
+_QUOTES = "\"'"
+# How its main process came to be, which is no business of a check.
+_OF_ITS_MASTER = ("HAPROXY_", "NOTIFY_SOCKET")
+
+
+class Haproxy(Listening):
+    """haproxy on this machine."""
+
+    def check(self, target: Target, candidate: Path) -> Result:
+        """Whether a file is good beside a backend, on any machine and for any user: certificates
+        that it names may be elsewhere, or not for this user's eyes."""
+        mode, backend = target.vars.get("mode") or "tcp", target.vars.get("backend", "servers")
+        with tempfile.TemporaryDirectory(prefix="lbhook-") as scratch:
+            stub = Path(scratch, "haproxy.cfg")
+            stub.write_text(_STUB.format(mode=mode, backend=backend), encoding="utf-8")
+            argv = ("haproxy", "-c", "-f", str(stub), "-f", str(candidate))
+            result = _said(ask_freely(self.run, self.machine, argv, target.timeout))
+        alerts = [line for line in result.output.splitlines() if line.startswith("[ALERT]")]
+        good = bool(alerts) and all(map(_NO_VERDICT.search, alerts))
+        return result._replace(status=0) if good else result
+
+    def unread(self, target: Target) -> str:
+        """Which option is to be put where, or that haproxy has to be restarted for it."""
+        path = str(target.path)
+        running, configured = self._running(), self._configured()
+        known = running or configured
+        if target.reload_unit != _UNIT or known is None or known.reads(path):
+            return ""
+        if configured and configured.reads(path):
+            return "haproxy was started before it was told to read it; restart haproxy"
+        return f"haproxy does not read it; {known.advice(target.path)}"
+
+    def check_live(
+        self, candidates: Mapping[str, Path], timeout: float
+    ) -> tuple[Result, frozenset[str]]:
+        """The whole real configuration with candidates in place of live files, as haproxy was
+        started; also which of the live files it reads."""
+        start = self._running() or self._configured()
+        if start is None:
+            return Result(argv=("haproxy", "-c"), status=0), frozenset(candidates)
+        argv = start.check(candidates)
+        result = _said(ask_freely(self.run, self.machine, argv, timeout, start.env))
+        return result, frozenset(filter(start.reads, candidates))
+
+    def check_present(self, timeout: float) -> Result:
+        """The real configuration as it stands."""
+        return self.check_live({}, timeout)[0]
+
+    def lacks_only(self, tested: Result, addresses: Collection[Address]) -> bool:
+        """Its check binds nothing."""
+        return False
+
+    def prepare(self, content: bytes, main_pid: int) -> None:
+        """Wait until nginx has given up what is haproxy's from now on: a new worker that can't
+        bind at once pauses the old one, and listeners that it takes over from it stay closed."""
+        self._sockets.wait_until_free(content, lambda: self._holders(main_pid))
+
+    def verify(self, target: Target, content: bytes, main_pid: int) -> str:
+        """What shows that haproxy does not have the listeners of a file; empty if it has."""
+        missing = self.missing(content, main_pid)
+        return f"haproxy does not listen on {', '.join(missing)}" if missing else ""
+
+    def _holders(self, main_pid: int) -> tuple[int, ...]:
+        """The sockets are the workers'; without -W there is only the main process."""
+        there = super()._holders(main_pid)
+        return (*there, *self.machine.children(main_pid)) if there else ()
+
+    def _running(self) -> "_Start | None":
+        pid = Services(self.run, self.machine).unit(_UNIT).main_pid
+        if self.machine.program(pid) != "haproxy":
+            return None
+        env = self.machine.environment(pid)
+        kept = {key: env[key] for key in env if not key.startswith(_OF_ITS_MASTER)}
+        return _Start(self.machine, self.machine.arguments(pid), kept)
+
+    def _configured(self) -> "_Start | None":
+        """As systemd would start it."""
+        if not self.machine.has_systemd():
+            return None
+        names = "ExecStart,Environment,EnvironmentFiles"
+        shown = self.run(("systemctl", "show", _UNIT, f"--property={names}")).output
+        command = re.search(r"^ExecStart=.*?argv\[\]=(.*?) ;", shown, re.MULTILINE)
+        if not command:
+            return None
+        settings = shlex.split(" ".join(re.findall(r"(?m)^Environment=(.*)$", shown)))
+        for file in re.findall(r"(?m)^EnvironmentFiles=(/\S+)", shown):
+            settings += self._settings(file)
+        env = dict(one.split("=", 1) for one in settings if "=" in one)
+        return _Start(self.machine, tuple(_expanded(command[1], env)), env)
+
+    def _settings(self, file: str) -> Iterator[str]:
+        """The lines of an EnvironmentFile, without the quotes around their values."""
+        try:
+            text = (self.machine.root / file.lstrip("/")).read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError):
+            return
+        for line in text.splitlines():
+            name, _, value = line.strip().partition("=")
+            if name and not name.startswith(("#", ";")):
+                yield f"{name}={value.strip().strip(_QUOTES)}"
+
+
+class _Start:
+    """How haproxy was started, or would be."""
+
+    def __init__(self, machine: Machine, words: tuple[str, ...], env: Mapping[str, str]) -> None:
+        self.machine = machine
+        self.words = words
+        self.env = env
+
+    def reads(self, path: str) -> bool:
+        """Whether it reads a file, or would if it were there."""
+        return any(path in self._files(place, (path,)) for place in self._places())
+
+    def check(self, instead: Mapping[str, Path]) -> tuple[str, ...]:
+        """The command that tests what it reads, with some files in place of others."""
+        argv, words = [self.words[0], "-c"], iter(self.words[1:])
+        for word in words:
+            files = self._files(next(words, ""), instead) if word == "-f" else []
+            argv += [part for file in files for part in ("-f", str(instead.get(file, file)))]
+            argv += [] if word == "-f" else [word]
+        return tuple(argv)
+
+    def advice(self, path: PurePosixPath) -> str:
+        """What makes it read a file: the name of its directory, since the name of a file that is
+        not there keeps haproxy from starting."""
+        shared = any(PurePosixPath(place).parent == path.parent for place in self._places())
+        place = path if shared else path.parent
+        options = self.env.get("EXTRAOPTS", "-S /run/haproxy-master.sock")
+        line = f'EXTRAOPTS="{options} -f {place}"'
+        return f"create {place}, put `{line}` into /etc/default/haproxy, and restart haproxy"
+
+    def _places(self) -> Iterator[str]:
+        """The files and directories of its command line."""
+        words = iter(self.words)
+        yield from (next(words, "") for word in words if word == "-f")
+
+    def _files(self, place: str, coming: Collection[str]) -> list[str]:
+        """The files of one `-f`: of a directory, in the order of their names."""
+        directory = self.machine.root / place.lstrip("/")
+        found = {one.name for one in directory.iterdir()} if directory.is_dir() else set()
+        below = {PurePosixPath(one) for one in coming}
+        found |= {one.name for one in below if one.parent == PurePosixPath(place)}
+        if not found and not directory.is_dir():
+            return [place]
+        named = sorted(name for name in found if name.endswith(".cfg") and name[0] != ".")
+        return [f"{place.rstrip('/')}/{name}" for name in named]
+
+
+def _expanded(command: str, env: Mapping[str, str]) -> Iterator[str]:
+    """As systemd does it: a variable that is a word of its own is split at blanks."""
+    for word in command.split():
+        if word[0] == "$" and word[1:] in env:
+            yield from env[word[1:]].split()
+        else:
+            yield re.sub(r"\$\{(\w+)\}", lambda name: env.get(name[1], ""), word)
+
+
+def _said(result: Result) -> Result:
+    """Without the notices and process ids."""
+    lines = [line for line in result.output.splitlines() if not line.startswith("[NOTICE]")]
+    lines = [re.sub(r"^(\[\w+\]) +\(\d+\) : (config : )?", r"\1 ", line) for line in lines]
+    return result._replace(output="\n".join(lines))

@@ -1,0 +1,150 @@
+"""Where an apply happens: the disk, the programs and the services of one machine."""
+
+import contextlib
+import os
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
+
+from .. import commands
+from ..config.config import Settings
+from ..config.shipped import kind_of
+from ..errors import RightsError
+from ..storage import lock
+from ..storage.files import Tree
+from ..storage.journal import Journal
+from ..storage.state import State
+from ..system.machine import Machine
+
+if TYPE_CHECKING:
+    from ..system.kernel import Kernel
+    from .daemon import Daemon
+    from .services import Services
+
+UNFINISHED = "an earlier run did not come to its end; its files are put back"
+
+
+class Host:
+    """One machine, or a directory that stands for one.
+
+    `live` says that this is the running machine: programs are reloaded and verified, and its
+    addresses count. It is false below `--root`. `verified` is what was found to be loaded, and
+    when: what is settled before Azure is asked need not be asked again right after. `proofs` say,
+    by path, by what a later run can tell that it still is; without a `kernel` nothing can.
+    """
+
+    def __init__(
+        self,
+        *,
+        tree: Tree,
+        live: bool,
+        state: State,
+        journal: Journal,
+        run: commands.Run = commands.run,
+        find: Callable[[str], str | None] = commands.find,
+        machine: Machine = Machine(),
+        kill: Callable[[int, int], None] = os.kill,
+        sleep: Callable[[float], None] = time.sleep,
+        clock: Callable[[], float] = time.monotonic,
+        kernel: "Kernel | None" = None,
+    ) -> None:
+        self.tree = tree
+        self.live = live
+        self.state = state
+        self.journal = journal
+        self.run = run
+        self.find = find
+        self.machine = machine
+        self.kill = kill
+        self.sleep = sleep
+        self.clock = clock
+        self.kernel = kernel
+        self.verified: dict[object, float] = {}
+        self.proofs: dict[str, str] = {}
+
+    @property
+    def root(self) -> bool:
+        """Whether lbhook runs as root."""
+        return self.tree.privileged
+
+    @property
+    def services(self) -> "Services":
+        """The services of this machine."""
+        # This and what follows is imported where there is something to load: a start is to be
+        # quick, and below a root nothing is.
+        from .services import Services
+
+        return Services(self.run, self.machine, self.kill, self.sleep, self.clock)
+
+    def daemon(self, name: str) -> "Daemon":
+        """What is peculiar to a program that takes a file of lbhook's."""
+        if name == "firewalld":
+            from .firewalld import Firewalld
+
+            return Firewalld(self.run, self.root, self.machine.root / "etc/firewalld")
+        if name == "haproxy":
+            from .haproxy import Haproxy
+
+            return Haproxy(self.run, self.machine, self.sleep, self.clock)
+        from .nginx import Nginx
+
+        return Nginx(self.run, self.machine, self.sleep, self.clock)
+
+    @contextlib.contextmanager
+    def locked(
+        self,
+        runtime: PurePosixPath,
+        *,
+        wait: float = lock.WAIT,
+    ) -> Iterator[None]:
+        """Hold the lock in the runtime directory; raises `BusyError` after `wait` seconds."""
+        self.tree.make_directory(runtime)
+        place = self.tree.outside(runtime / "lock")
+        with contextlib.ExitStack() as stack:
+            try:
+                held = lock.held(place, wait=wait, clock=self.clock, sleep=self.sleep)
+                stack.enter_context(held)
+            except OSError as error:
+                raise self.tree.failure(runtime / "lock", error) from None
+            yield
+
+    def settle_journal(self, warn: Callable[[str], None]) -> None:
+        """Put back what a run that did not come to its end left half done."""
+        self.journal.tidy()
+        if self.journal.unfinished():
+            self.journal.put_back()
+            warn(UNFINISHED)
+
+    def demand_rights(self, settings: Settings) -> None:
+        """Raise `RightsError` if an apply here would need root and has not got it."""
+        needing = [
+            target.name
+            for target in settings.active()
+            if target.reload or target.reload_unit or target.check_live or kind_of(target).addresses
+        ]
+        if self.live and not self.root and needing:
+            raise RightsError(
+                f"apply: not root, but {', '.join(needing)} must be loaded into this machine",
+                hint="use sudo; or --root DIR to write below a directory",
+            )
+
+
+def host(settings: Settings, root: Path | None) -> Host:
+    """This machine; with `root`, the directory that stands for one."""
+    machine = Machine()
+    tree = Tree(root=root or Path("/"), privileged=os.geteuid() == 0)
+    return Host(
+        tree=tree,
+        live=root is None,
+        state=State(tree, settings.paths, machine.boot_id()),
+        journal=Journal(tree, settings.paths.state),
+        machine=machine,
+        kernel=_kernel() if root is None else None,
+    )
+
+
+def _kernel() -> "Kernel":
+    from ..system.kernel import Kernel
+
+    return Kernel()

@@ -1,0 +1,196 @@
+"""What is peculiar to nginx: how its files are checked, and what tells that a reload worked.
+
+Measured on nginx 1.22: `-t` binds every address it finds; a reload reports success when the
+main process then can't bind; a file that no configuration includes is never read.
+"""
+
+import fnmatch
+import ipaddress
+import re
+import tempfile
+from collections.abc import Collection, Mapping
+from pathlib import Path, PurePosixPath
+
+from ..commands import NOT_FOUND, Result
+from ..config.shipped import kind_of
+from ..config.targets import Target
+from ..metadata.reader import Address
+from .daemon import Listening, ask_freely
+
+_UNBOUND = re.compile(r"bind\(\) to (?:\[([0-9a-fA-F:.]+)\]|([0-9.]+)):\d+ failed \(99:")
+# An upstream that is no address is the name of a block.
+_NAME = re.compile(r"[A-Za-z_][\w.-]*", re.ASCII)
+_INCLUDE = re.compile(r"(?:^|[;{}])\s*include\s+([^;]+?)\s*;", re.MULTILINE)
+# Shows each candidate at the place of its live file, for nginx alone. Where there is no file yet,
+# its directory (or the nearest above it) is first covered with one that has the same in it: what
+# is there is mounted, not copied, since it may be large, or keys.
+# Arguments: scratch directory, then pairs of candidate and live file.
+_IN_PRIVATE = """
+set -e
+scratch=$1
+shift
+while [ $# -gt 1 ]; do
+  if [ ! -e "$2" ]; then
+    directory=${2%/*}
+    while [ ! -d "$directory" ]; do directory=${directory%/*}; done
+    [ -n "$directory" ] || { echo "no directory above $2" >&2; exit 1; }
+    cover=$(mktemp -d "$scratch/XXXXXX")
+    chmod --reference="$directory" "$cover"
+    for entry in "$directory"/* "$directory"/.[!.]*; do
+      if [ -L "$entry" ]; then cp -P "$entry" "$cover/"; continue; fi
+      [ -e "$entry" ] || continue
+      if [ -d "$entry" ]; then mkdir "$cover/${entry##*/}"; else : >"$cover/${entry##*/}"; fi
+      mount --rbind "$entry" "$cover/${entry##*/}"
+    done
+    mount --rbind "$cover" "$directory"
+    mkdir -p "${2%/*}"
+    : >"$2"
+  fi
+  mount --bind "$1" "$2"
+  shift 2
+done
+exec nginx -T
+"""
+# What a file is checked in by itself, by the context that it is for.
+_WRAPPERS = {
+    "a server block": "http {{ access_log off; server {{ include {candidate}; }} }}",
+    "a stream block": "stream {{ {upstream} include {candidate}; }}",
+}
+_WRAPPER = """
+{module}
+pid {scratch}/pid;
+error_log stderr;
+events {{}}
+"""
+_NO_STREAM = "nginx has no stream module here; Debian and Ubuntu have it in libnginx-mod-stream"
+
+
+class Nginx(Listening):
+    """nginx on this machine."""
+
+    def check(self, target: Target, candidate: Path) -> Result:
+        """Whether a file is good in its context, on any machine and for any user.
+
+        nginx says "syntax is ok" before it binds: what follows is about addresses and rights
+        of this machine, which is not asked here.
+        """
+        context = kind_of(target).context
+        module = self._stream_module() if context == "a stream block" else ""
+        if module is None:
+            return Result(argv=("nginx", "-t"), status=NOT_FOUND, output=_NO_STREAM)
+        name = str(target.vars.get("upstream", ""))
+        upstream = f"upstream {name} {{ server 127.0.0.1:9; }}" if _NAME.fullmatch(name) else ""
+        text = f"{_WRAPPER}{_WRAPPERS[context]}\n"
+        with tempfile.TemporaryDirectory(prefix="lbhook-") as scratch:
+            places = {"scratch": scratch, "candidate": candidate}
+            wrapper = Path(scratch, "nginx.conf")
+            wrapper.write_text(text.format(module=module, upstream=upstream, **places))
+            result = self.run(
+                ("nginx", "-t", "-p", scratch, "-c", str(wrapper)), timeout=target.timeout
+            )
+        if "syntax is ok" in result.output:
+            return result._replace(status=0)
+        return result._replace(status=result.status or 1, output=_without_alerts(result.output))
+
+    def _stream_module(self) -> str | None:
+        """The line that loads it, empty if it is built in; None if there is none."""
+        built = self.run(("nginx", "-V")).output
+        if "--with-stream=dynamic" not in built:
+            return "" if re.search(r"--with-stream(\s|$)", built) else None
+        place = re.search(r"--modules-path=(\S+)", built)
+        module = Path(place[1] if place else "/usr/lib/nginx/modules", "ngx_stream_module.so")
+        return f"load_module {module};" if module.exists() else None
+
+    def unread(self, target: Target) -> str:
+        """What is to be installed, or which line is to be put where."""
+        context = kind_of(target).context
+        if context == "a stream block" and self._stream_module() is None:
+            return _NO_STREAM
+        if self.includes(str(target.path)) is not False:
+            return ""
+        return f"no nginx configuration includes it; put `include {target.path};` into {context}"
+
+    def includes(self, path: str) -> bool | None:
+        """Whether the configuration includes a file, or would if it were there; None if nginx
+        can't tell, because the configuration is broken elsewhere."""
+        result = self._ask(("nginx", "-T"))
+        if result.ok:
+            return _dumped(path) in result.output or path in _Includes(result.output)
+        if re.search(rf'open\(\) "{re.escape(path)}" failed', result.output):
+            return True
+        return None
+
+    def check_live(
+        self, candidates: Mapping[str, Path], timeout: float
+    ) -> tuple[Result, frozenset[str]]:
+        """The whole real configuration with candidates in place of live files, which stay
+        where they are: the test runs in a mount namespace of its own.
+
+        Also which of the live files the configuration includes.
+        """
+        with tempfile.TemporaryDirectory(prefix="lbhook-") as scratch:
+            pairs = [word for live, staged in candidates.items() for word in (str(staged), live)]
+            argv = ("unshare", "--mount", "--propagation", "private", "sh", "-c", _IN_PRIVATE)
+            result = self._ask((*argv, "nginx -t", scratch, *pairs), timeout)
+        included = frozenset(live for live in candidates if _dumped(live) in result.output)
+        said = result._replace(argv=("nginx", "-t"), output=_messages(result.output))
+        return said, included
+
+    def _ask(self, argv: tuple[str, ...], timeout: float = 30.0) -> Result:
+        return ask_freely(self.run, self.machine, argv, timeout)
+
+    def lacks_only(self, tested: Result, addresses: Collection[Address]) -> bool:
+        """Whether a test of a sound configuration stopped at an address that is none of this
+        machine's yet, and is one of `addresses`."""
+        found = _UNBOUND.search(tested.output)
+        if not found or "syntax is ok" not in tested.output:
+            return False
+        return ipaddress.ip_address(found[1] or found[2]) in addresses
+
+    def check_present(self, timeout: float) -> Result:
+        """The real configuration as it stands."""
+        return self._ask(("nginx", "-t"), timeout)
+
+    def prepare(self, content: bytes, main_pid: int) -> None:
+        """Nothing: it tries again by itself where it can't bind at once."""
+
+    def verify(self, target: Target, content: bytes, main_pid: int) -> str:
+        """What shows that nginx does not have the listeners of a file; empty if it has."""
+        missing = self.missing(content, main_pid)
+        return f"nginx does not listen on {', '.join(missing)}" if missing else ""
+
+
+class _Includes:
+    """The files that the `include` lines of a printed configuration stand for."""
+
+    def __init__(self, printed: str) -> None:
+        place = re.search(r"^# configuration file (/.*)/[^/]+:$", printed, re.MULTILINE)
+        self._place = PurePosixPath(place[1] if place else "/")
+        self._patterns = _INCLUDE.findall(re.sub(r"(?m)(^|\s)#.*$", "", printed))
+
+    def __contains__(self, path: str) -> bool:
+        return any(self._matches(path, pattern.strip("\"'")) for pattern in self._patterns)
+
+    def _matches(self, path: str, pattern: str) -> bool:
+        """As glob(3): a star does not go beyond a slash, nor match a leading dot."""
+        wanted, parts = PurePosixPath(path).parts, (self._place / pattern).parts
+        return len(wanted) == len(parts) and all(
+            fnmatch.fnmatchcase(name, part) and not (name[0] == "." and part[0] in "*?[")
+            for name, part in zip(wanted, parts, strict=True)
+        )
+
+
+def _dumped(path: str) -> str:
+    return f"# configuration file {path}:\n"
+
+
+def _messages(output: str) -> str:
+    """What nginx says, without the configuration that -T prints, and without the clock that it
+    puts before what happens after it has read `error_log`."""
+    said = re.sub(r"(?m)^\d{4}/\S+ \S+ (\[\w+\]) \d+#\d+: ", r"nginx: \1 ", output)
+    return said.partition("# configuration file ")[0].strip()
+
+
+def _without_alerts(output: str) -> str:
+    """An ordinary user may not open the default log; that is no verdict on the file."""
+    return "\n".join(line for line in output.splitlines() if "could not open error log" not in line)

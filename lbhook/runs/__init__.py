@@ -1,0 +1,1 @@
+"""One run, from its beginning to what it leaves."""

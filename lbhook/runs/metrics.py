@@ -1,0 +1,88 @@
+"""What a run came to, in the text format of Prometheus."""
+
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import PurePosixPath
+
+from .. import __version__
+from ..deployment.report import Report
+
+OUTCOMES = ("changed", "unchanged", "kept", "absent", "failed")
+HELP: Mapping[str, str] = {
+    "lbhook_info": "Always 1; version is that of lbhook.",
+    "lbhook_last_run_timestamp_seconds": "When the last run ended, whatever its end.",
+    "lbhook_last_success_timestamp_seconds": "When a run last ended with status 0; 0 if none has.",
+    "lbhook_last_run_duration_seconds": "How long the last run took.",
+    "lbhook_last_run_status": "The exit status of the last run.",
+    "lbhook_last_run_outcome": "1 for what the last run came to, 0 for everything else.",
+    "lbhook_last_run_attempts": "Requests that it took to get the last run's answer.",
+    "lbhook_answer_timestamp_seconds": "When the answer in force was read; 0 if none was.",
+    "lbhook_inbound_rules": "Inbound rules of the answer in force.",
+    "lbhook_outbound_rules": "Outbound rules of the answer in force.",
+    "lbhook_reloads_owed": "Files that their program has not loaded.",
+}
+_SUCCESS, _ANSWER = "lbhook_last_success_timestamp_seconds", "lbhook_answer_timestamp_seconds"
+_RULES = ("lbhook_inbound_rules", "lbhook_outbound_rules")
+_SAMPLE = re.compile(r'^(\w+)\{command="\w+"\} (\d{1,15}(?:\.\d+)?)$', re.M)
+
+
+def files(textfile: PurePosixPath | None) -> Mapping[str, PurePosixPath]:
+    """Where the metrics of each command are; nowhere, unless there is a `textfile`."""
+    if textfile is None:
+        return {}
+    fetch = textfile.with_name(f"{textfile.stem}-fetch{textfile.suffix}")
+    return {"apply": textfile, "fetch": fetch}
+
+
+class Measured:
+    """One run of a command, which ended `now` (seconds since the epoch) after so many `seconds`;
+    `owed` are reloads, None of a command that reloads nothing."""
+
+    def __init__(
+        self, *, command: str, report: Report, now: float, seconds: float, owed: int | None = None
+    ) -> None:
+        self.command = command
+        self.report = report
+        self.now = now
+        self.seconds = seconds
+        self.owed = owed
+
+    def text(self, before: str) -> str:
+        """The metrics; what this run does not know is as it was `before`."""
+        samples = [
+            ("lbhook_info", f',version="{__version__}"', 1),
+            *(("lbhook_last_run_outcome", *one) for one in self._outcomes()),
+            *((name, "", value) for name, value in self._values(before).items()),
+        ]
+        lines = []
+        for name, about in HELP.items():
+            found = [(label, value) for known, label, value in samples if known == name]
+            lines += [f"# HELP {name} {about}", f"# TYPE {name} gauge"] if found else []
+            lines += [f'{name}{{command="{self.command}"{label}}} {n}' for label, n in found]
+        return "".join(f"{line}\n" for line in lines)
+
+    def _outcomes(self) -> Iterator[tuple[str, float]]:
+        for one in OUTCOMES:
+            yield f',outcome="{one}"', int(one == self.report.outcome)
+
+    def _values(self, before: str) -> Mapping[str, float]:
+        report, now = self.report, round(self.now, 3)
+        values: dict[str, float] = dict.fromkeys((_SUCCESS, _ANSWER, *_RULES), 0)
+        values |= {name: float(value) for name, value in _SAMPLE.findall(before)}
+        values |= {
+            "lbhook_last_run_timestamp_seconds": now,
+            "lbhook_last_run_duration_seconds": round(self.seconds, 3),
+            "lbhook_last_run_status": report.status,
+            "lbhook_last_run_attempts": report.attempts,
+        }
+        if report.status == 0:
+            values[_SUCCESS] = now
+        if report.age is not None:
+            # The last good answer is kept with the time of an older one that says the same.
+            values[_ANSWER] = min(now, max(values[_ANSWER], round(now - report.age, 3)))
+        if report.outcome != "failed":
+            rules = (report.lb.inbound_rules, report.lb.outbound_rules)
+            values |= zip(_RULES, map(len, rules), strict=True)
+        if self.owed is not None:
+            values["lbhook_reloads_owed"] = self.owed
+        return values

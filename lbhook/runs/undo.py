@@ -1,0 +1,122 @@
+"""What puts things back on purpose: `rollback`, one apply back; `clean`, all the way."""
+
+from collections.abc import Callable, Mapping
+from pathlib import PurePosixPath
+
+from ..config.config import Settings
+from ..config.targets import Target
+from ..deployment.deploy import Deployment
+from ..deployment.loading import Loader
+from ..deployment.report import Report
+from ..deployment.settlement import settled
+from ..errors import ReloadError, UsageError
+from ..plan import Change, Plan, Reload, compare
+from ..planning.aim import Aim
+from ..planning.dropped import resting
+from ..planning.survey import Survey
+from ..programs.host import Host
+from ..storage.journal import Entry
+from ..storage.records import Installed
+from . import metrics
+
+_NEXT = "the next apply brings this machine in step with Azure again"
+
+
+class Undo:
+    """Takes back what lbhook did to one host."""
+
+    def __init__(
+        self, host: Host, settings: Settings, warn: Callable[[str], None] = lambda _: None
+    ) -> None:
+        self.host = host
+        self.settings = settings
+        self.warn = warn
+
+    def rollback(self) -> Report:
+        """Put back what the last apply replaced, and reload. It is an apply of its own, so that
+        a second one takes it back again. Never raises a `LbhookError`."""
+        return settled(self.host, self.settings, self.warn, self._rollback)
+
+    def clean(self) -> Report:
+        """Every file in its original or resting form, and all state gone. Never raises a
+        `LbhookError`."""
+        return settled(self.host, self.settings, self.warn, self._clean)
+
+    def _rollback(self) -> Report:
+        entries = self.host.journal.previous()
+        if not entries:
+            raise UsageError("rollback: there is no apply to go back to", hint=_NEXT)
+        known = self._known()
+        changes = tuple(self._former(entry, known) for entry in entries)
+        deployment = Deployment(self.host, Plan(changes=changes), recorded=False)
+        done = deployment.carry_out()
+        return self._report(tuple(one for one in done.changes if one.target.name))
+
+    def _former(self, entry: Entry, known: Mapping[str, Installed]) -> Change:
+        """A file as it was before the last apply."""
+        actual, live = self.host.tree.state(entry.path), self.host.live
+        record = known.get(str(entry.path)) if entry.target else None
+        base = (
+            record.target() if record else Target(name=entry.target, template="", path=entry.path)
+        )
+        target = base._replace(template=_ROLLBACK)
+        # What another program names must not be missing, even if it was before.
+        before = entry.before or (resting(record) if record else None)
+        change = compare(target, before, actual, written="", live=live)
+        reload = change.reload if entry.target else Reload.NONE
+        return change._replace(original=False, reload=reload)
+
+    def _known(self) -> Mapping[str, Installed]:
+        """How each file's program is reloaded: as it is recorded now or, where it is not, as it
+        was before the last apply."""
+        state = self.host.state
+        before = state.installed(self.host.journal.backup(state.installed_file))
+        return {**before, **state.installed()}
+
+    def _clean(self) -> Report:
+        survey = Survey(self.host, self.settings)
+        plan = survey.plan(Aim.CLEAN, None)
+        for warning in plan.warnings:
+            self.warn(warning)
+        # Not checked: what is put to rest, or back, harms nobody, whatever else is broken.
+        done = Deployment(self.host, plan, load=False, checked=False).carry_out()
+        results, problems = self._load(plan)
+        gone = (*self.host.state.forget(), *self._forget_metrics())
+        changes = tuple(
+            one._replace(reload=results.get(str(one.path), Reload.NONE))
+            for one in done.changes
+            if one.touches_file
+        )
+        return self._report(changes)._replace(
+            status=ReloadError.status if problems else 0,
+            removed=tuple(self._shown(path) for path in gone),
+            problems=problems,
+        )
+
+    def _forget_metrics(self) -> tuple[PurePosixPath, ...]:
+        files = metrics.files(self.settings.metrics.textfile).values()
+        gone = tuple(file for file in files if self.host.tree.read(file) is not None)
+        for file in gone:
+            self.host.tree.remove(file)
+        return gone
+
+    def _load(self, plan: Plan) -> tuple[Mapping[str, Reload], tuple[str, ...]]:
+        """Every program, as far as possible: one that fails keeps no other from its file."""
+        loader = Loader(self.host)
+        try:
+            if self.host.live:
+                loader.pay(plan.changes)
+        except ReloadError as error:
+            return loader.results, error.problems
+        return loader.results, ()
+
+    def _shown(self, path: PurePosixPath) -> str:
+        return str(self.host.tree.outside(path))
+
+    def _report(self, changes: tuple[Change, ...]) -> Report:
+        acted = any(one.touches_file for one in changes)
+        return Report(outcome="changed" if acted else "unchanged", source="cache", changes=changes)
+
+
+# Not a template: it only says that the target is not one that was dropped.
+_ROLLBACK = "rollback"

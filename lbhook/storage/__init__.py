@@ -1,0 +1,1 @@
+"""The disk, and what is remembered on it."""

@@ -1,0 +1,263 @@
+"""The disk. Nobody else touches it.
+
+What is opened or replaced is never a symbolic link, a directory or a device, and every step
+that changes the disk goes through `Tree.step` first.
+"""
+
+import contextlib
+import errno
+import os
+import stat
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from pathlib import Path, PurePosixPath
+
+from ..config import accounts
+from ..errors import LbhookError, RightsError, WriteError
+from ..plan import FileState
+from . import directory as directories
+
+_HINTS = {
+    errno.ENOSPC: "free some space",
+    errno.EDQUOT: "the quota is used up",
+    errno.EROFS: "the file system is read-only, or the unit may not write there: "
+    "a drop-in with ReadWritePaths={directory} lets it, see docs/units.md",
+    errno.EACCES: "run as root, or use --root DIR",
+    errno.EPERM: "run as root; `lsattr` shows whether the file is immutable",
+    errno.EISDIR: "remove what is there, or give the target another path",
+    errno.ENOTDIR: "an element of the path is not a directory",
+    errno.ELOOP: "remove the link, or give the target the path that it leads to",
+}
+
+# No hard links here, or none for this user (fs.protected_hardlinks), or no file.
+_NO_LINK = (errno.EPERM, errno.EOPNOTSUPP, errno.EMLINK, errno.ENOENT)
+
+
+def _no_step(name: str, path: PurePosixPath) -> None:
+    pass
+
+
+class Tree:
+    """The files below `root`; all paths are absolute as seen from inside.
+
+    `privileged` says whether owners can be set (and are compared). `step` is called with the
+    name of each system call that changes the disk just before it is made: tests stop there.
+    """
+
+    def __init__(
+        self,
+        root: Path = Path("/"),
+        privileged: bool = True,
+        step: Callable[[str, PurePosixPath], None] = _no_step,
+    ) -> None:
+        self.root = root
+        self.privileged = privileged
+        self.step = step
+
+    def outside(self, path: PurePosixPath) -> Path:
+        """The path as programs outside of the tree see it."""
+        return directories.outside(self.root, path)
+
+    def candidate(self, path: PurePosixPath) -> PurePosixPath:
+        """Where the next content of a file is staged: beside it, with a leading dot, so that
+        no `*.conf` or `*.nft` picks it up."""
+        return path.with_name(f".{path.name}.lbhook")
+
+    def owner(self, path: PurePosixPath, user: str, group: str) -> tuple[int, int]:
+        """uid and gid for a file. Raises `WriteError` if there is no such user or group."""
+        if not self.privileged:
+            return (-1, -1)
+        where = self.outside(path)
+        return (accounts.uid(user, f"{where}: owner"), accounts.gid(group, f"{where}: group"))
+
+    def state(self, path: PurePosixPath, most: int = -1) -> FileState | None:
+        """The file as it is, up to `most` bytes; None if there is none. Raises `WriteError` if
+        what is there is not a file that lbhook could have written."""
+        try:
+            with self._directory(path.parent) as directory:
+                directories.demand_file(path.name, directory)
+                flags = os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC
+                file = os.open(path.name, flags, dir_fd=directory)
+                with os.fdopen(file, "rb") as stream:
+                    found = os.fstat(file)
+                    content = stream.read(most)
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise self.failure(path, error) from None
+        mode = stat.S_IMODE(found.st_mode)
+        return FileState(content=content, mode=mode, uid=found.st_uid, gid=found.st_gid)
+
+    def read(self, path: PurePosixPath) -> bytes | None:
+        """The content of one of lbhook's own records; None if there is none."""
+        found = self.state(path)
+        return found.content if found else None
+
+    def write(self, path: PurePosixPath, content: bytes, mode: int = 0o644) -> None:
+        """Replace one of lbhook's own records in one step."""
+        self.stage(path, FileState(content=content, mode=mode))
+        self.replace(path)
+
+    def stage(self, path: PurePosixPath, state: FileState) -> None:
+        """Write a file's next content beside it: mode, owner and label set, synced."""
+        candidate = self.candidate(path)
+        with self._changing(path), self._directory(path.parent, create=True) as directory:
+            self._unlink(candidate, directory)
+            label = directories.label(path.name, directory)
+            try:
+                self._create(candidate, directory, state, label)
+            except OSError:
+                with contextlib.suppress(OSError):
+                    self._unlink(candidate, directory)
+                raise
+
+    def replace(self, path: PurePosixPath) -> None:
+        """Put what was staged in place of the file, in one step."""
+        with self._changing(path), self._directory(path.parent) as directory:
+            with contextlib.suppress(FileNotFoundError):
+                directories.demand_file(path.name, directory)
+            self._rename(self.candidate(path).name, path, directory)
+
+    def discard(self, path: PurePosixPath) -> None:
+        """Remove what was staged, if anything was."""
+        self.remove(self.candidate(path))
+
+    def keep(self, path: PurePosixPath) -> None:
+        """Give a file a second name beside it: it can then be put back on a disk that is full.
+        On a file system without hard links this does nothing."""
+        second = self.second(path)
+        with self._changing(path), self._directory(path.parent) as directory:
+            self._unlink(second, directory)
+            self.step("link", second)
+            places = {"src_dir_fd": directory, "dst_dir_fd": directory}
+            try:
+                os.link(path.name, second.name, **places, follow_symlinks=False)
+            except OSError as error:
+                if error.errno not in _NO_LINK:
+                    raise
+
+    def bring_back(self, path: PurePosixPath) -> None:
+        """Put a file's second name in place of the file, in one step."""
+        with self._changing(path), self._directory(path.parent) as directory:
+            self._rename(self.second(path).name, path, directory)
+
+    def second(self, path: PurePosixPath) -> PurePosixPath:
+        """The second name of a file that is about to be replaced."""
+        return path.with_name(f".{path.name}.lbhook-old")
+
+    def remove(self, path: PurePosixPath) -> None:
+        """Remove a file, if it is there."""
+        self._take_away(path, "unlink", os.unlink)
+
+    def remove_directory(self, path: PurePosixPath) -> None:
+        """Remove a directory of lbhook's own with the files in it, if it is there."""
+        for name in self.names(path):
+            self.remove(path / name)
+        self._take_away(path, "rmdir", os.rmdir)
+
+    def move(self, old: PurePosixPath, new: PurePosixPath) -> None:
+        """Give a file or directory another name in the same directory, in one step."""
+        with self._changing(old), self._directory(old.parent) as directory:
+            self._rename(old.name, new, directory)
+
+    def names(self, path: PurePosixPath) -> list[str]:
+        """What is in a directory, sorted; nothing if there is none."""
+        try:
+            with self._directory(path) as walked, directories.readable(walked) as listed:
+                return sorted(os.listdir(listed))  # noqa: PTH208  (of a descriptor)
+        except FileNotFoundError:
+            return []
+        except OSError as error:
+            raise self.failure(path, error) from None
+
+    def make_directory(self, path: PurePosixPath) -> None:
+        """Make a directory and those above it, if they are missing."""
+        with self._changing(path), self._directory(path, create=True):
+            pass
+
+    def failure(self, path: PurePosixPath, error: OSError) -> LbhookError:
+        """An error of the operating system as the user should read it."""
+        directory = self.outside(path).parent
+        hint = _HINTS.get(error.errno or 0, "").format(directory=directory)
+        kind: type[LbhookError] = WriteError
+        if not self.privileged and error.errno in (errno.EACCES, errno.EPERM):
+            kind = RightsError
+        return kind(f"{self.outside(path)}: {error.strerror}", hint=hint)
+
+    @contextlib.contextmanager
+    def _changing(self, path: PurePosixPath) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise self.failure(path, error) from None
+
+    def _create(
+        self, path: PurePosixPath, directory: int, state: FileState, label: bytes | None
+    ) -> None:
+        self.step("open", path)
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+        file = os.open(path.name, flags, 0o600, dir_fd=directory)
+        try:
+            self._fill(file, path, state)
+            if label is not None:
+                self.step("setxattr", path)
+                os.setxattr(file, directories.LABEL, label)
+            self.step("fsync", path)
+            os.fsync(file)
+        finally:
+            os.close(file)
+
+    def _fill(self, file: int, path: PurePosixPath, state: FileState) -> None:
+        self.step("write", path)
+        rest = memoryview(state.content)
+        while rest:
+            rest = rest[os.write(file, rest) :]
+        made, owner = os.fstat(file), (state.uid, state.gid)
+        # The units lack the right to give files away, which their own files do not need.
+        if state.uid >= 0 and self.privileged and owner != (made.st_uid, made.st_gid):
+            self.step("fchown", path)
+            os.fchown(file, *owner)
+        self.step("fchmod", path)
+        os.fchmod(file, state.mode)
+
+    def _rename(self, old: str, new: PurePosixPath, directory: int) -> None:
+        self.step("rename", new)
+        os.rename(old, new.name, src_dir_fd=directory, dst_dir_fd=directory)
+        self._sync(new.parent, directory)
+
+    def _take_away(self, path: PurePosixPath, name: str, remove: Callable[..., None]) -> None:
+        try:
+            with self._directory(path.parent) as directory:
+                os.stat(path.name, dir_fd=directory, follow_symlinks=False)
+                self.step(name, path)
+                remove(path.name, dir_fd=directory)
+                self._sync(path.parent, directory)
+        except FileNotFoundError:
+            pass
+        except OSError as error:
+            raise self.failure(path, error) from None
+
+    def _unlink(self, path: PurePosixPath, directory: int) -> None:
+        with contextlib.suppress(FileNotFoundError):
+            os.stat(path.name, dir_fd=directory, follow_symlinks=False)
+            self.step("unlink", path)
+            os.unlink(path.name, dir_fd=directory)
+
+    def _sync(self, path: PurePosixPath, directory: int) -> None:
+        self.step("fsync", path)
+        with directories.readable(directory) as synced:
+            os.fsync(synced)
+
+    def _directory(
+        self, path: PurePosixPath, *, create: bool = False
+    ) -> AbstractContextManager[int]:
+        def make(above: int, name: str) -> None:
+            self.step("mkdir", path)
+            old = os.umask(0o022)  # programs that are not root's must be able to read it
+            try:
+                os.mkdir(name, 0o755, dir_fd=above)
+            finally:
+                os.umask(old)
+            self._sync(path, above)
+
+        return directories.opened(self.root, path, make if create else None)

@@ -1,0 +1,89 @@
+"""What lbhook records of a target: installed, loaded, refused."""
+
+from collections.abc import Mapping
+from pathlib import PurePosixPath
+from types import MappingProxyType
+from typing import NamedTuple
+
+from ..config.targets import Target
+from ..plan import Change
+
+# What of a target it takes to undo it.
+_KEPT = ("kind", "requires", "reload_unit", "reload", "verify", "observe", "remove", "timeout")
+
+
+class Installed(NamedTuple):
+    """A target as it was last installed: enough to undo it when it is in no configuration.
+
+    `resting` is what has to stay in the file, because a program includes it by name;
+    `original` says that the file which was there before is kept; `undone` that the file is
+    settled, and only the reload owed.
+    """
+
+    name: str
+    path: str
+    digest: str
+    mode: int
+    kind: str = ""
+    requires: tuple[str, ...] = ()
+    reload_unit: str = ""
+    reload: tuple[str, ...] = ()
+    verify: tuple[str, ...] = ()
+    observe: tuple[str, ...] = ()
+    remove: tuple[str, ...] = ()
+    timeout: float = 30.0
+    resting: str = ""
+    original: bool = False
+    undone: bool = False
+
+    @classmethod
+    def of(cls, change: Change, known: "Installed | None") -> "Installed":
+        """What a change has installed; `known` is the record of the file until then."""
+        target = change.target
+        return cls(
+            name=target.name,
+            path=str(target.path),
+            digest=change.expected.digest if change.expected else "",
+            mode=target.mode,
+            resting=change.resting,
+            original=change.original or bool(known and known.original),
+            **{key: getattr(target, key) for key in _KEPT},
+        )
+
+    @classmethod
+    def foreign(cls, change: Change) -> "Installed":
+        """How the program of a file is reloaded that is not lbhook's, should it be put back."""
+        digest = change.actual.digest if change.actual else ""
+        return cls.of(change, None)._replace(digest=digest, resting="")
+
+    def target(self) -> Target:
+        """The target again, without a template: to be undone, or reloaded."""
+        kept = {key: getattr(self, key) for key in _KEPT}
+        return Target(name=self.name, template="", path=PurePosixPath(self.path), **kept)
+
+
+class Loaded(NamedTuple):
+    """What a target's program has taken in this boot: the digest of the file, and what
+    `observe` printed then. `queued` while the job that reloads it has not run."""
+
+    digest: str
+    observed: str = ""
+    queued: bool = False
+
+
+class Applied(NamedTuple):
+    """What an apply has left: when its answer was read, in seconds of this boot; and by path, what
+    each file was made of, what tells that it is still loaded, and whether it was skipped."""
+
+    read: float
+    made: Mapping[str, str] = MappingProxyType({})
+    proofs: Mapping[str, str] = MappingProxyType({})
+    skipped: Mapping[str, bool] = MappingProxyType({})
+
+
+class Refused(NamedTuple):
+    """An input that was refused or put back; `fingerprint` is that of the rendered files."""
+
+    fingerprint: str
+    status: int
+    problems: tuple[str, ...]

@@ -1,0 +1,241 @@
+"""What this machine is and has, read from /proc and /sys; nothing is asked of anybody."""
+
+import contextlib
+import functools
+import ipaddress
+import os
+import re
+from collections.abc import Collection, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from ..commands import PATH
+from ..config.net import Network
+from ..metadata.reader import Address
+
+# The tag that Microsoft documents for detecting Azure (and cloud-init looks for).
+AZURE_ASSET_TAG = "7783-7084-3265-9085-8269-3286-77"
+_KUBELET = ("var/lib/kubelet", *(f"{place[1:]}/kubelet" for place in f"{PATH}:/opt/bin".split(":")))
+_LISTEN, _UNCONNECTED, _CALLING = "0A", "07", "02"
+_TENTATIVE = 0x40
+# The first addresses and ports of an entry are those of who began.
+_TRACKED = r"(?m)^ipv[46] .*? tcp .*?src=(\S+) dst=\S+ sport=\d+ dport=(\d+)"
+
+
+class Socket(NamedTuple):
+    """A socket that anybody may send to: of TCP one that listens, of UDP one that is bound and
+    not connected."""
+
+    ip: Address
+    port: int
+    inode: int
+    protocol: str = "tcp"
+
+    @property
+    def versions(self) -> tuple[int, ...]:
+        """The versions of IP that it takes: a socket for IPv6 may take IPv4 as well."""
+        if self.ip.version == 6 and self.ip.is_unspecified:
+            return 4, 6
+        return (self.ip.version,)
+
+    def covers(self, ip: Address, port: int) -> bool:
+        """Whether it takes what comes to this address: its own, or any."""
+        anywhere = self.ip.is_unspecified and ip.version in self.versions
+        return self.port == port and (anywhere or ip == self.ip)
+
+
+class Machine:
+    """The machine whose /proc and /sys are below `root`."""
+
+    def __init__(self, root: Path = Path("/")) -> None:
+        self.root = root
+
+    def is_azure(self) -> bool:
+        """Whether the chassis asset tag is Azure's."""
+        return self._text("sys/class/dmi/id/chassis_asset_tag") == AZURE_ASSET_TAG
+
+    def boot_id(self) -> str:
+        """What the kernel calls this boot."""
+        return self._text("proc/sys/kernel/random/boot_id")
+
+    def machine_id(self) -> str:
+        """What systemd calls this installation; empty if it has no name yet."""
+        text = self._text("etc/machine-id")
+        return text if re.fullmatch(r"[0-9a-f]{32}", text) else ""
+
+    def addresses(self) -> frozenset[Address]:
+        """The addresses that a program here can bind."""
+        return frozenset([*self._ipv4(), *(ip for _, ip in self._ipv6())])
+
+    def interfaces(self) -> dict[str, str]:
+        """Names of network interfaces by MAC address, twelve digits in lower case.
+
+        With accelerated networking the virtual function has the MAC address of the synthetic
+        device, which is the one that carries the addresses (Microsoft: "How Accelerated
+        Networking works"); the function is its slave.
+        """
+        found: dict[str, str] = {}
+        try:
+            devices = sorted((self.root / "sys/class/net").iterdir())
+        except OSError:
+            devices = []
+        for device in devices:
+            mac = self._text(f"sys/class/net/{device.name}/address").replace(":", "").lower()
+            slave = (device / "master").exists()
+            if re.fullmatch(r"[0-9a-f]{12}", mac) and (mac not in found or not slave):
+                found[mac] = device.name
+        return found
+
+    def networks(self, interfaces: Collection[str]) -> tuple[Network, ...]:
+        """The networks that these interfaces are on, of IPv6 only their own addresses."""
+        routes = [line.split() for line in self._text("proc/self/net/route").splitlines()[1:]]
+        four = [
+            ipaddress.ip_network(f"{_kernel_address(words[1])}/{_kernel_address(words[7])}")
+            for words in routes
+            if words[0] in interfaces and words[2] == "00000000"
+        ]
+        six = [ip for name, ip in self._ipv6() if name in interfaces]
+        return (*four, *map(ipaddress.ip_network, six))
+
+    def listening(self) -> tuple[Socket, ...]:
+        """The TCP sockets that listen in this network namespace."""
+        return tuple(self._sockets("tcp", _LISTEN))
+
+    def bound(self) -> tuple[Socket, ...]:
+        """The UDP sockets of this network namespace that are bound and not connected."""
+        return tuple(self._sockets("udp", _UNCONNECTED))
+
+    def calling(self) -> tuple[Socket, ...]:
+        """Whom TCP sockets of this network namespace call and have no answer from yet."""
+        return tuple(self._sockets("tcp", _CALLING, end=2))
+
+    def tracked(self) -> tuple[int, int]:
+        """How many connections the kernel tracks, and how many it can; 0 where it tracks none."""
+        names = (f"proc/sys/net/netfilter/nf_conntrack_{name}" for name in ("count", "max"))
+        count, most = (int(self._text(name) or 0) for name in names)
+        return count, most
+
+    def callers(self, sources: Collection[Address]) -> tuple[int, ...]:
+        """The TCP ports here that these addresses have lately connected to, as far as the kernel
+        shows what it tracks."""
+        wanted = {one.exploded for one in sources}
+        found = re.findall(_TRACKED, self._text("proc/self/net/nf_conntrack"))
+        return tuple(sorted({int(port) for source, port in found if source in wanted}))
+
+    def legacy_tables(self) -> tuple[str, ...]:
+        """The tables of iptables-legacy, as far as this process may know."""
+        files = (f"proc/self/net/{name}_tables_names" for name in ("ip", "ip6"))
+        return tuple(dict.fromkeys(word for file in files for word in self._text(file).split()))
+
+    def holders(self, inodes: Collection[int]) -> dict[int, str]:
+        """The name of a program that holds each of these sockets, as far as it can be read."""
+        return {inode: self.program(pid) for inode, pid in self.holding(inodes).items()}
+
+    def holding(self, inodes: Collection[int]) -> dict[int, int]:
+        """A process that holds each of these sockets, as far as it can be read: the oldest,
+        but systemd only where it keeps a socket for a program that does not run yet."""
+        found: dict[int, int] = {}
+        pids = {int(entry.name) for entry in (self.root / "proc").glob("[0-9]*")}
+        for pid in (*sorted(pids - {1}), 1):
+            with contextlib.suppress(OSError):  # gone, or another user's
+                for inode in self.inodes(pid).intersection(inodes):
+                    found.setdefault(inode, pid)
+        return found
+
+    def inodes(self, pid: int) -> frozenset[int]:
+        """The sockets that a process holds."""
+        # By descriptors: nginx has one for each listener, and a path for each takes twice as long.
+        place = os.open(self.root / f"proc/{pid}/fd", os.O_RDONLY | os.O_DIRECTORY)
+        found = set()
+        try:
+            for name in os.listdir(place):  # noqa: PTH208
+                try:
+                    target = os.readlink(name, dir_fd=place)
+                except OSError:
+                    continue  # closed since the directory was read
+                if target.startswith("socket:["):
+                    found.add(int(target[8:-1]))
+        finally:
+            os.close(place)
+        return frozenset(found)
+
+    def program(self, pid: int) -> str:
+        """The name of a process; empty if there is none."""
+        return self._text(f"proc/{pid}/comm")
+
+    def unit(self, pid: int) -> str:
+        """The unit of systemd that a process belongs to; empty if it belongs to none."""
+        names = re.split(r"[/\n]", self._text(f"proc/{pid}/cgroup"))
+        units = [name for name in names if name.endswith((".service", ".scope"))]
+        return units[-1] if units else ""
+
+    def arguments(self, pid: int) -> tuple[str, ...]:
+        """The command line of a process; empty if there is none."""
+        text = self._text(f"proc/{pid}/cmdline")
+        return tuple(text.split("\0")) if text else ()
+
+    def environment(self, pid: int) -> dict[str, str]:
+        """What a process was started with, as far as this process may know."""
+        settings = self._text(f"proc/{pid}/environ").split("\0")
+        return dict(one.split("=", 1) for one in settings if "=" in one)
+
+    def children(self, pid: int) -> tuple[int, ...]:
+        """The processes that a process has started and that have not ended."""
+        return tuple(map(int, self._text(f"proc/{pid}/task/{pid}/children").split()))
+
+    def has_kubelet(self) -> bool:
+        """Whether this is a node of Kubernetes: the program is here, or what it keeps."""
+        return any((self.root / place).exists() for place in _KUBELET)
+
+    def is_confined(self) -> bool:
+        """Whether this process was told never to gain rights, as by a unit that is hardened."""
+        return (
+            re.search(r"^NoNewPrivs:\s1$", self._text("proc/self/status"), re.MULTILINE) is not None
+        )
+
+    def has_systemd(self) -> bool:
+        """Whether systemd is PID 1 here, as sd_booted(3) asks it."""
+        return (self.root / "run/systemd/system").is_dir()
+
+    def _text(self, path: str) -> str:
+        try:
+            return (self.root / path).read_text(encoding="utf-8", errors="replace").strip("\0\n ")
+        except OSError:
+            return ""
+
+    def _ipv4(self) -> Iterator[Address]:
+        """Local addresses of the kernel's routing trie: a line with the address, then its use."""
+        address = ""
+        for line in self._text("proc/self/net/fib_trie").splitlines():
+            found = re.search(r"\|-- ([0-9.]+)", line)
+            if found:
+                address = found[1]
+            elif "/32 host LOCAL" in line:
+                yield ipaddress.IPv4Address(address)
+
+    def _ipv6(self) -> Iterator[tuple[str, Address]]:
+        """Interface and address of each; proc(5) has the columns of the file."""
+        for line in self._text("proc/self/net/if_inet6").splitlines():
+            digits, _, _, _, flags, name = line.split()
+            if not int(flags, 16) & _TENTATIVE:
+                yield name, ipaddress.IPv6Address(int(digits, 16))
+
+    def _sockets(self, protocol: str, state: str, end: int = 1) -> Iterator[Socket]:
+        """The sockets in a state, with their own end or, as the second, the other."""
+        for path in (f"proc/self/net/{protocol}", f"proc/self/net/{protocol}6"):
+            for line in self._text(path).splitlines()[1:]:
+                words = line.split()
+                if words[3] == state:
+                    digits, port = words[end].split(":")
+                    ip, number, inode = _kernel_address(digits), int(port, 16), int(words[9])
+                    yield Socket(protocol=protocol, ip=ip, port=number, inode=inode)
+
+
+# Most sockets of a machine are on the same few addresses.
+@functools.lru_cache(maxsize=1024)
+def _kernel_address(digits: str) -> Address:
+    """/proc/net/tcp prints each 32-bit word of an address in the byte order of the machine."""
+    words = [bytes.fromhex(digits[at : at + 8])[::-1] for at in range(0, len(digits), 8)]
+    address = ipaddress.ip_address(b"".join(words))
+    # A socket for IPv6 that was given an IPv4 address is one for IPv4.
+    return getattr(address, "ipv4_mapped", None) or address

@@ -1,0 +1,1 @@
+"""The way of packets through this machine, and its picture."""
