@@ -5,15 +5,15 @@ import sys
 import time
 from typing import Any
 
-from lbhook.deployment.deploy import Deployment
-from lbhook.imds.inquiry import Inquiry
+from lbhook.deployment.transaction import Transaction
+from lbhook.imds.fetching import Fetcher
 from lbhook.program import main
 
-ask, replace = Inquiry.ask, Deployment._replace
+ask, replace = Fetcher.ask, Transaction._replace
 begin = 0.0
 
 
-def asked(self: Inquiry) -> Any:
+def asked(self: Fetcher) -> Any:
     """Asks, and looks at the clock."""
     global begin
     answer = ask(self)
@@ -21,12 +21,12 @@ def asked(self: Inquiry) -> Any:
     return answer
 
 
-def replaced(self: Deployment, *changes: Any) -> None:
+def replaced(self: Transaction, *changes: Any) -> None:
     """Puts the files in place, and says how long that took."""
     replace(self, *changes)
     print((time.perf_counter() - begin) * 1000, file=sys.stderr)
 
 
-setattr(Inquiry, "ask", asked)  # noqa: B010
-setattr(Deployment, "_replace", replaced)  # noqa: B010
+setattr(Fetcher, "ask", asked)  # noqa: B010
+setattr(Transaction, "_replace", replaced)  # noqa: B010
 main()

@@ -17,7 +17,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from lbhook.imds.imds import Service
+from lbhook.imds.client import Service
 from lbhook.imds.transport import NoResponseError, Response
 
 BODY = json.dumps(

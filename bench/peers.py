@@ -4,7 +4,7 @@ import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
-from lbhook.emulator.emulator import Emulator
+from lbhook.emulator.server import Emulator
 
 from .measure import CHECKOUT, Result, Row, measure, milliseconds, program, python
 from .scene import BODY, Bench, request

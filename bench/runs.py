@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from lbhook.emulator.emulator import Emulator
+from lbhook.emulator.server import Emulator
 
 from .measure import (
     Result,

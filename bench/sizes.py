@@ -17,7 +17,7 @@ from dataclasses import replace
 from ipaddress import ip_address
 from pathlib import Path
 
-from lbhook.config import config
+from lbhook.config import settings as config
 from lbhook.metadata import facts, model
 from lbhook.metadata.facts import Facts
 from lbhook.rendering.render import renderer

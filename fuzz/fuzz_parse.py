@@ -14,7 +14,7 @@ import atheris
 
 with atheris.instrument_imports(include=["lbhook"]):
     from lbhook.errors import MetadataError
-    from lbhook.imds.verdict import classify
+    from lbhook.imds.classification import classify
     from lbhook.metadata.facts import derive
     from lbhook.metadata.model import parse
 

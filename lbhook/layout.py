@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Sequence
-
 from ipaddress import IPv4Address, IPv6Address
 
 # Cells to the left and to the right of an arrow.

@@ -12,14 +12,14 @@ from .errors import BUG, INTERRUPTED, TERMINATED, LbhookError, TerminatedError
 if TYPE_CHECKING:
     import click
 
-    from .cli.run import Run
+    from .cli.invocation import Invocation
 
 # Cycles are looked for so often in what is imported, and lives on, that it takes a tenth of a run.
 _MADE_BETWEEN_LOOKS = 100_000
 
 
 def main() -> NoReturn:
-    """Run the command line and exit; the one place that decides how."""
+    """Invocation the command line and exit; the one place that decides how."""
     gc.set_threshold(_MADE_BETWEEN_LOOKS)
     signal.signal(signal.SIGTERM, _terminate)
     if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as nohup has it
@@ -35,38 +35,40 @@ def main() -> NoReturn:
 def _run() -> int:
     import click
 
-    from .cli.cli import cli
-    from .cli.run import Run
+    from .cli.invocation import Invocation
+    from .cli.main import cli
 
-    run = Run()
+    invocation = Invocation()
     try:
-        return int(cli(obj=run, prog_name="lbhook", standalone_mode=False) or 0)
+        return int(cli(obj=invocation, prog_name="lbhook", standalone_mode=False) or 0)
     except click.exceptions.Exit as end:
         return end.exit_code
     except click.UsageError as error:
-        return _misused(run, error)
+        return _misused(invocation, error)
     except LbhookError as error:
-        run.console.error(error)
+        invocation.console.error(error)
         return error.status
     except SystemExit:  # click's answer to a pipe that nobody reads, which is no failure
         return 0
     except (KeyboardInterrupt, click.Abort):
-        run.console.problems(("interrupted; nothing is left half done",), "")
+        invocation.console.problems(("interrupted; nothing is left half done",), "")
         return INTERRUPTED
     except TerminatedError:
-        run.console.problems(("terminated; nothing is left half done",), "")
+        invocation.console.problems(("terminated; nothing is left half done",), "")
         return TERMINATED
     except Exception:
         import traceback
 
-        run.console.bug(traceback.format_exc())
-        run.console.problems(("this is a bug in lbhook; nothing of this answer is in force",), "")
+        invocation.console.bug(traceback.format_exc())
+        invocation.console.problems(
+            ("this is a bug in lbhook; nothing of this answer is in force",), ""
+        )
         return BUG
     finally:
-        run.console.done()
+        invocation.console.done()
 
 
-def _misused(run: "Run", error: "click.UsageError") -> int:
+def _misused(invocation: "Invocation", error: "click.UsageError") -> int:
     """A mistake on the command line, in the words of every other error."""
     import click
 
@@ -85,7 +87,7 @@ def _misused(run: "Run", error: "click.UsageError") -> int:
         also = f" (or {error.param.envvar})" if error.param and error.param.envvar else ""
         text = f"{named}{also}: {error.message}"
     path = error.ctx.command_path if error.ctx else "lbhook"
-    run.console.problems((text,), f"`{path} --help` shows what there is")
+    invocation.console.problems((text,), f"`{path} --help` shows what there is")
     return error.exit_code
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from lbhook import __version__
-from lbhook.cli.cli import ROOMS, cli
+from lbhook.cli.main import MODULES, cli
 
 _TEMPLATE = Path(__file__).with_name("lbhook.8.in")
 
@@ -22,7 +22,7 @@ def page() -> str:
         "VERSION": __version__,
         "ABOUT": "\n.PP\n".join(map(_text, about[1:])),
         "OPTIONS": "\n".join(_options(cli.get_params(ctx), ctx)),
-        "COMMANDS": "\n".join(line for name in ROOMS for line in _command(name, ctx)),
+        "COMMANDS": "\n".join(line for name in MODULES for line in _command(name, ctx)),
     }
     return re.sub(r"@([A-Z]+)@", lambda found: filled[found[1]], _TEMPLATE.read_text())
 

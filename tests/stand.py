@@ -12,19 +12,19 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar
 
-from lbhook.commands import Result
-from lbhook.config import config
-from lbhook.config.config import Settings
+from lbhook.config import settings as config
+from lbhook.config.settings import Settings
 from lbhook.deployment.report import Report
-from lbhook.imds.inquiry import Voice, Wish
+from lbhook.imds.fetching import Options, Reporter
 from lbhook.plan import Plan
+from lbhook.processes import Result
 from lbhook.programs.host import Host
 from lbhook.runs.update import Update
 from lbhook.storage.files import Tree
 from lbhook.storage.journal import Journal
 from lbhook.storage.state import State
-from lbhook.system.kernel import Kernel
 from lbhook.system.machine import Machine
+from lbhook.system.netlink import Kernel
 
 USER = pwd.getpwuid(os.geteuid()).pw_name
 GROUP = grp.getgrgid(os.getegid()).gr_name
@@ -101,7 +101,7 @@ class Stand:
     signals: list[tuple[int, int]] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     time: float = 1000.0
-    heard: bytes = b""
+    fetched: bytes = b""
     kernel: Kernel | None = None
 
     def __post_init__(self) -> None:
@@ -151,31 +151,37 @@ class Stand:
         """Let time go by."""
         self.time += seconds
 
-    def update(self, settings: Settings, answer: bytes | None, wish: Wish | None = None) -> Update:
+    def update(
+        self, settings: Settings, answer: bytes | None, options: Options | None = None
+    ) -> Update:
         """An update from an answer on standard input; None is a metadata service that is mute."""
         values = {"metadata": "-"} if answer is not None else {"wait": 0.0}
-        asked = wish or Wish()
-        wished = {name: getattr(asked, name) for name in Wish._fields}
+        asked = options or Options()
+        wished = {name: getattr(asked, name) for name in Options._fields}
         return Update(
             host=self.host(settings),
             settings=settings,
-            wish=Wish(**{**wished, **values}),
-            voice=Voice(warn=self.warnings.append),
+            options=Options(**{**wished, **values}),
+            reporter=Reporter(warn=self.warnings.append),
             read_stdin=lambda: answer or b"",
             clock=lambda: self.time,
             sleep=self.sleep,
             boottime=lambda: self.time,
         )
 
-    def apply(self, settings: Settings, answer: bytes | None, wish: Wish | None = None) -> Report:
+    def apply(
+        self, settings: Settings, answer: bytes | None, options: Options | None = None
+    ) -> Report:
         """One apply."""
         self.warnings.clear()
         self.time += 1.0
-        return self.update(settings, answer, wish).apply()
+        return self.update(settings, answer, options).apply()
 
-    def plan(self, settings: Settings, answer: bytes | None, wish: Wish | None = None) -> Plan:
+    def plan(
+        self, settings: Settings, answer: bytes | None, options: Options | None = None
+    ) -> Plan:
         """One plan."""
-        return self.update(settings, answer, wish).plan()
+        return self.update(settings, answer, options).plan()
 
     def put(self, path: str, content: str, mode: int = 0o644) -> None:
         """Somebody else writes a file."""

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from lbhook.config import config
+from lbhook.config import settings as config
 from lbhook.errors import MetadataError, NoAnswerError, UsageError
-from lbhook.imds.answer import Answer, Identity, LastGood, describe_age, from_file
+from lbhook.imds.last_good import Answer, Identity, LastGood, describe_age, from_file
 from lbhook.metadata.model import parse
 from lbhook.metadata.reader import MOST_BYTES
 from lbhook.storage.files import Tree

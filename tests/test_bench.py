@@ -9,7 +9,7 @@ import pytest
 from bench import sizes
 from bench.__main__ import line, markdown, reference, worse
 from bench.measure import Row, count, measure, mebibytes
-from lbhook.emulator.emulator import Emulator
+from lbhook.emulator.server import Emulator
 from lbhook.metadata import facts, model
 
 from .program import BODIES, REPO, run_lbhook

@@ -8,7 +8,7 @@ import pytest
 from lbhook.config.targets import Target
 from lbhook.errors import ConfigError
 from lbhook.plan import Change, FileState, Outcome, Plan, Reload
-from lbhook.planning import checks
+from lbhook.planning import validation
 from lbhook.programs.host import Host
 from lbhook.storage.files import Tree
 
@@ -49,13 +49,13 @@ def host(
     return altered(built, tree=Tree(stand.disk, privileged=root))
 
 
-def examined(machine: Host, *changes: Change) -> checks.Verdict:
+def examined(machine: Host, *changes: Change) -> validation.Verdict:
     """What the checks say of candidates in a scratch directory."""
     directory = machine.tree.root.parent / "scratch"
     directory.mkdir(exist_ok=True)
     staged = {one.path: directory / one.target.name for one in changes}
-    alone = checks.examine(machine, changes, staged)
-    return checks.examine_live(machine, alone, staged)
+    alone = validation.examine(machine, changes, staged)
+    return validation.examine_live(machine, alone, staged)
 
 
 def refusals(machine: Host, *changes: Change) -> tuple[str, ...]:
@@ -203,10 +203,10 @@ def test_a_file_that_nginx_does_not_include_is_skipped(tmp_path: Path) -> None:
         Reload.NONE,
         f"no nginx configuration includes it; put `include {CONF};` into a server block",
     )
-    assert checks.skip_unread(machine, change(NGINX)) == found
+    assert validation.skip_unread(machine, change(NGINX)) == found
     undone = change(NGINX._replace(template="", requires=()))
     assert examined(machine, undone).changes == (undone,)
-    assert checks.skip_unread(machine, undone) == undone
+    assert validation.skip_unread(machine, undone) == undone
 
 
 def test_what_is_wrong_with_a_file_that_nobody_reads_is_no_matter(tmp_path: Path) -> None:
@@ -230,13 +230,13 @@ def test_what_is_wrong_with_a_file_that_nobody_reads_is_no_matter(tmp_path: Path
 def test_a_target_without_its_program_is_skipped(tmp_path: Path) -> None:
     """Its reload, too; one with nothing to do is not looked at, nor is a directory's."""
     machine = altered(host(tmp_path), find=lambda _: None)
-    found = checks.skip_missing(machine, change(NGINX))
+    found = validation.skip_missing(machine, change(NGINX))
     assert (found.outcome, found.reason) == (Outcome.SKIPPED, "nginx not installed")
     owed = change(NGINX, outcome=Outcome.UNCHANGED)
-    assert checks.skip_missing(machine, owed).outcome is Outcome.SKIPPED
+    assert validation.skip_missing(machine, owed).outcome is Outcome.SKIPPED
     idle = owed._replace(reload=Reload.NONE)
-    assert checks.skip_missing(machine, idle) == idle
-    assert checks.skip_missing(altered(machine, live=False), owed) == owed
+    assert validation.skip_missing(machine, idle) == idle
+    assert validation.skip_missing(altered(machine, live=False), owed) == owed
 
 
 def test_a_target_is_undone_although_its_program_is_gone(tmp_path: Path) -> None:
@@ -270,6 +270,6 @@ def test_who_can_not_check_says_so(
 def test_candidates_of_a_plan_have_names_like_those_of_an_apply(tmp_path: Path) -> None:
     """In a scratch directory, one for each file that is written."""
     same = change(OWN, outcome=Outcome.UNCHANGED)
-    staged = checks.scratch(Plan(changes=(change(NGINX), same)), tmp_path)
+    staged = validation.scratch(Plan(changes=(change(NGINX), same)), tmp_path)
     assert staged == {CONF: tmp_path / "0/.listen.conf.lbhook"}
     assert (tmp_path / "0/.listen.conf.lbhook").read_bytes() == NEW.content

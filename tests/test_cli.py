@@ -14,9 +14,9 @@ from typing import Any
 
 import pytest
 
-from lbhook.emulator.emulator import Emulator
+from lbhook.emulator.faults import Step
 from lbhook.emulator.playbook import Playbook
-from lbhook.emulator.step import Step
+from lbhook.emulator.server import Emulator
 
 from .conftest import lacking
 from .program import BODIES, ENVIRONMENT, NOBODY_THERE, Desk, Ended, argv, run_lbhook

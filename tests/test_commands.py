@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from lbhook.commands import (
+from lbhook.processes import (
     NOT_EXECUTABLE,
     NOT_FOUND,
     TALKED_TOO_MUCH,
@@ -191,7 +191,7 @@ def test_a_process_with_a_thousand_open_files_can_run_one() -> None:
     """As under a parent that leaves its own open; select() can't wait for a descriptor so high."""
     script = """
 import os, resource
-from lbhook.commands import run
+from lbhook.processes import run
 hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
 resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 2048), hard))
 files = [os.open("/dev/null", os.O_RDONLY) for _ in range(1100)]

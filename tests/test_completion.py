@@ -14,7 +14,7 @@ import pytest
 
 from lbhook.config.shipped import SHIPPED
 from lbhook.installation import completion
-from lbhook.samples import BODIES
+from lbhook.resources import BODIES
 
 from .program import ENVIRONMENT, REPO
 

@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
-from lbhook.config import config, shipped
-from lbhook.config.config import Hooks, Imds, Metrics, Paths, Settings
+from lbhook.config import settings as config
+from lbhook.config import shipped
+from lbhook.config.settings import Hooks, Imds, Metrics, Paths, Settings
 from lbhook.config.shipped import SHIPPED
 from lbhook.config.targets import Target
 from lbhook.errors import ConfigError

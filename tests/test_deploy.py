@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from lbhook.deployment import putback
-from lbhook.deployment.deploy import Deployment
+from lbhook.deployment import revert
 from lbhook.deployment.outcome import Done
+from lbhook.deployment.transaction import Transaction
 from lbhook.plan import Outcome, Plan, Reload
 
 from .conftest import lacking
@@ -80,18 +80,18 @@ def test_a_fingerprint_is_of_what_is_wanted(stand: Stand) -> None:
     """Answer, configuration or template: any of them makes another; the disk does not."""
     settings = stand.settings(NO_ENV + target("one"))
     plan = stand.plan(settings, A)
-    same = putback.fingerprint(plan)
+    same = revert.fingerprint(plan)
     other = stand.settings(NO_ENV + target("one", mode="0600"))
-    assert putback.fingerprint(stand.plan(settings, B)) != same
-    assert putback.fingerprint(stand.plan(other, A)) != same
+    assert revert.fingerprint(stand.plan(settings, B)) != same
+    assert revert.fingerprint(stand.plan(other, A)) != same
     stand.apply(settings, A)
-    assert putback.fingerprint(stand.plan(settings, A)) == same
+    assert revert.fingerprint(stand.plan(settings, A)) == same
 
 
 def test_an_empty_plan_is_carried_out_without_a_trace(stand: Stand) -> None:
     """No journal, no record, no reload."""
     host = stand.host(stand.settings(NO_ENV))
-    assert Deployment(host, Plan()).carry_out() == Done()
+    assert Transaction(host, Plan()).carry_out() == Done()
     assert contents(stand.disk) == {}
 
 
@@ -151,9 +151,9 @@ def test_a_deployment_says_what_it_came_to_even_if_it_fails(stand: Stand) -> Non
     settings = stand.settings(NO_ENV + target("one"))
     plan = stand.plan(settings, A)
     stand.runner = Runner(lambda argv: (1, "no"))
-    deployment = Deployment(stand.host(settings), plan)
+    transaction = Transaction(stand.host(settings), plan)
     with pytest.raises(Exception, match="ended with status 1"):
-        deployment.carry_out()
-    [change] = deployment.done.changes
+        transaction.carry_out()
+    [change] = transaction.done.changes
     assert (change.outcome, change.reload) == (Outcome.UNCHANGED, Reload.FAILED)
-    assert deployment.done._replace(changes=()) == Done()
+    assert transaction.done._replace(changes=()) == Done()

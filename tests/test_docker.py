@@ -10,7 +10,7 @@ from socketserver import UnixStreamServer
 
 import pytest
 
-from lbhook import commands
+from lbhook import processes
 
 from .conftest import lacking
 from .program import REPO
@@ -56,7 +56,7 @@ def engine(tmp_path: Path) -> Iterator[UnixStreamServer]:
 @pytest.mark.parametrize("name", [file.name for file in (REPO / "tests/golden").glob("*.env")])
 def test_docker_reads_what_stands_in_the_file(name: str, engine: UnixStreamServer) -> None:
     """`docker create --env-file` hands each line to its engine as it is, and no comment."""
-    docker = commands.find("docker") or (str(FETCHED) if FETCHED.exists() else "")
+    docker = processes.find("docker") or (str(FETCHED) if FETCHED.exists() else "")
     if not docker:
         lacking("no docker: tests/fetch-docker gets its command line")
     file = REPO / "tests/golden" / name

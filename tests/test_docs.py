@@ -15,13 +15,14 @@ from typing import Any
 import pytest
 from jinja2 import DictLoader, Environment
 
-from lbhook import samples
-from lbhook.commands import run as lbhook_run
-from lbhook.config import config, shipped, tables, targets
-from lbhook.config.config import Hooks, Imds, Metrics, Paths, Settings
-from lbhook.emulator.emulator import Emulator
+from lbhook import resources
+from lbhook.config import settings as config
+from lbhook.config import shipped, targets, toml_files
+from lbhook.config.settings import Hooks, Imds, Metrics, Paths, Settings
+from lbhook.emulator.server import Emulator
 from lbhook.metadata import facts, instance, model
-from lbhook.rendering import ingredients, render, sandbox
+from lbhook.processes import run as lbhook_run
+from lbhook.rendering import fingerprint, render, sandbox
 
 from . import messages
 from .conftest import lacking
@@ -138,7 +139,7 @@ def test_what_is_shown_is_what_comes(page: str, tmp_path: Path) -> None:
     for block in blocks(page):
         if block.file.startswith(_TEMPLATES):
             (desk.templates / block.file.removeprefix(_TEMPLATES)).write_text(block.text)
-        if block.file == str(tables.DEFAULT_FILE):
+        if block.file == str(toml_files.DEFAULT_FILE):
             desk.configure(block.text)
         for command, shown in sessions(block):
             if command.startswith(_NOT_RUN):
@@ -330,14 +331,14 @@ def test_global_functions() -> None:
 def test_shipped_templates() -> None:
     """Each file of a shipped template is named."""
     said = read("docs/templates.md").split("\n## Shipped templates\n")[1].split("\n## ")[0]
-    files = {file.name for file in ingredients.SHIPPED_TEMPLATES.iterdir()}
+    files = {file.name for file in fingerprint.SHIPPED_TEMPLATES.iterdir()}
     assert set(re.findall(r"`([\w.-]+\.j2)`", said)) == files
 
 
 def test_shipped_bodies() -> None:
     """Each body that can be named is there, and each can be shown."""
     documented = [names(cells[0])[0] for cells in rows("docs/templates.md", "## Bodies to try")]
-    assert documented == list(samples.BODIES)
+    assert documented == list(resources.BODIES)
     for name in documented:
         assert run_lbhook("show", "--json", "--metadata", name).status == 0
 
@@ -521,7 +522,7 @@ def test_cloud_configs_are_valid(tmp_path: Path) -> None:
         value, known = json.loads(ask("-c", _KEYS, str(file)))
         assert set(value) <= set(known)
         files = {one["path"]: one["content"] for one in value["write_files"]}
-        config.parse(files[str(tables.DEFAULT_FILE)])
+        config.parse(files[str(toml_files.DEFAULT_FILE)])
         for command in value.get("runcmd", ()):
             units = [word for word in command if re.fullmatch(r"lbhook[\w-]*\.\w+", word)]
             assert all((REPO / "systemd" / unit).exists() for unit in units)

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from lbhook.doctor import approach, arrival, doctor, upkeep
-from lbhook.doctor.case import Case, Finding, Level, note, unsure
-from lbhook.doctor.doctor import Diagnosis
+from lbhook.doctor import imds_checks, target_checks, traffic_checks, walk
+from lbhook.doctor.findings import Case, Finding, Level, note, unsure
+from lbhook.doctor.walk import Diagnosis
 from lbhook.errors import ProtocolError
-from lbhook.traffic.traffic import Picture
+from lbhook.traffic.paths import Picture
 
 from .program import BODIES, run_lbhook
 from .stand import NO_ENV, Runner, Stand, altered, body, target
@@ -58,7 +58,7 @@ def test_units_that_are_not(stand: Stand, state: str, found: str) -> None:
     problem, _, remedy = found.replace("NAME", name).partition(" > ")
     missed = "a rule that comes later in Azure is not seen"
     expected = [f"{name} {problem}: {missed} > {remedy}"] if found else []
-    assert said(upkeep.installed(case(stand))) == expected
+    assert said(target_checks.installed(case(stand))) == expected
 
 
 @pytest.mark.parametrize(
@@ -82,13 +82,13 @@ def test_units_that_do_not_run(stand: Stand, states: tuple[str, str], found: lis
     shown = (f"Id={name}\nActiveState={state}\n" for name, state in zip(names, states, strict=True))
     text = "\n".join(shown)
     stand.runner = Runner(lambda _: (0, text))
-    assert said(upkeep.running(case(stand))) == found
+    assert said(target_checks.running(case(stand))) == found
 
 
 def test_without_systemd_there_are_no_units(tmp_path: Path) -> None:
     """Nor is anybody asked."""
     stand = Stand(tmp_path)
-    assert [one for question in upkeep.OF_UNITS for one in question(case(stand))] == []
+    assert [one for question in target_checks.OF_UNITS for one in question(case(stand))] == []
     assert stand.runner.calls == []
 
 
@@ -101,16 +101,16 @@ def test_a_label_that_is_not_its_place_s(stand: Stand) -> None:
     labels = "unconfined_u:object_r:tmp_t:s0", "system_u:object_r:etc_t:s0"
     says = f"Would relabel /etc/app from {labels[0]} to {labels[1]}\n"
     stand.runner = Runner(lambda _: (0, says))
-    assert said(upkeep.label(case(stand, text))) == []
+    assert said(target_checks.label(case(stand, text))) == []
     enforce = stand.place / "machine/sys/fs/selinux/enforce"
     enforce.parent.mkdir(parents=True)
     enforce.write_text("1")
-    assert said(upkeep.label(case(stand, text))) == [
+    assert said(target_checks.label(case(stand, text))) == [
         f"app: /etc/app has the label {labels[0]}, its place {labels[1]} > `restorecon -v /etc/app`"
     ]
     assert stand.runner.taken() == ["restorecon -n -v /etc/app"]
     stand.runner = Runner()
-    assert said(upkeep.label(case(stand, text))) == []
+    assert said(target_checks.label(case(stand, text))) == []
 
 
 @pytest.mark.parametrize(
@@ -130,7 +130,7 @@ def test_nftables_service_that_nobody_reloads(
     conf.parent.mkdir(parents=True)
     conf.write_text("flush ruleset\n")
     stand.runner = Runner(lambda argv: (0, cat if argv[1] == "cat" else shown))
-    assert len(said(upkeep.flushed(case(stand, "[targets.nftables]\n")))) == found
+    assert len(said(target_checks.flushed(case(stand, "[targets.nftables]\n")))) == found
 
 
 # Network
@@ -145,7 +145,7 @@ def test_conntrack_that_is_nearly_full(stand: Stand, count: int | None, found: i
         (place / "nf_conntrack_count").write_text(f"{count}\n")
         (place / "nf_conntrack_max").write_text("1000\n")
     text = f"connection tracking is nearly full, {count} of 1000: new connections fail"
-    assert [one.text for one in arrival.tracked(case(stand))] == [text] * found
+    assert [one.text for one in traffic_checks.tracked(case(stand))] == [text] * found
 
 
 def test_legacy_tables_without_rules(stand: Stand) -> None:
@@ -156,7 +156,7 @@ def test_legacy_tables_without_rules(stand: Stand) -> None:
     stand.runner = Runner(lambda _: (0, "-P INPUT ACCEPT\n"))
     one = case(stand)
     if one.host.root:
-        assert said(arrival.legacy(one)) == []
+        assert said(traffic_checks.legacy(one)) == []
         assert len(stand.runner.taken()) == 2
 
 
@@ -167,7 +167,9 @@ def test_a_firewall_that_is_not_seen(stand: Stand, root: bool, remedy: str) -> N
     why = "the firewall: it is not seen"
     picture = Picture(ways=(way(80, verdict=None), way(81, verdict=None)), unseen=(why,))
     host = altered(one.host, tree=altered(one.host.tree, privileged=root))
-    assert [*arrival.firewall(replace(one, host=host, picture=picture))] == [unsure(why, remedy)]
+    assert [*traffic_checks.firewall(replace(one, host=host, picture=picture))] == [
+        unsure(why, remedy)
+    ]
 
 
 # Azure
@@ -178,8 +180,8 @@ def test_an_answer_that_can_t_be_gone_by(stand: Stand) -> None:
     error = ProtocolError("not IMDS", "it redirects", hint="ask somebody")
     settings = stand.settings("")
     one = Case(host=stand.host(settings), settings=settings, error=error)
-    assert said(approach.answer(one)) == ["not IMDS; it redirects > ask somebody"]
-    assert said(approach.route(one)) == []
+    assert said(imds_checks.answer(one)) == ["not IMDS; it redirects > ask somebody"]
+    assert said(imds_checks.route(one)) == []
 
 
 # The report
@@ -240,7 +242,7 @@ def test_below_a_root_the_machine_is_not_looked_at(tmp_path: Path) -> None:
 def test_without_any_answer_the_machine_is_looked_at(stand: Stand) -> None:
     """Why there is none comes first; nothing is planned."""
     stand.runner = Runner(lambda _: (0, "enabled"))
-    found = doctor.examine(stand.update(stand.settings(NO_ENV), None))
+    found = walk.examine(stand.update(stand.settings(NO_ENV), None))
     assert list(found.places) == ["Azure", "Targets", "Units", "Traffic"]
     assert found.wrong == 1
     assert found.places["Azure"][0].text.startswith("no usable answer from the metadata service")
@@ -249,7 +251,7 @@ def test_without_any_answer_the_machine_is_looked_at(stand: Stand) -> None:
 def test_what_is_wrong_with_the_answer_is_no_plan_s_fault(stand: Stand) -> None:
     """A body that must not be acted on is one finding, with its problems."""
     wrong = body(70000)
-    found = doctor.examine(stand.update(stand.settings(NO_ENV), wrong))
+    found = walk.examine(stand.update(stand.settings(NO_ENV), wrong))
     assert "loadbalancer.inboundRules[0].frontendPort" in found.places["Azure"][0].text
     assert found.places["Targets"] == ()
 

@@ -12,12 +12,12 @@ from typing import Any
 
 import pytest
 
-from lbhook.emulator.emulator import Emulator
+from lbhook.emulator.faults import Step
+from lbhook.emulator.http import Request
 from lbhook.emulator.listener import TICK
 from lbhook.emulator.playbook import Playbook
 from lbhook.emulator.replies import error, read
-from lbhook.emulator.step import Step
-from lbhook.emulator.wire import Request
+from lbhook.emulator.server import Emulator
 from lbhook.errors import ConfigError, UsageError
 
 LB = "/metadata/loadbalancer?api-version=2020-10-01"

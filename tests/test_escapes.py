@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lbhook.config import config, net, schema
+from lbhook.config import network, schema
+from lbhook.config import settings as config
 from lbhook.errors import ConfigError
 from lbhook.metadata.facts import Facts
 from lbhook.rendering import render
@@ -69,7 +70,7 @@ def variables(place: str, value: object) -> str:
 def is_interface(text: str) -> bool:
     """Whether it may be the name of an interface: what that does is another test."""
     try:
-        return net.interface(text) == text
+        return network.interface(text) == text
     except schema.Misfit:
         return False
 

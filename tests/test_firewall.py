@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from lbhook.config import config
+from lbhook.config import settings as config
 from lbhook.config.targets import Target
 from lbhook.errors import ConfigError
 from lbhook.metadata import facts, model
 from lbhook.metadata.facts import Facts
 from lbhook.plan import Change, Closed, FileState, Outcome
-from lbhook.programs import firewall
+from lbhook.programs import nftables
 from lbhook.system.machine import Machine
 
 from .program import BODIES
@@ -52,7 +52,7 @@ def machine(place: Path, *sockets: str) -> Machine:
 
 def closes(place: Path, text: str, lb: Facts, *sockets: str) -> list[str]:
     """Which of these sockets a firewall with these variables closes."""
-    found = firewall.closes([change(target(text))], lb, machine(place, *sockets))
+    found = nftables.closes([change(target(text))], lb, machine(place, *sockets))
     return [f"{one.protocol},{one.ip},{one.port}" for one in found]
 
 
@@ -135,7 +135,7 @@ def test_tunnels_and_ha_ports_are_open(tmp_path: Path) -> None:
 )
 def test_nothing_is_closed_by_what_does_not_filter_anew(tmp_path: Path, other: Change) -> None:
     """A firewall that stays as it is, drops nothing or goes; or another target."""
-    assert firewall.closes([other], RULES, machine(tmp_path, *ALWAYS)) == ()
+    assert nftables.closes([other], RULES, machine(tmp_path, *ALWAYS)) == ()
 
 
 def test_a_closed_socket_is_named_once_with_its_program(tmp_path: Path) -> None:
@@ -144,7 +144,7 @@ def test_a_closed_socket_is_named_once_with_its_program(tmp_path: Path) -> None:
     (tmp_path / "proc/7/fd").mkdir(parents=True)
     (tmp_path / "proc/7/fd/3").symlink_to("socket:[1]")
     (tmp_path / "proc/7/comm").write_text("python3\n")
-    assert firewall.closes([change(target())], RULES, here) == (
+    assert nftables.closes([change(target())], RULES, here) == (
         Closed(protocol="tcp", port=9000, ip="0.0.0.0", program="python3"),
     )
 

@@ -9,10 +9,10 @@ from pathlib import Path, PurePosixPath
 
 import pytest
 
-from lbhook.commands import Result, run
 from lbhook.config.targets import Target
+from lbhook.processes import Result, run
 from lbhook.programs.firewalld import Firewalld
-from lbhook.rendering.ingredients import SHIPPED_TEMPLATES
+from lbhook.rendering.fingerprint import SHIPPED_TEMPLATES
 
 from .conftest import lacking
 from .stand import Answers, Runner

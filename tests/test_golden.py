@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from lbhook import commands
-from lbhook.config import config
+from lbhook import processes
+from lbhook.config import settings as config
 from lbhook.config.targets import Target
 from lbhook.metadata import facts, model
 from lbhook.metadata.facts import Facts
@@ -182,10 +182,10 @@ def test_order_and_duplicates_change_nothing(name: str) -> None:
 @_named("nft")
 def test_nft_takes_it(name: str) -> None:
     """`nft -c` accepts the file, in a network namespace of its own where it can be had."""
-    result = commands.run(("unshare", "--net", "nft", "-c", "-f", str(GOLDEN / name)))
+    result = processes.run(("unshare", "--net", "nft", "-c", "-f", str(GOLDEN / name)))
     if os.geteuid() != 0:
         argv = ("unshare", "--map-root-user", "--net", "nft", "-c", "-f", str(GOLDEN / name))
-        result = commands.run(argv)
+        result = processes.run(argv)
         if "Operation not permitted" in result.output:
             lacking("not root, and no user namespaces")
     assert (result.output, result.status) == ("", 0)
@@ -200,7 +200,7 @@ def test_nft_loads_it_again_and_takes_it_away() -> None:
     script += f" && nft list tables && nft -f {resting}"
     script += " && echo rests && nft list tables"
     user = () if os.geteuid() == 0 else ("--map-root-user",)
-    result = commands.run(("unshare", *user, "--net", "sh", "-c", script))
+    result = processes.run(("unshare", *user, "--net", "sh", "-c", script))
     if "Operation not permitted" in result.output:
         lacking("no network namespaces of one's own")
     assert (result.output, result.status) == ("table inet lbhook\nrests\n", 0)
@@ -210,7 +210,7 @@ def test_nft_loads_it_again_and_takes_it_away() -> None:
 @_named("xml")
 def test_firewalld_takes_it(name: str) -> None:
     """firewalld's checker has nothing to say about the policy."""
-    result = Firewalld(commands.run, os.geteuid() == 0).check(FIREWALLD, GOLDEN / name)
+    result = Firewalld(processes.run, os.geteuid() == 0).check(FIREWALLD, GOLDEN / name)
     if result.output.startswith("unshare:"):
         lacking("not root, and no user namespaces")
     assert (result.output, result.status) == ("", 0)
@@ -227,21 +227,21 @@ def _checked(daemon: Daemon, kind: str, name: str) -> None:
 @_named("conf")
 def test_nginx_takes_it(name: str) -> None:
     """nginx reads the file inside a server block."""
-    _checked(Nginx(commands.run), "nginx", name)
+    _checked(Nginx(processes.run), "nginx", name)
 
 
 @pytest.mark.needs("nginx", "nginx-stream")
 @_named("stream")
 def test_nginx_takes_it_in_a_stream_block(name: str) -> None:
     """nginx reads the file inside a stream block, where it has the module for it."""
-    _checked(Nginx(commands.run), "nginx-stream", name)
+    _checked(Nginx(processes.run), "nginx-stream", name)
 
 
 @pytest.mark.needs("haproxy")
 @_named("cfg")
 def test_haproxy_takes_it(name: str) -> None:
     """haproxy reads the file beside a backend, and has nothing to warn of."""
-    _checked(Haproxy(commands.run), "haproxy", name)
+    _checked(Haproxy(processes.run), "haproxy", name)
 
 
 @_named("conf")
@@ -274,7 +274,7 @@ def test_env_names_and_alphabet(name: str) -> None:
 @pytest.mark.parametrize("shell", ["dash", "bash"])
 def test_shells_read_the_same_values(name: str, shell: str) -> None:
     """Sourced, each name has the value that stands in the file, and no command was run."""
-    program = commands.find(shell)
+    program = processes.find(shell)
     if not program:
         lacking(f"{shell} not installed")
     values = _values(name)

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from lbhook.config.config import Paths
-from lbhook.emulator.emulator import Emulator
+from lbhook.config.settings import Paths
+from lbhook.emulator.server import Emulator
 from lbhook.errors import LbhookError
 from lbhook.imds.handover import Handed, Handover
 from lbhook.storage.files import Tree
@@ -34,9 +34,9 @@ def place(handover: Handover) -> Path:
 @pytest.mark.parametrize("body", [b"{}", b"", None])
 def test_what_is_left_is_taken(handover: Handover, body: bytes | None) -> None:
     """To the byte; that there is no load balancer, too."""
-    heard = Handed(body=body, instance=b"[]", read=12.5, attempts=3, waited=2.5)
-    handover.leave(heard)
-    assert handover.take(now=20.0) == heard
+    fetched = Handed(body=body, instance=b"[]", read=12.5, attempts=3, waited=2.5)
+    handover.leave(fetched)
+    assert handover.take(now=20.0) == fetched
     assert str(handover.file) == "/run/lbhook-fetch/answer.json"
 
 

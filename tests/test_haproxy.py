@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from lbhook.commands import Result, run
 from lbhook.config.targets import Target
+from lbhook.processes import Result, run
 from lbhook.programs.haproxy import Haproxy
 from lbhook.system.machine import Machine
 
@@ -240,9 +240,9 @@ exec "$@"
 SCRIPT = """
 import json, subprocess, time
 from pathlib import Path
-from lbhook.commands import PATH, run
+from lbhook.processes import PATH, run
 from lbhook.programs.haproxy import Haproxy
-from lbhook.programs.services import Services
+from lbhook.programs.systemd import Services
 place = Path("{place}")
 live, main = place / "conf.d/lbhook.cfg", place / "haproxy.cfg"
 def candidate(content):

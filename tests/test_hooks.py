@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from lbhook import commands
+from lbhook import processes
 from lbhook.deployment.report import Report
-from lbhook.imds.inquiry import Wish
+from lbhook.imds.fetching import Options
 
 from .stand import NO_ENV, Runner, Stand, body, everything, target
 from .test_docs import names, rows
@@ -66,11 +66,11 @@ def test_the_model_is_that_of_show(stand: Stand) -> None:
     update = stand.update(stand.settings(ONE), A)
     update.apply()
     from lbhook.metadata import facts
-    from lbhook.traffic import view
+    from lbhook.traffic import diagram
 
     metadata = update.ask().answer.metadata
     assert metadata
-    assert event(stand)["new"] == view.to_json(facts.derive(metadata), metadata)
+    assert event(stand)["new"] == diagram.to_json(facts.derive(metadata), metadata)
 
 
 def test_nothing_is_told_twice(stand: Stand) -> None:
@@ -178,7 +178,7 @@ def test_what_was_put_back_is_not_told(stand: Stand) -> None:
 def test_no_reload_owes_the_hook_too(stand: Stand) -> None:
     """--no-reload only installs; the next run tells it."""
     settings = stand.settings(ONE)
-    stand.apply(settings, A, Wish(load=False))
+    stand.apply(settings, A, Options(load=False))
     assert told(stand) == []
     stand.apply(settings, A)
     assert told(stand) == [FIRST]
@@ -199,7 +199,7 @@ def test_another_vm_s_neighbours_were_not_told(stand: Stand) -> None:
     """On a captured disk the hook begins anew."""
     settings = stand.settings(ONE)
     update = stand.update(settings, A)
-    update.inquiry.last_good.keep(A)
+    update.fetcher.last_good.keep(A)
     update.apply()
     (stand.place / "uuid").write_text("99999999-2222-3333-4444-555555555555\n")
     stand.apply(settings, A)
@@ -245,7 +245,7 @@ def test_a_kill_forgets_nothing(stand: Stand, number: int) -> None:
 def report_of(stand: Stand, *argv: str, timeout: str = "30s") -> Report:
     """An apply whose hook is a real process."""
     text = f'[hooks]\nchanged = {json.dumps(argv)}\ntimeout = "{timeout}"\n'
-    run: Any = commands.run
+    run: Any = processes.run
     stand.runner = run
     return stand.apply(stand.settings(NO_ENV + text + target("one", reload=None)), A)
 

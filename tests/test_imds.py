@@ -12,13 +12,13 @@ from typing import Any
 
 import pytest
 
-from lbhook.emulator.emulator import Emulator
+from lbhook.emulator.faults import Step
 from lbhook.emulator.playbook import Playbook
 from lbhook.emulator.replies import Answer
-from lbhook.emulator.step import Step
+from lbhook.emulator.server import Emulator
 from lbhook.errors import LbhookError, MetadataError, NoAnswerError, ProtocolError
+from lbhook.imds.client import Reading, Service, Waiting
 from lbhook.imds.confirmation import confirm
-from lbhook.imds.imds import Reading, Service, Waiting
 from lbhook.imds.transport import NoResponseError, Response
 from lbhook.metadata.model import parse
 

@@ -19,16 +19,16 @@ HOUSE: dict[str, tuple[str, ...]] = {
     "processes": (),
     "layout": (),
     "resources": (),
-    "metadata": ("reader", "model", "instance", "facts"),
     "config": (
         *("schema", "network", "accounts", "targets", "shipped", "toml_files"),
         *("settings", "permissions"),
     ),
+    "metadata": ("reader", "model", "instance", "facts", "planned"),
     "plan": (),
     "system": ("machine", "netlink", "sd_notify"),
     "storage": ("lock", "directory", "files", "journal", "records", "state"),
     "rendering": (
-        *("fingerprint", "template_errors", "sandbox", "render", "provenance", "explanation"),
+        *("fingerprint", "template_errors", "sandbox", "render", "provenance", "annotation"),
         "cache",
     ),
     "programs": (
@@ -37,7 +37,7 @@ HOUSE: dict[str, tuple[str, ...]] = {
     ),
     "imds": (
         *("classification", "transport", "client", "confirmation", "last_good", "handover"),
-        *("planned", "fetching"),
+        "fetching",
     ),
     "traffic": ("expressions", "ruleset", "routes", "paths", "diagram", "html"),
     "planning": (
@@ -51,9 +51,10 @@ HOUSE: dict[str, tuple[str, ...]] = {
     "installation": ("completion", "installer"),
     "doctor": ("findings", "imds_checks", "target_checks", "traffic_checks", "walk"),
     "emulator": ("replies", "faults", "playbook", "listener", "http", "server"),
-    "cli": (
-        *("console", "invocation", "factory", "options", "demo"),
-        *("inspect", "change", "install", "try_out", "main"),
+    "cli": ("console", "invocation", "factory", "options", "demo", "main"),
+    "commands": (
+        *("apply", "plan", "show", "doctor", "fetch", "restore", "rollback", "render"),
+        *("install", "emulate"),
     ),
     "program": (),
 }
@@ -61,9 +62,9 @@ HOUSE: dict[str, tuple[str, ...]] = {
 ALONE = {
     "requests": {"imds.transport"},
     "urllib3": {"imds.transport"},
-    "jinja2": {"rendering.sandbox", "rendering.render", "rendering.explanation"},
+    "jinja2": {"rendering.sandbox", "rendering.render", "rendering.annotation"},
     "subprocess": {"processes"},
-    "click": {"installation.completion", "cli", "program"},
+    "click": {"installation.completion", "cli", "commands", "program"},
     "fcntl": {"storage.lock"},
     "socket": {
         *("system.netlink", "system.sd_notify", "imds.transport"),

@@ -8,11 +8,12 @@ from pathlib import Path, PurePosixPath
 
 import pytest
 
-from lbhook.config import config, shipped
+from lbhook.config import settings as config
+from lbhook.config import shipped
 from lbhook.deployment.report import Report
 from lbhook.errors import LbhookError, ReloadError, RightsError, UsageError
-from lbhook.installation import installation
-from lbhook.installation.installation import Installation, Program
+from lbhook.installation import installer
+from lbhook.installation.installer import Installation, Program
 from lbhook.programs.host import host
 from lbhook.runs.undo import Undo
 from lbhook.storage.files import Tree
@@ -21,7 +22,7 @@ from .program import REPO
 from .stand import NO_ENV, Runner, Stand, altered, body, contents, target
 
 PROGRAM = Program(path=PurePosixPath("/opt/lbhook/bin/lbhook"))
-SINGLE = Program(path=installation.SINGLE_FILE, single=b"#!/usr/bin/python3\nzip")
+SINGLE = Program(path=installer.SINGLE_FILE, single=b"#!/usr/bin/python3\nzip")
 UNITS = "usr/local/lib/systemd/system"
 LISTEN = "/etc/nginx/lbhook/listen.conf"
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="not root: this machine is root's")
@@ -202,10 +203,10 @@ def test_a_package_is_left_to_its_manager(
     assert contents(stand.disk) == before
 
 
-def refused(installation: Installation, kind: type[LbhookError]) -> str:
+def refused(installer: Installation, kind: type[LbhookError]) -> str:
     """What `install` says when it refuses."""
     with pytest.raises(kind) as caught:
-        installation.install()
+        installer.install()
     return str(caught.value)
 
 

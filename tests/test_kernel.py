@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from lbhook.system.kernel import Kernel
+from lbhook.system.netlink import Kernel
 
 from .lab.hosts import PATH, require
 from .program import REPO
@@ -13,7 +13,7 @@ from .program import REPO
 # Each line of standard input is Python; after each, whether rules or sockets are others by now.
 SCRIPT = """
 import socket, subprocess, sys
-from lbhook.system.kernel import Kernel
+from lbhook.system.netlink import Kernel
 
 def nft(text):
     subprocess.run(["nft", text], check=True, capture_output=True)
@@ -92,7 +92,7 @@ def test_thousands_of_sockets_are_told_apart() -> None:
 def test_another_namespace_has_other_words() -> None:
     """What is kept in one is not taken for what is so in another."""
     require("unshare")
-    code = "from lbhook.system.kernel import Kernel; print(Kernel().listeners())"
+    code = "from lbhook.system.netlink import Kernel; print(Kernel().listeners())"
     words = ("unshare", "--map-root-user", "--net", sys.executable, "-c", code)
     env = {"PATH": PATH, "PYTHONPATH": str(REPO)}
     there = subprocess.run(words, env=env, capture_output=True, text=True, check=True).stdout

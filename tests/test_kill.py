@@ -11,7 +11,7 @@ from pathlib import Path, PurePosixPath
 
 import pytest
 
-from lbhook.config.config import Settings
+from lbhook.config.settings import Settings
 
 from .stand import NO_ENV, Runner, Stand, body, contents, target
 

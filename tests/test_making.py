@@ -10,8 +10,8 @@ from lbhook.config.targets import Target
 from lbhook.metadata import facts
 from lbhook.metadata.instance import Vm
 from lbhook.metadata.model import parse
-from lbhook.rendering import ingredients
-from lbhook.rendering.making import Made, Maker
+from lbhook.rendering import fingerprint
+from lbhook.rendering.cache import RenderCache, Rendered
 from lbhook.rendering.render import Renderer, renderer
 
 from .stand import PORTS, body
@@ -30,15 +30,15 @@ class Kitchen:
         (place / "ports.j2").write_text(PORTS, encoding="utf-8")
         (place / "parts").mkdir()
         (place / "parts" / "head.j2").write_text("head\n", encoding="utf-8")
-        self.before: Made | None = None
+        self.before: Rendered | None = None
 
-    def make(self) -> tuple[Made, bool]:
+    def make(self) -> tuple[Rendered, bool]:
         """The file, and whether it took a renderer."""
-        maker = Maker([self.place], self.lb, self.vm)
-        made = maker.make(self.target, self.lb, self.left_out, self.before)
-        return made, maker._renderer is not None
+        cache = RenderCache([self.place], self.lb, self.vm)
+        made = cache.make(self.target, self.lb, self.left_out, self.before)
+        return made, cache._renderer is not None
 
-    def install(self) -> Made:
+    def install(self) -> Rendered:
         """As an apply does it."""
         self.before = self.make()[0]
         return self.before
@@ -116,9 +116,9 @@ def test_a_template_that_is_edited_meanwhile_is_rendered_again(kitchen: Kitchen)
             _edit(kitchen)
             return content
 
-    maker = Maker([kitchen.place], LB)
-    maker._renderer = cast(Renderer, Slow())
-    assert maker.make(TARGET, LB, (), None).made_of == ""
+    cache = RenderCache([kitchen.place], LB)
+    cache._renderer = cast(Renderer, Slow())
+    assert cache.make(TARGET, LB, (), None).made_of == ""
     assert kitchen.install().made_of != ""
 
 
@@ -126,16 +126,16 @@ def test_another_program_renders_again(tmp_path: Path, monkeypatch: pytest.Monke
     """Another jinja2 or another lbhook may make something else of the same."""
     (tmp_path / "jinja2").mkdir()
     (tmp_path / "jinja2" / "__init__.py").write_text("", encoding="utf-8")
-    before = ingredients.templates([])
-    assert before == ingredients.templates([])
+    before = fingerprint.templates([])
+    assert before == fingerprint.templates([])
     monkeypatch.syspath_prepend(tmp_path)
-    assert ingredients.templates([]) not in ("", before)
-    monkeypatch.setattr(ingredients, "_PACKAGE", tmp_path)
-    assert ingredients.templates([]) != before
+    assert fingerprint.templates([]) not in ("", before)
+    monkeypatch.setattr(fingerprint, "_PACKAGE", tmp_path)
+    assert fingerprint.templates([]) != before
 
 
 def test_nothing_to_go_by_is_never_recognised(tmp_path: Path) -> None:
     """Templates that can't be read make no digest; without an answer there is none to know."""
     (tmp_path / "gone").symlink_to(tmp_path / "nowhere")
-    assert ingredients.templates([tmp_path]) == ""
-    assert Maker([], None).rest(TARGET._replace(template="lb.env.j2", vars={})).made_of == ""
+    assert fingerprint.templates([tmp_path]) == ""
+    assert RenderCache([], None).rest(TARGET._replace(template="lb.env.j2", vars={})).made_of == ""

@@ -16,8 +16,8 @@ import pytest
 
 from lbhook.deployment.report import Report
 from lbhook.emulator import playbook
-from lbhook.emulator.emulator import Emulator
-from lbhook.imds.inquiry import Voice, Wish
+from lbhook.emulator.server import Emulator
+from lbhook.imds.fetching import Options, Reporter
 from lbhook.runs.update import Update
 
 from .stand import NO_ENV, Stand, body, everything, target
@@ -154,14 +154,14 @@ class Scene:
 
     def ask(self, imds: Emulator, wait: float, *, require_lb: bool = False) -> Report:
         """One apply against the service, on the real clock."""
-        return self.update(imds.url, Wish(wait=wait, require_lb=require_lb)).apply()
+        return self.update(imds.url, Options(wait=wait, require_lb=require_lb)).apply()
 
-    def update(self, endpoint: str, wish: Wish, **options: Any) -> Update:
+    def update(self, endpoint: str, options: Options, **imds: Any) -> Update:
         """An update that asks a service, with options of [imds]."""
         settings = self.stand.settings(ONE)
-        asked = settings.imds._replace(endpoint=endpoint, **options)
+        asked = settings.imds._replace(endpoint=endpoint, **imds)
         settings = settings._replace(imds=asked, endpoint_named=True)
-        return Update(host=self.stand.host(settings), settings=settings, wish=wish)
+        return Update(host=self.stand.host(settings), settings=settings, options=options)
 
 
 @pytest.fixture
@@ -234,7 +234,7 @@ def test_silence_that_stays_is_believed(scene: Scene) -> None:
 def test_silence_is_believed_at_once_if_asked_for(scene: Scene) -> None:
     """--accept-empty: the operator knows."""
     with Emulator(body()) as imds:
-        result = scene.update(imds.url, Wish(accept_empty=True)).apply()
+        result = scene.update(imds.url, Options(accept_empty=True)).apply()
         assert (result.outcome, len(imds.requests)) == ("changed", 1)
 
 
@@ -242,7 +242,7 @@ def test_absence_that_is_empty_is_read_three_times(scene: Scene) -> None:
     """absent = "empty" closes everything: not after one reading, and not for one boot."""
 
     def update(endpoint: str, wait: float = 9.0) -> Update:
-        return scene.update(endpoint, Wish(wait=wait), absent="empty")
+        return scene.update(endpoint, Options(wait=wait), absent="empty")
 
     with Emulator(GOOD, playbook=_play('answer = "absent"\nrequests = 1')) as imds:
         assert update(imds.url).apply().outcome == "unchanged"
@@ -260,7 +260,7 @@ def test_absence_that_is_empty_is_read_three_times(scene: Scene) -> None:
 def test_absence_that_is_empty_is_believed_at_once_if_asked_for(scene: Scene) -> None:
     """--accept-empty counts for it, too."""
     with Emulator(None) as imds:
-        result = scene.update(imds.url, Wish(accept_empty=True), absent="empty").apply()
+        result = scene.update(imds.url, Options(accept_empty=True), absent="empty").apply()
         assert (result.outcome, len(imds.requests)) == ("changed", 1)
 
 
@@ -268,7 +268,7 @@ def test_absence_that_is_empty_is_believed_at_once_if_asked_for(scene: Scene) ->
 def test_one_attempt_is_one_attempt(scene: Scene, wait: float, requests: int) -> None:
     """--wait 0 has absence believed at once; any other one leaves it its own time."""
     with Emulator(None) as imds:
-        update = scene.update(imds.url, Wish(wait=wait), absent_wait=3.0)
+        update = scene.update(imds.url, Options(wait=wait), absent_wait=3.0)
         assert update.ask().answer.metadata is None
         assert len(imds.requests) == requests
 
@@ -280,7 +280,7 @@ def test_a_public_ip_alone_is_no_load_balancer(scene: Scene) -> None:
     def asked(**lists: object) -> Update:
         empty = {"publicIpAddresses": [pair], "inboundRules": [], "outboundRules": []}
         found = json.dumps({"loadbalancer": {**empty, **lists}}).encode()
-        return scene.stand.update(scene.stand.settings(ONE), found, Wish(require_lb=True))
+        return scene.stand.update(scene.stand.settings(ONE), found, Options(require_lb=True))
 
     result = asked().apply()
     assert (result.status, result.problems) == (
@@ -302,7 +302,7 @@ def test_fetch_keeps_the_answer_and_nothing_else(tmp_path: Path) -> None:
         assert [update.fetch().outcome, update.fetch().outcome] == ["changed", "unchanged"]
     files = [name for name in everything(stand.disk) if (stand.disk / name).is_file()]
     assert files == ["run/lbhook/lock", "var/lib/lbhook/answer.json"]
-    cached = Update(host=stand.host(settings), settings=settings, wish=Wish(cached=True))
+    cached = Update(host=stand.host(settings), settings=settings, options=Options(cached=True))
     assert (cached.apply().outcome, stand.text("/etc/one")) == ("changed", "80\n")
 
 
@@ -330,7 +330,7 @@ def named(tmp_path: Path) -> Callable[[Emulator], Update]:
         settings = stand.settings(ONE)
         asked = settings.imds._replace(endpoint=imds.url, instance=True)
         settings = settings._replace(imds=asked, endpoint_named=True)
-        return Update(host=stand.host(settings), settings=settings, wish=Wish(wait=5.0))
+        return Update(host=stand.host(settings), settings=settings, options=Options(wait=5.0))
 
     return update
 
@@ -353,7 +353,7 @@ def test_instance_comes_back_from_the_last_good_answer(
         named(imds).apply()
         (tmp_path / "disk/etc/one").unlink()
     update = named(imds)
-    update.wish = Wish(wait=0.0)
+    update.options = Options(wait=0.0)
     assert update.apply().status == 75
     assert (tmp_path / "disk/etc/one").read_text(encoding="utf-8") == "web_0 eth0\n"
 
@@ -370,7 +370,7 @@ def test_a_good_answer_survives_what_is_not_said_of_the_vm(
     playing = _play('fault = "updating"\npath = "/metadata/instance"')
     with Emulator(body(443), playbook=playing) as imds:
         update = named(imds)
-        update.wish, update.voice = Wish(wait=wait), Voice(warn=warnings.append)
+        update.options, update.reporter = Options(wait=wait), Reporter(warn=warnings.append)
         result = update.apply()
         assert (result.status, result.outcome, result.attempts) == (0, "changed", 1)
         assert len(imds.requests) == (2 if wait == 0 else 3)
@@ -412,7 +412,7 @@ def test_elsewhere_than_on_azure_nobody_is_asked(tmp_path: Path) -> None:
     settings = stand.settings(ONE)
     settings = settings._replace(imds=settings.imds._replace(endpoint="http://169.254.169.254"))
     settings = settings._replace(endpoint_named=False)
-    result = Update(host=stand.host(settings), settings=settings, wish=Wish(wait=5.0)).apply()
+    result = Update(host=stand.host(settings), settings=settings, options=Options(wait=5.0)).apply()
     assert (result.status, result.outcome, result.attempts) == (76, "failed", 0)
     assert result.problems == (
         "this machine is not an Azure VM: its chassis asset tag is not Azure's",

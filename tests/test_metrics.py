@@ -9,10 +9,10 @@ import pytest
 
 from lbhook import __version__
 from lbhook.deployment.report import Report
-from lbhook.emulator.emulator import Emulator
+from lbhook.emulator.server import Emulator
 from lbhook.errors import NoAnswerError, TerminatedError
-from lbhook.imds.inquiry import Voice, Wish
-from lbhook.runs import aftermath, metrics
+from lbhook.imds.fetching import Options, Reporter
+from lbhook.runs import metrics, publisher
 from lbhook.runs.metrics import Measured
 
 from .program import Ended, run_lbhook
@@ -84,7 +84,7 @@ def test_without_any_success_there_is_a_zero(stand: Stand) -> None:
 def test_reloads_that_are_owed_are_counted(stand: Stand) -> None:
     """Left out, failed without a way back, or lost by a boot, until they are paid."""
     settings = stand.settings(ONE + target("two") + target("three", reload=None))
-    stand.apply(settings, A, Wish(load=False))
+    stand.apply(settings, A, Options(load=False))
     assert left(stand)["reloads_owed"] == 2
     stand.runner = Runner(lambda argv: (1, "no") if "two" in argv else None)
     stand.apply(settings, A)
@@ -93,7 +93,7 @@ def test_reloads_that_are_owed_are_counted(stand: Stand) -> None:
     stand.apply(settings, A)
     assert left(stand)["reloads_owed"] == 0
     stand.boot_id = "boot-2"
-    stand.apply(settings, A, Wish(load=False))
+    stand.apply(settings, A, Options(load=False))
     assert left(stand)["reloads_owed"] == 2
 
 
@@ -181,7 +181,7 @@ def test_only_azure_s_answers_have_an_age(stand: Stand) -> None:
     settings = stand.settings(ONE)
     stand.apply(settings, A)
     assert left(stand)["answer_timestamp_seconds"] == 0
-    stand.update(settings, None).inquiry.last_good.keep(A)
+    stand.update(settings, None).fetcher.last_good.keep(A)
     stand.apply(settings, None)
     assert left(stand)["answer_timestamp_seconds"] > 1e9
     assert (outcome(left(stand)), left(stand)["last_run_status"]) == (["kept"], 75)
@@ -273,7 +273,7 @@ def test_the_file_is_replaced_in_one_step(tmp_path: Path) -> None:
     stand = Stand(tmp_path, step=step)
     stand.template("ports.j2")
     settings = stand.settings(ONE)
-    after = aftermath.Aftermath(stand.host(settings), settings, Voice())
+    after = publisher.Publisher(stand.host(settings), settings, Reporter())
     after.leave_metrics("apply", Report(outcome="kept"), 0.0)
     written = [one for one in steps if one[1] == "lbhook.prom"]
     assert [name for name, _ in written] == ["rename"]

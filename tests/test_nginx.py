@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from lbhook.commands import Result, run
 from lbhook.config.targets import Target
+from lbhook.processes import Result, run
 from lbhook.programs.nginx import Nginx
 from lbhook.system.machine import Machine
 
@@ -43,7 +43,7 @@ exec "$@"
 SCRIPT = """
 import json, sys
 from pathlib import Path
-from lbhook.commands import run
+from lbhook.processes import run
 from lbhook.system.machine import Machine
 from lbhook.programs.nginx import Nginx
 nginx = Nginx(run)

@@ -3,7 +3,7 @@
 import socket
 from pathlib import Path
 
-from lbhook.system.notify import Notifier, notifier
+from lbhook.system.sd_notify import Notifier, notifier
 
 
 def _heard(manager: socket.socket) -> str:

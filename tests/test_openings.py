@@ -14,7 +14,7 @@ import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
-from lbhook.config import config
+from lbhook.config import settings as config
 from lbhook.config.targets import Target
 from lbhook.metadata import facts, model
 from lbhook.metadata.facts import Facts

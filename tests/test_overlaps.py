@@ -8,7 +8,7 @@ import pytest
 from lbhook.config.targets import Target
 from lbhook.errors import ConfigError
 from lbhook.plan import Change, FileState, Outcome
-from lbhook.planning import overlaps
+from lbhook.planning import conflicts
 
 from .stand import GROUP, USER, Runner, Stand, body
 
@@ -86,8 +86,8 @@ def test_one_port_of_two_protocols_is_two_places() -> None:
     """QUIC beside HTTPS: the one is UDP."""
     tcp = change("nginx", b"listen 10.0.0.4:443 ssl;\n")
     udp = change("nginx-stream", b"server {\n    listen 10.0.0.4:443 udp reuseport;\n}\n")
-    assert overlaps.found([tcp, udp]) == []
-    assert overlaps.found([udp, udp._replace(target=udp.target._replace(name="other"))]) == [
+    assert conflicts.found([tcp, udp]) == []
+    assert conflicts.found([udp, udp._replace(target=udp.target._replace(name="other"))]) == [
         TWICE("nginx-stream", "other", "10.0.0.4 UDP port 443")
     ]
 
@@ -107,13 +107,13 @@ def test_a_stream_is_not_passed_to_itself(tmp_path: Path, upstream: str) -> None
 def test_who_does_not_listen_is_in_nobodys_way(values: dict[str, object]) -> None:
     """A target that is skipped, or undone."""
     content = b"listen 10.0.0.4:443;\n"
-    assert overlaps.found([change("nginx", content), change("nginx-stream", content)]) != []
-    assert overlaps.found([change("nginx", content, **values), change("haproxy", content)]) == []
+    assert conflicts.found([change("nginx", content), change("nginx-stream", content)]) != []
+    assert conflicts.found([change("nginx", content, **values), change("haproxy", content)]) == []
 
 
 def test_what_is_there_already_is_not_to_blame() -> None:
     """Where neither file is written now, a reload that is owed goes on."""
     content, there = b"listen 10.0.0.4:443;\n", {"rendered": False}
     files = [change("nginx", content, **there), change("haproxy", content, **there)]
-    assert overlaps.found(files) == []
-    assert overlaps.found([files[0], files[1]._replace(rendered=True)]) != []
+    assert conflicts.found(files) == []
+    assert conflicts.found([files[0], files[1]._replace(rendered=True)]) != []

@@ -9,9 +9,9 @@ import pytest
 
 from lbhook.metadata import facts, model
 from lbhook.metadata.model import Metadata
-from lbhook.traffic import page
+from lbhook.traffic import html
+from lbhook.traffic.paths import Picture, Process, told
 from lbhook.traffic.ruleset import Counter
-from lbhook.traffic.traffic import Picture, Process, told
 
 from .browser import Browser, browser
 from .program import BODIES, Desk, run_lbhook
@@ -131,8 +131,8 @@ def file(tmp_path: Path) -> Path:
     metadata = model.parse((BODIES / "gateway-ha-ports.json").read_bytes())
     lb = facts.derive(metadata)
     pairs = facts.derive(model.parse((BODIES / "documented.json").read_bytes()))
-    shown = page.to_html(pairs, Metadata(warnings=("<odd>",)), PICTURE, "vm-<1>, today")
-    (tmp_path / "tunnels.html").write_text(page.to_html(lb, metadata, told(lb), "vm"))
+    shown = html.to_html(pairs, Metadata(warnings=("<odd>",)), PICTURE, "vm-<1>, today")
+    (tmp_path / "tunnels.html").write_text(html.to_html(lb, metadata, told(lb), "vm"))
     (tmp_path / "page.html").write_text(shown)
     return tmp_path / "page.html"
 
@@ -191,11 +191,11 @@ def test_tables_are_tables_at_every_width(chromium: Browser, file: Path, width: 
     """A screen reader hears rows and cells with their heads, also where they are stacked."""
     chromium.open(file, width)
     nodes = chromium.tell("Accessibility.getFullAXTree")["nodes"]
-    heard = [node["role"]["value"] for node in nodes if not node["ignored"]]
+    fetched = [node["role"]["value"] for node in nodes if not node["ignored"]]
     rows = len(WAYS) + len({(one.rule.frontend_ip, one.rule.private_ip) for one in WAYS})
-    assert heard.count("row") >= rows
-    assert heard.count("rowheader") >= len(WAYS)
-    assert heard.count("columnheader") >= 4
+    assert fetched.count("row") >= rows
+    assert fetched.count("rowheader") >= len(WAYS)
+    assert fetched.count("columnheader") >= 4
 
 
 def rows(chromium: Browser) -> list[str]:
@@ -252,7 +252,7 @@ def test_three_hundred_rules(chromium: Browser, tmp_path: Path) -> None:
     """All are there, and can be searched."""
     file = tmp_path / "many.html"
     ways = tuple(way(port, listening=() if port == 300 else (NGINX,)) for port in range(1, 301))
-    file.write_text(page.to_html(facts.Facts(), Metadata(), Picture(ways=ways), "vm"))
+    file.write_text(html.to_html(facts.Facts(), Metadata(), Picture(ways=ways), "vm"))
     chromium.open(file, 768)
     assert chromium.run(OVERLAPS) == []
     assert len(rows(chromium)) == 300
@@ -284,6 +284,6 @@ def test_a_file_that_can_not_be_written(tmp_path: Path) -> None:
 
 def test_the_page_asks_nobody() -> None:
     """Whatever it shows, there is no address in it that a browser would go to."""
-    text = page.to_html(facts.Facts(), Metadata(), Picture(ways=WAYS[:1]), "vm")
+    text = html.to_html(facts.Facts(), Metadata(), Picture(ways=WAYS[:1]), "vm")
     assert not re.search(r"//\w|\b(?:src|href)=|@import|url\(", text)
     assert "default-src 'none'" in text

@@ -9,10 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lbhook.errors import UsageError
-from lbhook.imds import planned
-from lbhook.imds.planned import Plans
-from lbhook.metadata import model
+from lbhook.metadata import model, planned
 from lbhook.metadata.model import AddressPair, Metadata
+from lbhook.metadata.planned import Plans
 
 Body = Callable[[str], bytes]
 

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from lbhook.emulator.faults import Step
 from lbhook.emulator.playbook import Playbook, Script, load, parse
 from lbhook.emulator.replies import Answer, error, locate, names, read
-from lbhook.emulator.step import Step
 from lbhook.errors import ConfigError, UsageError
-from lbhook.samples import BODIES, PLAYBOOKS
+from lbhook.resources import BODIES, PLAYBOOKS
 
 BODY_FILES = Path(__file__).parent / "bodies"
 

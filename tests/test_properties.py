@@ -7,7 +7,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from lbhook.errors import MetadataError
-from lbhook.imds.verdict import classify
+from lbhook.imds.classification import classify
 from lbhook.metadata.facts import Facts, derive
 from lbhook.metadata.model import Metadata, parse
 

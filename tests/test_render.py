@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from jinja2 import DictLoader
 
-from lbhook.config import config
+from lbhook.config import settings as config
 from lbhook.config.targets import Target
 from lbhook.errors import ConfigError
 from lbhook.metadata import facts, instance, model

@@ -14,16 +14,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lbhook.commands import run
-from lbhook.config import config
+from lbhook.config import settings as config
 from lbhook.config.targets import Target
 from lbhook.metadata import facts, model
 from lbhook.metadata.reader import Address
+from lbhook.processes import run
 from lbhook.programs.daemon import Daemon, Place, places
 from lbhook.programs.firewalld import Firewalld
 from lbhook.programs.haproxy import Haproxy
 from lbhook.programs.nginx import Nginx
-from lbhook.rendering.ingredients import SHIPPED_TEMPLATES
+from lbhook.rendering.fingerprint import SHIPPED_TEMPLATES
 from lbhook.rendering.render import renderer
 
 from .conftest import lacking

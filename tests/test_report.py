@@ -15,7 +15,7 @@ from lbhook.metadata import facts, model
 from lbhook.metadata.facts import Facts
 from lbhook.metadata.model import Metadata
 from lbhook.plan import Change, Closed, FileState, Outcome, Plan, Reload
-from lbhook.traffic import view
+from lbhook.traffic import diagram
 
 Body = Callable[[str], bytes]
 ENV = Target(name="env", template="lb.env.j2", path=PurePosixPath("/run/lbhook/lb.env"))
@@ -272,7 +272,7 @@ def test_json_of_show(body: Body) -> None:
             ("10.1.0.9", 2667, 801, "external"),
         )
     ]
-    value = view.to_json(facts.derive(metadata), metadata)
+    value = diagram.to_json(facts.derive(metadata), metadata)
     assert value == {
         "version": 1,
         "public_ips": [],

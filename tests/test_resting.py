@@ -5,10 +5,10 @@ from pathlib import Path, PurePosixPath
 import pytest
 
 from lbhook.plan import Change
-from lbhook.planning.aim import Aim
-from lbhook.planning.survey import Survey
+from lbhook.planning.planner import Planner
+from lbhook.planning.scope import Scope
 from lbhook.programs.host import Host, host
-from lbhook.runs import resting
+from lbhook.runs import resting_forms
 
 from .stand import Stand, altered, body, contents
 
@@ -33,13 +33,13 @@ def place(stand: Stand, text: str) -> Host:
 
 def lay(stand: Stand, text: str = "") -> set[str]:
     """Which files are put down."""
-    changes: tuple[Change, ...] = resting.lay(place(stand, text), stand.settings(text))
+    changes: tuple[Change, ...] = resting_forms.lay(place(stand, text), stand.settings(text))
     return {str(one.path) for one in changes}
 
 
 def at_rest(stand: Stand, text: str) -> set[str]:
     """Which files are at rest."""
-    return {str(path) for path in resting.at_rest(place(stand, text), stand.settings(text))}
+    return {str(path) for path in resting_forms.at_rest(place(stand, text), stand.settings(text))}
 
 
 def test_what_is_put_down(stand: Stand) -> None:
@@ -63,7 +63,7 @@ def test_a_resting_form_is_nobody_s_original(stand: Stand) -> None:
     lay(stand)
     stand.put("/etc/nftables.d/lbhook.nft", "mine\n")
     settings = stand.settings(ON)
-    plan = Survey(place(stand, ON), settings).plan(Aim.REST, None)
+    plan = Planner(place(stand, ON), settings).plan(Scope.REST, None)
     assert not any(one.original for one in plan.changes)
     update = altered(stand.update(settings, body(80)), host=place(stand, ON))
     originals = {one.target.name: one.original for one in update.plan().changes}
@@ -86,7 +86,7 @@ def test_what_is_at_rest(stand: Stand) -> None:
 def test_the_digest_is_that_of_the_file(stand: Stand) -> None:
     """Whoever removes the file later knows that nobody has touched it since."""
     lay(stand)
-    found = resting.at_rest(place(stand, ""), stand.settings(""))
+    found = resting_forms.at_rest(place(stand, ""), stand.settings(""))
     state = place(stand, "").tree.state(PurePosixPath(LISTEN))
     assert state is not None
     assert found[PurePosixPath(LISTEN)] == state.digest

@@ -4,7 +4,7 @@ from pathlib import Path, PurePosixPath
 
 import pytest
 
-from lbhook.config.config import Settings
+from lbhook.config.settings import Settings
 from lbhook.deployment.report import Report, restored_text
 from lbhook.runs.restoration import Restoration
 from lbhook.storage.journal import Entry
@@ -33,7 +33,7 @@ def restore(stand: Stand, settings: Settings) -> Report:
     """One restoration."""
     stand.warnings.clear()
     update = stand.update(settings, None)
-    return Restoration(host=update.host, inquiry=update.inquiry).carry_out()
+    return Restoration(host=update.host, fetcher=update.fetcher).carry_out()
 
 
 def reboot(stand: Stand) -> None:
@@ -48,7 +48,7 @@ def applied(stand: Stand, answer: bytes) -> Settings:
     """A machine that was in step when it went down."""
     settings = stand.settings(ALL)
     stand.apply(settings, answer)
-    last = stand.update(settings, None).inquiry.last_good
+    last = stand.update(settings, None).fetcher.last_good
     last.keep(answer)
     reboot(stand)
     return settings

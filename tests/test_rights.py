@@ -7,8 +7,9 @@ from pathlib import Path, PurePosixPath
 
 import pytest
 
-from lbhook.config import config, rights
-from lbhook.config.config import Settings
+from lbhook.config import permissions
+from lbhook.config import settings as config
+from lbhook.config.settings import Settings
 from lbhook.errors import RightsError
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="not root: there is no such test")
@@ -36,7 +37,7 @@ def settings(place: Path) -> Settings:
 def problems(place: Path) -> tuple[str, ...]:
     """What is wrong with it."""
     with pytest.raises(RightsError) as caught:
-        rights.demand(settings(place))
+        permissions.demand(settings(place))
     assert caught.value.hint == "whoever can write these files could make root run them"
     return caught.value.problems
 
@@ -44,7 +45,7 @@ def problems(place: Path) -> tuple[str, ...]:
 def test_what_is_roots_passes(place: Path) -> None:
     """Readable by everybody is fine, and so is a group of root's."""
     (place / "lbhook.toml").chmod(0o664)
-    rights.demand(settings(place))
+    permissions.demand(settings(place))
 
 
 @pytest.mark.parametrize("name", ["lbhook.toml", "templates/motd.j2", "templates/part.j2"])
@@ -77,7 +78,7 @@ def test_a_directory_that_others_can_write(place: Path) -> None:
     file = f"{place}/templates"
     assert problems(place) == (f"{file}: can be written by others; run `chmod go-w {file}`",)
     (place / "templates").chmod(0o1777)
-    rights.demand(settings(place))
+    permissions.demand(settings(place))
 
 
 def test_all_problems_come_together(place: Path) -> None:
@@ -90,7 +91,7 @@ def test_all_problems_come_together(place: Path) -> None:
 def test_a_target_that_is_off_does_not_count_nor_a_place_that_is_not_there(place: Path) -> None:
     """Only what decides what is written."""
     paths = settings(place).paths._replace(templates=(PurePosixPath(place / "nowhere"),))
-    rights.demand(settings(place)._replace(paths=paths))
+    permissions.demand(settings(place)._replace(paths=paths))
 
 
 def test_what_a_template_may_include_is_a_template(place: Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lbhook.config import net, schema
+from lbhook.config import network, schema
 
 
 def refusal(read: schema.Read[Any], value: object) -> list[tuple[str, str]]:
@@ -62,18 +62,18 @@ def test_time_limit_of_nothing() -> None:
 @pytest.mark.parametrize("value", [0, -1, 65536, "80", 8.0, True, None, [80]])
 def test_no_port(value: object) -> None:
     """A port is a whole number from 1 to 65535, and true is no number."""
-    assert refusal(net.port, value) == [("", f"{schema.shown(value)} is not a port")]
+    assert refusal(network.port, value) == [("", f"{schema.shown(value)} is not a port")]
 
 
 def test_ports_and_ranges() -> None:
     """A range is written as nft writes it, and runs upwards."""
-    assert [net.ports(value) for value in (1, 65535, "08000-08100")] == [
+    assert [network.ports(value) for value in (1, 65535, "08000-08100")] == [
         "1",
         "65535",
         "8000-8100",
     ]
     for value in ("8000", "8100-8000", "80-80", "0-80", "80-65536", "80:90", 0):
-        assert refusal(net.ports, value) == [
+        assert refusal(network.ports, value) == [
             ("", f'{schema.shown(value)} is not a port, or a range such as "8000-8100"')
         ]
 
@@ -83,39 +83,39 @@ def test_ports_and_ranges() -> None:
 )
 def test_marks(value: object, number: int) -> None:
     """As a number, or in the hexadecimal that firewalls print."""
-    assert net.mark(value) == number
+    assert network.mark(value) == number
 
 
 @pytest.mark.parametrize("value", [0, "0x0", -1, 1 << 32, "0x100000000", "4096", "0x", True, 1.0])
 def test_no_mark(value: object) -> None:
     """No bit at all, more than 32 of them, or a number in quotes."""
-    assert refusal(net.mark, value) == [
+    assert refusal(network.mark, value) == [
         ("", f'{schema.shown(value)} is not a mark: up to 32 bits, not all zero, such as "0x1000"')
     ]
 
 
 def test_addresses() -> None:
     """IPv4 and IPv6, but no scope, which means something on one machine only."""
-    assert net.address("168.63.129.16") == ipaddress.ip_address("168.63.129.16")
-    assert net.address("fe80::1234:5678:9abc") == ipaddress.ip_address("fe80::1234:5678:9abc")
-    assert refusal(net.address, "10.0.0.400") == [("", '"10.0.0.400" is not an address')]
-    assert refusal(net.address, "fe80::1%eth0") == [
+    assert network.address("168.63.129.16") == ipaddress.ip_address("168.63.129.16")
+    assert network.address("fe80::1234:5678:9abc") == ipaddress.ip_address("fe80::1234:5678:9abc")
+    assert refusal(network.address, "10.0.0.400") == [("", '"10.0.0.400" is not an address')]
+    assert refusal(network.address, "fe80::1%eth0") == [
         ("", '"fe80::1%eth0" is not an address without a scope')
     ]
-    assert refusal(net.address, 5) == [("", "5 is not a string")]
+    assert refusal(network.address, 5) == [("", "5 is not a string")]
 
 
 def test_networks() -> None:
     """A network, or one address; one with host bits gets the network that was probably meant."""
-    assert net.network("10.0.0.0/8") == ipaddress.ip_network("10.0.0.0/8")
-    assert net.network("fd00::1") == ipaddress.ip_network("fd00::1/128")
-    assert refusal(net.network, "10.1.0.4/8") == [
+    assert network.network("10.0.0.0/8") == ipaddress.ip_network("10.0.0.0/8")
+    assert network.network("fd00::1") == ipaddress.ip_network("fd00::1/128")
+    assert refusal(network.network, "10.1.0.4/8") == [
         ("", '"10.1.0.4/8" is not a network; did you mean "10.0.0.0/8"?')
     ]
-    assert refusal(net.network, "the office") == [
+    assert refusal(network.network, "the office") == [
         ("", '"the office" is not a network such as "10.0.0.0/8"')
     ]
-    assert refusal(net.network, "fe80::1%eth0") == [
+    assert refusal(network.network, "fe80::1%eth0") == [
         ("", '"fe80::1%eth0" is not a network without a scope')
     ]
 
@@ -132,7 +132,7 @@ def test_networks() -> None:
 )
 def test_endpoints(url: str, plain: str) -> None:
     """An address, perhaps a port, and nothing else."""
-    assert net.endpoint(url) == plain
+    assert network.endpoint(url) == plain
 
 
 _NO_ENDPOINT = "is not http:// with an IP address or localhost, and perhaps a port"
@@ -162,14 +162,14 @@ _SCHEME = "only http, as the metadata service has it; give http://ADDRESS[:PORT]
 )
 def test_no_endpoint(url: str, problem: str) -> None:
     """A name would have to be resolved, and credentials or paths are nobody's."""
-    assert refusal(net.endpoint, url) == [("", problem)]
+    assert refusal(network.endpoint, url) == [("", problem)]
 
 
 @given(st.text())
 def test_endpoint_never_fails_otherwise(text: str) -> None:
     """Whatever is given, it is an endpoint or a misfit: no other exception."""
     with contextlib.suppress(schema.Misfit):
-        assert net.endpoint(text).startswith("http://")
+        assert network.endpoint(text).startswith("http://")
 
 
 def test_paths() -> None:
@@ -214,17 +214,17 @@ def test_modes() -> None:
 
 def test_protocols() -> None:
     """Protocols by name in any case; the nearest one for a misspelt."""
-    assert net.protocol("VRRP") == "vrrp"
-    assert refusal(net.protocol, "tpc") == [
+    assert network.protocol("VRRP") == "vrrp"
+    assert refusal(network.protocol, "tpc") == [
         ("", '"tpc" is not a known protocol; did you mean "tcp"?')
     ]
 
 
 def test_interfaces() -> None:
     """What the kernel takes as a name and nft reads as one word between quotes."""
-    assert net.interface("docker0") == "docker0"
+    assert network.interface("docker0") == "docker0"
     for value in ("", "a b", "eth*", 'e"0', "x" * 16, "e;0", "a/b", "\x7f"):
-        assert refusal(net.interface, value) == [
+        assert refusal(network.interface, value) == [
             ("", f"{schema.shown(value)} is not the name of an interface")
         ]
 
@@ -247,7 +247,7 @@ def test_plain_values() -> None:
 
 def test_a_table_says_everything() -> None:
     """All problems of a table at once, each with its place below it."""
-    read = schema.table({"port": net.port, "from": schema.items(net.network)})
+    read = schema.table({"port": network.port, "from": schema.items(network.network)})
     assert refusal(read, {"prot": 1, "port": 0, "from": ["x", "10.0.0.0/8", 3]}) == [
         (".prot", 'unknown key; did you mean "port"?'),
         (".port", "0 is not a port"),

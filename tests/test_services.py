@@ -7,7 +7,7 @@ import pytest
 
 from lbhook.errors import ReloadError
 from lbhook.plan import Reload
-from lbhook.programs.services import Services, Unit
+from lbhook.programs.systemd import Services, Unit
 from lbhook.system.machine import Machine
 
 from .stand import Runner

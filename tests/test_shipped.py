@@ -6,10 +6,11 @@ import pytest
 from jinja2 import FileSystemLoader
 from jinja2.meta import find_referenced_templates
 
-from lbhook.config import config, net, schema, shipped, targets
+from lbhook.config import network, schema, shipped, targets
+from lbhook.config import settings as config
 from lbhook.errors import ConfigError
 from lbhook.metadata import facts
-from lbhook.rendering import ingredients, render, sandbox
+from lbhook.rendering import fingerprint, render, sandbox
 
 SHIPPED = pytest.mark.parametrize("name", list(shipped.SHIPPED))
 
@@ -22,7 +23,7 @@ def test_a_shipped_target_is_whole(name: str) -> None:
     assert target.mode == 0o644
     assert not (target.reload and target.reload_unit)
     for template in {target.template, target.resting_template} - {""}:
-        assert (ingredients.SHIPPED_TEMPLATES / template).is_file()
+        assert (fingerprint.SHIPPED_TEMPLATES / template).is_file()
 
 
 @SHIPPED
@@ -48,11 +49,11 @@ def test_every_template_belongs_to_a_target() -> None:
         for key in ("template", "resting_template")
         if key in kind.defaults
     }
-    environment = sandbox.environment(FileSystemLoader(ingredients.SHIPPED_TEMPLATES))
+    environment = sandbox.environment(FileSystemLoader(fingerprint.SHIPPED_TEMPLATES))
     for name in named.copy():
-        source = (ingredients.SHIPPED_TEMPLATES / name).read_text(encoding="utf-8")
+        source = (fingerprint.SHIPPED_TEMPLATES / name).read_text(encoding="utf-8")
         named |= {str(one) for one in find_referenced_templates(environment.parse(source))}
-    assert {file.name for file in Path(ingredients.SHIPPED_TEMPLATES).iterdir()} == named
+    assert {file.name for file in Path(fingerprint.SHIPPED_TEMPLATES).iterdir()} == named
 
 
 def test_kind_of_a_users_own_target() -> None:
@@ -71,7 +72,7 @@ def test_allow_takes_what_the_contract_shows() -> None:
             {"from": "fd00::/8"},
         ]
     )
-    office, inside = net.network("10.0.0.0/8"), net.network("fd00::/8")
+    office, inside = network.network("10.0.0.0/8"), network.network("fd00::/8")
     assert first == {"protocol": "tcp", "number": 6, "port": "9100", "from": office}
     assert second == {"protocol": "udp", "number": 17, "port": "8000-8100", "from": None}
     assert third == {"protocol": "", "number": 0, "port": "", "from": inside}

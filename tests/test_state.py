@@ -4,7 +4,7 @@ from pathlib import Path, PurePosixPath
 
 import pytest
 
-from lbhook.config.config import Paths
+from lbhook.config.settings import Paths
 from lbhook.config.targets import Target
 from lbhook.plan import Change, FileState, Outcome
 from lbhook.storage.files import Tree

@@ -9,8 +9,8 @@ from lbhook.metadata import facts
 from lbhook.metadata.facts import Facts
 from lbhook.metadata.model import parse
 from lbhook.plan import Outcome, Reload
-from lbhook.planning.aim import Aim
-from lbhook.planning.survey import Survey
+from lbhook.planning.planner import Planner
+from lbhook.planning.scope import Scope
 
 from .stand import GROUP, NO_ENV, USER, Runner, Stand, body, target
 
@@ -28,10 +28,12 @@ def stand(tmp_path: Path) -> Stand:
     return built
 
 
-def planned(stand: Stand, aim: Aim, lb: Facts | None = None) -> dict[str, tuple[str, str, bool]]:
+def planned(
+    stand: Stand, scope: Scope, lb: Facts | None = None
+) -> dict[str, tuple[str, str, bool]]:
     """Outcome and reload of each target, and whether it was rendered."""
     settings = stand.settings(TEXT)
-    plan = Survey(stand.host(settings), settings).plan(aim, lb)
+    plan = Planner(stand.host(settings), settings).plan(scope, lb)
     return {
         one.target.name: (one.outcome.value, one.reload.value, one.rendered) for one in plan.changes
     }
@@ -39,7 +41,7 @@ def planned(stand: Stand, aim: Aim, lb: Facts | None = None) -> dict[str, tuple[
 
 def test_a_whole_plan(stand: Stand) -> None:
     """Every file as the answer has it."""
-    assert planned(stand, Aim.WHOLE, facts.derive(parse(body(80)))) == {
+    assert planned(stand, Scope.WHOLE, facts.derive(parse(body(80)))) == {
         "one": ("changed", "due", True),
         "two": ("changed", "due", True),
     }
@@ -47,17 +49,17 @@ def test_a_whole_plan(stand: Stand) -> None:
 
 def test_a_plan_for_what_is_missing(stand: Stand) -> None:
     """What is there stays, whoever wrote it."""
-    assert planned(stand, Aim.MISSING) == {
+    assert planned(stand, Scope.MISSING) == {
         "one": ("unchanged", "none", False),
         "two": ("unchanged", "none", False),
     }
     (stand.disk / "etc/one").unlink()
-    assert planned(stand, Aim.MISSING)["one"] == ("restored", "due", True)
+    assert planned(stand, Scope.MISSING)["one"] == ("restored", "due", True)
 
 
 def test_a_plan_for_rest(stand: Stand) -> None:
     """Only what lbhook wrote is put to rest."""
-    assert planned(stand, Aim.REST) == {
+    assert planned(stand, Scope.REST) == {
         "one": ("changed", "due", True),
         "two": ("unchanged", "none", False),
     }
@@ -66,12 +68,12 @@ def test_a_plan_for_rest(stand: Stand) -> None:
 def test_a_plan_for_what_is_owed(stand: Stand) -> None:
     """No file; only reloads of what lbhook wrote and nobody edited."""
     stand.boot_id = "boot-2"
-    assert planned(stand, Aim.LOAD) == {
+    assert planned(stand, Scope.LOAD) == {
         "one": ("unchanged", "due", False),
         "two": ("unchanged", "none", False),
     }
     stand.put("/etc/one", "edited\n")
-    assert planned(stand, Aim.LOAD)["one"] == ("unchanged", "none", False)
+    assert planned(stand, Scope.LOAD)["one"] == ("unchanged", "none", False)
 
 
 def test_all_problems_of_all_targets_come_together(stand: Stand) -> None:
@@ -79,11 +81,11 @@ def test_all_problems_of_all_targets_come_together(stand: Stand) -> None:
     wrong = target("three", template="gone.j2") + target("four", owner="nobody-here")
     settings = stand.settings(NO_ENV + wrong)
     with pytest.raises(WriteError) as caught:
-        Survey(stand.host(settings), settings).plan(Aim.WHOLE, Facts())
+        Planner(stand.host(settings), settings).plan(Scope.WHOLE, Facts())
     assert len(caught.value.problems) == 2
     settings = stand.settings(NO_ENV + target("three", template="gone.j2"))
     with pytest.raises(ConfigError):
-        Survey(stand.host(settings), settings).plan(Aim.WHOLE, Facts())
+        Planner(stand.host(settings), settings).plan(Scope.WHOLE, Facts())
 
 
 def test_listeners_on_other_machines_addresses_are_left_out(stand: Stand) -> None:
@@ -91,7 +93,7 @@ def test_listeners_on_other_machines_addresses_are_left_out(stand: Stand) -> Non
     stand.runner = Runner(lambda _: (0, "# configuration file /etc/nginx/lbhook/listen.conf:\n"))
     nginx = f'[targets.nginx]\nowner = "{USER}"\ngroup = "{GROUP}"\n'
     settings = stand.settings(NO_ENV + nginx)
-    plan = Survey(stand.host(settings), settings).plan(Aim.WHOLE, facts.derive(parse(A)))
+    plan = Planner(stand.host(settings), settings).plan(Scope.WHOLE, facts.derive(parse(A)))
     change = next(one for one in plan.changes if one.target.name == "nginx")
     assert change.expected
     assert b"\nlisten 127.0.0.127:9;\n" in change.expected.content
@@ -106,11 +108,11 @@ def test_dropped_files_are_not_a_matter_of_one_target(stand: Stand) -> None:
     settings = stand.settings(NO_ENV + target("two"))
     lb = facts.derive(parse(A))
     host = stand.host(settings)
-    whole = Survey(host, settings).plan(Aim.WHOLE, lb)
+    whole = Planner(host, settings).plan(Scope.WHOLE, lb)
     assert [one.outcome for one in whole.changes] == [Outcome.CHANGED, Outcome.REMOVED]
     for plan in (
-        Survey(host, settings, ("two",)).plan(Aim.WHOLE, lb),
-        Survey(host, settings).plan(Aim.MISSING, None),
+        Planner(host, settings, ("two",)).plan(Scope.WHOLE, lb),
+        Planner(host, settings).plan(Scope.MISSING, None),
     ):
         assert [one.target.name for one in plan.changes] == ["two"]
 
@@ -122,6 +124,6 @@ def test_a_job_that_nobody_can_tell_of_is_still_queued(stand: Stand) -> None:
     stand.runner = Runner(lambda argv: (0, "ActiveState=active\n"))
     stand.apply(settings, A)
     stand.runner = Runner(lambda argv: (1, "no bus"))
-    plan = Survey(stand.host(settings), settings).plan(Aim.WHOLE, facts.derive(parse(A)))
+    plan = Planner(stand.host(settings), settings).plan(Scope.WHOLE, facts.derive(parse(A)))
     app = next(one for one in plan.changes if one.target.name == "app")
     assert (app.reload, app.outcome) == (Reload.QUEUED, Outcome.UNCHANGED)

@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 from jinja2 import DictLoader
 
-from lbhook.config import config
+from lbhook.config import settings as config
 from lbhook.metadata import facts, model
 from lbhook.metadata.facts import Facts
-from lbhook.rendering import render, sandbox, trace
-from lbhook.rendering.trace import Explanation
+from lbhook.rendering import annotation, render, sandbox
+from lbhook.rendering.annotation import Explanation
 
 from .program import BODIES, Desk
 from .test_render import target
@@ -33,13 +33,13 @@ def lb(body: str = "documented") -> Facts:
 def explained(template: str, **values: Any) -> Explanation:
     """A template of one's own, explained."""
     plain = render.Renderer(sandbox.environment(DictLoader({"t.j2": template})))
-    return trace.explain(plain, target(**values), lb())
+    return annotation.explain(plain, target(**values), lb())
 
 
 def shipped(name: str, body: str = "documented", text: str = "") -> Explanation:
     """A shipped target, explained."""
     found = next(one for one in config.parse(text).targets if one.name == name)
-    return trace.explain(render.renderer([]), found, lb(body))
+    return annotation.explain(render.renderer([]), found, lb(body))
 
 
 def sources(explanation: Explanation) -> dict[str, tuple[tuple[str, ...], tuple[str, ...]]]:
@@ -162,7 +162,7 @@ def test_a_template_that_works_on_its_own_output(template: str) -> None:
 def test_a_resting_form() -> None:
     """Without an answer, the file holds what the template has."""
     found = next(one for one in config.parse("").targets if one.name == "env")
-    explanation = trace.explain(render.renderer([]), found, None)
+    explanation = annotation.explain(render.renderer([]), found, None)
     assert set(sources(explanation)) <= {
         "LB_INBOUND_COUNT=0",
         "LB_FRONTEND_IPV4=",
@@ -194,7 +194,7 @@ def test_numbers_in_short() -> None:
         "a\tb\n"
     )
     plain = render.Renderer(sandbox.environment(DictLoader({"t.j2": text})))
-    lines = trace.to_text(trace.explain(plain, target(x="y"), many)).splitlines()
+    lines = annotation.to_text(annotation.explain(plain, target(x="y"), many)).splitlines()
     assert [line.partition(" |")[0].rstrip() for line in lines[:4]] == [
         *("rules 1-12", "rules 1, 3-4", "rules 1, 3, 5, 7, 9, ...", "template"),
     ]

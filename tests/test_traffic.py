@@ -11,9 +11,9 @@ from lbhook.metadata.facts import Facts
 from lbhook.programs.host import Host
 from lbhook.storage.files import Tree
 from lbhook.system.machine import Machine
-from lbhook.traffic import traffic
+from lbhook.traffic import paths
+from lbhook.traffic.paths import Picture, Process
 from lbhook.traffic.ruleset import Counter, Verdict
-from lbhook.traffic.traffic import Picture, Process
 
 from .stand import Runner, Stand, altered
 from .test_firewall import machine as waiting
@@ -49,7 +49,7 @@ def ruleset(*elements: object, left: object = None, name: str = "listeners4") ->
 
 def seen(place: Path, lb: Facts, listed: object = None, *, root: bool = True) -> Picture:
     """The picture of such a machine."""
-    return traffic.seen(lb, host(place, listed, root=root))
+    return paths.seen(lb, host(place, listed, root=root))
 
 
 @pytest.fixture
@@ -60,7 +60,7 @@ def lb(body: Body) -> Facts:
 
 def test_a_machine_that_is_not_looked_at(lb: Facts) -> None:
     """Nothing is known of the ways, and nothing is wrong with them."""
-    ways = traffic.told(lb).ways
+    ways = paths.told(lb).ways
     assert [way.rule for way in ways] == list(lb.inbound_rules)
     assert {(way.local, way.listening, way.verdict, way.problems) for way in ways} == {
         (None, None, None, ())
@@ -116,7 +116,7 @@ def test_without_nft(tmp_path: Path, lb: Facts) -> None:
     """Nothing is run that is not there."""
     made = host(tmp_path, ruleset())
     bare = altered(made, find=lambda _: None)
-    assert traffic.seen(lb, bare).unseen[0] == "the firewall: nft is not installed"
+    assert paths.seen(lb, bare).unseen[0] == "the firewall: nft is not installed"
 
 
 def test_a_socket_whose_process_is_not_seen(tmp_path: Path, lb: Facts) -> None:
@@ -139,7 +139,7 @@ def test_the_socket_of_an_address_comes_before_that_of_any(tmp_path: Path, lb: F
         (tmp_path / f"proc/{pid}/comm").write_text(name)
         (tmp_path / f"proc/{pid}/cgroup").write_text(f"0::/system.slice/{name}.service\n")
     there = altered(host(tmp_path / "x"), machine=Machine(made.root))
-    assert [way.listening for way in traffic.seen(lb, there).ways] == [
+    assert [way.listening for way in paths.seen(lb, there).ways] == [
         (Process(program="own", unit="own.service"),),
         (Process(program="any", unit="any.service"),),
     ]

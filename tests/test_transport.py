@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 
 from lbhook import __version__
-from lbhook.emulator.emulator import Emulator
+from lbhook.emulator.faults import Step
 from lbhook.emulator.playbook import Playbook
-from lbhook.emulator.step import Step
+from lbhook.emulator.server import Emulator
 from lbhook.imds.transport import NoResponseError, Response, get
 from lbhook.metadata.reader import MOST_BYTES
 

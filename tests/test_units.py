@@ -7,7 +7,7 @@ from pathlib import PurePosixPath
 
 import pytest
 
-from lbhook.config.config import Paths
+from lbhook.config.settings import Paths
 from lbhook.config.shipped import SHIPPED
 
 from .program import REPO

@@ -7,11 +7,11 @@ from pathlib import Path, PurePosixPath
 
 import pytest
 
-from lbhook.imds.answer import LastGood
-from lbhook.imds.inquiry import Wish
+from lbhook.imds.fetching import Options
+from lbhook.imds.last_good import LastGood
 from lbhook.plan import Outcome, Reload
 from lbhook.storage import lock
-from lbhook.system.kernel import Kernel
+from lbhook.system.netlink import Kernel
 
 from .stand import (
     GROUP,
@@ -30,7 +30,7 @@ A, B = body(80, 443), body(80, 8443)
 ONE = NO_ENV + target("one")
 TWO = ONE + target("two")
 RUNTIME = ("run",)
-NO_RELOAD = Wish(load=False)
+NO_RELOAD = Options(load=False)
 
 
 @pytest.fixture
@@ -265,12 +265,12 @@ def test_what_was_refused_is_not_tried_again(stand: Stand) -> None:
     stand.runner = failing("one")
     first = stand.apply(settings, B)
     stand.runner.taken()
-    again = stand.apply(settings, B, Wish(skip_refused=True))
+    again = stand.apply(settings, B, Options(skip_refused=True))
     assert (again.status, again.problems) == (69, first.problems[:1])
     assert stand.runner.taken() == ["load one"]  # the debt of the put-back, not the input
     stand.runner = Runner()
-    assert stand.apply(settings, body(1), Wish(skip_refused=True)).status == 0
-    assert stand.apply(settings, B, Wish(skip_refused=True)).status == 0
+    assert stand.apply(settings, body(1), Options(skip_refused=True)).status == 0
+    assert stand.apply(settings, B, Options(skip_refused=True)).status == 0
 
 
 def test_a_refused_check_is_remembered_as_one(stand: Stand) -> None:
@@ -278,7 +278,7 @@ def test_a_refused_check_is_remembered_as_one(stand: Stand) -> None:
     settings = stand.settings(NO_ENV + target("one", check=["check", "{staged}"]))
     stand.runner = failing("check")
     assert stand.apply(settings, A).status == 78
-    again = stand.apply(settings, A, Wish(skip_refused=True))
+    again = stand.apply(settings, A, Options(skip_refused=True))
     assert (again.status, again.hint) == (
         78,
         "the same was refused before; not tried again until something differs",
@@ -507,9 +507,11 @@ def test_reload_reloads_what_does_not_differ(stand: Stand) -> None:
     """--reload, and a failure of it, is not forgotten."""
     settings = stand.settings(ONE)
     stand.apply(settings, A)
-    assert outcomes(stand.apply(settings, A, Wish(reload=True))) == {"one": ("unchanged", "done")}
+    assert outcomes(stand.apply(settings, A, Options(reload=True))) == {
+        "one": ("unchanged", "done")
+    }
     stand.runner = failing("one")
-    assert stand.apply(settings, A, Wish(reload=True)).status == 69
+    assert stand.apply(settings, A, Options(reload=True)).status == 69
     stand.runner = Runner()
     assert outcomes(stand.apply(settings, A)) == {"one": ("unchanged", "done")}
 
@@ -518,7 +520,7 @@ def test_only_leaves_the_others_alone_but_pays_their_debts(stand: Stand) -> None
     """--only is about this answer; what is owed is owed."""
     settings = stand.settings(TWO)
     stand.apply(settings, A, NO_RELOAD)
-    report = stand.apply(settings, B, Wish(only=("one",)))
+    report = stand.apply(settings, B, Options(only=("one",)))
     assert outcomes(report) == {"one": ("changed", "done"), "two": ("unchanged", "done")}
     assert stand.text("/etc/two") == "80\n443\n"
 
@@ -776,11 +778,11 @@ def test_what_was_refused_keeps_nothing_missing(stand: Stand) -> None:
     assert stand.apply(settings, B).status == 69
     stand.runner = Runner()
     (stand.disk / "etc/two").unlink()
-    again = stand.apply(settings, B, Wish(skip_refused=True))
+    again = stand.apply(settings, B, Options(skip_refused=True))
     assert (again.status, stand.text("/etc/one")) == (69, "80\n443\n")
     assert outcomes(again)["two"] == ("restored", "done")
     assert stand.text("/etc/two") == "80\n443\n"
-    assert stand.apply(settings, B, Wish(skip_refused=True)).status == 69
+    assert stand.apply(settings, B, Options(skip_refused=True)).status == 69
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])

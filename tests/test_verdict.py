@@ -5,7 +5,7 @@ import json
 import pytest
 
 from lbhook.emulator.replies import error
-from lbhook.imds.verdict import Kind, Verdict, classify
+from lbhook.imds.classification import Kind, Verdict, classify
 from lbhook.metadata.reader import MOST_BYTES
 
 JSON = {"content-type": "application/json; charset=utf-8"}

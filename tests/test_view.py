@@ -11,9 +11,9 @@ import pytest
 from lbhook.metadata import facts, model
 from lbhook.metadata.facts import Facts
 from lbhook.metadata.model import InboundRule, Metadata, Protocol
-from lbhook.traffic import view
+from lbhook.traffic import diagram
+from lbhook.traffic.paths import Picture, Process, Way
 from lbhook.traffic.ruleset import Counter, Verdict
-from lbhook.traffic.traffic import Picture, Process, Way
 
 Body = Callable[[str], bytes]
 NGINX = Process(program="nginx", unit="nginx.service")
@@ -36,14 +36,14 @@ def way(port: int, frontend: str = "50.0.0.1", private: str = "10.1.0.4", **seen
 
 def drawn(*ways: Way, everything: bool = False) -> list[str]:
     """The lines of a picture's inbound rules."""
-    text = view.to_text(Facts(), Metadata(), Picture(ways=ways), everything=everything)
+    text = diagram.to_text(Facts(), Metadata(), Picture(ways=ways), everything=everything)
     return text.split("\n\n")[1].splitlines()
 
 
 def test_tables(body: Body) -> None:
     """Without a look at a machine: addresses and ports, and what is special about a rule."""
     metadata = model.parse(body("floating-ip"))
-    assert view.to_text(facts.derive(metadata), metadata) == (
+    assert diagram.to_text(facts.derive(metadata), metadata) == (
         "Public addresses of this VM\n"
         "  100.100.100.100  →  10.240.0.2\n"
         "\n"
@@ -65,7 +65,7 @@ def test_long_addresses_take_two_lines() -> None:
     rule = {**entry, "protocol": "udp", "frontendPort": 60443, "backendPort": 60443}
     body = {"publicIpAddresses": [entry], "inboundRules": [rule], "outboundRules": []}
     metadata = model.parse(json.dumps({"loadbalancer": body}).encode())
-    text = view.to_text(facts.derive(metadata), metadata)
+    text = diagram.to_text(facts.derive(metadata), metadata)
     assert text == (
         "Public addresses of this VM\n"
         f"  {far}\n"
@@ -182,14 +182,14 @@ def test_a_long_unit_is_cut() -> None:
 def test_what_was_not_seen_is_said_once() -> None:
     """At the end, whatever the number of rules."""
     picture = Picture(ways=(way(1), way(2)), unseen=("the firewall: only root may list it",))
-    text = view.to_text(Facts(), Metadata(), picture)
+    text = diagram.to_text(Facts(), Metadata(), picture)
     assert text.endswith("\nNot seen\n  the firewall: only root may list it\n")
 
 
 def test_warnings_are_wrapped() -> None:
     """A warning of the body stands below the tables, within the width."""
     warning = "loadbalancer.outboundRules[0].frontendIpAddress: missing; the entry is left out"
-    text = view.to_text(Facts(), Metadata(warnings=(warning,)))
+    text = diagram.to_text(Facts(), Metadata(warnings=(warning,)))
     assert text.endswith(
         "Outbound rules\n  none\n\nWarnings\n"
         "  loadbalancer.outboundRules[0].frontendIpAddress: missing; the entry is left\n"
@@ -201,5 +201,5 @@ def test_warnings_are_wrapped() -> None:
 def test_every_body_fits_in_eighty_columns(name: str, body: Body) -> None:
     """No table of a body that was seen is wider than a terminal."""
     metadata = model.parse(body(name))
-    lines = view.to_text(facts.derive(metadata), metadata).splitlines()
+    lines = diagram.to_text(facts.derive(metadata), metadata).splitlines()
     assert max(map(len, lines)) <= 80

@@ -10,9 +10,9 @@ import click
 from ..errors import LbhookError, WriteError
 
 if TYPE_CHECKING:
-    from ..imds.imds import Waiting
-    from ..runs.update import Voice
-    from ..system.notify import Notifier
+    from ..imds.client import Waiting
+    from ..runs.update import Reporter
+    from ..system.sd_notify import Notifier
 
 _CLEAR_LINE = "\r\x1b[K"
 # What a level is to syslog, and how it looks on a terminal.
@@ -38,15 +38,15 @@ class Console:
     @property
     def manager(self) -> "Notifier":
         """The service manager, if one started this process."""
-        from ..system.notify import notifier
+        from ..system.sd_notify import notifier
 
         return notifier()
 
-    def voice(self) -> "Voice":
+    def reporter(self) -> "Reporter":
         """How an update speaks through this console."""
-        from ..runs.update import Voice
+        from ..runs.update import Reporter
 
-        return Voice(warn=self.warn, log=self.log, watch=self.watch)
+        return Reporter(warn=self.warn, log=self.log, watch=self.watch)
 
     def out(self, text: str | bytes) -> None:
         """A result, on stdout. Raises `WriteError` if it can't be written."""

@@ -6,15 +6,15 @@ import textwrap
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ..config import config
+from ..config import settings as config
 from ..deployment import report
-from ..emulator.emulator import Emulator
+from ..emulator.server import Emulator
 from ..errors import LbhookError
 from ..metadata import facts
 from ..metadata.model import Metadata
 from ..programs.host import host
 from ..runs.update import Update
-from ..traffic import view
+from ..traffic import diagram
 from .console import Console, coloured_diff, styled
 
 _CONFIG = """
@@ -74,7 +74,7 @@ class Demo:
             root = Path(place)
             settings = config.parse(_CONFIG.format(url=imds.url), "demo.toml")
             update = Update(
-                host=host(settings, root), settings=settings, voice=self.console.voice()
+                host=host(settings, root), settings=settings, reporter=self.console.reporter()
             )
             self._azure(update)
             self._files(update, root)
@@ -84,7 +84,7 @@ class Demo:
     def _azure(self, update: Update) -> None:
         self._title("What Azure says about this VM", "lbhook show")
         metadata = update.ask().answer.metadata or Metadata()
-        self.console.out(f"{view.to_text(facts.derive(metadata), metadata)}\n")
+        self.console.out(f"{diagram.to_text(facts.derive(metadata), metadata)}\n")
 
     def _files(self, update: Update, root: Path) -> None:
         self._title("The files that come of it", "lbhook apply")

@@ -7,7 +7,7 @@ import click
 from click.core import ParameterSource
 
 from ..installation import completion
-from .run import Run
+from .invocation import Invocation
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -24,9 +24,9 @@ def _duration(value: str) -> float:
 
 
 def _endpoint(value: str) -> str:
-    from ..config import net
+    from ..config import network
 
-    return str(_converted(value, net.endpoint))
+    return str(_converted(value, network.endpoint))
 
 
 def _converted(value: str, read: "schema.Read[Any]") -> Any:
@@ -46,21 +46,21 @@ def _path(_ctx: click.Context, _: click.Parameter, value: str | None) -> "Path |
 
 def _set_config(ctx: click.Context, parameter: click.Parameter, value: str | None) -> None:
     if value is not None:
-        ctx.ensure_object(Run).config = _path(ctx, parameter, value)
+        ctx.ensure_object(Invocation).config = _path(ctx, parameter, value)
 
 
 def _set_verbosity(ctx: click.Context, parameter: click.Parameter, value: str | None) -> None:
     if value:
-        run = ctx.ensure_object(Run)
-        run.verbosity = 1 if value == "verbose" else -1
-        run.console.verbosity = run.verbosity
+        invocation = ctx.ensure_object(Invocation)
+        invocation.verbosity = 1 if value == "verbose" else -1
+        invocation.console.verbosity = invocation.verbosity
 
 
 def _set_log_format(ctx: click.Context, parameter: click.Parameter, value: str | None) -> None:
     # What stands before the command outweighs the environment, which is seen again behind it.
     named = ctx.get_parameter_source(str(parameter.name)) is not ParameterSource.ENVIRONMENT
     if value is not None and (named or not ctx.parent):
-        ctx.ensure_object(Run).console.as_json = value == "json"
+        ctx.ensure_object(Invocation).console.as_json = value == "json"
 
 
 def general(command: F) -> F:

@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from . import accounts, net, schema
+from . import accounts, network, schema
 from .targets import Target
 
 
@@ -45,14 +45,16 @@ _MARK = 0x1000
 
 def _allow(value: object) -> dict[str, Any]:
     """One entry of the firewall's `allow`: what is not given matches everything."""
-    read = schema.table({"protocol": net.protocol, "port": net.ports, "from": net.network})
+    read = schema.table(
+        {"protocol": network.protocol, "port": network.ports, "from": network.network}
+    )
     entry = read(value)
     if not entry:
         raise schema.Misfit(("", "an empty entry would allow everything"))
     name = entry.get("protocol", "")
     if "port" in entry and name not in ("", "tcp", "udp", "sctp", "dccp", "udplite"):
         raise schema.Misfit((".port", f"protocol {name} has no ports"))
-    number = net.PROTOCOLS.get(name, 0)
+    number = network.PROTOCOLS.get(name, 0)
     return {"protocol": name, "number": number, "port": "", "from": None, **entry}
 
 
@@ -64,8 +66,8 @@ def _upstream(value: object) -> str:
     place = re.fullmatch(r"(\[.*\]|[^:]*):(\d+|\$server_port)", written, re.ASCII)
     host, port = place.groups() if place else (written, "$server_port")
     try:
-        address = net.address(re.sub(r"^\[(.*)\]$", r"\1", host))
-        number = net.port(int(port)) if port.isdecimal() else port
+        address = network.address(re.sub(r"^\[(.*)\]$", r"\1", host))
+        number = network.port(int(port)) if port.isdecimal() else port
     except schema.Misfit:
         forms = 'an address, an address and a port, the name of an upstream block, or "unix:/PATH"'
         raise schema.Misfit(("", f"{schema.shown(value)} is not {forms}")) from None
@@ -90,7 +92,7 @@ def _user(value: object) -> str:
     return str(value) if number else schema.text(value)
 
 
-_PORTS = schema.items(net.port)
+_PORTS = schema.items(network.port)
 _LISTENERS: Mapping[str, tuple[schema.Read[Any], Any]] = {
     "ports": (_PORTS, ()),
     "except_ports": (_PORTS, None),
@@ -98,8 +100,8 @@ _LISTENERS: Mapping[str, tuple[schema.Read[Any], Any]] = {
 _PARAMETERS = schema.words(r"[\w=:./ -]*", 'words for a listen line, such as "ssl"')
 _PROXY = schema.words(r"[\w.:-]+", "the name of a section of haproxy")
 _PROBE_SOURCES = (
-    schema.items(net.address),
-    tuple(net.address(source) for source in _AZURE_PROBES),
+    schema.items(network.address),
+    tuple(network.address(source) for source in _AZURE_PROBES),
 )
 
 SHIPPED: Mapping[str, Kind] = {
@@ -122,12 +124,12 @@ SHIPPED: Mapping[str, Kind] = {
         variables={
             "policy": (schema.choice("enforce", "mark", "prerouting"), "enforce"),
             "ssh_ports": (_PORTS, (22,)),
-            "ssh_from": (schema.items(net.network), ()),
+            "ssh_from": (schema.items(network.network), ()),
             "allow": (schema.items(_allow), ()),
-            "trusted_interfaces": (schema.items(net.interface), ()),
+            "trusted_interfaces": (schema.items(network.interface), ()),
             "probe_sources": _PROBE_SOURCES,
-            "mark": (net.mark, _MARK),
-            "mark_mask": (net.mark, _MARK),
+            "mark": (network.mark, _MARK),
+            "mark_mask": (network.mark, _MARK),
             "restrict_imds": (schema.boolean, False),
             "imds_users": (_users, _users(["lbhook"])),
         },

@@ -3,12 +3,12 @@
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from ..commands import filled
 from ..errors import NoAnswerError
 from ..layout import aligned, count, wrapped
 from ..metadata.facts import Facts
 from ..metadata.model import ABSENT
 from ..plan import Change, Closed, Outcome, Plan, Reload
+from ..processes import filled
 
 VERSION = 1
 

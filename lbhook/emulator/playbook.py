@@ -38,9 +38,9 @@ from typing import Any
 
 from ..config import schema
 from ..errors import ConfigError, UsageError
-from ..samples import PLAYBOOKS
+from ..resources import PLAYBOOKS
+from .faults import Step
 from .replies import Source, locate
-from .step import Step
 
 if sys.version_info >= (3, 11):
     import tomllib

@@ -14,7 +14,7 @@ from typing import Any
 
 from ..config import schema
 from ..errors import UsageError
-from ..samples import BODIES, shipped
+from ..resources import BODIES, shipped
 
 LOADBALANCER = "/metadata/loadbalancer"
 INSTANCE = "/metadata/instance"

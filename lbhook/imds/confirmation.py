@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from ..errors import LbhookError, MetadataError, NoAnswerError
 from ..metadata.model import Metadata
-from .imds import LAST_QUESTION, ONLY_ATTEMPT, Reading, Service, Waiting
+from .client import LAST_QUESTION, ONLY_ATTEMPT, Reading, Service, Waiting
 
 _TIMES = 2
 _BETWEEN = 2.0

@@ -7,7 +7,7 @@ import math
 from pathlib import PurePosixPath
 from typing import Any, NamedTuple
 
-from ..config.config import Paths
+from ..config.settings import Paths
 from ..errors import LbhookError
 from ..metadata.reader import MOST_BYTES
 from ..storage.files import Tree

@@ -18,7 +18,7 @@ from urllib3.exceptions import HTTPError
 
 from .. import __version__
 from ..metadata.reader import MOST_BYTES
-from .verdict import READABLE, one_line
+from .classification import READABLE, one_line
 
 # The host is one hop away: a connection that takes longer meets nobody.
 _CONNECT = 1.0

@@ -10,7 +10,7 @@ from ..errors import LbhookError
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
 
-    from ..config.config import Settings
+    from ..config.settings import Settings
 
 # Where below a share directory each shell looks.
 SHELLS: Mapping[str, str] = {
@@ -50,14 +50,14 @@ def switched_on(ctx: click.Context, _: click.Parameter, word: str) -> "list[Comp
 
 def bodies(_: click.Context, __: click.Parameter, word: str) -> "list[CompletionItem]":
     """Names of the bodies that ship with lbhook."""
-    from ..samples import BODIES
+    from ..resources import BODIES
 
     return _items(word, BODIES)
 
 
 def playbooks(_: click.Context, __: click.Parameter, word: str) -> "list[CompletionItem]":
     """Names of the playbooks that ship with lbhook."""
-    from ..samples import PLAYBOOKS
+    from ..resources import PLAYBOOKS
 
     return _items(word, PLAYBOOKS)
 
@@ -73,7 +73,7 @@ def _items(word: str, names: Iterable[str]) -> "list[CompletionItem]":
 def _settings(ctx: click.Context) -> "Settings":
     """The configuration that the line names so far; without one, or with a mistake in it, the
     defaults."""
-    from ..config import config
+    from ..config import settings as config
 
     try:
         return config.load(getattr(ctx.obj, "config", None))

@@ -2,13 +2,13 @@
 
 from collections.abc import Mapping
 
-from ..commands import filled
 from ..config.shipped import kind_of
 from ..config.targets import Target
 from ..plan import FileState
-from ..programs import floating
+from ..processes import filled
+from ..programs import floating_ip
 from ..programs.host import Host
-from ..rendering import ingredients
+from ..rendering import fingerprint
 from ..storage.records import Loaded
 
 _MOMENT = 1.0
@@ -20,7 +20,7 @@ def verify_again(host: Host, target: Target, expected: FileState, loaded: Loaded
     asked, now, path = (target.path, expected, loaded), host.clock(), str(target.path)
     if now - host.verified.get(asked, -_MOMENT) < _MOMENT:
         return ""
-    # Made before anything is asked: what changes meanwhile is not in it.
+    # Rendered before anything is asked: what changes meanwhile is not in it.
     proof = _proof(host, target, loaded)
     known = proof and proof == host.state.proofs().get(path)
     problem = "" if known else verify(host, target, expected, loaded)
@@ -42,7 +42,7 @@ def verify(host: Host, target: Target, expected: FileState, loaded: Loaded | Non
         command = " ".join(filled(target.observe, places(host, target)))
         return f"`{command}` shows something else than what was loaded"
     if kind_of(target).addresses:
-        return floating.problem(host, target, expected.content)
+        return floating_ip.problem(host, target, expected.content)
     pid = main_pid(host, target)
     daemon = kind_of(target).daemon
     return host.daemon(daemon).verify(target, expected.content, pid) if pid else ""
@@ -62,7 +62,7 @@ def _proof(host: Host, target: Target, loaded: Loaded) -> str:
         return ""
     written = host.services.written_pid(target.reload_unit) if kind.daemon else 0
     pid = written or main_pid(host, target)
-    return ingredients.digest(target, loaded, told, pid, host.machine.children(pid))
+    return fingerprint.digest(target, loaded, told, pid, host.machine.children(pid))
 
 
 def observe(host: Host, target: Target) -> str:
@@ -80,7 +80,7 @@ def main_pid(host: Host, target: Target) -> int:
     name = kind_of(target).daemon
     if not name:
         return 0
-    from ..programs.services import PROGRAMS
+    from ..programs.systemd import PROGRAMS
 
     if target.reload_unit not in PROGRAMS:
         return 0

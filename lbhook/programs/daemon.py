@@ -8,9 +8,9 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
-from ..commands import Result, Run, by_manager
 from ..config.targets import Target
 from ..metadata.reader import Address
+from ..processes import Result, Run, by_manager
 from ..system.machine import Machine
 
 # `listen` is nginx's word, `bind` haproxy's; both write IPv6 in brackets.

@@ -10,9 +10,9 @@ import tempfile
 from collections.abc import Collection, Mapping
 from pathlib import Path, PurePosixPath
 
-from ..commands import Result, Run
 from ..config.targets import Target
 from ..metadata.reader import Address
+from ..processes import Result, Run
 
 _MINIMAL = "DefaultZone=public\n"
 _LEFT_OUT = re.compile(r"^WARNING: (?:[A-Z_]+: .*: rule |Invalid rule: )", re.MULTILINE)

@@ -12,12 +12,12 @@ import tempfile
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path, PurePosixPath
 
-from ..commands import Result
 from ..config.targets import Target
 from ..metadata.reader import Address
+from ..processes import Result
 from ..system.machine import Machine
 from .daemon import Listening, ask_freely
-from .services import Services
+from .systemd import Services
 
 _UNIT = "haproxy.service"
 _STUB = """

@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
-from .. import commands
-from ..config.config import Settings
+from .. import processes
+from ..config.settings import Settings
 from ..config.shipped import kind_of
 from ..errors import RightsError
 from ..storage import lock
@@ -18,9 +18,9 @@ from ..storage.state import State
 from ..system.machine import Machine
 
 if TYPE_CHECKING:
-    from ..system.kernel import Kernel
+    from ..system.netlink import Kernel
     from .daemon import Daemon
-    from .services import Services
+    from .systemd import Services
 
 UNFINISHED = "an earlier run did not come to its end; its files are put back"
 
@@ -41,8 +41,8 @@ class Host:
         live: bool,
         state: State,
         journal: Journal,
-        run: commands.Run = commands.run,
-        find: Callable[[str], str | None] = commands.find,
+        run: processes.Run = processes.run,
+        find: Callable[[str], str | None] = processes.find,
         machine: Machine = Machine(),
         kill: Callable[[int, int], None] = os.kill,
         sleep: Callable[[float], None] = time.sleep,
@@ -73,7 +73,7 @@ class Host:
         """The services of this machine."""
         # This and what follows is imported where there is something to load: a start is to be
         # quick, and below a root nothing is.
-        from .services import Services
+        from .systemd import Services
 
         return Services(self.run, self.machine, self.kill, self.sleep, self.clock)
 
@@ -145,6 +145,6 @@ def host(settings: Settings, root: Path | None) -> Host:
 
 
 def _kernel() -> "Kernel":
-    from ..system.kernel import Kernel
+    from ..system.netlink import Kernel
 
     return Kernel()

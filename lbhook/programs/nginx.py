@@ -11,10 +11,10 @@ import tempfile
 from collections.abc import Collection, Mapping
 from pathlib import Path, PurePosixPath
 
-from ..commands import NOT_FOUND, Result
 from ..config.shipped import kind_of
 from ..config.targets import Target
 from ..metadata.reader import Address
+from ..processes import NOT_FOUND, Result
 from .daemon import Listening, ask_freely
 
 _UNBOUND = re.compile(r"bind\(\) to (?:\[([0-9a-fA-F:.]+)\]|([0-9.]+)):\d+ failed \(99:")

@@ -19,8 +19,8 @@ from ..config.schema import nearest
 from ..config.targets import Target
 from ..errors import ConfigError
 from ..metadata.facts import Facts
-from . import mistakes
-from .ingredients import SHIPPED_TEMPLATES
+from . import template_errors
+from .fingerprint import SHIPPED_TEMPLATES
 from .sandbox import Values, environment
 
 _NO_RULES = Facts()
@@ -69,8 +69,8 @@ class Renderer:
         if isinstance(error, TemplateSyntaxError):
             problem, place = str(error.message), (str(error.filename or error.name), error.lineno)
         known = {"filter": self.environment.filters, "test": self.environment.tests}
-        problem = mistakes.explained(problem, known)
-        return mistakes.pointed(*place, problem) if place else f"{where}: {problem}"
+        problem = template_errors.explained(problem, known)
+        return template_errors.pointed(*place, problem) if place else f"{where}: {problem}"
 
     def _not_found(self, name: str) -> str:
         """Where a template was looked for, and which one is near."""

@@ -8,12 +8,12 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from ..commands import filled
-from ..config.config import Hooks
+from ..config.settings import Hooks
 from ..errors import ReloadError
 from ..layout import count
 from ..metadata import facts
 from ..metadata.model import Metadata
+from ..processes import filled
 from ..programs.host import Host
 
 Files = Mapping[str, Mapping[str, str]]
@@ -36,10 +36,10 @@ class Hook:
         if not self.wanted:
             return
         # Imported only where there is a hook.
-        from ..traffic import view
+        from ..traffic import diagram
 
         record = self.host.state.told()
-        told, model = record.get("told"), view.to_json(facts.derive(metadata), metadata)
+        told, model = record.get("told"), diagram.to_json(facts.derive(metadata), metadata)
         now = {"model": model, "files": self._files()}
         if now == told and "owed" in record:
             self.host.state.keep_told(told=told)

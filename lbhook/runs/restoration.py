@@ -2,15 +2,15 @@
 
 from ..config.shipped import kind_of
 from ..deployment import outcome
-from ..deployment.deploy import Deployment
 from ..deployment.outcome import Done
+from ..deployment.recovery import settled
 from ..deployment.report import Report
-from ..deployment.settlement import settled
+from ..deployment.transaction import Transaction
 from ..errors import ReloadError
-from ..imds.inquiry import Inquiry
+from ..imds.fetching import Fetcher
 from ..metadata.facts import Facts
-from ..planning.aim import Aim
-from ..planning.survey import Survey
+from ..planning.planner import Planner
+from ..planning.scope import Scope
 from ..programs.host import Host
 
 
@@ -18,25 +18,25 @@ class Restoration:
     """Restores one host, from what it has and no network. What belongs to services that start
     later is left to the run that comes before them."""
 
-    def __init__(self, host: Host, inquiry: Inquiry) -> None:
+    def __init__(self, host: Host, fetcher: Fetcher) -> None:
         self.host = host
-        self.inquiry = inquiry
+        self.fetcher = fetcher
 
     def carry_out(self) -> Report:
         """Settle an unfinished run, then load or make what is missing; on another VM, all of it
         at rest. Never raises a `LbhookError`: the report has it."""
-        inquiry = self.inquiry
-        return settled(self.host, inquiry.settings, inquiry.voice.warn, self._restore)
+        fetcher = self.fetcher
+        return settled(self.host, fetcher.settings, fetcher.reporter.warn, self._restore)
 
     def _restore(self) -> Report:
         rested = Done()
-        if self.inquiry.last_good.foreign():
-            self.inquiry.voice.warn("this disk was captured from another VM: its firewall rests")
-            rested = self._deploy(Aim.REST, None)
-        last = self.inquiry.last_good.find(self.inquiry.voice.warn)
+        if self.fetcher.last_good.foreign():
+            self.fetcher.reporter.warn("this disk was captured from another VM: its firewall rests")
+            rested = self._deploy(Scope.REST, None)
+        last = self.fetcher.last_good.find(self.fetcher.reporter.warn)
         lb = last.lb if last else None
-        vm = self.inquiry.vm(last) if last else None
-        done = self._deploy(Aim.MISSING, lb, vm)
+        vm = self.fetcher.vm(last) if last else None
+        done = self._deploy(Scope.MISSING, lb, vm)
         problems = (*rested.problems, *done.problems)
         restored = "changed" if done.acted else "unchanged"
         return Report(
@@ -48,13 +48,13 @@ class Restoration:
             problems=problems,
         )
 
-    def _deploy(self, aim: Aim, lb: Facts | None, vm: object = None) -> Done:
-        settings = self.inquiry.settings
+    def _deploy(self, scope: Scope, lb: Facts | None, vm: object = None) -> Done:
+        settings = self.fetcher.settings
         early = [one.name for one in settings.active() if kind_of(one).early]
         if not early:
             return Done()
-        plan = Survey(self.host, settings, only=early).plan(aim, lb, vm)
-        done = Deployment(self.host, plan).carry_out()
+        plan = Planner(self.host, settings, only=early).plan(scope, lb, vm)
+        done = Transaction(self.host, plan).carry_out()
         for warning in (*plan.warnings, *done.warnings):
-            self.inquiry.voice.warn(warning)
+            self.fetcher.reporter.warn(warning)
         return done

@@ -3,17 +3,17 @@
 from collections.abc import Callable, Mapping
 from pathlib import PurePosixPath
 
-from ..config.config import Settings
+from ..config.settings import Settings
 from ..config.targets import Target
-from ..deployment.deploy import Deployment
-from ..deployment.loading import Loader
+from ..deployment.recovery import settled
+from ..deployment.reloads import Loader
 from ..deployment.report import Report
-from ..deployment.settlement import settled
+from ..deployment.transaction import Transaction
 from ..errors import ReloadError, UsageError
 from ..plan import Change, Plan, Reload, compare
-from ..planning.aim import Aim
-from ..planning.dropped import resting
-from ..planning.survey import Survey
+from ..planning.orphans import resting
+from ..planning.planner import Planner
+from ..planning.scope import Scope
 from ..programs.host import Host
 from ..storage.journal import Entry
 from ..storage.records import Installed
@@ -48,8 +48,8 @@ class Undo:
             raise UsageError("rollback: there is no apply to go back to", hint=_NEXT)
         known = self._known()
         changes = tuple(self._former(entry, known) for entry in entries)
-        deployment = Deployment(self.host, Plan(changes=changes), recorded=False)
-        done = deployment.carry_out()
+        transaction = Transaction(self.host, Plan(changes=changes), recorded=False)
+        done = transaction.carry_out()
         return self._report(tuple(one for one in done.changes if one.target.name))
 
     def _former(self, entry: Entry, known: Mapping[str, Installed]) -> Change:
@@ -74,12 +74,12 @@ class Undo:
         return {**before, **state.installed()}
 
     def _clean(self) -> Report:
-        survey = Survey(self.host, self.settings)
-        plan = survey.plan(Aim.CLEAN, None)
+        planner = Planner(self.host, self.settings)
+        plan = planner.plan(Scope.CLEAN, None)
         for warning in plan.warnings:
             self.warn(warning)
         # Not checked: what is put to rest, or back, harms nobody, whatever else is broken.
-        done = Deployment(self.host, plan, load=False, checked=False).carry_out()
+        done = Transaction(self.host, plan, load=False, checked=False).carry_out()
         results, problems = self._load(plan)
         gone = (*self.host.state.forget(), *self._forget_metrics())
         changes = tuple(

@@ -7,28 +7,28 @@ from contextlib import AbstractContextManager
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
-from ..config import rights
-from ..config.config import Settings
+from ..config import permissions
+from ..config.settings import Settings
+from ..deployment.recovery import Recovery
 from ..deployment.report import Report
-from ..deployment.settlement import Settlement
 from ..errors import BusyError, LbhookError, NoAnswerError, ReloadError, RightsError
-from ..imds.inquiry import Heard, Inquiry, Voice, Wish
+from ..imds.fetching import Fetched, Fetcher, Options, Reporter
 from ..metadata import facts
 from ..metadata.facts import Facts
 from ..plan import Outcome, Plan
-from ..planning.aim import Aim, aimed
+from ..planning.scope import Scope, scoped
 from ..programs.host import Host
 from ..storage import lock
 from ..storage.records import Applied
-from .aftermath import Aftermath
-from .attempt import Attempt
-from .course import Course
+from .execution import Execution
 from .hooks import Hook
+from .progress import Progress
+from .publisher import Publisher
 
 if TYPE_CHECKING:
     from ..metadata.instance import Vm
 
-__all__ = ["Update", "Voice", "Wish"]
+__all__ = ["Options", "Reporter", "Update"]
 
 
 def _since_boot() -> float:
@@ -42,8 +42,8 @@ class Update:
         self,
         host: Host,
         settings: Settings,
-        wish: Wish = Wish(),
-        voice: Voice = Voice(),
+        options: Options = Options(),
+        reporter: Reporter = Reporter(),
         read_stdin: Callable[[], bytes] = lambda: b"",
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
@@ -51,44 +51,44 @@ class Update:
     ) -> None:
         self.host = host
         self.settings = settings
-        self.wish = wish
-        self.voice = voice
+        self.options = options
+        self.reporter = reporter
         self.read_stdin = read_stdin
         self.clock = clock
         self.sleep = sleep
         self.boottime = boottime
-        self._course = Course()
+        self._progress = Progress()
 
     def apply(self) -> Report:
         """The whole job. Never raises a `LbhookError`: the report has it."""
-        self._course = Course()
+        self._progress = Progress()
         begun = self.clock()
         try:
             result = self._apply()
         except BaseException as error:
-            result = self._course.ended(error)
+            result = self._progress.ended(error)
             if not isinstance(error, LbhookError):
                 raise
         finally:
-            self._aftermath.leave_status(result)
-            self._aftermath.leave_metrics("apply", result, self.clock() - begun)
+            self._publisher.leave_status(result)
+            self._publisher.leave_metrics("apply", result, self.clock() - begun)
         return result
 
-    def plan(self, heard: Heard | None = None) -> Plan:
+    def plan(self, fetched: Fetched | None = None) -> Plan:
         """What `apply` would do, as a value, with an answer that is known or asked for. Nothing
         is changed."""
-        from ..planning.foresight import Foresight
+        from ..planning.dry_run import DryRun
 
-        return Foresight(self.host, self.settings, self.wish, self.inquiry).plan(heard)
+        return DryRun(self.host, self.settings, self.options, self.fetcher).plan(fetched)
 
-    def ask(self) -> Heard:
+    def ask(self) -> Fetched:
         """The answer in force, for a command that only looks."""
-        return self.inquiry.ask()
+        return self.fetcher.ask()
 
-    def remembered(self) -> Heard | None:
+    def remembered(self) -> Fetched | None:
         """The last good answer, for a command that goes on without a new one."""
-        last = self.inquiry.last_good.find(self.voice.warn)
-        return Heard(answer=last, body=None, read=self.boottime()) if last else None
+        last = self.fetcher.last_good.find(self.reporter.warn)
+        return Fetched(answer=last, body=None, read=self.boottime()) if last else None
 
     def since_applied(self) -> float:
         """Seconds since an answer was put in force in this boot; 0 if none was."""
@@ -101,36 +101,36 @@ class Update:
         try:
             result = self._fetch()
         except BaseException as error:
-            result = self._course.ended(error)
+            result = self._progress.ended(error)
             raise
         finally:
-            if not self.wish.hand_over:  # whoever takes the answer measures
-                self._aftermath.leave_metrics("fetch", result, self.clock() - begun)
+            if not self.options.hand_over:  # whoever takes the answer measures
+                self._publisher.leave_metrics("fetch", result, self.clock() - begun)
         return result
 
     def _fetch(self) -> Report:
-        before = self.inquiry.last_good.find(self.voice.warn)
-        heard = self.inquiry.ask()
-        self._course.answer = heard.answer
-        self._keep(heard)
-        if heard.answer.metadata is None:
-            return self._course.report("absent")
-        self._course.lb = facts.derive(heard.answer.metadata)
-        same = before is not None and before.metadata == heard.answer.metadata
-        return self._course.report("unchanged" if same else "changed")
+        before = self.fetcher.last_good.find(self.reporter.warn)
+        fetched = self.fetcher.ask()
+        self._progress.answer = fetched.answer
+        self._keep(fetched)
+        if fetched.answer.metadata is None:
+            return self._progress.report("absent")
+        self._progress.lb = facts.derive(fetched.answer.metadata)
+        same = before is not None and before.metadata == fetched.answer.metadata
+        return self._progress.report("unchanged" if same else "changed")
 
     @property
-    def _settlement(self) -> Settlement:
-        return Settlement(self.host, self.settings, self.inquiry.last_good, self.voice.warn)
+    def _recovery(self) -> Recovery:
+        return Recovery(self.host, self.settings, self.fetcher.last_good, self.reporter.warn)
 
     @property
-    def inquiry(self) -> Inquiry:
+    def fetcher(self) -> Fetcher:
         """How this update asks."""
-        return Inquiry(
+        return Fetcher(
             host=self.host,
             settings=self.settings,
-            wish=self.wish,
-            voice=self.voice,
+            options=self.options,
+            reporter=self.reporter,
             read_stdin=self.read_stdin,
             clock=self.clock,
             sleep=self.sleep,
@@ -138,8 +138,8 @@ class Update:
         )
 
     @property
-    def _aftermath(self) -> Aftermath:
-        return Aftermath(self.host, self.settings, self.voice)
+    def _publisher(self) -> Publisher:
+        return Publisher(self.host, self.settings, self.reporter)
 
     @property
     def _hook(self) -> Hook:
@@ -147,22 +147,22 @@ class Update:
 
     def _apply(self) -> Report:
         self.host.demand_rights(self.settings)
-        rights.demand(self.settings)
+        permissions.demand(self.settings)
         try:
             result = self._bring_in_step()
         except LbhookError as error:
-            result = self._course.ended(error)
+            result = self._progress.ended(error)
         return self._tell(result)
 
     def _tell(self, result: Report) -> Report:
         """Tell the neighbours, or tell again what was owed; that it fails undoes nothing."""
-        if not (self._hook.wanted and self.wish.load):
+        if not (self._hook.wanted and self.options.load):
             return result
         try:
             with self._locked(wait=0.0):
                 self._hook.pay()
         except BusyError as error:
-            self.voice.log(f"hooks: {error}; what is owed stays owed")
+            self.reporter.log(f"hooks: {error}; what is owed stays owed")
         except LbhookError as error:
             problems = dict.fromkeys((*result.problems, *error.problems))
             status, hint = result.status or error.status, result.hint or error.hint
@@ -171,82 +171,84 @@ class Update:
 
     def _bring_in_step(self) -> Report:
         with self._locked():
-            self._course.settled = self._settlement.carry_out(load=self.wish.load)
+            self._progress.settled = self._recovery.carry_out(load=self.options.load)
         try:
-            heard = self.inquiry.ask()
+            fetched = self.fetcher.ask()
         except NoAnswerError as error:
             return self._without_answer(error)
-        self._course.answer = heard.answer
-        aim, lb = aimed(heard.answer, self.inquiry.last_good)
-        self._course.lb = lb or Facts()
+        self._progress.answer = fetched.answer
+        scope, lb = scoped(fetched.answer, self.fetcher.last_good)
+        self._progress.lb = lb or Facts()
         with self._locked():
-            self.host.settle_journal(self.voice.warn)
-            if heard.read < self.host.state.applied():
-                self.voice.warn("a later answer has been applied meanwhile; this one is dropped")
+            self.host.settle_journal(self.reporter.warn)
+            if fetched.read < self.host.state.applied():
+                self.reporter.warn("a later answer has been applied meanwhile; this one is dropped")
             else:
-                self._attempt(aim, lb, heard.vm, self._records(heard))
-                self._keep_applied(heard)
-        outcome = "changed" if self._course.acted else "unchanged"
-        if heard.answer.metadata is None and aim is Aim.MISSING:
+                self._attempt(scope, lb, fetched.vm, self._records(fetched))
+                self._keep_applied(fetched)
+        outcome = "changed" if self._progress.acted else "unchanged"
+        if fetched.answer.metadata is None and scope is Scope.MISSING:
             outcome = "absent"
-        if self._course.problems:
-            return self._course.failed(ReloadError(*self._course.problems), outcome)
-        return self._course.report(outcome)
+        if self._progress.problems:
+            return self._progress.failed(ReloadError(*self._progress.problems), outcome)
+        return self._progress.report(outcome)
 
-    def _keep_applied(self, heard: Heard) -> None:
+    def _keep_applied(self, fetched: Fetched) -> None:
         try:
-            changes = self._course.done.changes
+            changes = self._progress.done.changes
             made = {str(one.path): one.made_of for one in changes if one.made_of}
             skipped = {str(one.path): one.outcome is Outcome.SKIPPED for one in changes}
-            self.host.state.keep_applied(Applied(heard.read, made, self.host.proofs, skipped))
-            if heard.answer.metadata is not None:
-                self._hook.note(heard.answer.metadata)
+            self.host.state.keep_applied(Applied(fetched.read, made, self.host.proofs, skipped))
+            if fetched.answer.metadata is not None:
+                self._hook.note(fetched.answer.metadata)
         except LbhookError as error:  # everything is in force by now
-            self.voice.warn(str(error))
+            self.reporter.warn(str(error))
 
-    def _keep(self, heard: Heard) -> None:
+    def _keep(self, fetched: Fetched) -> None:
         """As the last good answer, or for a run that has more rights."""
-        if self.wish.hand_over:
-            self.inquiry.hand_over(heard)
-        elif heard.body is not None:
+        if self.options.hand_over:
+            self.fetcher.hand_over(fetched)
+        elif fetched.body is not None:
             with contextlib.ExitStack() as stack:
                 # The lock may be root's. What is kept is replaced in one step, without it too.
                 with contextlib.suppress(RightsError):
                     stack.enter_context(self._locked())
-                self.inquiry.last_good.keep(heard.body, heard.answer.instance)
+                self.fetcher.last_good.keep(fetched.body, fetched.answer.instance)
 
     def _without_answer(self, error: NoAnswerError) -> Report:
         """Bring back what is missing, and change nothing that is there."""
         with self._locked():
-            self.host.settle_journal(self.voice.warn)
-            last = self.inquiry.last_good.find()
+            self.host.settle_journal(self.reporter.warn)
+            last = self.fetcher.last_good.find()
             lb = last.lb if last else None
             if last and lb:
-                self._course.answer, self._course.lb = last, lb
-                self.inquiry.warn_of_age(last)
-            vm = self.inquiry.vm(last) if last else None
-            self._attempt(Aim.MISSING, lb, vm)
-        error.problems = (*error.problems, *self._course.problems)
-        return self._course.failed(error, "kept" if lb else "failed")
+                self._progress.answer, self._progress.lb = last, lb
+                self.fetcher.warn_of_age(last)
+            vm = self.fetcher.vm(last) if last else None
+            self._attempt(Scope.MISSING, lb, vm)
+        error.problems = (*error.problems, *self._progress.problems)
+        return self._progress.failed(error, "kept" if lb else "failed")
 
-    def _records(self, heard: Heard) -> Mapping[PurePosixPath, bytes]:
+    def _records(self, fetched: Fetched) -> Mapping[PurePosixPath, bytes]:
         """The answer as the last good one: it is that when what it asks for is in force."""
-        last = self.inquiry.last_good
-        record = last.record(heard.body, heard.answer.instance) if heard.body is not None else b""
+        last = self.fetcher.last_good
+        record = (
+            last.record(fetched.body, fetched.answer.instance) if fetched.body is not None else b""
+        )
         return {last.file: record} if record else {}
 
     def _attempt(
         self,
-        aim: Aim,
+        scope: Scope,
         lb: Facts | None,
         vm: "Vm | None",
         records: Mapping[PurePosixPath, bytes] | None = None,
     ) -> None:
-        attempt = Attempt(self.host, self.settings, self.wish, self.voice)
+        execution = Execution(self.host, self.settings, self.options, self.reporter)
         try:
-            attempt.carry_out(aim, lb, vm, self.inquiry.last_good, records or {})
+            execution.carry_out(scope, lb, vm, self.fetcher.last_good, records or {})
         finally:
-            self._course.done = attempt.done
+            self._progress.done = execution.done
 
     def _locked(self, wait: float = lock.WAIT) -> AbstractContextManager[None]:
         return self.host.locked(self.settings.paths.runtime, wait=wait)

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import Any, TypeVar
 
-from ..config.config import Paths
+from ..config.settings import Paths
 from ..plan import FileState
 from .files import Tree
 from .records import Applied, Installed, Loaded, Refused

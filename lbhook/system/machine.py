@@ -9,9 +9,9 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from ..commands import PATH
-from ..config.net import Network
+from ..config.network import Network
 from ..metadata.reader import Address
+from ..processes import PATH
 
 # The tag that Microsoft documents for detecting Azure (and cloud-init looks for).
 AZURE_ASSET_TAG = "7783-7084-3265-9085-8269-3286-77"

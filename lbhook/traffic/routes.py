@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ..commands import Run
 from ..metadata.reader import Address
+from ..processes import Run
 
 # Far away, and nobody: what is sent there takes the default route.
 _FAR = {4: "192.0.2.1", 6: "2001:db8::1"}

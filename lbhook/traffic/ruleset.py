@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from ..commands import Run
+from ..processes import Run
 from .expressions import INVALID, Packet, Question, SourceError, UnknownError
 
 INWARD = ("ingress", "prerouting", "input")

@@ -7,9 +7,9 @@ import json
 import sys
 from dataclasses import asdict
 
-from lbhook.emulator.emulator import Emulator
+from lbhook.emulator.http import Request
 from lbhook.emulator.playbook import parse
-from lbhook.emulator.wire import Request
+from lbhook.emulator.server import Emulator
 
 
 def _tell(request: Request) -> None:

@@ -8,7 +8,7 @@ from itertools import product
 
 import pytest
 
-from lbhook.commands import Result, Run
+from lbhook.processes import Result, Run
 from lbhook.traffic import ruleset
 from lbhook.traffic.expressions import PROTOCOLS, Packet
 

@@ -1,0 +1,134 @@
+"""What a command works with, put together from its options.
+
+What only a command needs is imported when it runs: --help and --version are to be quick.
+"""
+
+import contextlib
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from ..errors import LbhookError, UsageError
+from .invocation import Invocation
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from ..config.settings import Settings
+    from ..deployment.report import Report
+    from ..installation.installer import Installation
+    from ..metadata.planned import Plans
+    from ..programs.host import Host
+    from ..runs.restoration import Restoration
+    from ..runs.undo import Undo
+    from ..runs.update import Update
+
+
+def update(
+    invocation: Invocation,
+    endpoint: str | None,
+    root: "Path | None",
+    coming: Sequence[str] = (),
+    going: Sequence[str] = (),
+    **options: Any,
+) -> "Update":
+    """An update of this machine, or of a directory, as the options ask for it."""
+    from ..runs.update import Options, Update
+
+    if options.get("metadata") is not None and options.get("cached"):
+        raise UsageError(
+            "--metadata and --cached can't both be meant", hint="leave one of them out"
+        )
+    plans = _plans(coming, going) if coming or going else None
+    settings = invocation.settings(endpoint)
+    known = [target.name for target in settings.active()]
+    for name in options.get("only", ()):
+        if name not in known:
+            from ..config.schema import suggestion
+
+            raise UsageError(
+                f"--only {name}: no such target is on{suggestion(name, known)}",
+                hint="a shipped target is on when its table is in the configuration",
+            )
+    return Update(
+        host=_host(settings, root),
+        settings=settings,
+        options=Options(plans=plans, **options),
+        reporter=invocation.console.reporter(),
+        read_stdin=_read_stdin,
+    )
+
+
+def _plans(coming: Sequence[str], going: Sequence[str]) -> "Plans":
+    from ..metadata.planned import Plans, read
+
+    return Plans(coming=tuple(map(read, coming)), going=tuple(map(read, going)))
+
+
+def unbegun(invocation: Invocation, root: "Path | None", error: LbhookError) -> "Report":
+    """What an apply came to that ended before there was anything to apply with: status.json has
+    it as well, where it would be if the configuration can't be gone by."""
+    from ..config import permissions
+    from ..config import settings as config
+    from ..deployment.report import Report
+    from ..runs.publisher import Publisher
+
+    result = Report(outcome="failed", status=error.status, problems=error.problems, hint=error.hint)
+    settings = config.Settings()
+    with contextlib.suppress(LbhookError):
+        read = invocation.settings()
+        permissions.demand(read)
+        settings = read
+    with contextlib.suppress(UsageError):
+        publisher = Publisher(_host(settings, root), settings, invocation.console.reporter())
+        publisher.leave_status(result)
+        publisher.leave_metrics("apply", result, 0.0)
+    return result
+
+
+def _read_stdin() -> bytes:
+    """A body on standard input, or the beginning of one that is too long."""
+    from ..metadata.reader import MOST_BYTES
+
+    if sys.stdin is None:  # closed before lbhook began
+        raise UsageError(
+            "--metadata -: standard input is closed", hint="give a file, or - for standard input"
+        )
+    return sys.stdin.buffer.read(MOST_BYTES + 1)
+
+
+def restoring(invocation: Invocation, root: "Path | None") -> "Restoration":
+    """What gives this boot what it lacks before there is a network."""
+    from ..runs.restoration import Restoration
+
+    asking = update(invocation, endpoint=None, root=root)
+    return Restoration(host=asking.host, fetcher=asking.fetcher)
+
+
+def undoing(invocation: Invocation, root: "Path | None") -> "Undo":
+    """What takes back what lbhook did to this machine, or to a directory."""
+    from ..runs.undo import Undo
+
+    settings = invocation.settings()
+    return Undo(host=_host(settings, root), settings=settings, warn=invocation.console.warn)
+
+
+def installation(invocation: Invocation, root: "Path | None") -> "Installation":
+    """What brings lbhook onto this machine, or below a directory, and takes it away again."""
+    from ..installation.installer import Installation, program
+
+    return Installation(undo=undoing(invocation, root), program=program(live=root is None))
+
+
+def _host(settings: "Settings", root: "Path | None") -> "Host":
+    from ..programs.host import host
+
+    if root is not None:
+        root = root.absolute()
+        if root.exists() and not root.is_dir():
+            raise UsageError(
+                f"--root {root}: not a directory", hint="give the one to install below"
+            )
+        if not root.exists():
+            raise UsageError(f"--root {root}: no such directory", hint="make it first")
+    return host(settings, root)

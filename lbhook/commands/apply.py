@@ -1,0 +1,39 @@
+"""`apply`: the main job."""
+
+from typing import Any
+
+import click
+
+from ..cli import factory, options
+from ..cli.invocation import Invocation, pass_invocation
+from ..errors import LbhookError
+
+
+@click.command(short_help="Bring this machine in step with Azure.")
+@options.general
+@options.source
+@options.targets
+@click.option("--reload", is_flag=True, help="Reload even if nothing differs.")
+@click.option("--no-reload", is_flag=True, help="Install, and leave the reloads owed.")
+@options.accept_empty
+@click.option("--skip-refused", is_flag=True, help="Do not try again what was refused before.")
+@options.outcome
+@pass_invocation
+def apply(invocation: Invocation, /, as_json: bool, no_reload: bool, **options: Any) -> int:
+    """Bring this machine in step with Azure: fetch, render, check, install, reload, verify.
+
+    \b
+    Examples:
+      sudo lbhook apply
+      sudo lbhook apply --wait 90s --json
+      lbhook apply --metadata body.json --root /tmp/image
+    """
+    if options["reload"] and no_reload:
+        raise click.UsageError("--reload and --no-reload can't both be meant")
+    try:
+        result = factory.update(invocation, load=not no_reload, **options).apply()
+    except LbhookError as error:
+        result = factory.unbegun(invocation, options["root"], error)
+    invocation.console.manager.status(result.summary())
+    text = result.to_text() if result.changes or not result.problems else ""
+    return invocation.end(result, text, as_json=as_json)

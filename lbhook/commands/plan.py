@@ -1,0 +1,42 @@
+"""`plan`: what `apply` would do."""
+
+from typing import Any
+
+import click
+
+from ..cli import factory, options
+from ..cli.console import coloured_diff
+from ..cli.invocation import Invocation, pass_invocation
+
+
+@click.command(short_help="What apply would do, as a diff; changes nothing.")
+@options.general
+@options.source
+@options.targets
+@options.planned
+@click.option("--reload", is_flag=True, help="As with `apply --reload`.")
+@click.option("--exit-code", is_flag=True, help="End with 1 if there is something to do.")
+@click.option("--json", "as_json", is_flag=True, help="Print the plan as JSON.")
+@pass_invocation
+def plan(invocation: Invocation, /, as_json: bool, exit_code: bool, **options: Any) -> int:
+    """Show what `apply` would do: a diff for each file, and reloads. Changes nothing.
+
+    With rules that are only planned in Azure, what they would change here.
+
+    \b
+    Examples:
+      lbhook plan
+      lbhook plan --with tcp/8443:443 --without tcp/80:443
+      lbhook plan --with tcp/25@52.1.2.3=10.1.0.5
+      lbhook plan --exit-code --only nftables
+    """
+    from ..deployment import report
+
+    result = factory.update(invocation, **options).plan()
+    for warning in result.warnings:
+        invocation.console.warn(warning)
+    if as_json:
+        invocation.json(report.plan_json(result))
+    else:
+        invocation.console.out(coloured_diff(report.plan_text(result)))
+    return int(exit_code and result.to_do)

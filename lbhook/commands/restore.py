@@ -1,0 +1,34 @@
+"""`restore`: what a boot lacks before there is a network."""
+
+from typing import TYPE_CHECKING
+
+import click
+
+from ..cli import factory, options
+from ..cli.invocation import Invocation, pass_invocation
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@click.command(short_help="What this boot lacks, before there is a network.")
+@options.general
+@options.root
+@options.outcome
+@pass_invocation
+def restore(invocation: Invocation, /, as_json: bool, root: "Path | None") -> int:
+    """Load the last good firewall, addresses and env file, before there is a network.
+
+    The first thing that a boot does with lbhook, by a unit of its own. What belongs to services
+    that start later is left alone; on a disk that was captured from another VM all of it rests.
+
+    \b
+    Example:
+      sudo lbhook restore
+    """
+    from ..deployment import report
+
+    result = factory.restoring(invocation, root).carry_out()
+    text = report.restored_text(result)
+    invocation.console.manager.status(text.splitlines()[-1])
+    return invocation.end(result, "" if result.problems else text, as_json=as_json)

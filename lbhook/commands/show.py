@@ -1,0 +1,104 @@
+"""`show`: what Azure says about this VM."""
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ..cli import factory, options
+from ..cli.console import coloured_picture
+from ..cli.invocation import Invocation, pass_invocation
+from ..errors import WriteError
+
+if TYPE_CHECKING:
+    from ..metadata.facts import Facts
+    from ..metadata.model import Metadata
+    from ..traffic.paths import Picture
+
+
+@click.command(short_help="What Azure says about this VM.")
+@options.general
+@options.source
+@options.targets
+@options.planned
+@click.option("--json", "as_json", is_flag=True, help="Print the normalised model as JSON.")
+@click.option("--here", is_flag=True, help="With --json: add what is seen on this machine.")
+@click.option("--all", "everything", is_flag=True, help="Every rule, however many there are.")
+@click.option(
+    "--html",
+    type=click.Path(),
+    metavar="FILE",
+    help="Write the picture as a page to FILE (- is stdout).",
+)
+@pass_invocation
+def show(
+    invocation: Invocation,
+    /,
+    as_json: bool,
+    here: bool,
+    everything: bool,
+    html: str | None,
+    **options: Any,
+) -> int:
+    """Show what Azure sends to this VM, and where it leads here.
+
+    Each inbound rule from its frontend to address and port, who listens there, and what lbhook's
+    firewall has let in; ! marks what is wrong. Below --root it is only what Azure says.
+
+    \b
+    Examples:
+      lbhook show
+      sudo lbhook show --all
+      sudo lbhook show --html lb.html
+      lbhook show --json --metadata body.json
+    """
+    from ..metadata import facts
+    from ..metadata.model import ABSENT, Metadata
+    from ..traffic import diagram, paths
+
+    if here and not as_json:
+        raise click.UsageError("--here goes with --json")
+    if html and as_json:
+        raise click.UsageError("--html and --json can't both be meant")
+    update = factory.update(invocation, **options)
+    metadata = update.ask().answer.metadata
+    if metadata is None:
+        invocation.console.warn(f"no load balancer: {ABSENT}")
+    metadata = metadata or Metadata()
+    lb = facts.derive(metadata)
+    if as_json and not here:
+        invocation.json(diagram.to_json(lb, metadata))
+        return 0
+    picture = paths.seen(lb, update.host) if update.host.live else paths.told(lb)
+    if html:
+        _save(invocation, html, _page(lb, metadata, picture))
+    elif as_json:
+        value = {**diagram.to_json(lb, metadata), "here": diagram.here_json(picture)}
+        invocation.json(value)
+    else:
+        text = diagram.to_text(lb, metadata, picture, everything=everything)
+        invocation.console.out(coloured_picture(text))
+    return 0
+
+
+def _page(lb: "Facts", metadata: "Metadata", picture: "Picture") -> str:
+    """The picture as HTML; a picture in a ticket must say where and when it was taken."""
+    import platform
+    import time
+
+    from ..traffic import html
+
+    taken = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime())
+    return html.to_html(lb, metadata, picture, f"{platform.node()}, {taken}")
+
+
+def _save(invocation: Invocation, name: str, text: str) -> None:
+    """Write a file that the command line names; `-` is standard output."""
+    from pathlib import Path
+
+    if name == "-":
+        invocation.console.out(text)
+        return
+    try:
+        Path(name).write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise WriteError(f"--html {name}: {error.strerror}") from None

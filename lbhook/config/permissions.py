@@ -1,0 +1,59 @@
+"""What root obeys must be root's: configuration and templates that others can write are refused,
+as sudo and sshd refuse theirs."""
+
+import os
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+from ..errors import RightsError
+from .settings import Settings
+
+
+def demand(settings: Settings) -> None:
+    """Raise `RightsError` if, run as root, a file that decides what is written is not root's.
+
+    The message names the command that mends it. Shipped templates are exempt.
+    """
+    if os.geteuid() != 0:
+        return
+    paths = dict.fromkeys(path for file in _deciding(settings) for path in _ways(file))
+    problems = [found for path in paths if (found := problem(path))]
+    if problems:
+        raise RightsError(*problems, hint="whoever can write these files could make root run them")
+
+
+def _deciding(settings: Settings) -> Iterator[Path]:
+    """The configuration, where more of it may come, and every template: one may include any
+    other file beside it."""
+    for file in settings.files:
+        yield file
+        yield file.with_name(f"{file.name}.d") / "any.toml"
+    for place in (Path(str(place)) for place in settings.paths.templates):
+        yield place / "any.j2"
+        yield from sorted(place.rglob("*"))
+
+
+def _ways(file: Path) -> Iterator[Path]:
+    """A file and its directory; of a symbolic link also those that it leads to."""
+    yield from (file, file.parent)
+    if file.is_symlink():
+        yield file.resolve().parent
+
+
+def problem(path: Path) -> str:
+    """Who else than root can write a file, and the command that mends it; empty if nobody."""
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return ""  # who needs it says so
+    if found.st_uid != 0:
+        return f"{path}: belongs to uid {found.st_uid}; run `chown root {path}`"
+    # In a sticky directory nobody can rename or remove what is root's.
+    if stat.S_ISDIR(found.st_mode) and found.st_mode & stat.S_ISVTX:
+        return ""
+    if found.st_mode & stat.S_IWOTH:
+        return f"{path}: can be written by others; run `chmod go-w {path}`"
+    if found.st_mode & stat.S_IWGRP and found.st_gid != 0:
+        return f"{path}: can be written by a group; run `chmod g-w {path}`"
+    return ""

@@ -1,0 +1,213 @@
+"""What programs have loaded: reloads, each once, and what shows that they worked."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
+
+from ..config.shipped import kind_of
+from ..config.targets import Argv
+from ..errors import LbhookError, ReloadError
+from ..plan import Change, FileState, Outcome, Reload
+from ..planning.verification import main_pid, observe, places, verify
+from ..processes import filled
+from ..programs import floating_ip
+from ..programs.host import Host
+from ..storage.records import Loaded
+
+
+class Loader:
+    """Makes the programs of one host take their files. `results` are by path."""
+
+    def __init__(self, host: Host) -> None:
+        self.host = host
+        self.results: dict[str, Reload] = {}
+        self._reloaded: list[list[Change]] = []
+        self._workers: dict[str, tuple[int, ...]] = {}
+        self._kept: frozenset[Argv] = frozenset()
+
+    @property
+    def acted(self) -> bool:
+        """Whether anything was reloaded."""
+        return bool(self._reloaded)
+
+    def leave_owed(self, changes: Sequence[Change]) -> None:
+        """Reload nothing, and say that it is owed."""
+        self.results.update({str(one.path): Reload.OWED for one in _due(changes)})
+
+    def load(self, changes: Sequence[Change]) -> None:
+        """Each reload that is due, equal ones once; then what shows that they worked.
+
+        Raises `ReloadError` at the first that fails.
+        """
+        for step in self._steps(changes):
+            step()
+
+    def pay(self, changes: Sequence[Change]) -> None:
+        """As `load`, but where one fails the others go on: they have nothing to do with it.
+
+        Raises `ReloadError` with all that failed.
+        """
+        problems: list[str] = []
+        for step in self._steps(changes):
+            try:
+                step()
+            except ReloadError as error:
+                problems += error.problems
+        if problems:
+            raise ReloadError(*problems)
+
+    def loaded(self, changes: Sequence[Change]) -> dict[str, Loaded]:
+        """The record of what is loaded, brought up to date after `changes`."""
+        loaded = self.host.state.loaded()
+        for change in changes:
+            path, result = str(change.path), self.results.get(str(change.path), change.reload)
+            if change.dropped or result in (Reload.OWED, Reload.FAILED):
+                loaded.pop(path, None)
+            elif change.expected and self._is_news(path, result):
+                loaded[path] = self._record(change, change.expected, result)
+        return loaded
+
+    def load_old(self) -> tuple[str, ...]:
+        """Reload again, with the files as they are now, what was reloaded; says how it went."""
+        olds = [self._old(one) for group in reversed(self._reloaded) for one in group]
+        return tuple(self._load_old(group) for group in _grouped(olds))
+
+    @property
+    def reloaded(self) -> frozenset[str]:
+        """The paths of what was reloaded, whether or not it worked."""
+        return frozenset(str(one.path) for group in self._reloaded for one in group)
+
+    def loaded_again(self, before: Mapping[str, Loaded]) -> dict[str, Loaded]:
+        """After a put-back: what was not reloaded is still loaded as it was `before`."""
+        kept = {path: one for path, one in before.items() if path not in self.reloaded}
+        return {**self.host.state.loaded(), **kept}
+
+    def _is_news(self, path: str, result: Reload) -> bool:
+        known = (Reload.DONE, Reload.QUEUED)
+        return result in known or (result is Reload.NONE and path in self.results)
+
+    def _steps(self, changes: Sequence[Change]) -> Iterator[Callable[[], None]]:
+        # What goes, goes first: it may be replaced by what comes.
+        groups = _grouped(sorted(_due(changes), key=lambda one: not one.dropped))
+        self._kept = frozenset(one.target.remove for one in changes if _stays(one))
+        yield from (partial(self._reload, group) for group in groups)
+        yield from (partial(self._verify, one) for group in groups for one in group)
+
+    def _reload(self, group: list[Change]) -> None:
+        self._reloaded.append(group)
+        paths = [str(one.path) for one in group]
+        self.results.update(dict.fromkeys(paths, Reload.FAILED))
+        for change in group:
+            self._workers[str(change.path)] = _prepare(self.host, change)
+        first = next((one for one in group if one.touches_file), group[0])
+        done = Reload.DONE if self._is_replaced(first) else reload(self.host, first)
+        self.results.update(dict.fromkeys(paths, done))
+
+    def _is_replaced(self, change: Change) -> bool:
+        """Whether another file takes over what a dropped one has loaded: the firewall's table,
+        after it was given another path."""
+        return change.dropped and change.target.remove in self._kept
+
+    def _verify(self, change: Change) -> None:
+        path = str(change.path)
+        result = self.results.get(path)
+        alone = result is Reload.NONE and not change.target.reload_unit
+        if not change.expected or not (result is Reload.DONE or alone):
+            return
+        problem = verify(self.host, change.target, change.expected) or self._stale(change)
+        if problem:
+            self.results[path] = Reload.FAILED
+            raise ReloadError(f"{change.target.name}: {problem}")
+
+    def _stale(self, change: Change) -> str:
+        """What shows that a program has not taken a configuration that adds no listener: its
+        workers are the old ones."""
+        workers = self._workers.get(str(change.path), ())
+        pid = main_pid(self.host, change.target)
+        timeout = change.target.timeout
+        if not workers or not pid or self.host.services.renewed(pid, workers, timeout):
+            return ""
+        name = kind_of(change.target).daemon
+        return f"{name} goes on with its old configuration; its log says why"
+
+    def _load_old(self, olds: Sequence[Change]) -> str:
+        names = ", ".join(one.target.name for one in olds)
+        try:
+            result = reload(self.host, olds[0])
+        except LbhookError as failure:
+            return f"{names}: the reload with the old file failed too: {failure}"
+        loaded = self.host.state.loaded()
+        for old in olds:
+            if old.actual and result is not Reload.OWED:
+                loaded[str(old.path)] = self._record(old, old.actual, result)
+        self.host.state.keep_loaded(loaded)
+        return f"reloaded again: {names}"
+
+    def _old(self, change: Change) -> Change:
+        actual = self.host.tree.state(change.path)
+        return change._replace(expected=actual, actual=actual, outcome=Outcome.RESTORED)
+
+    def _record(self, change: Change, file: FileState, result: Reload) -> Loaded:
+        queued = result is Reload.QUEUED
+        # Before its job has run, the program shows what it had before.
+        observed = "" if queued else observe(self.host, change.target)
+        return Loaded(digest=file.digest, observed=observed, queued=queued)
+
+
+def reload(host: Host, change: Change) -> Reload:
+    """Make the program take the file, or give up what it had of it when the file is gone.
+
+    Raises `ReloadError` with the command and its output.
+    """
+    target = change.target
+    if kind_of(target).addresses:
+        floating_ip.load(host, target, change.expected.content if change.expected else b"")
+        return Reload.DONE
+    if change.reload_argv:
+        argv = filled(change.reload_argv, places(host, target))
+        result = host.run(argv, timeout=target.timeout)
+        if not result.ok:
+            raise ReloadError(f"{target.name}: {result.report()}")
+        return Reload.DONE
+    if target.reload_unit:
+        changed = change.touches_file
+        return host.services.reload(
+            target.reload_unit, timeout=target.timeout, file_changed=changed
+        )
+    return Reload.NONE
+
+
+def _prepare(host: Host, change: Change) -> tuple[int, ...]:
+    """Make a running program ready for its reload; returns the workers that it has until then,
+    if a signal renews them."""
+    pid = main_pid(host, change.target)
+    if pid and change.expected:
+        host.daemon(kind_of(change.target).daemon).prepare(change.expected.content, pid)
+    from ..programs.systemd import PROGRAMS
+
+    renews = pid and PROGRAMS[change.target.reload_unit].signal
+    return host.machine.children(pid) if renews else ()
+
+
+def _stays(change: Change) -> bool:
+    """Whether a program goes on with a file; only of one that can be told to give it up."""
+    left_out = change.outcome in (Outcome.SKIPPED, Outcome.BLOCKED)
+    return bool(change.target.remove and change.expected) and not (change.dropped or left_out)
+
+
+def _due(changes: Sequence[Change]) -> list[Change]:
+    return [one for one in changes if one.reload is Reload.DUE]
+
+
+def _grouped(changes: Sequence[Change]) -> list[list[Change]]:
+    groups: dict[object, list[Change]] = {}
+    # What nginx gives up haproxy may be about to take.
+    for change in sorted(changes, key=lambda one: kind_of(one.target).daemon == "haproxy"):
+        groups.setdefault(_key(change), []).append(change)
+    return list(groups.values())
+
+
+def _key(change: Change) -> object:
+    """Reloads that are the same are done once."""
+    if change.reload_argv:
+        return filled(change.reload_argv, {"path": change.target.path})
+    return change.target.reload_unit or change.path

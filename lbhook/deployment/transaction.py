@@ -1,0 +1,259 @@
+"""A plan carried out as one transaction.
+
+Journal, stage all, check all, write down what will be owed, replace all, reload each once,
+verify, settle. Nothing live is touched before the last check has passed; after that, whatever
+fails puts every file back and reloads what was reloaded.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import PurePosixPath
+
+from ..errors import ReloadError, WriteError
+from ..plan import Change, Outcome, Plan, Reload
+from ..planning import validation
+from ..programs import floating_ip
+from ..programs.host import Host
+from ..storage.journal import Entry
+from ..storage.records import Installed, Loaded
+from .outcome import Done
+from .reloads import Loader
+
+
+class Transaction:
+    """Carries out one plan on one host. With `load` false, reloads are left owed; with
+    `recorded` false, the plan has lbhook's own record among its files, and nothing may be left
+    out of it; with `checked` false, it is not checked. `records` are further files of lbhook's
+    own that belong to the plan: the answer that it was made from.
+
+    `done` is what it came to, also if it failed.
+    """
+
+    def __init__(
+        self,
+        host: Host,
+        plan: Plan,
+        load: bool = True,
+        recorded: bool = True,
+        checked: bool = True,
+        records: Mapping[PurePosixPath, bytes] | None = None,
+    ) -> None:
+        self.host = host
+        self.plan = plan
+        self.load = load
+        self.recorded = recorded
+        self.checked = checked
+        self.records = records or {}
+        self.done = Done()
+        self._loader = Loader(host)
+        self._loaded_before: Mapping[str, Loaded] = {}
+        self._stuck: frozenset[PurePosixPath] = frozenset()
+        self._late: tuple[str, ...] = ()
+
+    def carry_out(self) -> Done:
+        """Do what the plan says. On any failure the machine is as it was, and the error says
+        so; interrupted, too."""
+        self._loaded_before = self.host.state.loaded()
+        touched = [one for one in self.plan.changes if one.touches_file]
+        try:
+            verdict = self._replace_all(touched) if touched else self._only_load()
+        except BaseException:
+            untouched = validation.Verdict(changes=self.plan.changes)
+            self.done = self._nothing_done() if touched else self._all_done(untouched)
+            raise
+        self.done = self._all_done(verdict)
+        return self.done
+
+    def _replace_all(self, touched: Sequence[Change]) -> validation.Verdict:
+        # What a way back takes is read before anything is touched.
+        from ..programs import systemd  # noqa: F401
+
+        try:
+            self.host.journal.begin([*self._entries(touched)])
+            staged = self._stage(touched)
+            verdict = self._check(staged)
+            going = [one for one in verdict.changes if one.touches_file]
+            self._record_debts(going)
+            self._replace(going)
+            self._load(verdict.changes, self._loader.load)
+            self._record(verdict.changes)
+            self._commit()
+        except BaseException as error:
+            self._put_back(error)
+            raise
+        return verdict
+
+    def _commit(self) -> None:
+        """After its first rename there is nothing to put back any more; the next run tidies up."""
+        try:
+            self.host.journal.commit()
+        except WriteError as error:
+            if self.host.journal.unfinished():
+                raise
+            self._late = error.problems
+
+    def _only_load(self) -> validation.Verdict:
+        """No file differs: reloads alone, which have nothing to put back."""
+        try:
+            self._load(self.plan.changes, self._loader.pay)
+        finally:
+            self._record(self.plan.changes)
+        return validation.Verdict(changes=self.plan.changes)
+
+    def _entries(self, touched: Sequence[Change]) -> Iterator[Entry]:
+        """Everything that may be replaced: the targets' files, lbhook's record, originals."""
+        tree, state = self.host.tree, self.host.state
+        for change in touched:
+            after = change.expected.digest if change.expected else ""
+            name = change.target.name
+            yield Entry(path=change.path, before=change.actual, after=after, target=name)
+        if not self.recorded:
+            return
+        for record in self._records():
+            yield Entry(path=record, before=tree.state(record), after="")
+        for change in touched:
+            original = state.original_file(change.path)
+            if change.dropped or (change.original and change.actual):
+                after = change.actual.digest if change.actual else ""
+                yield Entry(path=original, before=tree.state(original), after=after)
+
+    def _records(self) -> Sequence[PurePosixPath]:
+        """lbhook's own files that change with the targets'."""
+        return (self.host.state.installed_file, *self.records) if self.recorded else ()
+
+    def _stage(self, touched: Sequence[Change]) -> validation.Staged:
+        tree = self.host.tree
+        staged = {}
+        for change in touched:
+            if change.expected:
+                tree.stage(change.path, change.expected)
+                staged[change.path] = tree.outside(tree.candidate(change.path))
+        return staged
+
+    def _check(self, staged: validation.Staged) -> validation.Verdict:
+        if not self.checked:
+            return validation.Verdict(changes=self.plan.changes)
+        verdict = validation.examine(self.host, self.plan.changes, staged)
+        if self.host.live:
+            floating_ip.lend(self.host, self.plan.changes)
+        verdict = validation.examine_live(self.host, verdict, staged)
+        for change in verdict.changes:
+            if change.path in staged and not change.touches_file:
+                self.host.tree.discard(change.path)
+        if not self.load:
+            floating_ip.take_back(self.host, self.plan.changes)
+        if not self.recorded:
+            _demand_all(verdict)
+        return verdict
+
+    def _record_debts(self, going: Sequence[Change]) -> None:
+        """Before a file is replaced, what is loaded of it is no longer known to be right."""
+        if self.host.live:
+            paths = {str(one.path) for one in going}
+            loaded = {path: one for path, one in self._loaded_before.items() if path not in paths}
+            foreign = {str(one.path): Installed.foreign(one) for one in going if one.original}
+            self.host.state.keep_debts(loaded, foreign)
+
+    def _replace(self, going: Sequence[Change]) -> None:
+        tree, state = self.host.tree, self.host.state
+        for change in going:
+            self._keep_original(change)
+        for path in (*(one.path for one in going if one.actual), *self._records()):
+            tree.keep(path)
+        for change in going:
+            if change.expected:
+                tree.replace(change.path)
+            else:
+                tree.remove(change.path)
+            if change.dropped and self.recorded:
+                tree.remove(state.original_file(change.path))
+
+    def _keep_original(self, change: Change) -> None:
+        tree, original = self.host.tree, self.host.state.original_file(change.path)
+        # Should the record have been lost, the copy that is there is the original still.
+        if change.original and change.actual and tree.state(original) is None:
+            tree.stage(original, change.actual)
+            tree.replace(original)
+
+    def _load(self, changes: Sequence[Change], load: Callable[[Sequence[Change]], None]) -> None:
+        if not self.host.live:
+            return
+        if self.load:
+            load(changes)
+        else:
+            self._loader.leave_owed(changes)
+
+    def _record(self, changes: Sequence[Change]) -> None:
+        """What is installed and what is loaded from now on."""
+        state = self.host.state
+        going = [one for one in changes if one.outcome not in (Outcome.SKIPPED, Outcome.BLOCKED)]
+        if self.recorded:
+            for change in going:
+                self._keep_original(change)
+                if change.left:
+                    state.put_aside(change.path)
+            state.keep_installed(self._installed(going))
+        for path, content in self.records.items():
+            self.host.tree.write(path, content)
+        if self.host.live:
+            undone = [str(one.path) for one in going if one.dropped]
+            state.keep_loaded(self._loader.loaded(going), undone)
+
+    def _installed(self, going: Sequence[Change]) -> Mapping[str, Installed]:
+        installed = self.host.state.installed()
+        for change in going:
+            path = str(change.path)
+            if change.dropped:
+                record = installed.pop(path)
+                if self._loader.results.get(path) in (Reload.OWED, Reload.FAILED):
+                    # The debt is paid from its record.
+                    installed[path] = record._replace(undone=True)
+            elif change.rendered and change.expected:
+                installed[path] = Installed.of(change, installed.get(path))
+        return installed
+
+    def _all_done(self, verdict: validation.Verdict) -> Done:
+        changes = tuple(self._with_result(one) for one in verdict.changes)
+        blocked = [one for one in changes if one.outcome is Outcome.BLOCKED]
+        failed = [one for one in self.plan.changes if one.reload is Reload.FAILED]
+        return Done(
+            changes=changes,
+            warnings=(*verdict.warnings, *self._late),
+            problems=(
+                *(f"{one.target.name}: blocked: {one.reason}" for one in blocked),
+                *(f"{one.target.name}: {one.reason}" for one in failed),
+            ),
+            acted=self._loader.acted or any(one.touches_file for one in changes),
+        )
+
+    def _with_result(self, change: Change) -> Change:
+        return change._replace(reload=self._loader.results.get(str(change.path), change.reload))
+
+    def _nothing_done(self) -> Done:
+        """Every file is as it was; what was to be reloaded failed, is owed, or is as it was."""
+        loaded = self.host.state.loaded()
+        return Done(changes=tuple(self._undone(one, loaded) for one in self.plan.changes))
+
+    def _undone(self, change: Change, loaded: Mapping[str, Loaded]) -> Change:
+        is_back = change.touches_file and change.path not in self._stuck
+        outcome = Outcome.UNCHANGED if is_back else change.outcome
+        reload, known = self._loader.results.get(str(change.path)), loaded.get(str(change.path))
+        if reload is not Reload.FAILED and change.reload is Reload.DUE:
+            as_it_was = known and change.actual and known.digest == change.actual.digest
+            reload = Reload.NONE if as_it_was or not change.actual else Reload.OWED
+        return change._replace(outcome=outcome, reload=reload or change.reload)
+
+    def _put_back(self, error: BaseException) -> None:
+        from .revert import PutBack
+
+        retreat = PutBack(self.host, self.plan, self._loader, self._loaded_before)
+        try:
+            retreat.carry_out(error)
+        finally:
+            self._stuck = retreat.stuck
+
+
+def _demand_all(verdict: validation.Verdict) -> None:
+    left_out = [one for one in verdict.changes if one.outcome in (Outcome.SKIPPED, Outcome.BLOCKED)]
+    if left_out:
+        problems = (f"{one.target.name}: {one.outcome.value}: {one.reason}" for one in left_out)
+        raise ReloadError(*problems, hint="all or nothing: nothing was changed")

@@ -1,0 +1,212 @@
+"""The doctor's questions about what lbhook keeps up here: its targets' files, and its units."""
+
+import fnmatch
+import os
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from ..config.shipped import kind_of
+from ..config.targets import Target
+from ..plan import Outcome, Reload
+from ..programs.daemon import places
+from .findings import Case, Finding, Question, note
+
+_APPLY = "`lbhook plan` shows it, `sudo lbhook apply` mends it"
+# Debian's, and that of Red Hat.
+_MAIN_FILES = ("etc/nftables.conf", "etc/sysconfig/nftables.conf")
+_UNIT = "nftables.service"
+
+
+def refusal(case: Case) -> Iterator[Finding]:
+    """Why nothing could be planned."""
+    if case.refusal:
+        yield Finding(text="; ".join(case.refusal.problems), remedy=case.refusal.hint)
+
+
+def programs(case: Case) -> Iterator[Finding]:
+    """Whether each target's program is there, and reads its file."""
+    for target in _targets(case):
+        missing = [name for name in target.requires if not case.host.find(name)]
+        daemon = kind_of(target).daemon
+        if missing:
+            remedy = "install it, or take the target out of the configuration"
+            yield Finding(text=f"{target.name}: {', '.join(missing)} not installed", remedy=remedy)
+        elif daemon and case.host.root:
+            unread = case.host.daemon(daemon).unread(target)
+            why, _, remedy = unread.partition("; ")
+            if unread:
+                yield Finding(text=f"{target.name}: {why}", remedy=remedy)
+
+
+def drift(case: Case) -> Iterator[Finding]:
+    """What an apply would change or load."""
+    for change in case.plan.changes:
+        name = change.target.name
+        if change.outcome is Outcome.BLOCKED:
+            yield Finding(text=f"{name}: {change.reason}", remedy="mend what it names")
+        elif change.touches_file:
+            how = _DIFFERENCES.get(change.outcome, "is not what the answer asks for")
+            yield Finding(text=f"{name}: {change.path} {how}", remedy=_APPLY)
+        elif change.reload in (Reload.DUE, Reload.FAILED):
+            yield Finding(text=f"{name}: {change.reason}", remedy=_APPLY)
+
+
+def taken(case: Case) -> Iterator[Finding]:
+    """Whether other programs listen where a target's program is to: it could not bind."""
+    if not case.host.live:
+        return
+    machine = case.host.machine
+    sockets = (*machine.listening(), *machine.bound())
+    programs = machine.holders({one.inode for one in sockets})
+    for change in case.plan.changes:
+        daemon = kind_of(change.target).daemon
+        wanted = places(change.expected.content) if daemon and change.expected else ()
+        for place in wanted:
+            there = [one for one in sockets if one.protocol == place.protocol]
+            there = [one for one in there if one.covers(place.ip, place.port)]
+            names = {programs.get(one.inode, daemon) for one in there}
+            if names and daemon not in names:
+                text = f"{change.target.name}: {', '.join(sorted(names))} already has {place}"
+                yield Finding(text=text, remedy="stop that, or leave the port out: `except_ports`")
+
+
+def directories(case: Case) -> Iterator[Finding]:
+    """Whether a target's file can be written."""
+    if not case.host.root:
+        return
+    for target in _targets(case):
+        place = case.host.tree.outside(target.path).parent
+        while not place.exists() and place != place.parent:
+            place = place.parent
+        if not os.access(place, os.W_OK):
+            remedy = "`mount -o remount,rw` its file system, or let the target's path be elsewhere"
+            yield Finding(text=f"{target.name}: {place} can't be written into", remedy=remedy)
+
+
+def label(case: Case) -> Iterator[Finding]:
+    """Whether a file has the label that SELinux has for its place."""
+    if not case.host.live or not case.host.find("restorecon"):
+        return
+    if not (case.host.machine.root / "sys/fs/selinux/enforce").exists():
+        return
+    for target in _targets(case):
+        result = case.host.run(("restorecon", "-n", "-v", str(target.path)))
+        relabelled = re.search(r"Would relabel \S+ from (\S+) to (\S+)", result.output)
+        if relabelled:
+            old, new = relabelled.groups()
+            text = f"{target.name}: {target.path} has the label {old}, its place {new}"
+            yield Finding(text=text, remedy=f"`restorecon -v {target.path}`")
+
+
+def flushed(case: Case) -> Iterator[Finding]:
+    """Whether a reload of nftables.service takes lbhook's table away for good."""
+    firewall = next((one for one in _targets(case) if one.kind == "nftables"), None)
+    if not firewall or not case.host.live or not _is_reloaded(case):
+        return
+    for name in _MAIN_FILES:
+        text = _text(case.host.machine.root / name)
+        flushes = re.search(r"^\s*flush ruleset", text, re.MULTILINE)
+        if flushes and not _includes(text, str(firewall.path)):
+            yield Finding(
+                text=f"{firewall.name}: /{name} flushes every table and does not bring lbhook's"
+                " back: a reload of nftables.service opens this machine",
+                remedy=f'end it with `include "{firewall.path}"`',
+            )
+
+
+def installed(case: Case) -> Iterator[Finding]:
+    """Whether the units are there, and start with the next boot."""
+    for name, missed in _units(case).items():
+        state = case.host.run(("systemctl", "--root=/", "is-enabled", name)).output.strip()
+        if state in ("enabled", "static"):
+            continue
+        if state == "masked":
+            problem, remedy = "is masked", f"`systemctl unmask {name}`"
+        elif state == "not-found" or state.endswith("No such file or directory"):
+            problem, remedy = "is not installed", "`sudo lbhook install`, or lbhook's package"
+        else:
+            problem, remedy = "is not enabled", f"`systemctl enable --now {name}`"
+        yield Finding(text=f"{name} {problem}: {missed}", remedy=remedy)
+
+
+def running(case: Case) -> Iterator[Finding]:
+    """Whether the units did what they are for in this boot."""
+    units = _units(case)
+    if not units:
+        return
+    shown = case.host.run(("systemctl", "show", *units, "--property=Id,ActiveState")).output
+    for name, state in re.findall(r"^Id=(.+)\nActiveState=(.+)$", shown, re.M):
+        if state == "failed":
+            yield Finding(text=f"{name} has failed", remedy=f"`journalctl -u {name}` says why")
+        elif name.endswith(".timer") and state == "inactive":
+            remedy = f"`systemctl start {name}`"
+            yield Finding(text=f"{name} does not run: {units[name]}", remedy=remedy)
+
+
+def ordered(case: Case) -> Iterator[Finding]:
+    """Whether systemd finds an order for the units. It breaks a cycle by leaving a job out, and
+    says so in the journal alone."""
+    if not _units(case):
+        return
+    result = case.host.run(("systemd-analyze", "verify", "--man=no", "default.target"))
+    lines = re.findall(r"^.*ordering cycle.*$", result.output, re.MULTILINE)
+    cycles = [line for line in lines if "lbhook" in line]
+    if cycles:
+        remedy = "`systemd-analyze verify default.target` shows it; take out one After= or Before="
+        yield Finding(text=f"the units wait for each other: {cycles[0]}", remedy=remedy)
+
+
+def warnings(case: Case) -> Iterator[Finding]:
+    """What a plan would say beside what it does."""
+    yield from map(note, case.plan.warnings)
+
+
+OF_TARGETS: tuple[Question, ...] = (
+    *(refusal, programs, drift, taken, directories, label, flushed, warnings),
+)
+OF_UNITS: tuple[Question, ...] = (installed, running, ordered)
+# What each unit is for, told where it is missing.
+_MISSES = {
+    "lbhook-restore.service": "a boot has no firewall until Azure has answered",
+    "lbhook-fetch.service": "nobody asks Azure",
+    "lbhook.service": "nothing is applied at boot",
+    "lbhook-refresh.service": "a rule that comes later in Azure is not seen",
+    "lbhook-refresh.timer": "a rule that comes later in Azure is not seen",
+}
+_DIFFERENCES = {
+    Outcome.CREATED: "is not there yet",
+    Outcome.RESTORED: "is gone, or was edited",
+    Outcome.REMOVED: "is of a target that is no more",
+}
+
+
+def _targets(case: Case) -> tuple[Target, ...]:
+    named = tuple(change.target for change in case.plan.changes if not change.dropped)
+    return named or tuple(case.settings.active())
+
+
+def _units(case: Case) -> Mapping[str, str]:
+    """What each unit is for; none where systemd does not run."""
+    return _MISSES if case.host.machine.has_systemd() else {}
+
+
+def _is_reloaded(case: Case) -> bool:
+    """Whether anybody may reload it, and nothing of lbhook's goes along."""
+    if not case.host.machine.has_systemd():
+        return True
+    shown = case.host.run(("systemctl", "show", _UNIT, "--property=ActiveState,UnitFileState"))
+    used = "=active" in shown.output or "=enabled" in shown.output
+    return used and "lbhook" not in case.host.run(("systemctl", "cat", _UNIT)).output
+
+
+def _includes(text: str, path: str) -> bool:
+    patterns = re.findall(r'^\s*include\s+"([^"]+)"', text, re.MULTILINE)
+    return any(fnmatch.fnmatchcase(path, pattern) for pattern in patterns)
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""

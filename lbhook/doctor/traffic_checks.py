@@ -1,0 +1,199 @@
+"""The doctor's questions about the traffic: whether what Azure sends is let in and answered."""
+
+from collections.abc import Callable, Iterable, Iterator
+from itertools import groupby
+
+from ..layout import place
+from ..metadata.model import Protocol
+from ..programs.nftables import unruled
+from ..traffic.paths import Way
+from .findings import Case, Finding, Question, note, unsure
+
+# Azure probes every 5 s at most (Microsoft: "Azure Load Balancer health probes").
+_PROBED = 60.0
+_PROBES = ("probes4", "probes6")
+_FULL = 0.9
+
+
+def addresses(case: Case) -> Iterator[Finding]:
+    """Whether this machine has the addresses that rules lead to."""
+    absent = (one for one in case.picture.ways if not one.local)
+    for ways in _by_place(absent, lambda one: one.rule.floating_ip):
+        floating = ways[0].rule.floating_ip
+        how = "turn on the target floating-ip" if floating else "bring it up on its NIC"
+        text = f"{_named(ways)}: not an address of this machine"
+        yield Finding(text=text, remedy=f"{how}, or take it out of the backend pool")
+
+
+def replies(case: Case) -> Iterator[Finding]:
+    """Whether answers leave by the interface that questions come in by."""
+    for ip, device in dict.fromkeys((one.rule.private_ip, one.device) for one in _here(case)):
+        way = case.routes.far(ip.version, ip)
+        if device and not way:
+            remedy = f"give {device} a default route; `ip route get` shows what is chosen"
+            yield Finding(text=f"from {ip} there is no way back to clients", remedy=remedy)
+        elif way and device not in ("", way.device):
+            text = f"{ip} is on {device}, and its answers leave by {way.device}: Azure drops them"
+            remedy = f"`ip rule add from {ip} table 100`, and in it a default route by {device}"
+            yield Finding(text=text, remedy=remedy)
+
+
+def listening(case: Case) -> Iterator[Finding]:
+    """Whether somebody listens where each rule leads."""
+    deaf = [one for one in _here(case) if "nobody listens" in one.problems]
+    for ways in _by_place(deaf, lambda one: one.elsewhere):
+        near = ways[0].elsewhere
+        who = ", ".join(dict.fromkeys(one.program or "somebody" for _, one in near))
+        places = ", ".join(dict.fromkeys(str(ip) for ip, _ in near))
+        remedy = (
+            f"{who} listens there on {places} only: let it listen on {ways[0].rule.private_ip}"
+            if near
+            else "start the program that should"
+        )
+        yield Finding(text=f"nobody listens on {_named(ways)}", remedy=remedy)
+
+
+def firewall(case: Case) -> Iterator[Finding]:
+    """Whether the kernel's rules, of all tables, let in what each rule sends."""
+    if case.picture.ways and not case.picture.rules:
+        yield unsure(case.picture.unseen[0], "" if case.host.root else "run `sudo lbhook doctor`")
+    for ways in _by_place(_here(case), lambda one: (one.verdict, one.dropped)):
+        yield from _judged(ways)
+
+
+def probes(case: Case) -> Iterator[Finding]:
+    """Whether Azure's health probes have come, and to which ports."""
+    counters = case.picture.rules.counters(_PROBES).values() if case.picture.rules else ()
+    packets = [one.packets for one in counters if one]
+    if not packets or not case.picture.ways:
+        return
+    if not sum(packets) and case.since_applied > _PROBED:
+        yield unsure(
+            "no health probe has come since the firewall was loaded: Azure sends this VM nothing,"
+            " unless only NAT rules lead here",
+            "look at the load balancer's health probe, its backend pool, and the network security"
+            " group (tag AzureLoadBalancer)",
+        )
+    targets = case.settings.active()
+    sources = [one for target in targets for one in target.vars.get("probe_sources", ())]
+    ports = case.host.machine.callers(sources)
+    if ports:
+        yield note(f"health probes came to tcp {', '.join(map(str, ports))}")
+
+
+def tracked(case: Case) -> Iterator[Finding]:
+    """Whether connection tracking has room: without any it drops what is new."""
+    count, most = case.host.machine.tracked()
+    if count > _FULL * most:
+        text = f"connection tracking is nearly full, {count} of {most}: new connections fail"
+        remedy = "raise net.netfilter.nf_conntrack_max; `conntrack -L` shows whose they are"
+        yield Finding(text=text, remedy=remedy)
+
+
+def legacy(case: Case) -> Iterator[Finding]:
+    """Rules of iptables-legacy, which nft does not list."""
+    if not case.host.root or "filter" not in case.host.machine.legacy_tables():
+        return
+    for program in ("iptables-legacy", "ip6tables-legacy"):
+        listed = case.host.run((program, "-S", "INPUT"))
+        if listed.ok and listed.output.strip() != "-P INPUT ACCEPT":
+            yield unsure(f"{program} has rules, which are not judged here", f"`{program} -S`")
+
+
+def own_frontend(case: Case) -> Iterator[Finding]:
+    """Whether a program here calls a frontend that leads back here and gets no answer: an
+    internal load balancer has no way for that (Microsoft: "Troubleshoot Azure Load Balancer
+    backend traffic")."""
+    machine = case.host.machine
+    calls = {(one.ip, one.port): one for one in machine.calling()}
+    for rule in case.lb.inbound_rules:
+        call = calls.get((rule.frontend_ip, rule.frontend_port))
+        if not call or rule.protocol is not Protocol.TCP or not rule.frontend_ip.is_private:
+            continue
+        who = ", ".join(machine.holders({call.inode}).values()) or "somebody"
+        yield Finding(
+            text=f"{who} here calls {place(rule.frontend_ip, rule.frontend_port)} and has no"
+            " answer: an internal load balancer does not send a backend's own traffic back to it",
+            remedy=f"let it call {place(rule.private_ip, rule.backend_port)}",
+        )
+
+
+def unreached(case: Case) -> Iterator[Finding]:
+    """Programs that listen where no rule leads."""
+    sockets = unruled(case.lb, case.host.machine)
+    programs = case.host.machine.holders({one.inode for one in sockets})
+    found = {
+        f"{one.protocol} {one.port} {programs.get(one.inode, '')}".strip()
+        for one in sorted(sockets, key=lambda one: one.port)
+    }
+    if found:
+        yield note(f"no rule leads to: {', '.join(sorted(found))}")
+
+
+_IPTABLES = 'let it in there, or all that Azure sends at once, by policy = "mark"'
+_OPENINGS = {
+    "inet lbhook": "`sudo lbhook apply` loads lbhook's table anew",
+    "inet firewalld": "turn on the target firewalld",
+    **dict.fromkeys(("ip filter", "ip6 filter"), _IPTABLES),
+}
+QUESTIONS: tuple[Question, ...] = (
+    *(addresses, replies, listening, firewall, probes),
+    *(tracked, legacy, own_frontend, unreached),
+)
+
+
+def _here(case: Case) -> tuple[Way, ...]:
+    """The ways to addresses that this machine has."""
+    return tuple(one for one in case.picture.ways if one.local)
+
+
+def _judged(ways: list[Way]) -> Iterator[Finding]:
+    """What the kernel's rules make of ways that they judge alike."""
+    verdict = ways[0].verdict
+    if not verdict or verdict.action == "accept":
+        return
+    what, by = _named(ways), f"chain {verdict.chain} ({verdict.rule})"
+    shown = f"`nft --handle list chain {verdict.chain}` shows it"
+    if ways[0].dropped:
+        yield Finding(text=f"{what} is dropped by {by}", remedy=_opening(verdict.chain))
+    elif verdict.action == "drop":
+        yield unsure(f"{what} is dropped, but for sources that a rule names, by {by}", shown)
+    elif verdict.action == "translated":
+        yield note(f"{what} is handed on to another address or port by {by}")
+    else:
+        yield unsure(f"whether {what} is let in can't be told from here, for {by}", shown)
+
+
+def _opening(chain: str) -> str:
+    table = chain.rpartition(" ")[0]
+    return _OPENINGS.get(
+        table,
+        "let it in there, too: an accept of lbhook's table does not override a drop of another",
+    )
+
+
+def _by_place(ways: Iterable[Way], fate: Callable[[Way], object]) -> Iterable[list[Way]]:
+    """Of many rules those to one address, of one protocol and with one fate are one finding."""
+    found: dict[object, list[Way]] = {}
+    for one in ways:
+        found.setdefault((one.rule.private_ip, one.rule.protocol, fate(one)), []).append(one)
+    return found.values()
+
+
+def _named(ways: list[Way]) -> str:
+    """Where it is and, of one rule alone, where it comes from."""
+    rule = ways[0].rule
+    if rule.ha_ports:
+        return f"{rule.private_ip} every port"
+    ports = ", ".join(_ranges(one.rule.backend_port for one in ways))
+    front = place(rule.frontend_ip, rule.frontend_port)
+    origin = f" (frontend {front})" if len(ways) == 1 else ""
+    return f"{rule.private_ip} {rule.protocol} {ports}{origin}"
+
+
+def _ranges(ports: Iterable[int]) -> Iterator[str]:
+    """Numbers that follow each other as one range."""
+    numbered = enumerate(sorted(set(ports)))
+    for _, run in groupby(numbered, lambda one: one[1] - one[0]):
+        found = [port for _, port in run]
+        yield str(found[0]) if len(found) == 1 else f"{found[0]}-{found[-1]}"

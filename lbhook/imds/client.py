@@ -1,0 +1,230 @@
+"""Asking the Azure Instance Metadata Service until there is an answer to believe.
+
+What is retried, for how long and why: docs/decisions/0003-believing-an-answer.md.
+"""
+
+import copy
+import time
+import uuid
+from collections.abc import Callable
+from typing import NamedTuple
+
+from ..errors import LbhookError, MetadataError, NoAnswerError, ProtocolError, UnreadableBodyError
+from ..metadata.model import Metadata, parse
+from ..metadata.reader import decode
+from .classification import AGAIN, IN_BETWEEN, Kind, Verdict, classify
+from .transport import NoResponseError, Response, get
+
+# The whole VM may ask five times a second; lbhook asks once, and a question that nobody takes
+# within a second is asked again: half a second after the service is there, on average, that is
+# noticed (bench/pace.py).
+_PACE = 1.0
+_SLOWEST = 8.0
+# A service that hangs is asked again soon, but every third time it gets longer to answer.
+_PATIENCE = (2.0, 2.0, 5.0)
+ONLY_ATTEMPT = 5.0
+LAST_QUESTION = 0.5
+# Less than that is no time to answer in.
+_SHORTEST = 0.25
+_PRIMARY = "it answers the primary NIC and its primary address only"
+
+
+class Reading(NamedTuple):
+    """An answer that was read whole: its body and what it says; None if IMDS says that there
+    is no load balancer. `waited` in seconds."""
+
+    body: bytes
+    metadata: Metadata | None
+    attempts: int
+    waited: float
+
+
+class Waiting(NamedTuple):
+    """Where a fetch stands before it sleeps: why, how often it asked, seconds gone and left."""
+
+    reason: str
+    attempts: int
+    waited: float
+    left: float
+
+
+class Service:
+    """One metadata service, and how long it is asked.
+
+    `wait` and `absent_wait` are seconds in all, on a monotonic clock; with a `wait` of 0 there
+    is one attempt, of at most 5 s. `absent_wait` counts while IMDS says that there is no load
+    balancer, whatever `wait` is. `get` asks once, as `transport.get` does.
+    """
+
+    def __init__(
+        self,
+        *,
+        endpoint: str,
+        api_version: str,
+        wait: float,
+        absent_wait: float = 0.0,
+        watch: Callable[[Waiting], None] = lambda _: None,
+        log: Callable[[str], None] = lambda _: None,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
+        get: Callable[[str, dict[str, str], str, float, Callable[[], float]], Response] = get,
+        path: str = "/metadata/loadbalancer",
+        parse: Callable[[bytes], Metadata] = parse,
+    ) -> None:
+        self.endpoint = endpoint
+        self.api_version = api_version
+        self.wait = wait
+        self.absent_wait = absent_wait
+        self.watch = watch
+        self.log = log
+        self.clock = clock
+        self.sleep = sleep
+        self.get = get
+        self.path = path
+        self.parse = parse
+
+    def fetch(self) -> Reading:
+        """Ask until there is an answer to believe, or the time is up.
+
+        Raises `NoAnswerError` if there was none, `MetadataError` if it must not be acted on,
+        `ProtocolError` if waiting will not help.
+        """
+        return self._fetch(self.clock())
+
+    def instance(self, after: Reading) -> bytes:
+        """The body of `/metadata/instance`, waited for in what is left of the time after a
+        reading; any JSON will do. Raises what `fetch` does."""
+
+        def decoded(body: bytes) -> Metadata:
+            decode(body)
+            return Metadata()
+
+        begin = self.clock() - after.waited
+        if after.attempts > 1:
+            # The last two questions may be half a second apart: no third one in that second.
+            self.sleep(LAST_QUESTION)
+        other = copy.copy(self)
+        other.path, other.parse = "/metadata/instance", decoded
+        return other._fetch(begin).body
+
+    def _fetch(self, begin: float) -> Reading:
+        fetch = _Fetch(self, begin)
+        try:
+            return fetch.run()
+        except LbhookError as error:
+            error.attempts, error.waited = fetch.attempts, self.clock() - begin
+            raise
+
+
+class _Fetch:
+    def __init__(self, service: Service, begin: float) -> None:
+        self.service = service
+        self.begin = begin
+        self.attempts = 0
+        self.hung = 0
+        self.pace = _PACE
+        self.absent = False
+        self.last: LbhookError = NoAnswerError()
+
+    def run(self) -> Reading:
+        while True:
+            started = self.service.clock()
+            self.attempts += 1
+            verdict, body = self._ask(started)
+            if verdict.kind is Kind.GOOD:
+                metadata = self._parse(body)
+                if metadata:
+                    return self._reading(body, metadata)
+            elif verdict.kind in (Kind.OURS, Kind.REFUSED):
+                hint = "waiting will not help; nothing was changed"
+                raise ProtocolError(verdict.reason, hint=hint)
+            else:
+                self.absent = self.absent or verdict.kind is Kind.ABSENT
+                self.last = NoAnswerError(verdict.reason, hint=verdict.hint)
+            following = self._following(verdict, started)
+            if following is not None:
+                self._sleep_until(following, verdict.kind)
+            elif verdict.kind is Kind.ABSENT:
+                return self._reading(body, None)
+            else:
+                raise self._given_up()
+
+    def _ask(self, started: float) -> tuple[Verdict, bytes]:
+        service, request_id = self.service, str(uuid.uuid4())
+        url = f"{service.endpoint}{service.path}"
+        parameters = {"api-version": service.api_version}
+        patience = _PATIENCE[self.hung % len(_PATIENCE)] if service.wait else ONLY_ATTEMPT
+        deadline = min(started + patience, self._end())
+        service.log(f"GET {url} (request {request_id})")
+        try:
+            response = service.get(url, parameters, request_id, deadline, service.clock)
+        except NoResponseError as error:
+            self.hung = self.hung + 1 if error.hung else 0
+            service.log(f"{error} (request {request_id})")
+            reason, hint = f"{service.endpoint}: {error}", AGAIN if error.cut else _PRIMARY
+            return Verdict(kind=Kind.TRANSIENT, reason=reason, hint=hint), b""
+        self.hung = 0
+        size = len(response.body)
+        service.log(f"status {response.status}, {size} bytes (request {request_id})")
+        return classify(response.status, response.headers, response.body), response.body
+
+    def _parse(self, body: bytes) -> Metadata | None:
+        """What a body says; None if it is worth asking again."""
+        try:
+            return self.service.parse(body)
+        except UnreadableBodyError as error:
+            self.last = NoAnswerError(*error.problems, hint=IN_BETWEEN)
+        except MetadataError as error:
+            if not error.partial:
+                raise
+            self.last = error
+        return None
+
+    def _end(self, kind: Kind | None = None) -> float:
+        """When the time is up for another question, after an answer of this kind."""
+        whole = self.service.wait or ONLY_ATTEMPT
+        if kind is Kind.ABSENT:
+            whole = self.service.absent_wait
+        elif self.absent:
+            whole = max(whole, self.service.absent_wait)
+        return self.begin + whole
+
+    def _following(self, verdict: Verdict, started: float) -> float | None:
+        """When to ask again; None if there is no time left for it."""
+        self.pace = min(self.pace * 2, _SLOWEST) if verdict.slow_down else _PACE
+        if not self.service.wait and not self.absent:
+            return None
+        now, end = self.service.clock(), self._end(verdict.kind)
+        following = max(started + self.pace, now + verdict.retry_after)
+        if following < end:
+            return following
+        # The last moments of the time are worth one more question, whatever the pace.
+        following = max(end - LAST_QUESTION, started + LAST_QUESTION, now)
+        return following if end - following >= _SHORTEST else None
+
+    def _sleep_until(self, following: float, kind: Kind) -> None:
+        now = self.service.clock()
+        self.service.watch(
+            Waiting(
+                reason="; ".join(self.last.problems[:1]),
+                attempts=self.attempts,
+                waited=now - self.begin,
+                left=self._end(kind) - now,
+            )
+        )
+        self.service.sleep(max(0.0, following - now))
+
+    def _reading(self, body: bytes, metadata: Metadata | None) -> Reading:
+        waited = self.service.clock() - self.begin
+        return Reading(body=body, metadata=metadata, attempts=self.attempts, waited=waited)
+
+    def _given_up(self) -> LbhookError:
+        if isinstance(self.last, MetadataError):
+            return self.last
+        waited = self.service.clock() - self.begin
+        tried = "once" if self.attempts == 1 else f"{self.attempts} times"
+        return NoAnswerError(
+            f"no usable answer from the metadata service: asked {tried} in {waited:.0f} s",
+            *(f"the last reason: {problem}" for problem in self.last.problems),
+            hint=self.last.hint,
+        )

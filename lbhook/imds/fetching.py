@@ -1,0 +1,266 @@
+"""One question: where the answer comes from, how long it is waited for, and what is said of it."""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, NamedTuple
+
+from ..config.settings import Settings
+from ..errors import LbhookError, NoLoadBalancerError, ProtocolError
+from ..metadata.model import ABSENT, NOTHING, Metadata, parse
+from ..programs.host import Host
+from .last_good import Answer, LastGood, describe_age, from_file
+
+if TYPE_CHECKING:
+    from ..metadata.instance import Vm
+    from ..metadata.planned import Plans
+    from . import client
+    from .handover import Handover
+
+
+class Options(NamedTuple):
+    """What the command line asks for."""
+
+    metadata: str | None = None
+    wait: float | None = None
+    cached: bool = False
+    only: tuple[str, ...] = ()
+    require_lb: bool = False
+    reload: bool = False
+    load: bool = True
+    accept_empty: bool = False
+    skip_refused: bool = False
+    hand_over: bool = False
+    plans: "Plans | None" = None
+
+
+class Reporter(NamedTuple):
+    """Where an update says what it does: `warn` always, `log` at -v, `watch` while it waits
+    (an `imds.Waiting`)."""
+
+    warn: Callable[[str], None] = lambda _: None
+    log: Callable[[str], None] = lambda _: None
+    watch: Callable[..., None] = lambda _: None
+
+
+class Fetched(NamedTuple):
+    """An answer, and its body if it is one to be kept. `read` is when it was read, in seconds of
+    this boot; `vm` what `/metadata/instance` says, if it is to be asked; `planned` in which rules
+    the answer is not what Azure says, but what is planned."""
+
+    answer: Answer
+    body: bytes | None
+    read: float
+    vm: "Vm | None" = None
+    planned: tuple[str, ...] = ()
+
+
+class Fetcher:
+    """Asks for one host. `boottime` are seconds since it booted, sleep included."""
+
+    def __init__(
+        self,
+        *,
+        host: Host,
+        settings: Settings,
+        options: Options,
+        reporter: Reporter,
+        read_stdin: Callable[[], bytes],
+        clock: Callable[[], float],
+        sleep: Callable[[float], None],
+        boottime: Callable[[], float],
+    ) -> None:
+        self.host = host
+        self.settings = settings
+        self.options = options
+        self.reporter = reporter
+        self.read_stdin = read_stdin
+        self.clock = clock
+        self.sleep = sleep
+        self.boottime = boottime
+
+    def ask(self) -> Fetched:
+        """The answer in force. Raises `LbhookError` if there is none that may be acted on."""
+        fetched = self._find()
+        answer = fetched.answer
+        if self.options.require_lb:
+            _demand_load_balancer(answer)
+        self._warn_of(answer.metadata)
+        fetched = fetched._replace(vm=self.vm(answer))
+        return _as_planned(fetched, self.options.plans) if self.options.plans else fetched
+
+    def hand_over(self, fetched: Fetched) -> None:
+        """Leave an answer for a run of `apply --cached` that has more rights than this one."""
+        from .handover import Handed
+
+        self.handover.leave(
+            Handed(
+                body=fetched.body,
+                instance=fetched.answer.instance,
+                read=fetched.read,
+                attempts=fetched.answer.attempts,
+                waited=fetched.answer.waited,
+            )
+        )
+
+    @property
+    def handover(self) -> "Handover":
+        """Where answers are handed over on this host."""
+        from .handover import Handover
+
+        return Handover(self.host.tree, self.settings.paths)
+
+    @property
+    def last_good(self) -> LastGood:
+        """The last good answer of this host."""
+        return LastGood(self.host.tree, self.settings, self.host.machine)
+
+    def vm(self, answer: Answer) -> "Vm | None":
+        """The VM as an answer has it; None unless the configuration asks for it."""
+        if not self.settings.imds.instance or not answer.instance:
+            return None
+        from ..metadata import instance
+
+        vm, warnings = instance.parse(answer.instance, self.host.machine.interfaces())
+        for warning in warnings:
+            self.reporter.warn(warning)
+        return vm
+
+    def warn_of_age(self, answer: Answer) -> None:
+        """Say that a last good answer is old, if it is."""
+        if answer.age > self.settings.imds.stale_after:
+            age = describe_age(answer.age)
+            self.reporter.warn(f"the last good answer is {age} old, older than imds.stale_after")
+
+    def _find(self) -> Fetched:
+        if self.options.metadata is not None:
+            answer = from_file(self.options.metadata, self.read_stdin)
+            return Fetched(answer=answer, body=None, read=self.boottime())
+        if self.options.cached:
+            return self._taken() or self._remembered()
+        return self._ask_imds()
+
+    def _taken(self) -> Fetched | None:
+        """What `fetch` handed over in this boot, unless a later answer was applied since."""
+        try:
+            handed = self.handover.take(self.boottime())
+        except LbhookError as error:
+            self.reporter.warn(str(error))
+            return None
+        applied = self.host.state.applied()
+        if handed is None or handed.read < applied:
+            return None
+        answer = Answer(
+            metadata=None if handed.body is None else parse(handed.body),
+            source="imds" if handed.read > applied else "cache",
+            attempts=handed.attempts,
+            waited=handed.waited,
+            age=self.boottime() - handed.read,
+            instance=handed.instance,
+        )
+        self.warn_of_age(answer)
+        return Fetched(answer=answer, body=handed.body, read=handed.read)
+
+    def _remembered(self) -> Fetched:
+        """The last good answer, which is as old as what was applied last."""
+        read, answer = self.host.state.applied(), self.last_good.load()
+        self.warn_of_age(answer)
+        return Fetched(answer=answer, body=None, read=read)
+
+    def _ask_imds(self) -> Fetched:
+        self._demand_azure()
+        last = self.last_good.find(self.reporter.warn)
+        service = self._service(last)
+        reading = service.fetch()
+        if self._is_silent(reading.metadata) and self._would_surprise(last):
+            from . import confirmation
+
+            reading = confirmation.confirm(service, reading, self._is_silent)
+        if reading.metadata is None and self.settings.imds.absent == "empty":
+            # In force from now on, and kept: a boot without an answer must not bring back more.
+            self.reporter.warn(f"no load balancer: {ABSENT}")
+            reading = reading._replace(body=NOTHING, metadata=parse(NOTHING))
+        instance = self._instance(service, reading, last) if self.settings.imds.instance else b""
+        answer = Answer(
+            metadata=reading.metadata,
+            source="imds",
+            attempts=reading.attempts,
+            waited=reading.waited,
+            instance=instance,
+        )
+        kept = reading.body if reading.metadata else None
+        return Fetched(answer=answer, body=kept, read=self.boottime())
+
+    def _instance(
+        self, service: "client.Service", reading: "client.Reading", last: Answer | None
+    ) -> bytes:
+        """What IMDS says of the VM itself; if it doesn't, what it said last."""
+        try:
+            return service.instance(reading)
+        except LbhookError as error:
+            said = last.instance if last else b""
+            follows = "vm is what it said last" if said else "vm is not defined"
+            self.reporter.warn(f"/metadata/instance: {'; '.join(error.problems)}; {follows}")
+            return said
+
+    def _demand_azure(self) -> None:
+        if not self.settings.endpoint_named and not self.host.machine.is_azure():
+            raise ProtocolError(
+                "this machine is not an Azure VM: its chassis asset tag is not Azure's",
+                hint="name a metadata service with --endpoint, or a body with --metadata",
+            )
+
+    def _service(self, last: Answer | None) -> "client.Service":
+        # requests is imported for a question only: an answer from a file needs none of it.
+        from . import client
+
+        options = self.settings.imds
+        wait = options.wait_cached if last else options.wait
+        return client.Service(
+            endpoint=options.endpoint,
+            api_version=options.api_version,
+            wait=wait if self.options.wait is None else self.options.wait,
+            absent_wait=0.0 if self.options.wait == 0 else options.absent_wait,
+            watch=self.reporter.watch,
+            log=self.reporter.log,
+            clock=self.clock,
+            sleep=self.sleep,
+        )
+
+    def _is_silent(self, metadata: Metadata | None) -> bool:
+        """Whether an answer would leave no inbound rule."""
+        if metadata is None:
+            return self.settings.imds.absent == "empty"
+        return not metadata.inbound_rules
+
+    def _would_surprise(self, last: Answer | None) -> bool:
+        """Whether there were rules, and nobody said that they may go."""
+        if self.options.accept_empty or self.settings.imds.empty_answer == "accept":
+            return False
+        return bool(last and last.metadata and last.metadata.inbound_rules)
+
+    def _warn_of(self, metadata: Metadata | None) -> None:
+        if metadata:
+            for warning in metadata.warnings:
+                self.reporter.warn(warning)
+            for path in metadata.unknown:
+                self.reporter.log(f"{path}: not known here; it is ignored")
+
+
+def _as_planned(fetched: Fetched, plans: "Plans") -> Fetched:
+    """What the answer will be; nothing that is to be kept."""
+    from ..metadata.planned import carry_out
+
+    metadata, planned = carry_out(plans, fetched.answer.metadata or Metadata())
+    answer = fetched.answer._replace(metadata=metadata)
+    return fetched._replace(answer=answer, body=None, planned=planned)
+
+
+def _demand_load_balancer(answer: Answer) -> None:
+    if answer.metadata and answer.metadata.has_load_balancer:
+        return
+    why = "IMDS has no rule and no tunnel for this VM" if answer.metadata else ABSENT
+    error = NoLoadBalancerError(
+        f"no load balancer, and --require-lb is set: {why}",
+        hint="put its NIC into a backend pool of a Standard load balancer",
+    )
+    error.attempts, error.waited = answer.attempts, answer.waited
+    raise error

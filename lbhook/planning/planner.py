@@ -1,0 +1,246 @@
+"""From an answer to a plan: every target rendered, compared with the disk, and with what the
+programs of this machine have loaded."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from ..config.settings import Settings
+from ..config.shipped import kind_of
+from ..config.targets import Target
+from ..errors import ConfigError, LbhookError, ReloadError, WriteError
+from ..metadata import facts
+from ..metadata.facts import Facts
+from ..metadata.reader import Address
+from ..plan import Change, FileState, Plan, Reload, compare
+from ..programs import nftables
+from ..programs.host import Host
+from ..rendering.cache import RenderCache, Rendered
+from ..storage.records import Installed, Loaded
+from . import conflicts, orphans, validation
+from .scope import Scope
+from .verification import verify, verify_again
+
+
+class Planner:
+    """Makes one plan for one host and one configuration."""
+
+    def __init__(
+        self, host: Host, settings: Settings, only: Sequence[str] = (), reload: bool = False
+    ) -> None:
+        self.host = host
+        self.settings = settings
+        self.only = only
+        self.reload = reload
+        self.warnings: list[str] = []
+        self._installed: Mapping[str, Installed] = {}
+        self._loaded: Mapping[str, Loaded] = {}
+        self._foreign: Mapping[str, Installed] = {}
+        self._made_of: Mapping[str, str] = {}
+        self._skipped: Sequence[str] = ()
+        self._errors: list[LbhookError] = []
+
+    def plan(self, scope: Scope, lb: Facts | None, vm: object = None) -> Plan:
+        """What is to be done. Raises `ConfigError` or `WriteError` with all problems."""
+        self._installed = self.host.state.installed()
+        self._loaded = self.host.state.loaded()
+        self._foreign = self.host.state.foreign()
+        self._made_of = self.host.state.made()
+        self._skipped = self.host.state.skipped()
+        places = [Path(str(place)) for place in self.settings.paths.templates]
+        cache = RenderCache(places, lb, vm)
+        changes = []
+        for target in self.settings.active(self.only):
+            try:
+                changes.append(self._change(scope, cache, target))
+            except LbhookError as error:
+                self._errors.append(error)
+        changes += self._dropped(scope)
+        overlapping = conflicts.found(changes)
+        if overlapping:
+            changes = [validation.skip_unread(self.host, one) for one in changes]
+            overlapping = conflicts.found(changes)
+        if overlapping:
+            self._errors.append(ConfigError(*overlapping, hint="nothing was changed"))
+        if self._errors:
+            raise _together(self._errors)
+        warnings = (*self.warnings, *self.host.state.damaged)
+        return Plan(
+            changes=tuple(changes), warnings=tuple(dict.fromkeys(warnings)), lb=lb or Facts()
+        )
+
+    def _change(self, scope: Scope, cache: RenderCache, target: Target) -> Change:
+        actual = self.host.tree.state(target.path)
+        ours = self._is_ours(target, actual)
+        expected, made = self._expected(scope, cache, target, actual, ours)
+        record = self._installed.get(str(target.path))
+        written = record.digest if record else None
+        live = self.host.live
+        change = compare(target, expected, actual, written=written, live=live)
+        if made:
+            # The resting form that an installation put down is nobody's file.
+            laid = bool(made.resting and actual and actual.content == made.resting.encode())
+            original = change.original and not laid
+            change = change._replace(resting=made.resting, made_of=made.made_of, original=original)
+        else:
+            change = change._replace(rendered=False, original=False)
+        # Without an answer only what lbhook itself wrote is loaded: it was checked then. And
+        # what was put back in its place, which its program may not know.
+        if live and expected and (scope is Scope.WHOLE or ours or self._is_foreign(change)):
+            change = self._with_reload(change, expected)
+        if scope is Scope.CLEAN:
+            return self._cleaned(change, ours)
+        change = validation.skip_missing(self.host, change)
+        # Before it is staged: its directory may not be there, and no run is to write a journal of
+        # what it skips.
+        first = actual is None or str(target.path) in self._skipped
+        return validation.skip_unread(self.host, change) if first else change
+
+    def _expected(
+        self, scope: Scope, cache: RenderCache, target: Target, actual: FileState | None, ours: bool
+    ) -> tuple[FileState | None, Rendered | None]:
+        """The file as it is to be, and what was made for it."""
+        if scope is Scope.CLEAN and ours:
+            original = self.host.state.original(target.path)
+            if original:
+                return original, None
+        made = self._made(scope, cache, target, actual, ours)
+        if made is None:
+            return actual, None
+        uid, gid = self.host.tree.owner(target.path, target.owner, target.group)
+        return FileState(content=made.content, mode=target.mode, uid=uid, gid=gid), made
+
+    def _cleaned(self, change: Change, ours: bool) -> Change:
+        """Files go to rest whether or not their program is still installed."""
+        target = change.target
+        if change.actual and not ours and str(change.path) in self._installed:
+            return orphans.leave(self.host, target, change.actual, self.warnings.append)
+        if all(self.host.find(program) for program in target.requires):
+            return change
+        return change._replace(target=target.alone(), reload=Reload.NONE)
+
+    def _made(
+        self, scope: Scope, cache: RenderCache, target: Target, actual: FileState | None, ours: bool
+    ) -> Rendered | None:
+        """What is to be in the file; None if it is to stay as it is."""
+        lb = cache.lb
+        stays = {
+            Scope.WHOLE: False,
+            Scope.MISSING: actual is not None,
+            Scope.REST: not ours,
+            Scope.CLEAN: not ours,
+            Scope.LOAD: True,
+        }
+        if stays[scope]:
+            return None
+        if scope in (Scope.REST, Scope.CLEAN) or lb is None:
+            return cache.rest(target)
+        if self.host.live:
+            nftables.demand_no_kubelet(target, self.host.machine)
+        here, left_out = self._here(target, lb)
+        return cache.make(target, here, left_out, self._before(target, actual))
+
+    def _before(self, target: Target, actual: FileState | None) -> Rendered | None:
+        """What is there, as it was made in this boot."""
+        record = self._installed.get(str(target.path))
+        if not (record and actual):
+            return None
+        made_of = self._made_of.get(str(target.path), "")
+        return Rendered(actual.content, record.resting, made_of)
+
+    def _is_ours(self, target: Target, actual: FileState | None) -> bool:
+        record = self._installed.get(str(target.path))
+        return bool(record and actual and record.digest == actual.digest)
+
+    def _is_foreign(self, change: Change) -> bool:
+        record = self._foreign.get(str(change.path))
+        return bool(record and change.actual and record.digest == change.actual.digest)
+
+    def _here(self, target: Target, lb: Facts) -> tuple[Facts, tuple[str, ...]]:
+        """For a program that would fail to bind them: without addresses that are not here, which
+        warnings name."""
+        if not kind_of(target).local_only:
+            return lb, ()
+        if lb.ha_ports:
+            addresses = ", ".join(map(str, lb.ha_ports))
+            self.warnings.append(
+                f"{target.name}: HA ports on {addresses} name no port to listen on"
+            )
+        if not self.host.live:
+            return lb, ()
+        kept, warnings = facts.here(lb, self._local(lb).__contains__)
+        self.warnings += [f"{target.name}: {warning}" for warning in warnings]
+        return kept, warnings
+
+    def _local(self, lb: Facts) -> frozenset[Address]:
+        """The addresses that this machine has, or is given by another target."""
+        giving = any(
+            kind_of(one).addresses and all(map(self.host.find, one.requires))
+            for one in self.settings.active(self.only)
+        )
+        return self.host.machine.addresses().union(lb.floating_ips if giving else ())
+
+    def _with_reload(self, change: Change, expected: FileState) -> Change:
+        """The change with a reload that is due although the file is as it should be."""
+        if change.touches_file or not change.reloads:
+            return change
+        loaded = self._loaded.get(str(change.path))
+        if loaded is None:
+            return change.due("not loaded since this machine booted")
+        if loaded.digest != expected.digest:
+            return change.due("owed from an earlier run")
+        if not self.host.root:
+            return change
+        if self.reload:
+            return change.due("asked for")
+        if loaded.queued:
+            return self._with_queued(change, expected)
+        problem = verify_again(self.host, change.target, expected, loaded)
+        return change.due(problem) if problem else change
+
+    def _with_queued(self, change: Change, expected: FileState) -> Change:
+        """What has become of a job that an earlier run queued."""
+        try:
+            unit = self.host.services.unit(change.target.reload_unit)
+        except ReloadError as error:
+            return change._replace(reload=Reload.QUEUED, reason="; ".join(error.problems))
+        if unit.job:
+            return change._replace(reload=Reload.QUEUED, reason="its job has not run yet")
+        if unit.active == "failed":
+            problem = f"{unit.name} was started and failed; `systemctl status` says why"
+            return change._replace(reload=Reload.FAILED, reason=problem)
+        problem = "" if unit.reloaded else f"the reload of {unit.name} failed"
+        problem = problem or verify(self.host, change.target, expected)
+        return change.due(problem) if problem else change._replace(reload=Reload.DONE)
+
+    def _dropped(self, scope: Scope) -> list[Change]:
+        """Installed files that are no target's any more. One that has only got another name
+        stays where it is."""
+        if self.only:
+            return []
+        wanted = {str(one.path) for one in self.settings.active()}
+        changes = []
+        for path, record in {**self._owing(scope), **self._installed}.items():
+            try:
+                change = None if path in wanted else self._undone(scope, record)
+                changes += [change] if change else []
+            except LbhookError as error:
+                self._errors.append(error)
+        return changes
+
+    def _owing(self, scope: Scope) -> Mapping[str, Installed]:
+        return self._foreign if scope in (Scope.MISSING, Scope.LOAD) else {}
+
+    def _undone(self, scope: Scope, record: Installed) -> Change | None:
+        if scope in (Scope.MISSING, Scope.LOAD):
+            # Without an answer nothing is undone; but what is owed is owed.
+            known = self._loaded.get(record.path)
+            return orphans.owed(self.host, record, known) if self.host.live else None
+        return orphans.undo(self.host, record, self.warnings.append)
+
+
+def _together(errors: Sequence[LbhookError]) -> LbhookError:
+    """One error with the problems of all; what can't be written outweighs what is wrong."""
+    kind = WriteError if any(isinstance(one, WriteError) for one in errors) else ConfigError
+    problems = dict.fromkeys(problem for one in errors for problem in one.problems)
+    hints = dict.fromkeys(one.hint for one in errors if one.hint)
+    return kind(*problems, hint="; ".join(hints))

@@ -1,0 +1,30 @@
+"""How far a plan goes, and by which facts."""
+
+import enum
+
+from ..imds.last_good import Answer, LastGood
+from ..metadata.facts import Facts
+
+
+class Scope(enum.Enum):
+    """How far a plan goes.
+
+    `WHOLE`: every file as the answer has it. `MISSING`: only files that are missing, from the
+    last good answer or, without one, in their resting form. `REST`: every file that lbhook
+    wrote in its resting form. `CLEAN`: the same, but what was there before lbhook comes back.
+    `LOAD`: no file; only reloads that are owed.
+    """
+
+    WHOLE = "whole"
+    MISSING = "missing"
+    REST = "rest"
+    CLEAN = "clean"
+    LOAD = "load"
+
+
+def scoped(answer: Answer, last_good: LastGood) -> tuple[Scope, Facts | None]:
+    """How far a plan goes by an answer, and by which facts."""
+    if answer.metadata is not None:
+        return Scope.WHOLE, answer.lb
+    last = last_good.find()
+    return Scope.MISSING, last.lb if last else None

@@ -1,0 +1,239 @@
+"""Candidates checked by the real programs: by themselves, then on this machine."""
+
+import re
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, NamedTuple
+
+from ..config.shipped import kind_of
+from ..errors import ConfigError
+from ..metadata.reader import Address
+from ..plan import Change, Outcome, Plan, Reload
+from ..processes import NOT_FOUND, Result, filled
+from ..programs import floating_ip
+from ..programs.host import Host
+
+if TYPE_CHECKING:
+    from ..programs.daemon import Daemon
+
+_NO_KERNEL = "Operation not permitted"
+Staged = Mapping[PurePosixPath, Path]
+
+
+class Verdict(NamedTuple):
+    """What the checks say of changes: those to go on with (skipped and blocked ones marked),
+    and warnings. A refusal is a `ConfigError`."""
+
+    changes: tuple[Change, ...]
+    warnings: tuple[str, ...] = ()
+
+
+def scratch(plan: Plan, directory: Path) -> Staged:
+    """Candidates of a plan in a scratch directory: to be checked, not to be installed."""
+    staged = {}
+    for index, change in enumerate(plan.changes):
+        if change.touches_file and change.expected:
+            candidate = directory / str(index) / f".{change.path.name}.lbhook"
+            candidate.parent.mkdir()
+            candidate.write_bytes(change.expected.content)
+            staged[change.path] = candidate
+    return staged
+
+
+def skip_missing(host: Host, change: Change) -> Change:
+    """A target is skipped if a program that it requires is not installed here."""
+    idle = not change.touches_file and change.reload is not Reload.DUE
+    if not host.live or idle:
+        return change
+    missing = [program for program in change.target.requires if not host.find(program)]
+    return _skipped(change, f"{', '.join(missing)} not installed") if missing else change
+
+
+def skip_unread(host: Host, change: Change) -> Change:
+    """A target is skipped if its program does not read its file. To ask takes as long as a check,
+    so it is asked where it matters: where the file is not there yet, was skipped before or is
+    refused, or where two want one listener."""
+    due = host.live and host.root and change.touches_file and not change.dropped
+    asks = due and kind_of(change.target).daemon
+    unread = host.daemon(asks).unread(change.target) if asks else ""
+    return _skipped(change, unread) if unread else change
+
+
+def examine(host: Host, changes: Sequence[Change], staged: Staged) -> Verdict:
+    """Check each candidate by itself.
+
+    Raises `ConfigError` with the command, its output and the lines it names.
+    """
+    refusals: list[str] = []
+    warnings, skipped = [], {}
+    for change in changes:
+        if change.path not in staged or change.dropped:
+            continue
+        try:
+            result = _check(host, change, staged[change.path])
+        except ConfigError as error:
+            refusals += error.problems
+            continue
+        if result and _unable(host, result):
+            warnings.append(f"{change.target.name}: not checked: {_first_line(result)}")
+        elif result and not result.ok:
+            skipped[change.path] = skip_unread(host, change)
+            if skipped[change.path].touches_file:
+                refusals.append(_refusal(change, result, staged[change.path]))
+    if refusals:
+        raise _refused(refusals)
+    going = tuple(skipped.get(one.path, one) for one in changes)
+    return Verdict(changes=going, warnings=tuple(warnings))
+
+
+def _check(host: Host, change: Change, candidate: Path) -> Result | None:
+    target = change.target
+    if target.check:
+        argv = filled(target.check, {"staged": candidate, "path": change.path})
+        if argv[0] == "nft" and not host.root:
+            # nft asks the kernel, which answers root only: an own namespace makes one root.
+            argv = ("unshare", "--map-root-user", "--net", *argv)
+        return host.run(argv, timeout=target.timeout)
+    if kind_of(target).addresses and change.expected:
+        floating_ip.listed(target, change.expected.content)
+    daemon = kind_of(target).daemon
+    return host.daemon(daemon).check(target, candidate) if daemon else None
+
+
+def _unable(host: Host, result: Result) -> bool:
+    """Whether a check says nothing about the file: no such program or right here. On a live
+    machine as root that is no excuse."""
+    if host.live and host.root:
+        return False
+    no_right = _NO_KERNEL in result.output and result.argv[0] in ("nft", "unshare")
+    no_namespace = result.argv[0] == "unshare" and result.output.startswith("unshare:")
+    return result.status == NOT_FOUND or (not result.ok and (no_right or no_namespace))
+
+
+def examine_live(
+    host: Host, verdict: Verdict, staged: Staged, coming: Collection[Address] = ()
+) -> Verdict:
+    """Check each candidate in place of the old file, on a live machine as root.
+
+    `coming` are addresses that the machine will have by then. Raises `ConfigError`.
+    """
+    if not (host.live and host.root):
+        return verdict
+    decided = {}
+    for name, changes in _by_daemon(host, verdict.changes, staged).items():
+        found = _examine_daemon(host, name, changes, staged, coming)
+        decided.update({one.path: one for one in found})
+    refusals: list[str] = []
+    for change in verdict.changes:
+        if change.path in staged and change.target.check_live:
+            try:
+                decided[change.path] = _examine_command(host, change, staged[change.path])
+            except ConfigError as error:
+                refusals += error.problems
+    if refusals:
+        raise _refused(refusals)
+    return verdict._replace(changes=tuple(decided.get(one.path, one) for one in verdict.changes))
+
+
+def _by_daemon(
+    host: Host, changes: Sequence[Change], staged: Staged
+) -> Mapping[str, Sequence[Change]]:
+    """The changes that are files of a program with a room of its own: it has one configuration."""
+    found: dict[str, list[Change]] = {}
+    for change in changes:
+        name = kind_of(change.target).daemon
+        # A target is undone even if its program was removed first.
+        gone = change.dropped and name and host.find(name) is None
+        there = change.path in staged and change.touches_file
+        if name and there and not change.target.check_live and not gone:
+            found.setdefault(name, []).append(change)
+    return found
+
+
+def _examine_daemon(
+    host: Host,
+    name: str,
+    changes: Sequence[Change],
+    staged: Staged,
+    coming: Collection[Address],
+) -> Sequence[Change]:
+    daemon = host.daemon(name)
+    timeout = max(one.target.timeout for one in changes)
+    candidates = {str(one.path): staged[one.path] for one in changes}
+    tested, included = daemon.check_live(candidates, timeout)
+    if tested.ok:
+        known = {*included, *(str(one.path) for one in changes if one.dropped)}
+        return [one if str(one.path) in known else _unread(daemon, one) for one in changes]
+    if daemon.lacks_only(tested, coming):
+        # It stops there; whether it reads the files is all that is left to ask.
+        return [_unread(daemon, one) if daemon.unread(one.target) else one for one in changes]
+    present = _present(daemon, changes, timeout)
+    if present.ok:
+        raise _refused(_refusal(one, tested, staged[one.path]) for one in changes)
+    reason = f"{name} refuses its configuration without this change, too:\n{present.report()}"
+    return [_blocked(one, reason) for one in changes]
+
+
+def _present(daemon: "Daemon", changes: Sequence[Change], timeout: float) -> Result:
+    """The program with the files as they stand; where there is none, with its resting form."""
+    missing = [one for one in changes if not one.actual and one.resting]
+    if not missing:
+        return daemon.check_present(timeout)
+    # Imported only where there is something to check.
+    import tempfile
+
+    with tempfile.TemporaryDirectory(prefix="lbhook-") as place:
+        candidates = {}
+        for index, change in enumerate(missing):
+            candidates[str(change.path)] = Path(place, str(index))
+            candidates[str(change.path)].write_text(change.resting, encoding="utf-8")
+        return daemon.check_live(candidates, timeout)[0]
+
+
+def _examine_command(host: Host, change: Change, candidate: Path) -> Change:
+    target = change.target
+    places = {"staged": candidate, "path": change.path}
+    tested = host.run(filled(target.check_live, places), timeout=target.timeout)
+    if tested.ok:
+        return change
+    if change.actual:
+        places["staged"] = host.tree.outside(change.path)
+        present = host.run(filled(target.check_live, places), timeout=target.timeout)
+        if not present.ok:
+            reason = f"its check fails with the file as it stands, too:\n{present.report()}"
+            return _blocked(change, reason)
+    raise _refused([_refusal(change, tested, candidate)])
+
+
+def _skipped(change: Change, reason: str) -> Change:
+    return change._replace(outcome=Outcome.SKIPPED, reload=Reload.NONE, reason=reason)
+
+
+def _blocked(change: Change, reason: str) -> Change:
+    return change._replace(outcome=Outcome.BLOCKED, reload=Reload.NONE, reason=reason)
+
+
+def _unread(daemon: "Daemon", change: Change) -> Change:
+    return _skipped(change, daemon.unread(change.target) or "its program does not read it")
+
+
+def _refused(refusals: Iterable[str]) -> ConfigError:
+    return ConfigError(*refusals, hint="nothing was changed")
+
+
+def _refusal(change: Change, result: Result, candidate: Path) -> str:
+    """The command, what it said, and the lines of the candidate that it names."""
+    said = result.report().replace(str(candidate), str(change.path))
+    text = f"{change.target.name}: {change.path}: refused by its check\n{said}"
+    lines = change.expected.content.decode().splitlines() if change.expected else []
+    numbers = sorted(
+        {int(one) for one in re.findall(rf"{re.escape(str(change.path))}:(\d+)", said)}
+    )
+    named = [
+        f"  {number:>5} | {lines[number - 1]}" for number in numbers if 0 < number <= len(lines)
+    ]
+    return "\n".join([text, *named])
+
+
+def _first_line(result: Result) -> str:
+    return result.report().replace("\n", ": ").split(":  ")[0]

@@ -1,0 +1,73 @@
+"""The content of a target's file: rendered, or recognised as what it was rendered to before."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from ..config.shipped import kind_of
+from ..config.targets import Target
+from ..metadata.facts import Facts
+from ..plan import FileState
+from . import fingerprint
+
+if TYPE_CHECKING:
+    from .render import Renderer
+
+
+class Rendered(NamedTuple):
+    """What a file is to hold, and what must stay in it when its target goes, because another
+    program's configuration includes it by name. `made_of` is the digest of content and
+    ingredients, empty if it may not be recognised."""
+
+    content: bytes
+    resting: str
+    made_of: str = ""
+
+
+class RenderCache:
+    """Makes the files of one answer; without one, of none."""
+
+    def __init__(self, places: Sequence[Path], lb: Facts | None, vm: object = None) -> None:
+        self.places = places
+        self.lb = lb
+        self.vm = vm
+        self._renderer: Renderer | None = None
+        self._common: tuple[str, str] | None = None
+
+    def rest(self, target: Target) -> Rendered:
+        """The file as it is without an answer."""
+        content = self._rendering.rest(target)
+        return Rendered(content, content.decode() if kind_of(target).named else "")
+
+    def make(
+        self, target: Target, lb: Facts, left_out: Sequence[str], before: Rendered | None
+    ) -> Rendered:
+        """The file as the answer has it. `lb` is what is left of that where this machine lacks
+        what is `left_out`; `before` is what is there, and what that was made of."""
+        if self._common is None:
+            answer = fingerprint.answer(self.lb, self.vm)
+            self._common = (fingerprint.templates(self.places), answer)
+        if before and before.made_of and before == self._marked(before, target, left_out):
+            return before
+        content = self._rendering.render(target, lb, self.vm)
+        made = Rendered(content, self.rest(target).resting if kind_of(target).named else "")
+        # A template that was edited meanwhile may be what it was rendered from, or not.
+        sure = fingerprint.templates(self.places) == self._common[0]
+        return self._marked(made, target, left_out) if sure else made
+
+    def _marked(self, made: Rendered, target: Target, left_out: Sequence[str]) -> Rendered:
+        """With the digest of what it is made of."""
+        if not (self._common and self._common[0]):
+            return made._replace(made_of="")
+        file = FileState(content=made.content, mode=target.mode).digest
+        parts = (self._common, target, left_out, file, made.resting)
+        return made._replace(made_of=fingerprint.digest(*parts))
+
+    @property
+    def _rendering(self) -> "Renderer":
+        if self._renderer is None:
+            # Not above: an answer that is recognised needs no jinja2.
+            from .render import renderer
+
+            self._renderer = renderer(self.places)
+        return self._renderer

@@ -1,0 +1,63 @@
+"""What has come to pass in a run so far, and what it comes to if it ends there."""
+
+from ..deployment import outcome as outcomes
+from ..deployment.outcome import Done
+from ..deployment.report import Report
+from ..errors import BUG, INTERRUPTED, TERMINATED, LbhookError
+from ..imds.last_good import Answer
+from ..metadata.facts import Facts
+
+
+class Progress:
+    """The course of one run: the answer in force and its facts, what an earlier run had left to
+    do, and what was done since."""
+
+    def __init__(self) -> None:
+        self.answer = Answer(metadata=None, source="imds")
+        self.lb = Facts()
+        self.settled = Done()
+        self.done = Done()
+
+    @property
+    def acted(self) -> bool:
+        """Whether anything has been done."""
+        return self.settled.acted or self.done.acted
+
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """What went wrong after files were in place."""
+        return (*self.settled.problems, *self.done.problems)
+
+    def report(self, outcome: str) -> Report:
+        """What it comes to."""
+        return Report(
+            outcome=outcome,
+            source=self.answer.source,
+            attempts=self.answer.attempts,
+            waited=self.answer.waited,
+            lb=self.lb,
+            age=self.answer.age if self.answer.azures else None,
+            changes=outcomes.together(self.settled, self.done),
+            warnings=self.done.warnings,
+        )
+
+    def failed(self, error: LbhookError, outcome: str) -> Report:
+        """What it comes to with an error that was expected."""
+        return self.report(outcome)._replace(
+            status=error.status,
+            attempts=error.attempts or self.answer.attempts,
+            waited=error.waited or self.answer.waited,
+            problems=error.problems,
+            hint=error.hint,
+        )
+
+    def ended(self, error: BaseException) -> Report:
+        """What it comes to with any error, interruption or bug."""
+        if isinstance(error, LbhookError):
+            return self.failed(error, "failed")
+        if isinstance(error, Exception):
+            status, problem = BUG, repr(error)
+        else:
+            interrupted = isinstance(error, KeyboardInterrupt)
+            status, problem = INTERRUPTED if interrupted else TERMINATED, "interrupted"
+        return self.report("failed")._replace(status=status, problems=(problem,))
