@@ -9,7 +9,7 @@ import pytest
 from lbhook.metadata import facts, model
 
 from ..program import BODIES
-from ..test_openings import POLICIES, Asked, firewall, misjudged, packets, target
+from ..rendering.test_openings import POLICIES, Asked, firewall, misjudged, packets, target
 from .rootfs import MACHINES, Recipe, rootfs
 
 pytestmark = pytest.mark.needs("debootstrap", "nft", "unshare")

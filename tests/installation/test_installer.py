@@ -1,0 +1,267 @@
+"""`install` and `uninstall`: what a package does, for pip and for the single file."""
+
+import os
+import re
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path, PurePosixPath
+
+import pytest
+
+from lbhook.config import settings as config
+from lbhook.config import shipped
+from lbhook.deployment.report import Report
+from lbhook.errors import LbhookError, ReloadError, RightsError, UsageError
+from lbhook.installation import installer
+from lbhook.installation.installer import Installation, Program
+from lbhook.programs.host import host
+from lbhook.runs.undo import Undo
+from lbhook.storage.files import Tree
+
+from ..program import REPO
+from ..stand import NO_ENV, Runner, Stand, altered, body, contents, target
+
+PROGRAM = Program(path=PurePosixPath("/opt/lbhook/bin/lbhook"))
+SINGLE = Program(path=installer.SINGLE_FILE, single=b"#!/usr/bin/python3\nzip")
+UNITS = "usr/local/lib/systemd/system"
+LISTEN = "/etc/nginx/lbhook/listen.conf"
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="not root: this machine is root's")
+Make = Callable[..., Installation]
+
+
+@pytest.fixture
+def stand(tmp_path: Path) -> Stand:
+    """A directory that stands for a machine on which pip has put the program."""
+    made = Stand(tmp_path)
+    made.put(str(PROGRAM.path), "#!/opt/lbhook/bin/python3\n")
+    return made
+
+
+@pytest.fixture
+def installing(stand: Stand) -> Make:
+    """Makes what installs a program on the stand; `live` as if it were this machine."""
+
+    def make(program: Program = PROGRAM, text: str = "", *, live: bool = False) -> Installation:
+        settings = stand.settings(text)
+        place = host(settings, stand.disk)
+        machine = stand.host(settings).machine
+        place = altered(place, live=live, run=stand.runner, find=stand.find, machine=machine)
+        return Installation(Undo(place, settings, stand.warnings.append), program)
+
+    return make
+
+
+def outcomes(report: Report) -> set[str]:
+    """What became of the files, in all."""
+    return {one.outcome.value for one in report.changes}
+
+
+def enabled() -> list[str]:
+    """The units that a package enables."""
+    units = [file for file in sorted((REPO / "systemd").iterdir()) if file.is_file()]
+    return [one.name for one in units if "[Install]" in one.read_text() and one.suffix != ".path"]
+
+
+def test_everything_is_put_into_place(stand: Stand, installing: Make) -> None:
+    """Each unit, which starts this program and no other, the user, completion, a configuration
+    in which nothing is on, and what nginx must not miss."""
+    report = installing().install()
+    assert (report.status, report.outcome, outcomes(report)) == (0, "changed", {"created"})
+    for file in (REPO / "systemd").rglob("*.*"):
+        if file.is_file() and file.suffix != ".sysusers":
+            text = (stand.disk / UNITS / file.relative_to(REPO / "systemd")).read_text()
+            assert text == file.read_text().replace("/usr/bin/lbhook", str(PROGRAM.path))
+    assert "lbhook" in str(stand.text("/usr/local/lib/sysusers.d/lbhook.conf"))
+    assert stand.text("/etc/lbhook/lbhook.toml") == (REPO / "lbhook/lbhook.toml").read_text()
+    assert (stand.disk / "etc/lbhook/templates").is_dir()
+    assert "\nlisten 127.0.0.127:9;\n" in str(stand.text(LISTEN))
+    for shell, name in (("bash", "bash-completion"), ("zsh", "site-functions"), ("fish", "fish")):
+        (script,) = (stand.disk / "usr/local/share").rglob(f"{name}/**/*lbhook*")
+        assert f"_LBHOOK_COMPLETE={shell}_complete" in script.read_text()
+
+
+def test_units_are_enabled_and_not_started(stand: Stand, installing: Make) -> None:
+    """Below the directory, whatever runs on this machine; the hint says how to start them."""
+    report = installing().install()
+    below = f"--root={stand.disk}"
+    assert stand.runner.taken() == [
+        f"systemd-sysusers {below} lbhook.conf",
+        f"systemctl {below} enable {' '.join(enabled())}",
+    ]
+    assert report.hint.endswith(f"systemctl start {' '.join(enabled())}")
+
+
+@needs_root
+@pytest.mark.parametrize("now", [False, True])
+def test_on_a_machine_that_runs_systemd(stand: Stand, installing: Make, now: bool) -> None:
+    """systemd is told; units are started if that is asked for."""
+    (stand.place / "machine/run/systemd/system").mkdir(parents=True)
+    installing(live=True).install(start=now)
+    names = " ".join(enabled())
+    wanted = [f"systemctl enable {names}", "systemctl daemon-reload"]
+    wanted += [f"systemctl start {names}"] if now else []
+    assert stand.runner.taken() == ["systemd-sysusers lbhook.conf", *wanted]
+
+
+@needs_root
+def test_where_no_systemd_runs(stand: Stand, installing: Make) -> None:
+    """In a chroot units are enabled, and nobody is told; without systemctl that is said."""
+    installing(live=True).install(start=True)
+    assert stand.runner.taken()[1:] == [f"systemctl enable {' '.join(enabled())}"]
+    stand.find = lambda _: None
+    installing(live=True).install()
+    assert stand.runner.taken() == []
+    assert any("no systemctl here" in warning for warning in stand.warnings)
+
+
+@pytest.mark.parametrize("program", [PROGRAM, SINGLE], ids=["pip", "single"])
+def test_twice_is_once(stand: Stand, installing: Make, program: Program) -> None:
+    """The second time writes nothing; a unit that somebody changed is brought back, and a
+    configuration that somebody wrote stays."""
+    installing(program).install()
+    before = contents(stand.disk, without=("run/lbhook",))
+    report = installing(program).install()
+    assert (report.outcome, outcomes(report)) == ("unchanged", {"unchanged"})
+    assert contents(stand.disk, without=("run/lbhook",)) == before
+    stand.put(f"/{UNITS}/lbhook.service", "[Service]\n")
+    stand.put("/etc/lbhook/lbhook.toml", "[targets.nginx]\n")
+    stand.put(LISTEN, "listen 8080;\n")
+    report = installing(program).install()
+    changed = {str(one.path) for one in report.changes if one.touches_file}
+    assert changed == {f"/{UNITS}/lbhook.service"}
+    assert stand.text("/etc/lbhook/lbhook.toml") == "[targets.nginx]\n"
+    assert stand.text(LISTEN) == "listen 8080;\n"
+
+
+def test_the_single_file_is_copied(stand: Stand, installing: Make) -> None:
+    """To where units and people find it; the units start that."""
+    installing(SINGLE).install()
+    place = stand.disk / "usr/local/bin/lbhook"
+    assert (place.read_bytes(), place.stat().st_mode & 0o777) == (SINGLE.single, 0o755)
+    unit = str(stand.text(f"/{UNITS}/lbhook.service"))
+    assert set(re.findall(r"^ExecStart=(\S+)", unit, re.M)) == {"/usr/local/bin/lbhook"}
+
+
+@pytest.mark.parametrize("program", [PROGRAM, SINGLE], ids=["pip", "single"])
+def test_uninstall_takes_it_all_away(stand: Stand, installing: Make, program: Program) -> None:
+    """What was there before is there again, and nothing else but nginx's resting form; twice is
+    once."""
+    text = NO_ENV + target("one")
+    stand.template("ports.j2")
+    stand.put("/etc/one", "mine\n")
+    before = {name: file for name, file in contents(stand.disk).items() if file[2]}
+    installing(program, text).install()
+    place = installing(program, text).undo.host
+    altered(stand.update(stand.settings(text), body(80)), host=place).apply()
+    assert stand.text("/etc/one") == "80\n"
+    stand.runner.taken()
+    report = installing(program, text).uninstall()
+    assert (report.status, report.outcome) == (0, "changed")
+    assert stand.runner.taken()[0].startswith(f"systemctl --root={stand.disk} disable lbhook")
+    after = contents(stand.disk, without=("run/lbhook", "etc/nginx"))
+    assert {name: file for name, file in after.items() if file[2]} == before
+    assert not [name for name in after if "lbhook/" in name and name.startswith("etc/lbhook")]
+    report = installing(program, text).uninstall()
+    assert (report.status, report.outcome, report.changes) == (0, "unchanged", ())
+
+
+def test_uninstall_leaves_an_edited_configuration(stand: Stand, installing: Make) -> None:
+    """It is the user's, and that is said."""
+    installing().install()
+    stand.put("/etc/lbhook/lbhook.toml", "[targets.nginx]\n")
+    report = installing().uninstall()
+    assert stand.text("/etc/lbhook/lbhook.toml") == "[targets.nginx]\n"
+    assert stand.warnings == [f"{stand.disk}/etc/lbhook/lbhook.toml was edited and stays"]
+    assert "configuration" not in {
+        one.target.name for one in report.changes if one.outcome.value == "removed"
+    }
+
+
+@needs_root
+def test_uninstall_stops_the_units_first(stand: Stand, installing: Make) -> None:
+    """Nothing may write a file again that has just been put to rest."""
+    (stand.place / "machine/run/systemd/system").mkdir(parents=True)
+    installing(live=True).install()
+    stand.runner.taken()
+    installing(live=True).uninstall()
+    first, second, *_, last = stand.runner.taken()
+    assert first.startswith("systemctl stop lbhook")
+    assert second.startswith("systemctl disable lbhook")
+    assert last == "systemctl daemon-reload"
+
+
+@pytest.mark.parametrize("place", ["/usr/lib/systemd/system", "/lib/systemd/system"])
+@pytest.mark.parametrize("way", [Installation.install, Installation.uninstall])
+def test_a_package_is_left_to_its_manager(
+    stand: Stand, installing: Make, place: str, way: Callable[[Installation], Report]
+) -> None:
+    """Both refuse, and change nothing."""
+    stand.put(f"{place}/lbhook.service", "[Service]\n")
+    before = contents(stand.disk)
+    with pytest.raises(UsageError, match="a package has installed it"):
+        way(installing())
+    assert contents(stand.disk) == before
+
+
+def refused(installer: Installation, kind: type[LbhookError]) -> str:
+    """What `install` says when it refuses."""
+    with pytest.raises(kind) as caught:
+        installer.install()
+    return str(caught.value)
+
+
+def test_a_program_that_is_not_there(stand: Stand, installing: Make) -> None:
+    """Units in an image must find the program there, at the same path."""
+    (stand.disk / "opt/lbhook/bin/lbhook").unlink()
+    assert "no such program" in refused(installing(), UsageError)
+
+
+def test_without_root(stand: Stand, installing: Make) -> None:
+    """This machine's is root's to change."""
+    made = installing(live=True)
+    ordinary = altered(made.undo.host, tree=Tree(root=stand.disk, privileged=False))
+    assert "not root" in refused(replace(made, undo=altered(made.undo, host=ordinary)), RightsError)
+
+
+@needs_root
+def test_a_program_that_others_can_write(tmp_path: Path, stand: Stand, installing: Make) -> None:
+    """Units would run it as root."""
+    part = tmp_path / "home/lbhook"
+    part.parent.mkdir()
+    part.write_text("")
+    os.chown(part.parent, 65534, 0)
+    said = refused(installing(replace(PROGRAM, parts=(part,)), live=True), RightsError)
+    assert said.startswith(f"{part.parent}: others than root can write it")
+
+
+def test_a_systemctl_that_fails(stand: Stand, installing: Make) -> None:
+    """What it said is said, and the next `install` goes on from there."""
+    answers = {"systemctl": (1, "Failed to enable unit: no space")}
+    stand.runner = Runner(answers=lambda argv: answers.get(argv[0]))
+    assert "no space" in refused(installing(), ReloadError)
+    answers.clear()
+    assert installing().install().status == 0
+
+
+@pytest.mark.parametrize("text", ["", "[targets.nginx]\n[targets.nftables]\n"])
+def test_resting_forms(stand: Stand, installing: Make, text: str) -> None:
+    """Of the targets that are on, and of nginx; not of a target of one's own."""
+    stand.template("motd.j2", "hello\n")
+    own = '[targets.motd]\ntemplate = "motd.j2"\npath = "/etc/motd"\n'
+    installing(text=text + own).install()
+    assert stand.text("/etc/motd") is None
+    assert (stand.text("/etc/nftables.d/lbhook.nft") is None) == ("nftables" not in text)
+    assert "LB_TCP_PORTS=\n" in str(stand.text("/run/lbhook/lb.env"))
+
+
+def test_the_configuration_that_is_put_down() -> None:
+    """Everything in it is commented out; it names each target that can be turned on, and the
+    values that it shows are those that hold."""
+    text = (REPO / "lbhook/lbhook.toml").read_text()
+    assert config.parse(text) == config.parse("")
+    tables = re.findall(r"^# (\[[\w.-]+\]\n(?:# \w+ = .*\n)*)", text, re.M)
+    settings = [config.parse(table.replace("# ", "")) for table in tables]
+    named = {re.sub(r"\[targets\.(.*)\]", r"\1", table.splitlines()[0]) for table in tables}
+    assert named == {*shipped.SHIPPED, "[imds]"} - {"env"}
+    bare = [config.parse(table.splitlines()[0]) for table in tables]
+    assert settings == bare

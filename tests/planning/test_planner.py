@@ -1,0 +1,129 @@
+"""From an answer to a plan, for each aim."""
+
+from pathlib import Path
+
+import pytest
+
+from lbhook.errors import ConfigError, WriteError
+from lbhook.metadata import facts
+from lbhook.metadata.facts import Facts
+from lbhook.metadata.model import parse
+from lbhook.plan import Outcome, Reload
+from lbhook.planning.planner import Planner
+from lbhook.planning.scope import Scope
+
+from ..stand import GROUP, NO_ENV, USER, Runner, Stand, body, target
+
+TEXT = NO_ENV + target("one") + target("two")
+A = body(80, 443)
+
+
+@pytest.fixture
+def stand(tmp_path: Path) -> Stand:
+    """A machine on which `one` is installed, and `two` is somebody else's file."""
+    built = Stand(tmp_path)
+    built.template("ports.j2")
+    built.apply(built.settings(NO_ENV + target("one")), A)
+    built.put("/etc/two", "mine\n")
+    return built
+
+
+def planned(
+    stand: Stand, scope: Scope, lb: Facts | None = None
+) -> dict[str, tuple[str, str, bool]]:
+    """Outcome and reload of each target, and whether it was rendered."""
+    settings = stand.settings(TEXT)
+    plan = Planner(stand.host(settings), settings).plan(scope, lb)
+    return {
+        one.target.name: (one.outcome.value, one.reload.value, one.rendered) for one in plan.changes
+    }
+
+
+def test_a_whole_plan(stand: Stand) -> None:
+    """Every file as the answer has it."""
+    assert planned(stand, Scope.WHOLE, facts.derive(parse(body(80)))) == {
+        "one": ("changed", "due", True),
+        "two": ("changed", "due", True),
+    }
+
+
+def test_a_plan_for_what_is_missing(stand: Stand) -> None:
+    """What is there stays, whoever wrote it."""
+    assert planned(stand, Scope.MISSING) == {
+        "one": ("unchanged", "none", False),
+        "two": ("unchanged", "none", False),
+    }
+    (stand.disk / "etc/one").unlink()
+    assert planned(stand, Scope.MISSING)["one"] == ("restored", "due", True)
+
+
+def test_a_plan_for_rest(stand: Stand) -> None:
+    """Only what lbhook wrote is put to rest."""
+    assert planned(stand, Scope.REST) == {
+        "one": ("changed", "due", True),
+        "two": ("unchanged", "none", False),
+    }
+
+
+def test_a_plan_for_what_is_owed(stand: Stand) -> None:
+    """No file; only reloads of what lbhook wrote and nobody edited."""
+    stand.boot_id = "boot-2"
+    assert planned(stand, Scope.LOAD) == {
+        "one": ("unchanged", "due", False),
+        "two": ("unchanged", "none", False),
+    }
+    stand.put("/etc/one", "edited\n")
+    assert planned(stand, Scope.LOAD)["one"] == ("unchanged", "none", False)
+
+
+def test_all_problems_of_all_targets_come_together(stand: Stand) -> None:
+    """What can't be written outweighs what is wrong."""
+    wrong = target("three", template="gone.j2") + target("four", owner="nobody-here")
+    settings = stand.settings(NO_ENV + wrong)
+    with pytest.raises(WriteError) as caught:
+        Planner(stand.host(settings), settings).plan(Scope.WHOLE, Facts())
+    assert len(caught.value.problems) == 2
+    settings = stand.settings(NO_ENV + target("three", template="gone.j2"))
+    with pytest.raises(ConfigError):
+        Planner(stand.host(settings), settings).plan(Scope.WHOLE, Facts())
+
+
+def test_listeners_on_other_machines_addresses_are_left_out(stand: Stand) -> None:
+    """On a live machine, with a warning; what must rest is known beforehand."""
+    stand.runner = Runner(lambda _: (0, "# configuration file /etc/nginx/lbhook/listen.conf:\n"))
+    nginx = f'[targets.nginx]\nowner = "{USER}"\ngroup = "{GROUP}"\n'
+    settings = stand.settings(NO_ENV + nginx)
+    plan = Planner(stand.host(settings), settings).plan(Scope.WHOLE, facts.derive(parse(A)))
+    change = next(one for one in plan.changes if one.target.name == "nginx")
+    assert change.expected
+    assert b"\nlisten 127.0.0.127:9;\n" in change.expected.content
+    assert "\nlisten 127.0.0.127:9;\n" in change.resting
+    assert plan.warnings == (
+        "nginx: 10.0.0.4 is not an address of this machine; its listeners are left out",
+    )
+
+
+def test_dropped_files_are_not_a_matter_of_one_target(stand: Stand) -> None:
+    """With --only nothing is undone; nor without an answer."""
+    settings = stand.settings(NO_ENV + target("two"))
+    lb = facts.derive(parse(A))
+    host = stand.host(settings)
+    whole = Planner(host, settings).plan(Scope.WHOLE, lb)
+    assert [one.outcome for one in whole.changes] == [Outcome.CHANGED, Outcome.REMOVED]
+    for plan in (
+        Planner(host, settings, ("two",)).plan(Scope.WHOLE, lb),
+        Planner(host, settings).plan(Scope.MISSING, None),
+    ):
+        assert [one.target.name for one in plan.changes] == ["two"]
+
+
+def test_a_job_that_nobody_can_tell_of_is_still_queued(stand: Stand) -> None:
+    """systemctl fails: that is no reason to reload again."""
+    (stand.place / "machine/run/systemd/system").mkdir(parents=True)
+    settings = stand.settings(NO_ENV + target("app", reload=None, reload_unit="app.service"))
+    stand.runner = Runner(lambda argv: (0, "ActiveState=active\n"))
+    stand.apply(settings, A)
+    stand.runner = Runner(lambda argv: (1, "no bus"))
+    plan = Planner(stand.host(settings), settings).plan(Scope.WHOLE, facts.derive(parse(A)))
+    app = next(one for one in plan.changes if one.target.name == "app")
+    assert (app.reload, app.outcome) == (Reload.QUEUED, Outcome.UNCHANGED)

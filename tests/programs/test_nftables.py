@@ -1,0 +1,217 @@
+"""What a firewall would close on a machine, and where it would do harm."""
+
+import ipaddress
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from lbhook.config import settings as config
+from lbhook.config.targets import Target
+from lbhook.errors import ConfigError
+from lbhook.metadata import facts, model
+from lbhook.metadata.facts import Facts
+from lbhook.plan import Change, Closed, FileState, Outcome
+from lbhook.programs import nftables
+from lbhook.system.machine import Machine
+
+from ..program import BODIES
+from ..stand import GROUP, NO_ENV, USER, Stand, body
+
+NEW = FileState(content=b"new\n", mode=0o644)
+# Rules that lead to 80 and 443 of 10.0.0.4.
+RULES = facts.derive(model.parse(body(80, 443)))
+STATES = {"tcp": "0A", "udp": "07"}
+
+
+def target(text: str = "", name: str = "nftables") -> Target:
+    """A shipped target, the firewall with these variables."""
+    found = config.parse(f"[targets.nftables.vars]\n{text}\n").targets
+    return next(one for one in found if one.name == name)
+
+
+def change(of: Target, outcome: Outcome = Outcome.CHANGED) -> Change:
+    """A change of its file."""
+    return Change(target=of, expected=NEW, actual=None, outcome=outcome)
+
+
+def machine(place: Path, *sockets: str) -> Machine:
+    """A machine where these wait, each a `protocol,address,port`; docker0 has 172.17.0.0/16."""
+    net = place / "proc/self/net"
+    net.mkdir(parents=True)
+    (net / "route").write_text("Iface\ndocker0 000011AC 00000000 0001 0 0 0 0000FFFF\n")
+    for name in ("tcp", "tcp6", "udp", "udp6"):
+        (net / name).write_text("sl\n")
+    for protocol, text, port in (one.split(",") for one in sockets):
+        ip = ipaddress.ip_address(text)
+        words = [ip.packed[at : at + 4][::-1].hex().upper() for at in range(0, len(ip.packed), 4)]
+        with (net / (protocol if ip.version == 4 else f"{protocol}6")).open("a") as file:
+            file.write(f"0: {''.join(words)}:{int(port):04X} 0:0 {STATES[protocol]} 0 0 0 0 0 1\n")
+    return Machine(place)
+
+
+def closes(place: Path, text: str, lb: Facts, *sockets: str) -> list[str]:
+    """Which of these sockets a firewall with these variables closes."""
+    found = nftables.closes([change(target(text))], lb, machine(place, *sockets))
+    return [f"{one.protocol},{one.ip},{one.port}" for one in found]
+
+
+ALWAYS = ("tcp,0.0.0.0,9000", "tcp,10.0.0.4,9000", "udp,0.0.0.0,5353")
+
+
+@pytest.mark.parametrize("policy", ["enforce", "prerouting"])
+@pytest.mark.parametrize(
+    ("text", "opened"),
+    [
+        ("", "tcp,0.0.0.0,22"),
+        ("ssh_ports = [2222]", "tcp,::,2222"),
+        ('ssh_from = ["10.0.0.0/8"]', "tcp,::,22"),
+        ("", "tcp,0.0.0.0,80"),
+        ("", "tcp,10.0.0.4,443"),
+        ("", "tcp,::,443"),
+        ("", "tcp,::ffff:10.0.0.4,443"),
+        ('allow = [{ protocol = "udp", port = 51820 }]', "udp,0.0.0.0,51820"),
+        ('allow = [{ protocol = "tcp", port = "9001-9003" }]', "tcp,10.0.0.5,9003"),
+        ("allow = [{ port = 53 }]", "udp,10.0.0.4,53"),
+        ('allow = [{ protocol = "tcp", port = 1, from = "10.0.0.0/8" }]', "tcp,10.0.0.4,1"),
+        ('allow = [{ protocol = "udp", from = "fd00::/8" }]', "udp,fd00::4,2"),
+        ('trusted_interfaces = ["docker0"]', "udp,172.17.0.1,53"),
+        ("", "tcp,127.0.0.1,631"),
+        ("", "udp,::1,323"),
+        ("", "tcp,::ffff:127.0.0.1,6010"),
+        ("", "udp,0.0.0.0,68"),
+        ("", "udp,fe80::1,546"),
+    ],
+)
+def test_what_a_rule_or_a_setting_opens_stays(
+    tmp_path: Path, policy: str, text: str, opened: str
+) -> None:
+    """And what is not for the outside is no matter; the others are closed."""
+    found = closes(tmp_path, f'policy = "{policy}"\n{text}', RULES, opened, *ALWAYS)
+    assert found == ["tcp,0.0.0.0,9000", "tcp,10.0.0.4,9000", "udp,0.0.0.0,5353"]
+
+
+@pytest.mark.parametrize(
+    ("text", "closed"),
+    [
+        ("ssh_ports = []", "tcp,0.0.0.0,22"),
+        ('ssh_from = ["10.0.0.0/8"]', "tcp,fd00::4,22"),
+        ("", "udp,0.0.0.0,22"),
+        ("", "tcp,10.0.0.5,80"),
+        ("", "tcp,fd00::4,80"),
+        ("", "udp,10.0.0.4,80"),
+        ("", "tcp,0.0.0.0,68"),
+        ('allow = [{ protocol = "udp", port = 9000 }]', "tcp,0.0.0.0,9000"),
+        ('allow = [{ protocol = "tcp", port = "9001-9003" }]', "tcp,0.0.0.0,9004"),
+        ('allow = [{ protocol = "esp" }]', "udp,0.0.0.0,4500"),
+        ('allow = [{ protocol = "udp", from = "fd00::/8" }]', "udp,10.0.0.4,2"),
+        ('trusted_interfaces = ["docker0"]', "tcp,0.0.0.0,9000"),
+        ('trusted_interfaces = ["virbr0"]', "udp,172.17.0.1,53"),
+    ],
+)
+def test_what_nothing_opens_is_closed(tmp_path: Path, text: str, closed: str) -> None:
+    """Another protocol, port, address or family than what is open."""
+    assert closes(tmp_path, text, RULES, closed) == [closed]
+
+
+def test_tunnels_and_ha_ports_are_open(tmp_path: Path) -> None:
+    """HA ports open an address whole; a tunnel its UDP port."""
+    lb = facts.derive(model.parse((BODIES / "gateway-ha-ports.json").read_bytes()))
+    sockets = ("tcp,10.1.0.8,1", "udp,0.0.0.0,1", "tcp,10.1.0.4,1", "udp,10.1.0.8,2666")
+    assert closes(tmp_path, "", lb, *sockets) == ["tcp,10.1.0.4,1"]
+    tunnels = replace(lb, ha_ports=())
+    assert closes(tmp_path / "b", "", tunnels, *sockets[2:]) == ["tcp,10.1.0.4,1"]
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        change(target(), Outcome.UNCHANGED),
+        change(target(), Outcome.SKIPPED),
+        change(target('policy = "mark"')),
+        change(target()._replace(template="", vars={}), Outcome.REMOVED),
+        change(target(name="nginx")),
+    ],
+)
+def test_nothing_is_closed_by_what_does_not_filter_anew(tmp_path: Path, other: Change) -> None:
+    """A firewall that stays as it is, drops nothing or goes; or another target."""
+    assert nftables.closes([other], RULES, machine(tmp_path, *ALWAYS)) == ()
+
+
+def test_a_closed_socket_is_named_once_with_its_program(tmp_path: Path) -> None:
+    """Several processes may share an address and a port."""
+    here = machine(tmp_path, "tcp,0.0.0.0,9000", "tcp,0.0.0.0,9000")
+    (tmp_path / "proc/7/fd").mkdir(parents=True)
+    (tmp_path / "proc/7/fd/3").symlink_to("socket:[1]")
+    (tmp_path / "proc/7/comm").write_text("python3\n")
+    assert nftables.closes([change(target())], RULES, here) == (
+        Closed(protocol="tcp", port=9000, ip="0.0.0.0", program="python3"),
+    )
+
+
+FIREWALL = f'{NO_ENV}[targets.nftables]\nowner = "{USER}"\ngroup = "{GROUP}"\n'
+REFUSED = 'nftables: a kubelet is here, and policy "enforce" would cut off its node'
+
+
+def node(place: Path, *, live: bool = True) -> Stand:
+    """A node of Kubernetes."""
+    (place / "machine/var/lib/kubelet").mkdir(parents=True)
+    return Stand(place, live=live)
+
+
+def test_a_kubernetes_node_is_not_cut_off(tmp_path: Path) -> None:
+    """The message names the policy for it, and nothing is written."""
+    stand = node(tmp_path)
+    report = stand.apply(stand.settings(FIREWALL), body(80))
+    assert (report.status, report.problems) == (78, (REFUSED,))
+    assert report.hint == 'nothing was changed; set policy = "mark"'
+    assert stand.text("/etc/nftables.d/lbhook.nft") is None
+
+
+def test_a_plan_says_so_too(tmp_path: Path) -> None:
+    """Before anything is tried."""
+    stand = node(tmp_path)
+    with pytest.raises(ConfigError) as caught:
+        stand.plan(stand.settings(FIREWALL), body(80))
+    assert caught.value.problems == (REFUSED,)
+
+
+@pytest.mark.parametrize("policy", ["mark", "prerouting"])
+def test_other_policies_are_the_operators_choice(tmp_path: Path, policy: str) -> None:
+    """Only the default would be a trap."""
+    stand = node(tmp_path)
+    settings = stand.settings(f'{FIREWALL}vars = {{ policy = "{policy}" }}\n')
+    assert stand.apply(settings, body(80)).status == 0
+
+
+def test_an_image_for_a_node_is_nobodys_node(tmp_path: Path) -> None:
+    """Below a root nothing is asked of this machine."""
+    stand = node(tmp_path, live=False)
+    assert stand.apply(stand.settings(FIREWALL), body(80)).status == 0
+
+
+def test_a_firewall_that_became_wrong_can_be_taken_away(tmp_path: Path) -> None:
+    """The kubelet came later: what is in force stays until the target is dropped."""
+    stand = Stand(tmp_path)
+    assert stand.apply(stand.settings(FIREWALL), body(80)).status == 0
+    before = stand.text("/etc/nftables.d/lbhook.nft")
+    node(tmp_path)
+    assert stand.apply(stand.settings(FIREWALL), body(80, 81)).status == 78
+    assert stand.text("/etc/nftables.d/lbhook.nft") == before
+    assert stand.apply(stand.settings(NO_ENV), body(80)).status == 0
+    assert "table inet lbhook {" not in str(stand.text("/etc/nftables.d/lbhook.nft"))
+
+
+def test_a_plan_lists_what_the_first_firewall_closes(tmp_path: Path) -> None:
+    """Once it is in force, a plan without a change to it lists nothing; nor below a root, nor
+    where there is no answer and so no filter."""
+    stand = Stand(tmp_path)
+    machine(tmp_path / "machine", "tcp,0.0.0.0,80", *ALWAYS)
+    settings = stand.settings(FIREWALL)
+    found = [(one.protocol, one.port) for one in stand.plan(settings, body(80)).closes]
+    assert found == [("tcp", 9000), ("tcp", 9000), ("udp", 5353)]
+    stand.live = False
+    assert stand.plan(settings, body(80)).closes == ()
+    stand.live = True
+    stand.apply(settings, body(80))
+    assert stand.plan(settings, body(80)).closes == ()

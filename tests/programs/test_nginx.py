@@ -1,0 +1,279 @@
+"""nginx itself, in namespaces of its own with a configuration of its own."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import pytest
+
+from lbhook.config.targets import Target
+from lbhook.processes import Result, run
+from lbhook.programs.nginx import Nginx
+from lbhook.system.machine import Machine
+
+from ..conftest import lacking
+from ..stand import Runner
+
+needs_nginx = pytest.mark.needs("nginx", "unshare")
+REPOSITORY = Path(__file__).parents[2]
+LIVE = "/etc/nginx/lbhook/listen.conf"
+NGINX = Target(name="nginx", kind="nginx", template="listen.conf.j2", path=PurePosixPath(LIVE))
+STREAM = NGINX._replace(
+    name="nginx-stream",
+    kind="nginx-stream",
+    path=PurePosixPath("/etc/nginx/lbhook/stream.conf"),
+    vars={"upstream": "servers"},
+)
+# A machine of its own: what nginx writes goes to memory, what it reads is the test's.
+SETUP = """
+set -e
+ip link set lo up
+mount --bind "$1" /etc/nginx
+mount -t tmpfs run /run
+for place in /var/log/nginx /var/lib/nginx; do
+    [ -d "$place" ] || mkdir -p "$place"
+    mount -t tmpfs nginx "$place"
+done
+shift
+exec "$@"
+"""
+SCRIPT = """
+import json, sys
+from pathlib import Path
+from lbhook.processes import run
+from lbhook.system.machine import Machine
+from lbhook.programs.nginx import Nginx
+nginx = Nginx(run)
+LIVE, place = "{live}", Path("{place}")
+def live(content, where=LIVE):
+    candidate = place / "candidate"
+    candidate.write_text(content)
+    result, included = nginx.check_live({{where: candidate}}, 30)
+    return [result.ok, sorted(included), result.output]
+def answer(value):
+    print(json.dumps(value))
+{script}
+"""
+CONF = """
+user root;
+error_log /var/log/nginx/error.log;
+events {}
+http {
+    access_log off;
+    server { %s location / { return 204; } }
+}
+"""
+
+
+@pytest.fixture
+def etc(tmp_path: Path) -> Path:
+    """What will be /etc/nginx, with a server that includes the file of lbhook by name."""
+    etc = tmp_path / "etc"
+    (etc / "lbhook").mkdir(parents=True)
+    write(etc, f"include {LIVE};")
+    return etc
+
+
+def write(etc: Path, words: str) -> None:
+    """Put words into the one server of the configuration."""
+    (etc / "nginx.conf").write_text(CONF % words)
+
+
+def inside(etc: Path, script: str) -> Any:
+    """What a script answers in a machine of its own."""
+    unshare = ["unshare", "--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"]
+    unshare += [] if os.geteuid() == 0 else ["--map-root-user"]
+    text = SCRIPT.format(script=script, live=LIVE, place=etc.parent)
+    argv = [*unshare, "sh", "-c", SETUP, "setup", str(etc), sys.executable, "-c", text]
+    done = subprocess.run(argv, capture_output=True, text=True, cwd=REPOSITORY, timeout=60)
+    if done.stderr.startswith(("unshare:", "mount:")):
+        lacking("no namespaces of one's own here")
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+@needs_nginx
+def test_a_file_is_checked_by_itself(tmp_path: Path) -> None:
+    """Good syntax is good, on addresses of other machines too; bad syntax is named with a line."""
+    good = tmp_path / "good"
+    good.write_text("listen 203.0.113.9:443;\nlisten [2001:db8::9]:80;\n")
+    assert Nginx(run).check(NGINX, good).ok
+    bad = tmp_path / "bad"
+    bad.write_text("\nlisten 10.0.0.4:99999;\n")
+    result = Nginx(run).check(NGINX, bad)
+    assert result.status == 1
+    assert f"in {bad}:2" in result.output
+
+
+@needs_nginx
+@pytest.mark.needs("nginx-stream")
+def test_a_stream_is_checked_by_itself(tmp_path: Path) -> None:
+    """In a stream block, beside the upstream that it names."""
+    good = tmp_path / "good"
+    good.write_text("server { proxy_pass servers; listen 203.0.113.9:53 udp reuseport; }\n")
+    assert Nginx(run).check(STREAM, good).ok
+    assert not Nginx(run).check(NGINX, good).ok
+    bad = tmp_path / "bad"
+    bad.write_text("server {\n    proxy_pass others;\n    listen 10.0.0.4:443;\n}\n")
+    result = Nginx(run).check(STREAM, bad)
+    assert f'no port in upstream "others" in {bad}:2' in result.output
+
+
+@pytest.mark.parametrize(
+    ("built", "there", "said"),
+    [
+        ("--with-stream --with-stream_ssl_module", False, True),
+        ("--with-stream", False, True),
+        ("--modules-path={}/modules --with-stream=dynamic", True, True),
+        ("--modules-path={}/modules --with-stream=dynamic", False, False),
+        ("--with-http_ssl_module --with-stream_ssl_module", False, False),
+    ],
+)
+def test_the_stream_module_is_built_in_or_a_package(
+    tmp_path: Path, built: str, there: bool, said: bool
+) -> None:
+    """Without it the target is skipped, with the name of the package; and nothing is checked."""
+    if there:
+        (tmp_path / "modules").mkdir()
+        (tmp_path / "modules/ngx_stream_module.so").touch()
+    answers = {"-V": f"configure arguments: {built.format(tmp_path)}", "-t": "syntax is ok"}
+    included = f"# configuration file {STREAM.path}:\n"
+    nginx = Nginx(Runner(lambda argv: (0, answers.get(argv[1], included))), Machine(tmp_path))
+    lacking = "nginx has no stream module here; Debian and Ubuntu have it in libnginx-mod-stream"
+    assert nginx.unread(STREAM) == ("" if said else lacking)
+    result = nginx.check(STREAM, tmp_path / "candidate")
+    assert (result.status, result.output) == ((0, "syntax is ok") if said else (127, lacking))
+
+
+def test_what_to_do_where_a_file_is_not_included(tmp_path: Path) -> None:
+    """The line, and the block that it belongs in."""
+    answers = {"-V": "--with-stream", "-T": "# configuration file /etc/nginx/nginx.conf:\n"}
+    nginx = Nginx(Runner(lambda argv: (0, answers[argv[1]])), Machine(tmp_path))
+    said = "no nginx configuration includes it; put `include {};` into {}".format
+    assert nginx.unread(NGINX) == said(LIVE, "a server block")
+    assert nginx.unread(STREAM) == said(STREAM.path, "a stream block")
+
+
+@needs_nginx
+def test_a_candidate_is_tested_in_place_of_the_live_file(etc: Path) -> None:
+    """Verdicts of the whole configuration, while the live file and its directory stay as they
+    are."""
+    (etc / "lbhook/listen.conf").write_text("listen 127.0.0.1:8080;\n")
+    good, bad, twice, there = inside(
+        etc,
+        """
+there = Path(LIVE).read_text
+answer([live("listen 127.0.0.1:81;\\n"), live("nonsense;\\n"),
+        live("listen 127.0.0.1:81;\\nlisten 127.0.0.1:81;\\n"), there()])
+""",
+    )
+    assert good[:2] == [True, [LIVE]]
+    assert (bad[0], twice[0], there) == (False, False, "listen 127.0.0.1:8080;\n")
+    assert f'unknown directive "nonsense" in {LIVE}:1' in bad[2]
+    assert f"a duplicate listen 127.0.0.1:81 in {LIVE}:2" in twice[2]
+
+
+@needs_nginx
+@pytest.mark.parametrize("made", [True, False])
+def test_a_candidate_is_tested_where_there_is_no_file_yet(etc: Path, made: bool) -> None:
+    """The directory, or the nearest above it, is covered with one that has the same in it; links
+    and modes among it; nothing of that is seen outside."""
+    (etc / "site.inc").write_text("server_name example.com;\n")
+    (etc / "linked.inc").symlink_to("site.inc")
+    (etc / "parts").mkdir()
+    (etc / "parts/up.inc").symlink_to("../site.inc")
+    write(etc, f"include {LIVE}; include linked.inc; include parts/up.inc;")
+    if not made:
+        (etc / "lbhook").rmdir()
+    before = sorted(path.name for path in etc.rglob("*"))
+    result = inside(etc, 'answer(live("listen 127.0.0.1:81;\\n"))')
+    assert result == [True, [LIVE], result[2]]
+    assert sorted(path.name for path in etc.rglob("*")) == before
+
+
+@needs_nginx
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (f"include {LIVE};", True),
+        ("include lbhook/listen.conf;", True),
+        ("include lbhook/*.conf;", True),
+        ('include "/etc/nginx/*/listen.conf";', True),
+        (f"listen 81; # include {LIVE};\n#include {LIVE};\n", False),
+        ("listen 81; include *.conf2;", False),
+        ("include lbhook/*.conf; nonsense;", None),
+    ],
+)
+def test_whether_a_file_is_included_although_it_is_not_there(
+    etc: Path, words: str, expected: bool | None
+) -> None:
+    """By name, relative or with a glob; a broken configuration is no verdict."""
+    write(etc, words)
+    assert inside(etc, "answer(nginx.includes(LIVE))") is expected
+
+
+@needs_nginx
+def test_includes_of_this_configuration(etc: Path) -> None:
+    """A glob without a match includes the file all the same, and the candidate test agrees."""
+    write(etc, "listen 127.0.0.1:82; include lbhook/*.conf;")
+    script = 'answer([nginx.includes(LIVE), *live("listen 127.0.0.1:81;\\n")])'
+    assert inside(etc, script)[:3] == [True, True, [LIVE]]
+    write(etc, "listen 127.0.0.1:82; include other/*.conf;")
+    assert inside(etc, script)[:3] == [False, True, []]
+
+
+@needs_nginx
+def test_after_a_reload_the_sockets_are_looked_at(etc: Path) -> None:
+    """nginx reports success when it could not bind: only its sockets tell."""
+    (etc / "lbhook/listen.conf").write_text("listen 127.0.0.1:8080;\nlisten 8081;\n")
+    found = inside(
+        etc,
+        """
+assert run(("nginx",)).ok
+pid = int(Path("/run/nginx.pid").read_text())
+nginx = Nginx(run, clock=iter(range(0, 1000, 4)).__next__)
+answer([nginx.missing(text, pid) for text in (
+    b"listen 127.0.0.1:8080;\\nlisten 127.0.0.2:8081;\\n",
+    b"listen 127.0.0.1:9;\\nlisten [::1]:8081;\\n")])
+""",
+    )
+    assert found == [[], ["127.0.0.1 port 9", "::1 port 8081"]]
+
+
+def test_a_program_that_has_gone_misses_nothing(tmp_path: Path) -> None:
+    """What starts nginx again reads the new file."""
+    assert Nginx(Runner(), Machine(tmp_path)).missing(b"listen 127.0.0.1:9;\n", 77) == ()
+
+
+def test_a_missing_include_is_no_unknown(tmp_path: Path) -> None:
+    """A configuration that only lacks our file does include it."""
+    said = f'nginx: [emerg] open() "{LIVE}" failed (2: No such file or directory) in x:1'
+    nginx = Nginx(Runner(lambda _: (1, said)), Machine(tmp_path))
+    assert nginx.includes(LIVE) is True
+    assert nginx.check_present(1.0) == Result(
+        argv=("nginx", "-t"), status=1, output=said, seconds=1.0
+    )
+
+
+@pytest.mark.parametrize("systemd", [True, False])
+@pytest.mark.parametrize("confined", [True, False])
+def test_a_confined_process_lets_pid_1_test(tmp_path: Path, confined: bool, systemd: bool) -> None:
+    """A hardened unit may neither bind nor mount; elsewhere nobody else is asked. What is said
+    names nginx, whoever runs it."""
+    (tmp_path / "proc/self").mkdir(parents=True)
+    (tmp_path / "proc/self/status").write_text(f"Name:\tlbhook\nNoNewPrivs:\t{confined:d}\n")
+    if systemd:
+        (tmp_path / "run/systemd/system").mkdir(parents=True)
+    runner = Runner()
+    nginx = Nginx(runner, Machine(tmp_path))
+    candidate = tmp_path / "candidate"
+    assert nginx.check_present(5.0).argv == ("nginx", "-t")
+    assert nginx.check_live({LIVE: candidate}, 5.0)[0].argv == ("nginx", "-t")
+    nginx.includes(LIVE)
+    first = [argv[0] for argv in runner.calls]
+    through = confined and systemd
+    assert first == ["systemd-run"] * 3 if through else ["nginx", "unshare", "nginx"]
+    assert not through or ("unshare" in runner.calls[1] and "$$1" in " ".join(runner.calls[1]))

@@ -1,0 +1,316 @@
+"""Stopped dead at every step that touches the disk or runs a program, and then run again."""
+
+import errno
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+
+import pytest
+
+from lbhook.config.settings import Settings
+
+from ..stand import NO_ENV, Runner, Stand, body, contents, target
+
+NAMES = ("one", "two", "three", "four")
+OLD, NEW = body(80, 443), body(80, 8443)
+ALL = (
+    target(
+        "one", reload=["load", "one", "{path}"], verify=["verify", "one"], remove=["unload", "one"]
+    )
+    + target("two", reload=["load", "two", "{path}"])
+    + target("three", reload=["load-pair"], remove=["unload", "three"])
+    + target("four", reload=["load-pair"], mode="0600")
+)
+LESS = target(
+    "one", reload=["load", "one", "{path}"], verify=["verify", "one"], remove=["unload", "one"]
+) + target("four", reload=["load-pair"], mode="0600")
+OWN = tuple(f"run/lbhook/{name}" for name in ("status.json", "lock", "loaded.json", "refused.json"))
+
+
+class PowerGoneError(BaseException):
+    """After this nothing reaches the disk any more, whoever handles it."""
+
+
+@dataclass
+class Power:
+    """Goes before a given step; counts steps until then."""
+
+    goes_before: int = 0
+    steps: list[str] = field(default_factory=list)
+    error: type[BaseException] = PowerGoneError
+    gone: bool = False
+
+    def step(self, name: str, path: PurePosixPath) -> None:
+        """Count a step, or raise."""
+        if self.gone and self.error is PowerGoneError:
+            raise PowerGoneError
+        self.steps.append(f"{name} {path}")
+        if len(self.steps) == self.goes_before:
+            self.gone = True
+            raise self.error
+
+
+@dataclass
+class Programs:
+    """Programs that remember what they have loaded, as they do over a kill of lbhook."""
+
+    disk: Path
+    power: Power
+    memory: dict[str, str | None] = field(default_factory=dict)
+    broken_by: str = ""
+
+    def __call__(self, argv: tuple[str, ...]) -> tuple[int, str] | None:
+        """One command, which may fail over what the file has."""
+        self.power.step("run", PurePosixPath("/", *argv))
+        for name in self.concerned(argv):
+            file = self.disk / "etc" / name
+            content = file.read_text() if file.exists() else None
+            if self.broken_by and content and self.broken_by in content and name == "four":
+                return (1, "can't bind")
+            self.memory[name] = content
+        return None
+
+    def concerned(self, argv: tuple[str, ...]) -> tuple[str, ...]:
+        """The targets that a command loads."""
+        if argv[0] == "load-pair":
+            return ("three", "four")
+        return argv[1:2] if argv[0] in ("load", "unload") else ()
+
+
+@dataclass
+class Scene:
+    """A machine with something installed, and what is to be applied to it."""
+
+    place: Path
+    before: tuple[str, bytes] | None
+    after: tuple[str, bytes]
+    broken_by: str = ""
+
+    def prepare(self) -> None:
+        """The machine before the run that is disturbed."""
+        stand, programs = self.machine(self.place, Power())
+        stand.template("ports.j2")
+        stand.put("/etc/two", "mine\n", 0o640)
+        if self.before:
+            config, answer = self.before
+            assert stand.apply(stand.settings(NO_ENV + config), answer).status == 0
+            (self.place / "memory").write_text(json.dumps(programs.memory), encoding="utf-8")
+
+    def machine(self, place: Path, power: Power) -> tuple[Stand, Programs]:
+        """The machine at a place, with what its programs remember."""
+        place.mkdir(exist_ok=True)
+        programs = Programs(place / "disk", power, broken_by=self.broken_by)
+        kept = place / "memory"
+        if kept.exists():
+            programs.memory = json.loads(kept.read_text(encoding="utf-8"))
+        return Stand(place, runner=Runner(programs), step=power.step), programs
+
+    def copy(self, name: str, power: Power) -> tuple[Stand, Programs, Settings]:
+        """The machine once more, to be disturbed."""
+        place = self.place.with_name(name)
+        shutil.copytree(self.place, place)
+        stand, programs = self.machine(place, power)
+        return stand, programs, stand.settings(NO_ENV + self.after[0])
+
+    def apply(self, stand: Stand, settings: Settings) -> int:
+        """One run."""
+        return stand.apply(settings, self.after[1]).status
+
+
+QUIET = {
+    "first install": (None, (ALL, NEW), ""),
+    "change": ((ALL, OLD), (ALL, NEW), ""),
+    "removal": ((ALL, OLD), (LESS, NEW), ""),
+}
+PUT_BACK = {
+    "put-back": ((ALL, OLD), (ALL, NEW), "8443"),
+    "put-back of a first install": (None, (ALL, NEW), "8443"),
+    "put-back of a removal": ((ALL, OLD), (LESS, NEW), "8443"),
+}
+SCENES = {**QUIET, **PUT_BACK}
+MEMORY = Path("/dev/shm")  # hundreds of runs, each with dozens of syncs
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Iterator[Path]:
+    """A directory in memory, where there is such a thing."""
+    if not os.access(MEMORY, os.W_OK):
+        yield tmp_path
+        return
+    with tempfile.TemporaryDirectory(dir=MEMORY) as directory:
+        yield Path(directory)
+
+
+@pytest.fixture(params=SCENES)
+def scene(request: pytest.FixtureRequest, place: Path) -> Scene:
+    """Each scene in turn, prepared."""
+    return staged(place, request.param)
+
+
+@pytest.fixture(params=QUIET)
+def quiet_scene(request: pytest.FixtureRequest, place: Path) -> Scene:
+    """Each scene in which nothing fails, prepared."""
+    return staged(place, request.param)
+
+
+def staged(place: Path, name: str) -> Scene:
+    """A scene, prepared."""
+    before, after, broken_by = SCENES[name]
+    built = Scene(place / "origin", before, after)
+    built.prepare()
+    built.broken_by = broken_by
+    return built
+
+
+def settled(stand: Stand, programs: Programs) -> tuple[object, object, dict[str, str]]:
+    """What must be alike in the end: every file but for the clock in lbhook's own, what is
+    recorded as loaded, and what is."""
+    state = stand.host(stand.settings(NO_ENV)).state
+    memory = {name: text for name, text in programs.memory.items() if text is not None}
+    return contents(stand.disk, without=OWN), state.loaded(), memory
+
+
+def disturbed(
+    scene: Scene, error: type[BaseException]
+) -> Iterator[tuple[str, Stand, Programs, Settings]]:
+    """The scene stopped before each of its steps in turn."""
+    for number, step in enumerate(steps_of(scene), 1):
+        stand, programs, settings = scene.copy(f"at-{number}", Power(number, error=error))
+        with pytest.raises(error):
+            scene.apply(stand, settings)
+        yield f"{number}: {step}", stand, programs, settings
+        shutil.rmtree(stand.place)
+
+
+def steps_of(scene: Scene) -> list[str]:
+    """What a run of the scene does."""
+    power = Power()
+    stand, _, settings = scene.copy("counted", power)
+    scene.apply(stand, settings)
+    return power.steps
+
+
+def texts(stand: Stand) -> list[str | None]:
+    """What the files hold."""
+    return [stand.text(f"/etc/{name}") for name in NAMES]
+
+
+def between(scene: Scene) -> list[str | None]:
+    """What the files hold before they are put back."""
+    sound = Scene(scene.place, scene.before, scene.after)
+    stand, _, settings = sound.copy("sound", Power())
+    sound.apply(stand, settings)
+    return texts(stand)
+
+
+def test_a_kill_before_any_step_is_made_good_by_the_next_run(scene: Scene) -> None:
+    """Promise 3: stopped dead anywhere, each file is whole, and the next run ends as a quiet one
+    would have, with every reload paid."""
+    origin, _ = scene.machine(scene.place, Power())
+    quiet, known, settings = scene.copy("quiet", Power())
+    status = scene.apply(quiet, settings)
+    allowed = [set(row) for row in zip(texts(origin), texts(quiet), between(scene), strict=True)]
+    for step, stand, programs, after in disturbed(scene, PowerGoneError):
+        for text, whole in zip(texts(stand), allowed, strict=True):
+            assert text in whole, step
+        again, programs_again = scene.machine(stand.place, Power())
+        programs_again.memory = programs.memory
+        assert scene.apply(again, after) == status, step
+        assert settled(again, programs_again) == settled(quiet, known), step
+
+
+def test_a_kill_before_any_step_is_settled_without_an_answer(scene: Scene) -> None:
+    """Promise 3: the next run settles the unfinished one with or without an answer: each file
+    is whole, and each program has what its file says."""
+    origin, _ = scene.machine(scene.place, Power())
+    quiet, _, settings = scene.copy("quiet", Power())
+    scene.apply(quiet, settings)
+    allowed = [{*row, "none\n"} for row in zip(texts(origin), texts(quiet), strict=True)]
+    for step, stand, programs, after in disturbed(scene, PowerGoneError):
+        again, programs_again = scene.machine(stand.place, Power())
+        programs_again.memory = programs.memory
+        assert again.apply(after, None).status == 75, step
+        for name, text, whole in zip(NAMES, texts(again), allowed, strict=True):
+            assert text in whole, step
+            assert programs_again.memory.get(name, text) == text, step
+        assert not again.host(after).journal.unfinished(), step
+
+
+def test_interrupted_anywhere_a_run_puts_everything_back(quiet_scene: Scene) -> None:
+    """Promise 2: an interrupt before any step leaves every file and every program as they were,
+    or, once the run was through, as they should be."""
+    origin, _ = quiet_scene.machine(quiet_scene.place, Power())
+    quiet, _, settings = quiet_scene.copy("quiet", Power())
+    quiet_scene.apply(quiet, settings)
+    for step, stand, programs, _ in disturbed(quiet_scene, KeyboardInterrupt):
+        assert texts(stand) in (texts(origin), texts(quiet)), step
+        for name, text in programs.memory.items():
+            assert text == stand.text(f"/etc/{name}"), step
+
+
+class DiskError(OSError):
+    """What a disk says that takes nothing any more."""
+
+    def __init__(self) -> None:
+        super().__init__(errno.ENOSPC, "No space left on device")
+
+
+@dataclass
+class Disk(Power):
+    """A disk that is full from a given step on: once, or for good."""
+
+    for_good: bool = False
+
+    def step(self, name: str, path: PurePosixPath) -> None:
+        """Count a step, or refuse it."""
+        self.steps.append(f"{name} {path}")
+        full = len(self.steps) == self.goes_before
+        # Names, and what is there already, take no more room.
+        grows = name in ("open", "write", "mkdir") and len(self.steps) > self.goes_before
+        if name != "run" and (full or (self.for_good and grows)):
+            raise DiskError
+
+
+@pytest.mark.parametrize("for_good", [False, True])
+def test_an_error_of_the_disk_at_any_step_puts_everything_back(
+    quiet_scene: Scene, for_good: bool
+) -> None:
+    """Promise 2: whatever fails, and if it stays so, no set of files is mixed; and once there is
+    room again the next run ends as a quiet one would have."""
+    origin, _ = quiet_scene.machine(quiet_scene.place, Power())
+    quiet, known, settings = quiet_scene.copy("quiet", Power())
+    quiet_scene.apply(quiet, settings)
+    for number, step in enumerate(steps_of(quiet_scene), 1):
+        stand, programs, after = quiet_scene.copy(f"at-{number}", Disk(number, for_good=for_good))
+        status = quiet_scene.apply(stand, after)
+        whole = {73: [texts(origin)], 0: [texts(quiet)]}[status]
+        assert texts(stand) in whole, f"{number}: {step}"
+        again, programs_again = quiet_scene.machine(stand.place, Power())
+        programs_again.memory = programs.memory
+        assert quiet_scene.apply(again, after) == 0, f"{number}: {step}"
+        assert settled(again, programs_again) == settled(quiet, known), f"{number}: {step}"
+        shutil.rmtree(stand.place)
+
+
+def test_what_is_renamed_was_synced_and_its_directory_is_synced_next(scene: Scene) -> None:
+    """Promise 3, power loss: a candidate is synced before it takes a name, and the directory
+    after."""
+    steps = [step for step in steps_of(scene) if not step.startswith("run ")]
+    renames = [index for index, step in enumerate(steps) if step.startswith("rename ")]
+    assert len(renames) > len(NAMES)
+    for index in renames:
+        path = PurePosixPath(steps[index].split()[1])
+        assert steps[index + 1] == f"fsync {path.parent}"
+        candidate = f" {path.with_name(f'.{path.name}.lbhook')}"
+        before = [step for step in steps[:index] if step.endswith(candidate)]
+        assert not before or before[-1] == f"fsync{candidate}"
+
+
+def test_every_kind_of_step_is_stopped_at(quiet_scene: Scene) -> None:
+    """The steps that the kill test stops at are those of files, records, journal and programs."""
+    seen = {step.split()[0] for step in steps_of(quiet_scene)}
+    assert seen >= {"open", "write", "fchmod", "fsync", "rename", "run"}

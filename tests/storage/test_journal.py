@@ -1,0 +1,161 @@
+"""What an unfinished run leaves, and how it is put back."""
+
+from pathlib import Path, PurePosixPath
+
+import pytest
+
+from lbhook.errors import WriteError
+from lbhook.plan import FileState
+from lbhook.storage.files import Tree
+from lbhook.storage.journal import Entry, Journal
+
+from ..stand import contents
+
+STATE = PurePosixPath("/var/lib/lbhook")
+OLD, NEW, GONE = (PurePosixPath(f"/etc/{name}") for name in ("old", "new", "gone"))
+AFTER = FileState(content=b"after\n", mode=0o644)
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Tree:
+    """A disk with two files."""
+    tree = Tree(tmp_path)
+    tree.write(OLD, b"before\n", mode=0o640)
+    tree.write(GONE, b"", mode=0o600)
+    return tree
+
+
+def begun(tree: Tree) -> Journal:
+    """A journal about a file that is replaced, one that is created and one that is removed."""
+    journal = Journal(tree, STATE)
+    journal.begin(
+        [
+            Entry(path=OLD, before=tree.state(OLD), after=AFTER.digest, target="old"),
+            Entry(path=NEW, before=None, after=AFTER.digest, target="new"),
+            Entry(path=GONE, before=tree.state(GONE), after="", target="gone"),
+        ]
+    )
+    return journal
+
+
+def carried_out(tree: Tree) -> None:
+    """What the journal is about."""
+    tree.write(OLD, b"after\n")
+    tree.write(NEW, b"after\n")
+    tree.remove(GONE)
+
+
+def test_everything_is_put_back(tree: Tree) -> None:
+    """Content, mode and owner; what was created is gone, what was removed is there, empty as it
+    was; no journal is left."""
+    before = contents(tree.root)
+    journal = begun(tree)
+    carried_out(tree)
+    tree.stage(OLD, FileState(content=b"more", mode=0o600))
+    assert [entry.target for entry in journal.put_back()] == ["old", "new", "gone"]
+    after = {k: v for k, v in contents(tree.root).items() if not k.startswith("var")}
+    assert after == before
+    assert (journal.unfinished(), tree.names(STATE)) == ((), [])
+
+
+def test_what_was_not_touched_is_not_put_back(tree: Tree) -> None:
+    """And not counted."""
+    assert begun(tree).put_back() == ()
+
+
+def test_a_file_that_somebody_made_since_is_not_taken_away(tree: Tree) -> None:
+    """Only what the unfinished run would have written."""
+    journal = begun(tree)
+    tree.write(NEW, b"somebody's\n")
+    assert journal.put_back() == ()
+    assert tree.read(NEW) == b"somebody's\n"
+
+
+def test_a_finished_run_is_what_a_rollback_goes_back_to(tree: Tree) -> None:
+    """The journal of the last run is kept, and only that."""
+    journal = begun(tree)
+    carried_out(tree)
+    journal.commit()
+    assert journal.unfinished() == ()
+    first = journal.previous()
+    assert [(entry.path, entry.before and entry.before.content) for entry in first] == [
+        (OLD, b"before\n"),
+        (NEW, None),
+        (GONE, b""),
+    ]
+    journal.begin([])
+    journal.commit()
+    assert (journal.previous(), tree.names(STATE)) == ((), ["previous"])
+
+
+def test_leftovers_of_its_own_renames_are_removed(tree: Tree) -> None:
+    """By name; an open journal and the previous one stay."""
+    journal = begun(tree)
+    for name in ("journal.new", "journal.done", "previous.old"):
+        tree.write(STATE / name / "journal.json", b"[]")
+    tree.write(STATE / "answer.json", b"{}")
+    journal.tidy()
+    assert tree.names(STATE) == ["answer.json", "journal"]
+
+
+def test_one_file_that_can_not_be_put_back_keeps_the_journal(tree: Tree) -> None:
+    """The others are put back all the same, and the next run goes on."""
+    journal = begun(tree)
+    carried_out(tree)
+    tree.remove(NEW)
+    tree.write(NEW / "x", b"")
+    with pytest.raises(WriteError) as caught:
+        journal.put_back()
+    assert caught.value.problems == (f"{tree.root}/etc/new: is not a regular file",)
+    assert (tree.read(OLD), tree.read(GONE)) == (b"before\n", b"")
+    tree.remove_directory(NEW)
+    journal.put_back()
+    assert journal.unfinished() == ()
+
+
+@pytest.mark.parametrize("damage", ["list", "backup", "keys"])
+def test_a_damaged_journal_puts_nothing_back(tree: Tree, damage: str) -> None:
+    """Least of all an empty file in place of a backup that is missing."""
+    journal = begun(tree)
+    carried_out(tree)
+    if damage == "backup":
+        tree.remove(STATE / "journal/0")
+    else:
+        content = {"list": b"[", "keys": b"[{}]"}[damage]
+        tree.write(STATE / "journal/journal.json", content)
+    with pytest.raises(WriteError) as caught:
+        journal.put_back()
+    reason = {
+        "list": "JSONDecodeError: Expecting value: line 1 column 2 (char 1)",
+        "backup": "KeyError: '0'",
+        "keys": "KeyError: 'before'",
+    }[damage]
+    where = f"{tree.root}/var/lib/lbhook/journal"
+    problem = f"{where}: damaged ({reason}); what it would put back is not known"
+    assert caught.value.problems == (problem,)
+    assert caught.value.hint == (
+        f"compare the files in {where} with the installed ones, then remove it"
+    )
+    assert tree.read(OLD) == b"after\n"
+
+
+def test_a_journal_that_can_not_be_written_is_not_begun(tree: Tree) -> None:
+    """Nothing of it is left."""
+
+    def full(name: str, path: PurePosixPath) -> None:
+        if name == "write" and path.name == ".journal.json.lbhook":
+            raise OSError(28, "No space left on device")
+
+    with pytest.raises(WriteError):
+        begun(Tree(tree.root, step=full))
+    assert tree.names(STATE) == []
+
+
+def test_who_is_not_root_compares_no_owners(tmp_path: Path) -> None:
+    """What can't be set is not put back, and no difference."""
+    tree = Tree(tmp_path, privileged=False)
+    tree.write(OLD, b"before\n")
+    journal = Journal(tree, STATE)
+    journal.begin([Entry(path=OLD, before=tree.state(OLD), after="x", target="old")])
+    [entry] = journal.unfinished()
+    assert entry.before == FileState(content=b"before\n", mode=0o644)

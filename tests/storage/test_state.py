@@ -1,0 +1,136 @@
+"""What is remembered, for how long, and what becomes of a damaged record."""
+
+from pathlib import Path, PurePosixPath
+
+import pytest
+
+from lbhook.config.settings import Paths
+from lbhook.config.targets import Target
+from lbhook.plan import Change, FileState, Outcome
+from lbhook.storage.files import Tree
+from lbhook.storage.records import Applied, Installed, Loaded, Refused
+from lbhook.storage.state import State
+
+from ..stand import everything
+
+ONE = Installed(
+    name="one",
+    path="/etc/one",
+    digest="d1",
+    mode=0o640,
+    kind="nftables",
+    reload=("load", "{path}"),
+    remove=("unload",),
+    original=True,
+)
+
+
+@pytest.fixture
+def state(tmp_path: Path) -> State:
+    """A state in which nothing is remembered."""
+    return State(Tree(tmp_path), Paths(), "boot-1")
+
+
+def again(state: State, boot_id: str = "boot-1") -> State:
+    """What the next run reads."""
+    return State(state.tree, state.paths, boot_id)
+
+
+def test_what_is_installed_outlives_a_boot(state: State) -> None:
+    """Every field comes back, and the target can be undone from it."""
+    state.keep_installed({"/etc/one": ONE})
+    assert again(state, "boot-2").installed() == {"/etc/one": ONE}
+    target = ONE.target()
+    assert (target.name, target.path, target.template) == ("one", PurePosixPath("/etc/one"), "")
+    assert (target.reload, target.remove) == (("load", "{path}"), ("unload",))
+
+
+def test_what_is_loaded_does_not(state: State) -> None:
+    """A boot forgets it, when the last answer was read, and what its files were made of."""
+    loaded = {"/etc/one": Loaded(digest="d1", observed="o", queued=True)}
+    state.keep_loaded(loaded)
+    made = {"/etc/one": "m1", "/etc/two": "m2"}
+    skipped = {"/etc/one": True, "/etc/two": True}
+    state.keep_applied(Applied(12.0, made, {"/etc/two": "p2"}, skipped))
+    news = Applied(12.5, {"/etc/one": "m3"}, {"/etc/one": "p1"}, {"/etc/one": False})
+    state.keep_applied(news)
+    assert (again(state).loaded(), again(state).applied()) == (loaded, 12.5)
+    assert again(state).made() == {"/etc/one": "m3", "/etc/two": "m2"}
+    assert again(state).proofs() == {"/etc/one": "p1", "/etc/two": "p2"}
+    assert again(state).skipped() == ("/etc/two",)
+    booted = again(state, "boot-2")
+    assert (booted.loaded(), booted.applied(), booted.made()) == ({}, 0.0, {})
+    assert (booted.proofs(), booted.skipped()) == ({}, ())
+
+
+def test_what_is_as_recorded_is_not_written_again(state: State) -> None:
+    """Not a byte, not a time."""
+    state.keep_installed({"/etc/one": ONE})
+    state.keep_loaded({"/etc/one": Loaded(digest="d1")})
+    refused = Refused(fingerprint="f", status=78, problems=("p",))
+    state.keep_refused(refused)
+    before = everything(state.tree.root)
+    state.keep_installed({"/etc/one": ONE})
+    state.keep_loaded({"/etc/one": Loaded(digest="d1")})
+    state.keep_refused(refused)
+    assert everything(state.tree.root) == before
+
+
+def test_a_refusal_is_kept_and_dropped(state: State) -> None:
+    """The last one."""
+    assert state.refused() is None
+    refused = Refused(fingerprint="f", status=78, problems=("p", "q"))
+    state.keep_refused(refused)
+    assert again(state).refused() == refused
+    state.keep_refused(None)
+    assert again(state).refused() is None
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"version": 2, "files": {}}', b"\xff"])
+def test_a_damaged_record_is_ignored_and_named(state: State, content: bytes) -> None:
+    """Once, however often it is read."""
+    state.tree.write(state.installed_file, content)
+    assert (state.installed(), state.installed()) == ({}, {})
+    file = state.tree.outside(state.installed_file)
+    assert state.damaged == [f"{file}: damaged, or of another version; it is ignored"]
+
+
+def test_a_record_of_one_target_that_is_none_is_left_out(state: State) -> None:
+    """The others count; keys of a later version do no harm."""
+    good = '"/b": {"name": "b", "path": "/b", "digest": "d", "mode": 420, "later": 1}'
+    text = f'{{"version": 1, "files": {{"/a": {{"path": "/a"}}, {good}}}}}'
+    state.tree.write(state.installed_file, text.encode())
+    assert list(state.installed()) == ["/b"]
+
+
+def test_originals_of_different_paths_have_different_names(state: State) -> None:
+    """Even if their files are called the same; a long name is no problem."""
+    names = {
+        state.original_file(PurePosixPath(path)).name
+        for path in ("/etc/a/x.conf", "/etc/b/x.conf", f"/etc/{'x' * 240}")
+    }
+    assert len(names) == 3
+    assert max(map(len, names)) < 120
+
+
+def test_an_original_comes_back_with_its_mode(state: State) -> None:
+    """None if none was kept; who is not root does not care for owners."""
+    path = PurePosixPath("/etc/one")
+    assert state.original(path) is None
+    state.tree.write(state.original_file(path), b"mine\n", mode=0o604)
+    found = state.original(path)
+    assert found
+    assert (found.content, found.mode) == (b"mine\n", 0o604)
+    plain = State(Tree(state.tree.root, privileged=False), state.paths, "")
+    assert plain.original(path) == FileState(content=b"mine\n", mode=0o604)
+
+
+def test_the_record_of_a_change_keeps_that_there_was_an_original(state: State) -> None:
+    """Whatever is installed over it later."""
+    file = FileState(content=b"new\n", mode=0o644)
+    target = Target(name="one", template="t", path=PurePosixPath("/etc/one"))
+    change = Change(target=target, expected=file, actual=file, outcome=Outcome.CHANGED, resting="r")
+    assert Installed.of(change, ONE) == Installed(
+        name="one", path="/etc/one", digest=file.digest, mode=0o644, resting="r", original=True
+    )
+    assert not Installed.of(change, None).original

@@ -1,0 +1,111 @@
+"""The real kernel, in a network namespace: what makes other rules, and what other sockets."""
+
+import subprocess
+import sys
+
+import pytest
+
+from lbhook.system.netlink import Kernel
+
+from ..program import REPO
+from ..lab.hosts import PATH, require
+
+# Each line of standard input is Python; after each, whether rules or sockets are others by now.
+SCRIPT = """
+import socket, subprocess, sys
+from lbhook.system.netlink import Kernel
+
+def nft(text):
+    subprocess.run(["nft", text], check=True, capture_output=True)
+
+def seen():
+    return kernel.generation(), kernel.listeners()
+
+kernel = Kernel()
+before = seen()
+for line in sys.stdin.read().splitlines():
+    exec(line)
+    after = seen()
+    print(*(str(all(pair) and pair[0] != pair[1]) for pair in zip(before, after)))
+    before = after
+"""
+
+
+def changes(*steps: str) -> list[tuple[bool, bool]]:
+    """After each step, whether the kernel tells of other rules and of other sockets."""
+    require("unshare", "nft", "ip")
+    inside = f"ip link set lo up; exec {sys.executable} -c '{SCRIPT}'"
+    done = subprocess.run(
+        ("unshare", "--map-root-user", "--net", "sh", "-euc", inside),
+        input="\n".join(steps),
+        env={"PATH": PATH, "PYTHONPATH": str(REPO)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    words = (line.split() for line in done.stdout.splitlines())
+    return [(rules == "True", sockets == "True") for rules, sockets in words]
+
+
+def test_each_change_of_rules_is_noticed() -> None:
+    """A table, a rule, an element, a flush; not a look, nor a change that is refused."""
+    steps = [
+        ("nft('add table inet one')", True),
+        ("nft('list ruleset')", False),
+        ("nft('add chain inet one input { type filter hook input priority 0; }')", True),
+        ("nft('add rule inet one input tcp dport 22 counter accept')", True),
+        ("nft('add set inet one ports { type inet_service; elements = { 22, 23 }; }')", True),
+        ("nft('delete element inet one ports { 22 }')", True),
+        ("subprocess.run(['nft', 'add rule inet two input accept'], stderr=-3)", False),
+        ("nft('flush chain inet one input')", True),
+        ("nft('flush ruleset')", True),
+    ]
+    assert changes(*(step for step, _ in steps)) == [(noticed, False) for _, noticed in steps]
+
+
+def test_each_socket_that_opens_or_closes_is_noticed() -> None:
+    """One that listens, one that is bound, of both families; not one that only calls."""
+    steps = [
+        ("one = socket.create_server(('127.0.0.1', 80))", True),
+        ("six = socket.create_server(('::1', 80), family=socket.AF_INET6)", True),
+        ("call = socket.create_connection(('127.0.0.1', 80))", False),
+        ("here = one.accept()[0]", False),
+        ("idle = socket.socket(); idle.bind(('127.0.0.1', 81))", False),
+        ("bound = socket.socket(type=socket.SOCK_DGRAM); bound.bind(('127.0.0.1', 53))", True),
+        ("bound.connect(('127.0.0.1', 54))", True),
+        ("six.close()", True),
+        ("other = one.dup(); one.close()", False),
+        # The same place, and another's by now.
+        ("other.close(); one = socket.create_server(('127.0.0.1', 82))", True),
+        ("one.close(); one = socket.create_server(('127.0.0.1', 82))", True),
+    ]
+    assert changes(*(step for step, _ in steps)) == [(False, noticed) for _, noticed in steps]
+
+
+def test_thousands_of_sockets_are_told_apart() -> None:
+    """More than one message holds."""
+    open_all = "many = [socket.create_server(('127.0.0.1', 2000 + at)) for at in range(900)]"
+    told = changes(open_all, "many[450].close()", "pass")
+    assert told == [(False, True), (False, True), (False, False)]
+
+
+def test_another_namespace_has_other_words() -> None:
+    """What is kept in one is not taken for what is so in another."""
+    require("unshare")
+    code = "from lbhook.system.netlink import Kernel; print(Kernel().listeners())"
+    words = ("unshare", "--map-root-user", "--net", sys.executable, "-c", code)
+    env = {"PATH": PATH, "PYTHONPATH": str(REPO)}
+    there = subprocess.run(words, env=env, capture_output=True, text=True, check=True).stdout
+    namespace, sockets = there.strip().split(":")
+    assert sockets
+    assert namespace != Kernel().listeners().partition(":")[0]
+
+
+def test_a_kernel_that_refuses_tells_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As one without the module, or a process without the right to ask: then programs are."""
+
+    def refused(*_: object) -> None:
+        raise PermissionError
+
+    monkeypatch.setattr("lbhook.kernel.socket.socket", refused)
+    assert (Kernel().generation(), Kernel().listeners()) == ("", "")
