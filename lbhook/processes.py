@@ -56,7 +56,7 @@ class Result(NamedTuple):
 
 
 class Run(Protocol):
-    """How the other rooms run a command."""
+    """How the other modules run a command."""
 
     def __call__(
         self,

@@ -8,10 +8,11 @@ from collections.abc import Iterator
 
 from .program import REPO
 
-# What these rooms have to say is a result, a page, a file or HTTP, and no message.
+# What these modules have to say is a result, a page, a file or HTTP, and no message.
 _NO_MESSAGES = {
-    *("page", "view", "demo", "sources", "layout", "metrics", "wire", "step", "notify"),
-    *("expressions", "ruleset"),
+    *("cli/demo", "layout", "runs/metrics", "system/sd_notify", "rendering/provenance"),
+    *("emulator/faults", "emulator/http"),
+    *("traffic/diagram", "traffic/html", "traffic/expressions", "traffic/ruleset"),
 }
 # What a command line says of itself is in its help; a hint or a remedy says itself what to do.
 _ELSEWHERE = {"help", "short_help", "metavar", "hint", "remedy"}
@@ -31,14 +32,16 @@ _PAGES = ("docs/messages.md", "docs/troubleshooting.md")
 def said(*, everything: bool = False) -> Iterator[tuple[str, str]]:
     """Every text of the code and its place, with NUL for what is put into it; unless it is for
     nobody to read."""
-    for file in sorted((REPO / "lbhook").rglob("*.py")):
+    package = REPO / "lbhook"
+    for file in sorted(package.rglob("*.py")):
+        module = str(file.relative_to(package).with_suffix(""))
         tree = ast.parse(file.read_text(encoding="utf-8"))
         left_out = set() if everything else set(map(id, _left_out(tree)))
         for node in ast.walk(tree):
             text = _text(node)
-            wanted = everything or (file.stem not in _NO_MESSAGES and not _NOT_OURS.match(text))
+            wanted = everything or (module not in _NO_MESSAGES and not _NOT_OURS.match(text))
             if text and wanted and id(node) not in left_out:
-                yield text, f"lbhook/{file.name}:{getattr(node, 'lineno', 0)}"
+                yield text, f"lbhook/{module}.py:{getattr(node, 'lineno', 0)}"
 
 
 def _text(node: ast.AST) -> str:

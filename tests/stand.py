@@ -1,5 +1,5 @@
 """A machine to stand in for the real one: its disk is a directory, its programs are noted, not
-run. Everything is handed to the rooms as parameters; nothing is patched."""
+run. Everything is handed in as parameters; nothing is patched."""
 
 import copy
 import grp

@@ -67,8 +67,7 @@ def emulate(
     )
     try:
         with server as imds:
-            url = f"{imds.url}/metadata/loadbalancer"
-            invocation.console.note(f"Serving {url}; end with Ctrl-C.")
+            invocation.console.note(f"Serving {imds.url}/metadata/loadbalancer; end with Ctrl-C.")
             imds.serve_forever()
     except TerminatedError:  # how a service manager ends it
         return TERMINATED

@@ -11,7 +11,7 @@ from .targets import Target
 class Kind(NamedTuple):
     """A shipped target: what it is unless the configuration says otherwise.
 
-    `daemon` names the program whose configuration the file is a part of, and whose own room
+    `daemon` names the program whose configuration the file is a part of, and whose own module
     checks it; `context` is where in that configuration it belongs. With `named`, programs that
     name the file fail where it is missing: a dropped target leaves its resting form. `local_only`
     leaves out listeners on addresses that this machine lacks. With `shared` two of it may have

@@ -1,4 +1,4 @@
-"""What the doctor knows before the first question, and what a question may find."""
+"""What the doctor knows before the first check, and what a check may find."""
 
 import enum
 from collections.abc import Callable, Iterable
@@ -41,7 +41,7 @@ def note(text: str) -> Finding:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Case:
+class Evidence:
     """One machine: what Azure says, what an apply would do, where the traffic goes.
 
     `asked` says that IMDS was asked, `error` why there is no new answer, `absent` that there is
@@ -66,5 +66,5 @@ class Case:
         return Routes(self.host.run)
 
 
-# A question looks at one thing, changes nothing, and yields what is to be said of it.
-Question = Callable[[Case], Iterable[Finding]]
+# A check looks at one thing, changes nothing, and yields what is to be said of it.
+Check = Callable[[Evidence], Iterable[Finding]]

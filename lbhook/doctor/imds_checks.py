@@ -1,4 +1,4 @@
-"""The doctor's questions about Azure: the way to the metadata service, and what it answers."""
+"""The doctor's checks of Azure: the way to the metadata service, and what it answers."""
 
 import ipaddress
 import os
@@ -10,33 +10,33 @@ from ..metadata.model import ABSENT
 from ..metadata.reader import Address
 from ..traffic.expressions import ESTABLISHED, PROTOCOLS, Packet
 from ..traffic.ruleset import OUTWARD
-from .findings import Case, Finding, Question, note
+from .findings import Check, Evidence, Finding, note
 
 _PROXIES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
 # A port that a client here may be given.
 _EPHEMERAL = 40000
 
 
-def answer(case: Case) -> Iterator[Finding]:
+def answer(evidence: Evidence) -> Iterator[Finding]:
     """Whether there is an answer to go by; if not, why."""
-    if case.error:
-        yield Finding(text="; ".join(case.error.problems), remedy=case.error.hint)
-    if case.absent:
+    if evidence.error:
+        yield Finding(text="; ".join(evidence.error.problems), remedy=evidence.error.hint)
+    if evidence.absent:
         remedy = "put its NIC into a backend pool of a Standard load balancer"
         yield Finding(text=f"no load balancer: {ABSENT}", remedy=remedy)
 
 
-def route(case: Case) -> Iterator[Finding]:
+def route(evidence: Evidence) -> Iterator[Finding]:
     """Where nobody answers: by which interface, and from which address, IMDS is asked."""
-    imds = _unanswered(case)
+    imds = _unanswered(evidence)
     if not imds:
         return
-    way = case.routes.to(str(imds))
+    way = evidence.routes.to(str(imds))
     if not way:
         remedy = "a firewall or a policy route of this machine has none: `ip route get` shows it"
         yield Finding(text=f"there is no route to {imds}", remedy=remedy)
         return
-    default = case.routes.far(imds.version)
+    default = evidence.routes.far(imds.version)
     if default and default.device != way.device:
         yield Finding(
             text=f"{imds} is asked by way of {way.device}, the default route is by way of"
@@ -44,20 +44,20 @@ def route(case: Case) -> Iterator[Finding]:
             remedy=f"`ip route replace {imds}/32 dev {default.device}`, and mend the"
             " configuration of the network, or it comes back",
         )
-    elif way.source and way.source != (primary := _primary(case, way.device, imds.version)):
+    elif way.source and way.source != (primary := _primary(evidence, way.device, imds.version)):
         yield Finding(
             text=f"{imds} is asked from {way.source}; it answers the primary address only",
             remedy=f"let the route have {primary} as its source, `src` of ip-route(8)",
         )
 
 
-def firewall(case: Case) -> Iterator[Finding]:
+def firewall(evidence: Evidence) -> Iterator[Finding]:
     """Where nobody answers: whether rules of this machine drop the question, or the answer."""
-    imds = _unanswered(case)
-    way = case.routes.to(str(imds)) if imds else None
-    if not imds or not way or not way.source or not case.picture.rules:
+    imds = _unanswered(evidence)
+    way = evidence.routes.to(str(imds)) if imds else None
+    if not imds or not way or not way.source or not evidence.picture.rules:
         return
-    question = Packet(
+    check = Packet(
         source=way.source,
         destination=imds,
         protocol=PROTOCOLS["tcp"],
@@ -74,8 +74,8 @@ def firewall(case: Case) -> Iterator[Finding]:
         interface=way.device,
         state=ESTABLISHED,
     )
-    rules = case.picture.rules
-    asked, answered = rules.judge(question, OUTWARD), rules.judge(answer)
+    rules = evidence.picture.rules
+    asked, answered = rules.judge(check, OUTWARD), rules.judge(answer)
     if asked.action == "drop":
         text = f"what is sent to {imds} is dropped by chain {asked.chain} ({asked.rule})"
         yield Finding(text=text, remedy=f"let it out: tcp port 80 of {imds}")
@@ -84,30 +84,30 @@ def firewall(case: Case) -> Iterator[Finding]:
         yield Finding(text=text, remedy="let in what belongs to established connections")
 
 
-def proxies(case: Case) -> Iterator[Finding]:
+def proxies(evidence: Evidence) -> Iterator[Finding]:
     """Proxies of the environment, which are for others."""
     names = [name for name in os.environ if name.lower() in _PROXIES]
-    if names and case.asked:
+    if names and evidence.asked:
         yield note(f"{', '.join(sorted(names))}: set here, and lbhook goes by none of them")
 
 
-QUESTIONS: tuple[Question, ...] = (answer, route, firewall, proxies)
+CHECKS: tuple[Check, ...] = (answer, route, firewall, proxies)
 
 
-def _unanswered(case: Case) -> Address | None:
+def _unanswered(evidence: Evidence) -> Address | None:
     """The address that was asked in vain; None if there was an answer, or it is loopback's."""
-    host = urlsplit(case.settings.imds.endpoint).hostname or ""
-    if not case.asked or not isinstance(case.error, NoAnswerError) or host == "localhost":
+    host = urlsplit(evidence.settings.imds.endpoint).hostname or ""
+    if not evidence.asked or not isinstance(evidence.error, NoAnswerError) or host == "localhost":
         return None
     address = ipaddress.ip_address(host)
     return None if address.is_loopback else address
 
 
-def _primary(case: Case, device: str, version: int) -> Address | None:
+def _primary(evidence: Evidence, device: str, version: int) -> Address | None:
     """The first address of an interface."""
     own = (
         ip
-        for ip, name in case.routes.interfaces().items()
+        for ip, name in evidence.routes.interfaces().items()
         if name == device and ip.version == version
     )
     return next(own, None)

@@ -1,4 +1,4 @@
-"""The doctor's questions about what lbhook keeps up here: its targets' files, and its units."""
+"""The doctor's checks of what lbhook keeps up here: its targets' files, and its units."""
 
 import fnmatch
 import os
@@ -10,7 +10,7 @@ from ..config.shipped import kind_of
 from ..config.targets import Target
 from ..plan import Outcome, Reload
 from ..programs.daemon import places
-from .findings import Case, Finding, Question, note
+from .findings import Check, Evidence, Finding, note
 
 _APPLY = "`lbhook plan` shows it, `sudo lbhook apply` mends it"
 # Debian's, and that of Red Hat.
@@ -18,30 +18,30 @@ _MAIN_FILES = ("etc/nftables.conf", "etc/sysconfig/nftables.conf")
 _UNIT = "nftables.service"
 
 
-def refusal(case: Case) -> Iterator[Finding]:
+def refusal(evidence: Evidence) -> Iterator[Finding]:
     """Why nothing could be planned."""
-    if case.refusal:
-        yield Finding(text="; ".join(case.refusal.problems), remedy=case.refusal.hint)
+    if evidence.refusal:
+        yield Finding(text="; ".join(evidence.refusal.problems), remedy=evidence.refusal.hint)
 
 
-def programs(case: Case) -> Iterator[Finding]:
+def programs(evidence: Evidence) -> Iterator[Finding]:
     """Whether each target's program is there, and reads its file."""
-    for target in _targets(case):
-        missing = [name for name in target.requires if not case.host.find(name)]
+    for target in _targets(evidence):
+        missing = [name for name in target.requires if not evidence.host.find(name)]
         daemon = kind_of(target).daemon
         if missing:
             remedy = "install it, or take the target out of the configuration"
             yield Finding(text=f"{target.name}: {', '.join(missing)} not installed", remedy=remedy)
-        elif daemon and case.host.root:
-            unread = case.host.daemon(daemon).unread(target)
+        elif daemon and evidence.host.root:
+            unread = evidence.host.daemon(daemon).unread(target)
             why, _, remedy = unread.partition("; ")
             if unread:
                 yield Finding(text=f"{target.name}: {why}", remedy=remedy)
 
 
-def drift(case: Case) -> Iterator[Finding]:
+def drift(evidence: Evidence) -> Iterator[Finding]:
     """What an apply would change or load."""
-    for change in case.plan.changes:
+    for change in evidence.plan.changes:
         name = change.target.name
         if change.outcome is Outcome.BLOCKED:
             yield Finding(text=f"{name}: {change.reason}", remedy="mend what it names")
@@ -52,14 +52,14 @@ def drift(case: Case) -> Iterator[Finding]:
             yield Finding(text=f"{name}: {change.reason}", remedy=_APPLY)
 
 
-def taken(case: Case) -> Iterator[Finding]:
+def taken(evidence: Evidence) -> Iterator[Finding]:
     """Whether other programs listen where a target's program is to: it could not bind."""
-    if not case.host.live:
+    if not evidence.host.live:
         return
-    machine = case.host.machine
+    machine = evidence.host.machine
     sockets = (*machine.listening(), *machine.bound())
     programs = machine.holders({one.inode for one in sockets})
-    for change in case.plan.changes:
+    for change in evidence.plan.changes:
         daemon = kind_of(change.target).daemon
         wanted = places(change.expected.content) if daemon and change.expected else ()
         for place in wanted:
@@ -71,12 +71,12 @@ def taken(case: Case) -> Iterator[Finding]:
                 yield Finding(text=text, remedy="stop that, or leave the port out: `except_ports`")
 
 
-def directories(case: Case) -> Iterator[Finding]:
+def directories(evidence: Evidence) -> Iterator[Finding]:
     """Whether a target's file can be written."""
-    if not case.host.root:
+    if not evidence.host.root:
         return
-    for target in _targets(case):
-        place = case.host.tree.outside(target.path).parent
+    for target in _targets(evidence):
+        place = evidence.host.tree.outside(target.path).parent
         while not place.exists() and place != place.parent:
             place = place.parent
         if not os.access(place, os.W_OK):
@@ -84,14 +84,14 @@ def directories(case: Case) -> Iterator[Finding]:
             yield Finding(text=f"{target.name}: {place} can't be written into", remedy=remedy)
 
 
-def label(case: Case) -> Iterator[Finding]:
+def label(evidence: Evidence) -> Iterator[Finding]:
     """Whether a file has the label that SELinux has for its place."""
-    if not case.host.live or not case.host.find("restorecon"):
+    if not evidence.host.live or not evidence.host.find("restorecon"):
         return
-    if not (case.host.machine.root / "sys/fs/selinux/enforce").exists():
+    if not (evidence.host.machine.root / "sys/fs/selinux/enforce").exists():
         return
-    for target in _targets(case):
-        result = case.host.run(("restorecon", "-n", "-v", str(target.path)))
+    for target in _targets(evidence):
+        result = evidence.host.run(("restorecon", "-n", "-v", str(target.path)))
         relabelled = re.search(r"Would relabel \S+ from (\S+) to (\S+)", result.output)
         if relabelled:
             old, new = relabelled.groups()
@@ -99,13 +99,13 @@ def label(case: Case) -> Iterator[Finding]:
             yield Finding(text=text, remedy=f"`restorecon -v {target.path}`")
 
 
-def flushed(case: Case) -> Iterator[Finding]:
+def flushed(evidence: Evidence) -> Iterator[Finding]:
     """Whether a reload of nftables.service takes lbhook's table away for good."""
-    firewall = next((one for one in _targets(case) if one.kind == "nftables"), None)
-    if not firewall or not case.host.live or not _is_reloaded(case):
+    firewall = next((one for one in _targets(evidence) if one.kind == "nftables"), None)
+    if not firewall or not evidence.host.live or not _is_reloaded(evidence):
         return
     for name in _MAIN_FILES:
-        text = _text(case.host.machine.root / name)
+        text = _text(evidence.host.machine.root / name)
         flushes = re.search(r"^\s*flush ruleset", text, re.MULTILINE)
         if flushes and not _includes(text, str(firewall.path)):
             yield Finding(
@@ -115,10 +115,10 @@ def flushed(case: Case) -> Iterator[Finding]:
             )
 
 
-def installed(case: Case) -> Iterator[Finding]:
+def installed(evidence: Evidence) -> Iterator[Finding]:
     """Whether the units are there, and start with the next boot."""
-    for name, missed in _units(case).items():
-        state = case.host.run(("systemctl", "--root=/", "is-enabled", name)).output.strip()
+    for name, missed in _units(evidence).items():
+        state = evidence.host.run(("systemctl", "--root=/", "is-enabled", name)).output.strip()
         if state in ("enabled", "static"):
             continue
         if state == "masked":
@@ -130,12 +130,12 @@ def installed(case: Case) -> Iterator[Finding]:
         yield Finding(text=f"{name} {problem}: {missed}", remedy=remedy)
 
 
-def running(case: Case) -> Iterator[Finding]:
+def running(evidence: Evidence) -> Iterator[Finding]:
     """Whether the units did what they are for in this boot."""
-    units = _units(case)
+    units = _units(evidence)
     if not units:
         return
-    shown = case.host.run(("systemctl", "show", *units, "--property=Id,ActiveState")).output
+    shown = evidence.host.run(("systemctl", "show", *units, "--property=Id,ActiveState")).output
     for name, state in re.findall(r"^Id=(.+)\nActiveState=(.+)$", shown, re.M):
         if state == "failed":
             yield Finding(text=f"{name} has failed", remedy=f"`journalctl -u {name}` says why")
@@ -144,12 +144,12 @@ def running(case: Case) -> Iterator[Finding]:
             yield Finding(text=f"{name} does not run: {units[name]}", remedy=remedy)
 
 
-def ordered(case: Case) -> Iterator[Finding]:
+def ordered(evidence: Evidence) -> Iterator[Finding]:
     """Whether systemd finds an order for the units. It breaks a cycle by leaving a job out, and
     says so in the journal alone."""
-    if not _units(case):
+    if not _units(evidence):
         return
-    result = case.host.run(("systemd-analyze", "verify", "--man=no", "default.target"))
+    result = evidence.host.run(("systemd-analyze", "verify", "--man=no", "default.target"))
     lines = re.findall(r"^.*ordering cycle.*$", result.output, re.MULTILINE)
     cycles = [line for line in lines if "lbhook" in line]
     if cycles:
@@ -157,15 +157,15 @@ def ordered(case: Case) -> Iterator[Finding]:
         yield Finding(text=f"the units wait for each other: {cycles[0]}", remedy=remedy)
 
 
-def warnings(case: Case) -> Iterator[Finding]:
+def warnings(evidence: Evidence) -> Iterator[Finding]:
     """What a plan would say beside what it does."""
-    yield from map(note, case.plan.warnings)
+    yield from map(note, evidence.plan.warnings)
 
 
-OF_TARGETS: tuple[Question, ...] = (
+OF_TARGETS: tuple[Check, ...] = (
     *(refusal, programs, drift, taken, directories, label, flushed, warnings),
 )
-OF_UNITS: tuple[Question, ...] = (installed, running, ordered)
+OF_UNITS: tuple[Check, ...] = (installed, running, ordered)
 # What each unit is for, told where it is missing.
 _MISSES = {
     "lbhook-restore.service": "a boot has no firewall until Azure has answered",
@@ -181,23 +181,23 @@ _DIFFERENCES = {
 }
 
 
-def _targets(case: Case) -> tuple[Target, ...]:
-    named = tuple(change.target for change in case.plan.changes if not change.dropped)
-    return named or tuple(case.settings.active())
+def _targets(evidence: Evidence) -> tuple[Target, ...]:
+    named = tuple(change.target for change in evidence.plan.changes if not change.dropped)
+    return named or tuple(evidence.settings.active())
 
 
-def _units(case: Case) -> Mapping[str, str]:
+def _units(evidence: Evidence) -> Mapping[str, str]:
     """What each unit is for; none where systemd does not run."""
-    return _MISSES if case.host.machine.has_systemd() else {}
+    return _MISSES if evidence.host.machine.has_systemd() else {}
 
 
-def _is_reloaded(case: Case) -> bool:
+def _is_reloaded(evidence: Evidence) -> bool:
     """Whether anybody may reload it, and nothing of lbhook's goes along."""
-    if not case.host.machine.has_systemd():
+    if not evidence.host.machine.has_systemd():
         return True
-    shown = case.host.run(("systemctl", "show", _UNIT, "--property=ActiveState,UnitFileState"))
+    shown = evidence.host.run(("systemctl", "show", _UNIT, "--property=ActiveState,UnitFileState"))
     used = "=active" in shown.output or "=enabled" in shown.output
-    return used and "lbhook" not in case.host.run(("systemctl", "cat", _UNIT)).output
+    return used and "lbhook" not in evidence.host.run(("systemctl", "cat", _UNIT)).output
 
 
 def _includes(text: str, path: str) -> bool:

@@ -1,4 +1,4 @@
-"""The doctor's questions about the traffic: whether what Azure sends is let in and answered."""
+"""The doctor's checks of the traffic: whether what Azure sends is let in and answered."""
 
 from collections.abc import Callable, Iterable, Iterator
 from itertools import groupby
@@ -7,7 +7,7 @@ from ..layout import place
 from ..metadata.model import Protocol
 from ..programs.nftables import unruled
 from ..traffic.paths import Way
-from .findings import Case, Finding, Question, note, unsure
+from .findings import Check, Evidence, Finding, note, unsure
 
 # Azure probes every 5 s at most (Microsoft: "Azure Load Balancer health probes").
 _PROBED = 60.0
@@ -15,9 +15,9 @@ _PROBES = ("probes4", "probes6")
 _FULL = 0.9
 
 
-def addresses(case: Case) -> Iterator[Finding]:
+def addresses(evidence: Evidence) -> Iterator[Finding]:
     """Whether this machine has the addresses that rules lead to."""
-    absent = (one for one in case.picture.ways if not one.local)
+    absent = (one for one in evidence.picture.ways if not one.local)
     for ways in _by_place(absent, lambda one: one.rule.floating_ip):
         floating = ways[0].rule.floating_ip
         how = "turn on the target floating-ip" if floating else "bring it up on its NIC"
@@ -25,10 +25,10 @@ def addresses(case: Case) -> Iterator[Finding]:
         yield Finding(text=text, remedy=f"{how}, or take it out of the backend pool")
 
 
-def replies(case: Case) -> Iterator[Finding]:
+def replies(evidence: Evidence) -> Iterator[Finding]:
     """Whether answers leave by the interface that questions come in by."""
-    for ip, device in dict.fromkeys((one.rule.private_ip, one.device) for one in _here(case)):
-        way = case.routes.far(ip.version, ip)
+    for ip, device in dict.fromkeys((one.rule.private_ip, one.device) for one in _here(evidence)):
+        way = evidence.routes.far(ip.version, ip)
         if device and not way:
             remedy = f"give {device} a default route; `ip route get` shows what is chosen"
             yield Finding(text=f"from {ip} there is no way back to clients", remedy=remedy)
@@ -38,9 +38,9 @@ def replies(case: Case) -> Iterator[Finding]:
             yield Finding(text=text, remedy=remedy)
 
 
-def listening(case: Case) -> Iterator[Finding]:
+def listening(evidence: Evidence) -> Iterator[Finding]:
     """Whether somebody listens where each rule leads."""
-    deaf = [one for one in _here(case) if "nobody listens" in one.problems]
+    deaf = [one for one in _here(evidence) if "nobody listens" in one.problems]
     for ways in _by_place(deaf, lambda one: one.elsewhere):
         near = ways[0].elsewhere
         who = ", ".join(dict.fromkeys(one.program or "somebody" for _, one in near))
@@ -53,60 +53,62 @@ def listening(case: Case) -> Iterator[Finding]:
         yield Finding(text=f"nobody listens on {_named(ways)}", remedy=remedy)
 
 
-def firewall(case: Case) -> Iterator[Finding]:
+def firewall(evidence: Evidence) -> Iterator[Finding]:
     """Whether the kernel's rules, of all tables, let in what each rule sends."""
-    if case.picture.ways and not case.picture.rules:
-        yield unsure(case.picture.unseen[0], "" if case.host.root else "run `sudo lbhook doctor`")
-    for ways in _by_place(_here(case), lambda one: (one.verdict, one.dropped)):
+    if evidence.picture.ways and not evidence.picture.rules:
+        yield unsure(
+            evidence.picture.unseen[0], "" if evidence.host.root else "run `sudo lbhook doctor`"
+        )
+    for ways in _by_place(_here(evidence), lambda one: (one.verdict, one.dropped)):
         yield from _judged(ways)
 
 
-def probes(case: Case) -> Iterator[Finding]:
+def probes(evidence: Evidence) -> Iterator[Finding]:
     """Whether Azure's health probes have come, and to which ports."""
-    counters = case.picture.rules.counters(_PROBES).values() if case.picture.rules else ()
+    counters = evidence.picture.rules.counters(_PROBES).values() if evidence.picture.rules else ()
     packets = [one.packets for one in counters if one]
-    if not packets or not case.picture.ways:
+    if not packets or not evidence.picture.ways:
         return
-    if not sum(packets) and case.since_applied > _PROBED:
+    if not sum(packets) and evidence.since_applied > _PROBED:
         yield unsure(
             "no health probe has come since the firewall was loaded: Azure sends this VM nothing,"
             " unless only NAT rules lead here",
             "look at the load balancer's health probe, its backend pool, and the network security"
             " group (tag AzureLoadBalancer)",
         )
-    targets = case.settings.active()
+    targets = evidence.settings.active()
     sources = [one for target in targets for one in target.vars.get("probe_sources", ())]
-    ports = case.host.machine.callers(sources)
+    ports = evidence.host.machine.callers(sources)
     if ports:
         yield note(f"health probes came to tcp {', '.join(map(str, ports))}")
 
 
-def tracked(case: Case) -> Iterator[Finding]:
+def tracked(evidence: Evidence) -> Iterator[Finding]:
     """Whether connection tracking has room: without any it drops what is new."""
-    count, most = case.host.machine.tracked()
+    count, most = evidence.host.machine.tracked()
     if count > _FULL * most:
         text = f"connection tracking is nearly full, {count} of {most}: new connections fail"
         remedy = "raise net.netfilter.nf_conntrack_max; `conntrack -L` shows whose they are"
         yield Finding(text=text, remedy=remedy)
 
 
-def legacy(case: Case) -> Iterator[Finding]:
+def legacy(evidence: Evidence) -> Iterator[Finding]:
     """Rules of iptables-legacy, which nft does not list."""
-    if not case.host.root or "filter" not in case.host.machine.legacy_tables():
+    if not evidence.host.root or "filter" not in evidence.host.machine.legacy_tables():
         return
     for program in ("iptables-legacy", "ip6tables-legacy"):
-        listed = case.host.run((program, "-S", "INPUT"))
+        listed = evidence.host.run((program, "-S", "INPUT"))
         if listed.ok and listed.output.strip() != "-P INPUT ACCEPT":
             yield unsure(f"{program} has rules, which are not judged here", f"`{program} -S`")
 
 
-def own_frontend(case: Case) -> Iterator[Finding]:
+def own_frontend(evidence: Evidence) -> Iterator[Finding]:
     """Whether a program here calls a frontend that leads back here and gets no answer: an
     internal load balancer has no way for that (Microsoft: "Troubleshoot Azure Load Balancer
     backend traffic")."""
-    machine = case.host.machine
+    machine = evidence.host.machine
     calls = {(one.ip, one.port): one for one in machine.calling()}
-    for rule in case.lb.inbound_rules:
+    for rule in evidence.lb.inbound_rules:
         call = calls.get((rule.frontend_ip, rule.frontend_port))
         if not call or rule.protocol is not Protocol.TCP or not rule.frontend_ip.is_private:
             continue
@@ -118,10 +120,10 @@ def own_frontend(case: Case) -> Iterator[Finding]:
         )
 
 
-def unreached(case: Case) -> Iterator[Finding]:
+def unreached(evidence: Evidence) -> Iterator[Finding]:
     """Programs that listen where no rule leads."""
-    sockets = unruled(case.lb, case.host.machine)
-    programs = case.host.machine.holders({one.inode for one in sockets})
+    sockets = unruled(evidence.lb, evidence.host.machine)
+    programs = evidence.host.machine.holders({one.inode for one in sockets})
     found = {
         f"{one.protocol} {one.port} {programs.get(one.inode, '')}".strip()
         for one in sorted(sockets, key=lambda one: one.port)
@@ -136,15 +138,15 @@ _OPENINGS = {
     "inet firewalld": "turn on the target firewalld",
     **dict.fromkeys(("ip filter", "ip6 filter"), _IPTABLES),
 }
-QUESTIONS: tuple[Question, ...] = (
+CHECKS: tuple[Check, ...] = (
     *(addresses, replies, listening, firewall, probes),
     *(tracked, legacy, own_frontend, unreached),
 )
 
 
-def _here(case: Case) -> tuple[Way, ...]:
+def _here(evidence: Evidence) -> tuple[Way, ...]:
     """The ways to addresses that this machine has."""
-    return tuple(one for one in case.picture.ways if one.local)
+    return tuple(one for one in evidence.picture.ways if one.local)
 
 
 def _judged(ways: list[Way]) -> Iterator[Finding]:

@@ -12,17 +12,17 @@ from ..plan import Plan
 from ..runs.update import Update
 from ..traffic import paths
 from . import imds_checks, target_checks, traffic_checks
-from .findings import Case, Finding, Level, Question
+from .findings import Check, Evidence, Finding, Level
 
 VERSION = 1
 # How long IMDS is asked if nobody says: somebody is waiting.
 PATIENCE = 5.0
 # In the order of the way. What looks at the machine is not asked below --root.
-_WAY: Mapping[str, Sequence[Question]] = {
-    "Azure": imds_checks.QUESTIONS,
+_WAY: Mapping[str, Sequence[Check]] = {
+    "Azure": imds_checks.CHECKS,
     "Targets": target_checks.OF_TARGETS,
     "Units": target_checks.OF_UNITS,
-    "Traffic": traffic_checks.QUESTIONS,
+    "Traffic": traffic_checks.CHECKS,
 }
 _ANYWHERE = ("Azure", "Targets")
 _SIGNS = {Level.WRONG: "!", Level.UNSURE: "?", Level.NOTE: "-"}
@@ -65,23 +65,23 @@ class Diagnosis:
 
 def examine(update: Update) -> Diagnosis:
     """Walk the whole way; one thing that is wrong is no reason not to look at the next."""
-    case = _case(update)
+    evidence = _evidence(update)
     places = _WAY if update.host.live else {name: _WAY[name] for name in _ANYWHERE}
     return Diagnosis(
         places={
-            name: tuple(dict.fromkeys(one for question in questions for one in question(case)))
-            for name, questions in places.items()
+            name: tuple(dict.fromkeys(one for check in checks for one in check(evidence)))
+            for name, checks in places.items()
         }
     )
 
 
-def _case(update: Update) -> Case:
+def _evidence(update: Update) -> Evidence:
     host, options = update.host, update.options
     fetched, error = _asked(update)
     known = fetched or update.remembered()
     plan, refusal = _planned(update, known)
     lb = (known.answer.lb if known else None) or Facts()
-    return Case(
+    return Evidence(
         host=host,
         settings=update.settings,
         lb=lb,

@@ -1,7 +1,7 @@
 """JSON from the network, read value by value; every problem is kept with its path.
 
 Nothing here knows what a load balancer is. A value comes out as an address, a number or a
-known word, or it is a problem: no other text gets past this room.
+known word, or it is a problem: no other text gets past this module.
 """
 
 import functools

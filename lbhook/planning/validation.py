@@ -138,7 +138,7 @@ def examine_live(
 def _by_daemon(
     host: Host, changes: Sequence[Change], staged: Staged
 ) -> Mapping[str, Sequence[Change]]:
-    """The changes that are files of a program with a room of its own: it has one configuration."""
+    """The changes that are files of a program that has one configuration."""
     found: dict[str, list[Change]] = {}
     for change in changes:
         name = kind_of(change.target).daemon

@@ -1,4 +1,4 @@
-"""What the rooms of programs that take a file of lbhook's have in common."""
+"""What the programs that take a file of lbhook's have in common."""
 
 import functools
 import ipaddress

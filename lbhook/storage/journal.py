@@ -94,7 +94,7 @@ class Journal:
         self.tree.move(self._committed, self._previous)
 
     def tidy(self) -> None:
-        """Remove what a kill in the middle of this room's own renames left behind."""
+        """Remove what a kill in the middle of this module's own renames left behind."""
         names = self.tree.names(self.state)
         for name in names:
             if name in ("journal.new", "journal.done", "previous.old"):

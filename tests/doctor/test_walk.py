@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from lbhook.doctor import imds_checks, target_checks, traffic_checks, walk
-from lbhook.doctor.findings import Case, Finding, Level, note, unsure
+from lbhook.doctor.findings import Evidence, Finding, Level, note, unsure
 from lbhook.doctor.walk import Diagnosis
 from lbhook.errors import ProtocolError
 from lbhook.traffic.paths import Picture
@@ -19,10 +19,10 @@ from ..stand import NO_ENV, Runner, Stand, altered, body, target
 from ..traffic.test_diagram import way
 
 
-def case(stand: Stand, text: str = "") -> Case:
+def case(stand: Stand, text: str = "") -> Evidence:
     """What the doctor knows of a stand, with nothing asked yet."""
     settings = stand.settings(text)
-    return Case(host=stand.host(settings), settings=settings)
+    return Evidence(host=stand.host(settings), settings=settings)
 
 
 @pytest.fixture
@@ -179,7 +179,7 @@ def test_an_answer_that_can_t_be_gone_by(stand: Stand) -> None:
     """All that was wrong with it, and the hint that goes with it."""
     error = ProtocolError("not IMDS", "it redirects", hint="ask somebody")
     settings = stand.settings("")
-    one = Case(host=stand.host(settings), settings=settings, error=error)
+    one = Evidence(host=stand.host(settings), settings=settings, error=error)
     assert said(imds_checks.answer(one)) == ["not IMDS; it redirects > ask somebody"]
     assert said(imds_checks.route(one)) == []
 

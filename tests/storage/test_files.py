@@ -1,4 +1,4 @@
-"""The disk, one room: what is staged, replaced, taken away and refused."""
+"""The disk: what is staged, replaced, taken away and refused."""
 
 import os
 import stat

@@ -7,8 +7,8 @@ import pytest
 
 from lbhook.system.netlink import Kernel
 
-from ..program import REPO
 from ..lab.hosts import PATH, require
+from ..program import REPO
 
 # Each line of standard input is Python; after each, whether rules or sockets are others by now.
 SCRIPT = """
