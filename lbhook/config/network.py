@@ -16,12 +16,16 @@ PROTOCOLS = {
     "udp": 17,
     "dccp": 33,
     "ipv6": 41,
+    "rsvp": 46,
     "gre": 47,
     "esp": 50,
     "ah": 51,
     "icmpv6": 58,
+    "eigrp": 88,
     "ospf": 89,
+    "etherip": 97,
     "pim": 103,
+    "ipcomp": 108,
     "vrrp": 112,
     "l2tp": 115,
     "sctp": 132,
@@ -99,11 +103,28 @@ def network(value: object) -> Network:
 
 
 def protocol(value: object) -> str:
-    """The name of an IP protocol."""
+    """The name of an IP protocol; of one that has none here, its number in digits."""
+    number = value
+    if isinstance(value, str) and re.fullmatch(r"\d{1,3}", value, re.ASCII):
+        number = int(value)
+    if isinstance(number, int) and not isinstance(number, bool):
+        if not 0 < number <= 255:
+            raise unfit(value, "a protocol: a name, or a number from 1 to 255")
+        return protocol_name(number)
     name = text(value).lower()
     if name not in PROTOCOLS:
         raise Misfit(("", f"{shown(value)} is not a known protocol{suggestion(name, PROTOCOLS)}"))
     return name
+
+
+def protocol_name(number: int) -> str:
+    """What a protocol is called here; its number in digits if it has no name."""
+    return next((name for name, one in PROTOCOLS.items() if one == number), str(number))
+
+
+def protocol_number(name: str) -> int:
+    """The number of a protocol that `protocol` has read."""
+    return PROTOCOLS.get(name) or int(name)
 
 
 def interface(value: object) -> str:

@@ -54,7 +54,7 @@ def _allow(value: object) -> dict[str, Any]:
     name = entry.get("protocol", "")
     if "port" in entry and name not in ("", "tcp", "udp", "sctp", "dccp", "udplite"):
         raise schema.Misfit((".port", f"protocol {name} has no ports"))
-    number = network.PROTOCOLS.get(name, 0)
+    number = network.protocol_number(name) if name else 0
     return {"protocol": name, "number": number, "port": "", "from": None, **entry}
 
 

@@ -15,7 +15,14 @@ from ..processes import PATH
 
 # The tag that Microsoft documents for detecting Azure (and cloud-init looks for).
 AZURE_ASSET_TAG = "7783-7084-3265-9085-8269-3286-77"
-_KUBELET = ("var/lib/kubelet", *(f"{place[1:]}/kubelet" for place in f"{PATH}:/opt/bin".split(":")))
+# What a node of Kubernetes keeps, also in the distributions that have places of their own.
+_KUBELET = (
+    *("var/lib/kubelet", "var/lib/k0s", "var/lib/rancher/k3s", "var/lib/rancher/rke2"),
+    "var/snap/microk8s/common",
+    *(f"{place[1:]}/kubelet" for place in f"{PATH}:/opt/bin".split(":")),
+)
+# k3s, microk8s and others have the kubelet in a program of another name.
+_KUBELET_PROGRAMS = ("kubelet", "kubelite", "k3s-server", "k3s-agent", "k0s", "rke2")
 _LISTEN, _UNCONNECTED, _CALLING = "0A", "07", "02"
 _TENTATIVE = 0x40
 # The first addresses and ports of an entry are those of who began.
@@ -184,8 +191,16 @@ class Machine:
         return tuple(map(int, self._text(f"proc/{pid}/task/{pid}/children").split()))
 
     def has_kubelet(self) -> bool:
-        """Whether this is a node of Kubernetes: the program is here, or what it keeps."""
-        return any((self.root / place).exists() for place in _KUBELET)
+        """Whether this is a node of Kubernetes: the program is here or runs, or what it keeps is
+        here. A node that runs in a container with a network of its own is not this machine."""
+        if any((self.root / place).exists() for place in _KUBELET):
+            return True
+        return any(map(self._is_in_this_network, self.running(_KUBELET_PROGRAMS)))
+
+    def running(self, names: Collection[str]) -> tuple[int, ...]:
+        """The processes of programs with these names."""
+        pids = sorted(int(entry.name) for entry in (self.root / "proc").glob("[0-9]*"))
+        return tuple(pid for pid in pids if self.program(pid) in names)
 
     def is_confined(self) -> bool:
         """Whether this process was told never to gain rights, as by a unit that is hardened."""
@@ -196,6 +211,16 @@ class Machine:
     def has_systemd(self) -> bool:
         """Whether systemd is PID 1 here, as sd_booted(3) asks it."""
         return (self.root / "run/systemd/system").is_dir()
+
+    def _is_in_this_network(self, pid: int) -> bool:
+        """Whether a process has the network of this one; so it is taken, if that can't be read."""
+        try:
+            own, other = (
+                (self.root / f"proc/{one}/ns/net").readlink() for one in ("self", str(pid))
+            )
+        except OSError:
+            return True
+        return own == other
 
     def _text(self, path: str) -> str:
         try:

@@ -32,7 +32,7 @@ class Recipe:
 
 def _machine(suite: str, *more: str) -> Recipe:
     """A machine that is booted: what lbhook depends on, and what its targets are for."""
-    asleep = ("vsftpd", *more)
+    asleep = ("vsftpd", "ssh", *more)
     packages = ("cloud-init", "curl", "haproxy", "iproute2", "nftables")
     nginx = ("nginx-light", "libnginx-mod-stream")
     depends = ("python3-click", "python3-jinja2", "python3-requests")

@@ -215,6 +215,10 @@ def test_modes() -> None:
 def test_protocols() -> None:
     """Protocols by name in any case; the nearest one for a misspelt."""
     assert network.protocol("VRRP") == "vrrp"
+    assert [network.protocol(one) for one in (89, "50", 99)] == ["ospf", "esp", "99"]
+    for value in (0, 256, "256"):
+        problem = f"{schema.shown(value)} is not a protocol: a name, or a number from 1 to 255"
+        assert refusal(network.protocol, value) == [("", problem)]
     assert refusal(network.protocol, "tpc") == [
         ("", '"tpc" is not a known protocol; did you mean "tcp"?')
     ]

@@ -130,13 +130,41 @@ def test_networks_of_interfaces(machine: Machine) -> None:
     assert machine.networks([]) == ()
 
 
-@pytest.mark.parametrize("place", ["usr/bin/kubelet", "opt/bin/kubelet", "var/lib/kubelet/config"])
+@pytest.mark.parametrize(
+    "place",
+    [
+        *("usr/bin/kubelet", "opt/bin/kubelet", "var/lib/kubelet/config"),
+        *("var/lib/k0s/kubelet", "var/lib/rancher/k3s/agent", "var/lib/rancher/rke2/server"),
+        "var/snap/microk8s/common/var/lib/kubelet",
+    ],
+)
 def test_a_node_of_kubernetes(machine: Machine, tmp_path: Path, place: str) -> None:
     """The program where distributions and images put it, or the directory that it keeps."""
     assert not machine.has_kubelet()
     (tmp_path / place).parent.mkdir(parents=True)
     (tmp_path / place).touch()
     assert machine.has_kubelet()
+
+
+@pytest.mark.parametrize(
+    ("program", "network", "is_node"),
+    [
+        *(("kubelet", "net:[1]", True), ("kubelite", "net:[1]", True)),
+        *(("k3s-agent", "net:[1]", True), ("k0s", "net:[1]", True)),
+        *(("kubelet", "net:[2]", False), ("kubectl", "net:[1]", False)),
+        ("kubelet", "", True),
+    ],
+)
+def test_a_running_kubelet_is_a_node_wherever_it_keeps_its_files(
+    machine: Machine, tmp_path: Path, program: str, network: str, is_node: bool
+) -> None:
+    """In the network of this machine, or where that can't be read; a container's is its own."""
+    for pid, name, net in (("self", "lbhook", "net:[1]"), ("70", program, network)):
+        (tmp_path / f"proc/{pid}/ns").mkdir(parents=True)
+        (tmp_path / f"proc/{pid}/comm").write_text(f"{name}\n")
+        if net:
+            (tmp_path / f"proc/{pid}/ns/net").symlink_to(net)
+    assert machine.has_kubelet() is is_node
 
 
 @pytest.mark.parametrize(
