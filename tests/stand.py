@@ -14,8 +14,8 @@ from typing import Any, TypeVar
 
 from lbhook.config import settings as config
 from lbhook.config.settings import Settings
+from lbhook.context import Context, Options, Reporter
 from lbhook.deployment.report import Report
-from lbhook.imds.fetching import Options, Reporter
 from lbhook.plan import Plan
 from lbhook.processes import Result
 from lbhook.programs.host import Host
@@ -155,19 +155,29 @@ class Stand:
         self, settings: Settings, answer: bytes | None, options: Options | None = None
     ) -> Update:
         """An update from an answer on standard input; None is a metadata service that is mute."""
-        values = {"metadata": "-"} if answer is not None else {"wait": 0.0}
         asked = options or Options()
-        wished = {name: getattr(asked, name) for name in Options._fields}
+        asked = asked._replace(metadata="-") if answer is not None else asked._replace(wait=0.0)
         return Update(
+            self.context(settings)._replace(options=asked, read_stdin=lambda: answer or b"")
+        )
+
+    def context(self, settings: Settings) -> Context:
+        """What a run on the stand is given."""
+        return Context(
             host=self.host(settings),
             settings=settings,
-            options=Options(**{**wished, **values}),
             reporter=Reporter(warn=self.warnings.append),
-            read_stdin=lambda: answer or b"",
             clock=lambda: self.time,
             sleep=self.sleep,
             boottime=lambda: self.time,
         )
+
+    def asking(
+        self, settings: Settings, read: Callable[[], bytes], options: Options = Options()
+    ) -> Update:
+        """An update whose answer is read by a function of the test's."""
+        context = self.context(settings)
+        return Update(context._replace(options=options._replace(metadata="-"), read_stdin=read))
 
     def apply(
         self, settings: Settings, answer: bytes | None, options: Options | None = None

@@ -10,8 +10,8 @@ import click
 from ..errors import LbhookError, WriteError
 
 if TYPE_CHECKING:
+    from ..context import Reporter
     from ..imds.client import Waiting
-    from ..runs.update import Reporter
     from ..system.sd_notify import Notifier
 
 _CLEAR_LINE = "\r\x1b[K"
@@ -44,7 +44,7 @@ class Console:
 
     def reporter(self) -> "Reporter":
         """How an update speaks through this console."""
-        from ..runs.update import Reporter
+        from ..context import Reporter
 
         return Reporter(warn=self.warn, log=self.log, watch=self.watch)
 

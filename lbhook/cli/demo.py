@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..config import settings as config
+from ..context import Context
 from ..deployment import report
 from ..emulator.server import Emulator
 from ..errors import LbhookError
@@ -74,7 +75,7 @@ class Demo:
             root = Path(place)
             settings = config.parse(_CONFIG.format(url=imds.url), "demo.toml")
             update = Update(
-                host=host(settings, root), settings=settings, reporter=self.console.reporter()
+                Context(host(settings, root), settings, reporter=self.console.reporter())
             )
             self._azure(update)
             self._files(update, root)

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from ..config.settings import Settings
+    from ..context import Context, Options
     from ..deployment.report import Report
     from ..installation.installer import Installation
     from ..metadata.planned import Plans
@@ -30,19 +31,20 @@ def update(
     root: "Path | None",
     coming: Sequence[str] = (),
     going: Sequence[str] = (),
-    **options: Any,
+    **chosen: Any,
 ) -> "Update":
     """An update of this machine, or of a directory, as the options ask for it."""
-    from ..runs.update import Options, Update
+    from ..context import Options
+    from ..runs.update import Update
 
-    if options.get("metadata") is not None and options.get("cached"):
+    if chosen.get("metadata") is not None and chosen.get("cached"):
         raise UsageError(
             "--metadata and --cached can't both be meant", hint="leave one of them out"
         )
     plans = _plans(coming, going) if coming or going else None
     settings = invocation.settings(endpoint)
     known = [target.name for target in settings.active()]
-    for name in options.get("only", ()):
+    for name in chosen.get("only", ()):
         if name not in known:
             from ..config.schema import suggestion
 
@@ -50,10 +52,23 @@ def update(
                 f"--only {name}: no such target is on{suggestion(name, known)}",
                 hint="a shipped target is on when its table is in the configuration",
             )
-    return Update(
+    options = Options(plans=plans, **chosen)
+    return Update(_context(invocation, settings, root, options))
+
+
+def _context(
+    invocation: Invocation,
+    settings: "Settings",
+    root: "Path | None",
+    options: "Options | None" = None,
+) -> "Context":
+    """What a run of this machine, or of a directory, is given."""
+    from ..context import Context, Options
+
+    return Context(
         host=_host(settings, root),
         settings=settings,
-        options=Options(plans=plans, **options),
+        options=options or Options(),
         reporter=invocation.console.reporter(),
         read_stdin=_read_stdin,
     )
@@ -80,7 +95,7 @@ def unbegun(invocation: Invocation, root: "Path | None", error: LbhookError) -> 
         permissions.demand(read)
         settings = read
     with contextlib.suppress(UsageError):
-        publisher = Publisher(_host(settings, root), settings, invocation.console.reporter())
+        publisher = Publisher(_context(invocation, settings, root))
         publisher.leave_status(result)
         publisher.leave_metrics("apply", result, 0.0)
     return result
@@ -101,16 +116,14 @@ def restoring(invocation: Invocation, root: "Path | None") -> "Restoration":
     """What gives this boot what it lacks before there is a network."""
     from ..runs.restoration import Restoration
 
-    asking = update(invocation, endpoint=None, root=root)
-    return Restoration(host=asking.host, fetcher=asking.fetcher)
+    return Restoration(_context(invocation, invocation.settings(), root))
 
 
 def undoing(invocation: Invocation, root: "Path | None") -> "Undo":
     """What takes back what lbhook did to this machine, or to a directory."""
     from ..runs.undo import Undo
 
-    settings = invocation.settings()
-    return Undo(host=_host(settings, root), settings=settings, warn=invocation.console.warn)
+    return Undo(_context(invocation, invocation.settings(), root))
 
 
 def installation(invocation: Invocation, root: "Path | None") -> "Installation":

@@ -61,8 +61,8 @@ def rest(invocation: Invocation, /, listed: bool, root: "Path | None") -> int:
 
     undo = factory.undoing(invocation, root)
     if listed:
-        found = resting_forms.at_rest(undo.host, undo.settings)
+        found = resting_forms.at_rest(undo.context.host, undo.context.settings)
         invocation.console.out("".join(f"{digest}  {path}\n" for path, digest in found.items()))
     else:
-        resting_forms.lay(undo.host, undo.settings)
+        resting_forms.lay(undo.context.host, undo.context.settings)
     return 0

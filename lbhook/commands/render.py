@@ -85,7 +85,7 @@ def _rendering(
     from ..rendering.render import renderer
 
     update = factory.update(invocation, **options)
-    wanted, places = _wanted(target, update.settings)
+    wanted, places = _wanted(target, update.context.settings)
     return renderer(places), wanted, update.ask()
 
 

@@ -68,7 +68,7 @@ def show(
     if as_json and not here:
         invocation.json(diagram.to_json(lb, metadata))
         return 0
-    picture = paths.seen(lb, update.host) if update.host.live else paths.told(lb)
+    picture = paths.seen(lb, update.context.host) if update.context.host.live else paths.told(lb)
     if html:
         _save(invocation, html, _page(lb, metadata, picture))
     elif as_json:

@@ -66,7 +66,7 @@ class Diagnosis:
 def examine(update: Update) -> Diagnosis:
     """Walk the whole way; one thing that is wrong is no reason not to look at the next."""
     evidence = _evidence(update)
-    places = _WAY if update.host.live else {name: _WAY[name] for name in _ANYWHERE}
+    places = _WAY if update.context.host.live else {name: _WAY[name] for name in _ANYWHERE}
     return Diagnosis(
         places={
             name: tuple(dict.fromkeys(one for check in checks for one in check(evidence)))
@@ -76,14 +76,14 @@ def examine(update: Update) -> Diagnosis:
 
 
 def _evidence(update: Update) -> Evidence:
-    host, options = update.host, update.options
+    host, options = update.context.host, update.context.options
     fetched, error = _asked(update)
     known = fetched or update.remembered()
     plan, refusal = _planned(update, known)
     lb = (known.answer.lb if known else None) or Facts()
     return Evidence(
         host=host,
-        settings=update.settings,
+        settings=update.context.settings,
         lb=lb,
         asked=options.metadata is None and not options.cached,
         error=error,

@@ -1,12 +1,10 @@
 """One question: where the answer comes from, how long it is waited for, and what is said of it."""
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
-from ..config.settings import Settings
+from ..context import Context
 from ..errors import LbhookError, NoLoadBalancerError, ProtocolError
 from ..metadata.model import ABSENT, NOTHING, Metadata, parse
-from ..programs.host import Host
 from .last_good import Answer, LastGood, describe_age, from_file
 
 if TYPE_CHECKING:
@@ -14,31 +12,6 @@ if TYPE_CHECKING:
     from ..metadata.planned import Plans
     from . import client
     from .handover import Handover
-
-
-class Options(NamedTuple):
-    """What the command line asks for."""
-
-    metadata: str | None = None
-    wait: float | None = None
-    cached: bool = False
-    only: tuple[str, ...] = ()
-    require_lb: bool = False
-    reload: bool = False
-    load: bool = True
-    accept_empty: bool = False
-    skip_refused: bool = False
-    hand_over: bool = False
-    plans: "Plans | None" = None
-
-
-class Reporter(NamedTuple):
-    """Where an update says what it does: `warn` always, `log` at -v, `watch` while it waits
-    (an `imds.Waiting`)."""
-
-    warn: Callable[[str], None] = lambda _: None
-    log: Callable[[str], None] = lambda _: None
-    watch: Callable[..., None] = lambda _: None
 
 
 class Fetched(NamedTuple):
@@ -54,38 +27,24 @@ class Fetched(NamedTuple):
 
 
 class Fetcher:
-    """Asks for one host. `boottime` are seconds since it booted, sleep included."""
+    """Asks for one host."""
 
-    def __init__(
-        self,
-        *,
-        host: Host,
-        settings: Settings,
-        options: Options,
-        reporter: Reporter,
-        read_stdin: Callable[[], bytes],
-        clock: Callable[[], float],
-        sleep: Callable[[float], None],
-        boottime: Callable[[], float],
-    ) -> None:
-        self.host = host
-        self.settings = settings
-        self.options = options
-        self.reporter = reporter
-        self.read_stdin = read_stdin
-        self.clock = clock
-        self.sleep = sleep
-        self.boottime = boottime
+    def __init__(self, context: Context) -> None:
+        self.context = context
 
     def ask(self) -> Fetched:
         """The answer in force. Raises `LbhookError` if there is none that may be acted on."""
         fetched = self._find()
         answer = fetched.answer
-        if self.options.require_lb:
+        if self.context.options.require_lb:
             _demand_load_balancer(answer)
         self._warn_of(answer.metadata)
         fetched = fetched._replace(vm=self.vm(answer))
-        return _as_planned(fetched, self.options.plans) if self.options.plans else fetched
+        return (
+            _as_planned(fetched, self.context.options.plans)
+            if self.context.options.plans
+            else fetched
+        )
 
     def hand_over(self, fetched: Fetched) -> None:
         """Leave an answer for a run of `apply --cached` that has more rights than this one."""
@@ -106,46 +65,48 @@ class Fetcher:
         """Where answers are handed over on this host."""
         from .handover import Handover
 
-        return Handover(self.host.tree, self.settings.paths)
+        return Handover(self.context.host.tree, self.context.settings.paths)
 
     @property
     def last_good(self) -> LastGood:
         """The last good answer of this host."""
-        return LastGood(self.host.tree, self.settings, self.host.machine)
+        return LastGood(self.context.host.tree, self.context.settings, self.context.host.machine)
 
     def vm(self, answer: Answer) -> "Vm | None":
         """The VM as an answer has it; None unless the configuration asks for it."""
-        if not self.settings.imds.instance or not answer.instance:
+        if not self.context.settings.imds.instance or not answer.instance:
             return None
         from ..metadata import instance
 
-        vm, warnings = instance.parse(answer.instance, self.host.machine.interfaces())
+        vm, warnings = instance.parse(answer.instance, self.context.host.machine.interfaces())
         for warning in warnings:
-            self.reporter.warn(warning)
+            self.context.reporter.warn(warning)
         return vm
 
     def warn_of_age(self, answer: Answer) -> None:
         """Say that a last good answer is old, if it is."""
-        if answer.age > self.settings.imds.stale_after:
+        if answer.age > self.context.settings.imds.stale_after:
             age = describe_age(answer.age)
-            self.reporter.warn(f"the last good answer is {age} old, older than imds.stale_after")
+            self.context.reporter.warn(
+                f"the last good answer is {age} old, older than imds.stale_after"
+            )
 
     def _find(self) -> Fetched:
-        if self.options.metadata is not None:
-            answer = from_file(self.options.metadata, self.read_stdin)
-            return Fetched(answer=answer, body=None, read=self.boottime())
-        if self.options.cached:
+        if self.context.options.metadata is not None:
+            answer = from_file(self.context.options.metadata, self.context.read_stdin)
+            return Fetched(answer=answer, body=None, read=self.context.boottime())
+        if self.context.options.cached:
             return self._taken() or self._remembered()
         return self._ask_imds()
 
     def _taken(self) -> Fetched | None:
         """What `fetch` handed over in this boot, unless a later answer was applied since."""
         try:
-            handed = self.handover.take(self.boottime())
+            handed = self.handover.take(self.context.boottime())
         except LbhookError as error:
-            self.reporter.warn(str(error))
+            self.context.reporter.warn(str(error))
             return None
-        applied = self.host.state.applied()
+        applied = self.context.host.state.applied()
         if handed is None or handed.read < applied:
             return None
         answer = Answer(
@@ -153,7 +114,7 @@ class Fetcher:
             source="imds" if handed.read > applied else "cache",
             attempts=handed.attempts,
             waited=handed.waited,
-            age=self.boottime() - handed.read,
+            age=self.context.boottime() - handed.read,
             instance=handed.instance,
         )
         self.warn_of_age(answer)
@@ -161,24 +122,26 @@ class Fetcher:
 
     def _remembered(self) -> Fetched:
         """The last good answer, which is as old as what was applied last."""
-        read, answer = self.host.state.applied(), self.last_good.load()
+        read, answer = self.context.host.state.applied(), self.last_good.load()
         self.warn_of_age(answer)
         return Fetched(answer=answer, body=None, read=read)
 
     def _ask_imds(self) -> Fetched:
         self._demand_azure()
-        last = self.last_good.find(self.reporter.warn)
+        last = self.last_good.find(self.context.reporter.warn)
         service = self._service(last)
         reading = service.fetch()
         if self._is_silent(reading.metadata) and self._would_surprise(last):
             from . import confirmation
 
             reading = confirmation.confirm(service, reading, self._is_silent)
-        if reading.metadata is None and self.settings.imds.absent == "empty":
+        if reading.metadata is None and self.context.settings.imds.absent == "empty":
             # In force from now on, and kept: a boot without an answer must not bring back more.
-            self.reporter.warn(f"no load balancer: {ABSENT}")
+            self.context.reporter.warn(f"no load balancer: {ABSENT}")
             reading = reading._replace(body=NOTHING, metadata=parse(NOTHING))
-        instance = self._instance(service, reading, last) if self.settings.imds.instance else b""
+        instance = (
+            self._instance(service, reading, last) if self.context.settings.imds.instance else b""
+        )
         answer = Answer(
             metadata=reading.metadata,
             source="imds",
@@ -187,7 +150,7 @@ class Fetcher:
             instance=instance,
         )
         kept = reading.body if reading.metadata else None
-        return Fetched(answer=answer, body=kept, read=self.boottime())
+        return Fetched(answer=answer, body=kept, read=self.context.boottime())
 
     def _instance(
         self, service: "client.Service", reading: "client.Reading", last: Answer | None
@@ -198,11 +161,13 @@ class Fetcher:
         except LbhookError as error:
             said = last.instance if last else b""
             follows = "vm is what it said last" if said else "vm is not defined"
-            self.reporter.warn(f"/metadata/instance: {'; '.join(error.problems)}; {follows}")
+            self.context.reporter.warn(
+                f"/metadata/instance: {'; '.join(error.problems)}; {follows}"
+            )
             return said
 
     def _demand_azure(self) -> None:
-        if not self.settings.endpoint_named and not self.host.machine.is_azure():
+        if not self.context.settings.endpoint_named and not self.context.host.machine.is_azure():
             raise ProtocolError(
                 "this machine is not an Azure VM: its chassis asset tag is not Azure's",
                 hint="name a metadata service with --endpoint, or a body with --metadata",
@@ -212,37 +177,37 @@ class Fetcher:
         # requests is imported for a question only: an answer from a file needs none of it.
         from . import client
 
-        options = self.settings.imds
+        options = self.context.settings.imds
         wait = options.wait_cached if last else options.wait
         return client.Service(
             endpoint=options.endpoint,
             api_version=options.api_version,
-            wait=wait if self.options.wait is None else self.options.wait,
-            absent_wait=0.0 if self.options.wait == 0 else options.absent_wait,
-            watch=self.reporter.watch,
-            log=self.reporter.log,
-            clock=self.clock,
-            sleep=self.sleep,
+            wait=wait if self.context.options.wait is None else self.context.options.wait,
+            absent_wait=0.0 if self.context.options.wait == 0 else options.absent_wait,
+            watch=self.context.reporter.watch,
+            log=self.context.reporter.log,
+            clock=self.context.clock,
+            sleep=self.context.sleep,
         )
 
     def _is_silent(self, metadata: Metadata | None) -> bool:
         """Whether an answer would leave no inbound rule."""
         if metadata is None:
-            return self.settings.imds.absent == "empty"
+            return self.context.settings.imds.absent == "empty"
         return not metadata.inbound_rules
 
     def _would_surprise(self, last: Answer | None) -> bool:
         """Whether there were rules, and nobody said that they may go."""
-        if self.options.accept_empty or self.settings.imds.empty_answer == "accept":
+        if self.context.options.accept_empty or self.context.settings.imds.empty_answer == "accept":
             return False
         return bool(last and last.metadata and last.metadata.inbound_rules)
 
     def _warn_of(self, metadata: Metadata | None) -> None:
         if metadata:
             for warning in metadata.warnings:
-                self.reporter.warn(warning)
+                self.context.reporter.warn(warning)
             for path in metadata.unknown:
-                self.reporter.log(f"{path}: not known here; it is ignored")
+                self.context.reporter.log(f"{path}: not known here; it is ignored")
 
 
 def _as_planned(fetched: Fetched, plans: "Plans") -> Fetched:

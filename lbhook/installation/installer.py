@@ -102,8 +102,8 @@ class Installation:
         self._demand_place()
         pieces = [*_pieces(self.program)]
         changes = [self._put(piece) for piece in pieces]
-        self.undo.host.tree.make_directory(_TEMPLATES)
-        changes += resting_forms.lay(self.undo.host, self.undo.settings)
+        self.undo.context.host.tree.make_directory(_TEMPLATES)
+        changes += resting_forms.lay(self.undo.context.host, self.undo.context.settings)
         units = [piece.unit for piece in pieces if piece.starts_at_boot]
         self._run("systemd-sysusers", _USERS.name)
         self._run("systemctl", "enable", *units)
@@ -132,7 +132,7 @@ class Installation:
         return cleaned._replace(outcome=_report(changes).outcome, changes=changes)
 
     def _demand_place(self) -> None:
-        host, path = self.undo.host, self.program.path
+        host, path = self.undo.context.host, self.program.path
         for place in _PACKAGES:
             if host.tree.state(place / "lbhook.service"):
                 problem = f"{host.tree.outside(place)}/lbhook.service: a package has installed it"
@@ -149,10 +149,10 @@ class Installation:
                 _demand_roots(part)
 
     def _state(self, piece: Piece) -> FileState | None:
-        return self.undo.host.tree.state(piece.path)
+        return self.undo.context.host.tree.state(piece.path)
 
     def _put(self, piece: Piece) -> Change:
-        tree, actual = self.undo.host.tree, self._state(piece)
+        tree, actual = self.undo.context.host.tree, self._state(piece)
         uid, gid = tree.owner(piece.path, "root", "root")
         wanted = FileState(content=piece.content, mode=piece.mode, uid=uid, gid=gid)
         stays = actual and piece.path == _CONFIGURATION
@@ -163,16 +163,19 @@ class Installation:
         return change
 
     def _take(self, piece: Piece) -> Change:
-        tree, actual = self.undo.host.tree, self._state(piece)
+        tree, actual = self.undo.context.host.tree, self._state(piece)
         if actual and piece.path == _CONFIGURATION and actual.content != piece.content:
-            self.undo.warn(f"{tree.outside(piece.path)} was edited and stays")
+            self.undo.context.reporter.warn(f"{tree.outside(piece.path)} was edited and stays")
             return _change(piece, actual, actual)
         tree.remove(piece.path)
         return _change(piece, None, actual)
 
     def _tidy(self, pieces: list[Piece]) -> None:
         """Take directories away that nobody uses any more."""
-        tree, drop_ins = self.undo.host.tree, {one.path.parent for one in pieces if not one.unit}
+        tree, drop_ins = (
+            self.undo.context.host.tree,
+            {one.path.parent for one in pieces if not one.unit},
+        )
         ours = [one for one in drop_ins if UNITS in one.parents]
         for place in (*ours, _TEMPLATES, _CONFIGURATION.parent):
             if not tree.names(place):
@@ -180,14 +183,14 @@ class Installation:
 
     def _run_booted(self, *words: str) -> None:
         """Tell the systemd that runs here, if one does."""
-        if self.undo.host.live and self.undo.host.machine.has_systemd():
+        if self.undo.context.host.live and self.undo.context.host.machine.has_systemd():
             self._run("systemctl", *words)
 
     def _run(self, name: str, *words: str) -> None:
         """Run one of systemd's programs on what is below the root; raises `ReloadError`."""
-        host = self.undo.host
+        host = self.undo.context.host
         if not host.find(name):
-            self.undo.warn(f"no {name} here: nobody is told {' '.join(words)}")
+            self.undo.context.reporter.warn(f"no {name} here: nobody is told {' '.join(words)}")
             return
         below = () if host.live else (f"--root={host.tree.root}",)
         ended = host.run((name, *below, *words), timeout=_START)

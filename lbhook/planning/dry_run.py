@@ -5,12 +5,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..config import permissions
-from ..config.settings import Settings
-from ..imds.fetching import Fetched, Fetcher, Options
+from ..context import Context
+from ..imds.fetching import Fetched, Fetcher
 from ..metadata.facts import Facts
 from ..plan import Change, Closed, Plan
 from ..programs import floating_ip, nftables
-from ..programs.host import UNFINISHED, Host
+from ..programs.host import UNFINISHED
 from ..storage import lock
 from . import validation
 from .planner import Planner
@@ -20,25 +20,28 @@ from .scope import scoped
 class DryRun:
     """Plans for one host."""
 
-    def __init__(self, host: Host, settings: Settings, options: Options, fetcher: Fetcher) -> None:
-        self.host = host
-        self.settings = settings
-        self.options = options
+    def __init__(self, context: Context, fetcher: Fetcher) -> None:
+        self.context = context
         self.fetcher = fetcher
 
     def plan(self, fetched: Fetched | None = None) -> Plan:
         """What `apply` would do, as a value, with an answer that is known or asked for. Nothing
         is changed."""
-        permissions.demand(self.settings)
+        permissions.demand(self.context.settings)
         fetched = fetched or self.fetcher.ask()
         scope, lb = scoped(fetched.answer, self.fetcher.last_good)
-        planner = Planner(self.host, self.settings, self.options.only, self.options.reload)
+        planner = Planner(
+            self.context.host,
+            self.context.settings,
+            self.context.options.only,
+            self.context.options.reload,
+        )
         plan = planner.plan(scope, lb, fetched.vm)
         with tempfile.TemporaryDirectory(prefix="lbhook-") as scratch:
             staged = validation.scratch(plan, Path(scratch))
-            verdict = validation.examine(self.host, plan.changes, staged)
-            coming = floating_ip.coming(self.host, plan.changes)
-            verdict = validation.examine_live(self.host, verdict, staged, coming)
+            verdict = validation.examine(self.context.host, plan.changes, staged)
+            coming = floating_ip.coming(self.context.host, plan.changes)
+            verdict = validation.examine_live(self.context.host, verdict, staged, coming)
         closes = self._closes(verdict.changes, lb)
         unfinished = (UNFINISHED,) if self._is_unfinished() else ()
         warnings = (*unfinished, *plan.warnings, *verdict.warnings)
@@ -51,11 +54,13 @@ class DryRun:
 
     def _is_unfinished(self) -> bool:
         """Whether a run was cut short; the journal of one that is under way is no news."""
-        busy = lock.is_held(self.host.tree.outside(self.settings.paths.runtime / "lock"))
-        return not busy and bool(self.host.journal.unfinished())
+        busy = lock.is_held(
+            self.context.host.tree.outside(self.context.settings.paths.runtime / "lock")
+        )
+        return not busy and bool(self.context.host.journal.unfinished())
 
     def _closes(self, changes: Sequence[Change], lb: Facts | None) -> tuple[Closed, ...]:
         """Without an answer there is no firewall, only its resting form."""
-        if lb is None or not self.host.live:
+        if lb is None or not self.context.host.live:
             return ()
-        return nftables.closes(changes, lb, self.host.machine)
+        return nftables.closes(changes, lb, self.context.host.machine)

@@ -5,17 +5,15 @@ from collections.abc import Mapping
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
-from ..config.settings import Settings
+from ..context import Context
 from ..deployment.outcome import Done
 from ..deployment.transaction import Transaction
 from ..errors import ConfigError, ReloadError
-from ..imds.fetching import Options, Reporter
 from ..imds.last_good import LastGood
 from ..metadata.facts import Facts
 from ..plan import Plan
 from ..planning.planner import Planner
 from ..planning.scope import Scope
-from ..programs.host import Host
 
 if TYPE_CHECKING:
     from ..metadata.instance import Vm
@@ -24,13 +22,8 @@ if TYPE_CHECKING:
 class Execution:
     """One for a host. `done` is what it came to, also if it failed."""
 
-    def __init__(
-        self, host: Host, settings: Settings, options: Options, reporter: Reporter
-    ) -> None:
-        self.host = host
-        self.settings = settings
-        self.options = options
-        self.reporter = reporter
+    def __init__(self, context: Context) -> None:
+        self.context = context
         self.done = Done()
 
     def carry_out(
@@ -45,35 +38,42 @@ class Execution:
         if it is told to skip what was refused and nothing has changed since."""
         plan = self._plan(scope, lb, vm)
         for warning in plan.warnings:
-            self.reporter.warn(warning)
-        if self.options.skip_refused:
+            self.context.reporter.warn(warning)
+        if self.context.options.skip_refused:
             self._demand_news(plan, vm, last_good)
         self._deploy(plan, records)
-        if scope is Scope.WHOLE and self.host.live and not self.done.problems:
-            self.host.state.keep_refused(None)
+        if scope is Scope.WHOLE and self.context.host.live and not self.done.problems:
+            self.context.host.state.keep_refused(None)
 
     def _plan(self, scope: Scope, lb: Facts | None, vm: "Vm | None") -> Plan:
-        planner = Planner(self.host, self.settings, self.options.only, self.options.reload)
+        planner = Planner(
+            self.context.host,
+            self.context.settings,
+            self.context.options.only,
+            self.context.options.reload,
+        )
         return planner.plan(scope, lb, vm)
 
     def _deploy(self, plan: Plan, records: Mapping[PurePosixPath, bytes]) -> None:
-        transaction = Transaction(self.host, plan, load=self.options.load, records=records)
+        transaction = Transaction(
+            self.context.host, plan, load=self.context.options.load, records=records
+        )
         try:
             transaction.carry_out()
         finally:
             self.done = transaction.done
         for warning in self.done.warnings:
-            self.reporter.warn(warning)
+            self.context.reporter.warn(warning)
 
     def _demand_news(self, plan: Plan, vm: "Vm | None", last_good: LastGood) -> None:
         """Raise again what was refused before, if nothing has changed since; what is missing
         comes back all the same."""
         from ..deployment import revert
 
-        refused = self.host.state.refused()
+        refused = self.context.host.state.refused()
         if refused and refused.fingerprint == revert.fingerprint(plan):
             self._bring_back(vm, last_good)
-            self.host.state.keep_refused(refused)
+            self.context.host.state.keep_refused(refused)
             kind = ReloadError if refused.status == ReloadError.status else ConfigError
             raise kind(
                 *refused.problems,

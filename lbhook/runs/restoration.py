@@ -1,6 +1,7 @@
 """What this boot lacks before there is a network: the last good firewall, addresses, env file."""
 
 from ..config.shipped import kind_of
+from ..context import Context
 from ..deployment import outcome
 from ..deployment.outcome import Done
 from ..deployment.recovery import settled
@@ -11,29 +12,27 @@ from ..imds.fetching import Fetcher
 from ..metadata.facts import Facts
 from ..planning.planner import Planner
 from ..planning.scope import Scope
-from ..programs.host import Host
 
 
 class Restoration:
     """Restores one host, from what it has and no network. What belongs to services that start
     later is left to the run that comes before them."""
 
-    def __init__(self, host: Host, fetcher: Fetcher) -> None:
-        self.host = host
-        self.fetcher = fetcher
+    def __init__(self, context: Context) -> None:
+        self.context = context
+        self.fetcher = Fetcher(context)
 
     def carry_out(self) -> Report:
         """Settle an unfinished run, then load or make what is missing; on another VM, all of it
         at rest. Never raises a `LbhookError`: the report has it."""
-        fetcher = self.fetcher
-        return settled(self.host, fetcher.settings, fetcher.reporter.warn, self._restore)
+        return settled(self.context, self._restore)
 
     def _restore(self) -> Report:
         rested = Done()
         if self.fetcher.last_good.foreign():
-            self.fetcher.reporter.warn("this disk was captured from another VM: its firewall rests")
+            self.context.reporter.warn("this disk was captured from another VM: its firewall rests")
             rested = self._deploy(Scope.REST, None)
-        last = self.fetcher.last_good.find(self.fetcher.reporter.warn)
+        last = self.fetcher.last_good.find(self.context.reporter.warn)
         lb = last.lb if last else None
         vm = self.fetcher.vm(last) if last else None
         done = self._deploy(Scope.MISSING, lb, vm)
@@ -49,12 +48,12 @@ class Restoration:
         )
 
     def _deploy(self, scope: Scope, lb: Facts | None, vm: object = None) -> Done:
-        settings = self.fetcher.settings
+        settings = self.context.settings
         early = [one.name for one in settings.active() if kind_of(one).early]
         if not early:
             return Done()
-        plan = Planner(self.host, settings, only=early).plan(scope, lb, vm)
-        done = Transaction(self.host, plan).carry_out()
+        plan = Planner(self.context.host, settings, only=early).plan(scope, lb, vm)
+        done = Transaction(self.context.host, plan).carry_out()
         for warning in (*plan.warnings, *done.warnings):
-            self.fetcher.reporter.warn(warning)
+            self.context.reporter.warn(warning)
         return done

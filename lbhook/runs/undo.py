@@ -1,10 +1,10 @@
 """What puts things back on purpose: `rollback`, one apply back; `clean`, all the way."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import PurePosixPath
 
-from ..config.settings import Settings
 from ..config.targets import Target
+from ..context import Context
 from ..deployment.recovery import settled
 from ..deployment.reloads import Loader
 from ..deployment.report import Report
@@ -14,7 +14,6 @@ from ..plan import Change, Plan, Reload, compare
 from ..planning.orphans import resting
 from ..planning.planner import Planner
 from ..planning.scope import Scope
-from ..programs.host import Host
 from ..storage.journal import Entry
 from ..storage.records import Installed
 from . import metrics
@@ -25,36 +24,32 @@ _NEXT = "the next apply brings this machine in step with Azure again"
 class Undo:
     """Takes back what lbhook did to one host."""
 
-    def __init__(
-        self, host: Host, settings: Settings, warn: Callable[[str], None] = lambda _: None
-    ) -> None:
-        self.host = host
-        self.settings = settings
-        self.warn = warn
+    def __init__(self, context: Context) -> None:
+        self.context = context
 
     def rollback(self) -> Report:
         """Put back what the last apply replaced, and reload. It is an apply of its own, so that
         a second one takes it back again. Never raises a `LbhookError`."""
-        return settled(self.host, self.settings, self.warn, self._rollback)
+        return settled(self.context, self._rollback)
 
     def clean(self) -> Report:
         """Every file in its original or resting form, and all state gone. Never raises a
         `LbhookError`."""
-        return settled(self.host, self.settings, self.warn, self._clean)
+        return settled(self.context, self._clean)
 
     def _rollback(self) -> Report:
-        entries = self.host.journal.previous()
+        entries = self.context.host.journal.previous()
         if not entries:
             raise UsageError("rollback: there is no apply to go back to", hint=_NEXT)
         known = self._known()
         changes = tuple(self._former(entry, known) for entry in entries)
-        transaction = Transaction(self.host, Plan(changes=changes), recorded=False)
+        transaction = Transaction(self.context.host, Plan(changes=changes), recorded=False)
         done = transaction.carry_out()
         return self._report(tuple(one for one in done.changes if one.target.name))
 
     def _former(self, entry: Entry, known: Mapping[str, Installed]) -> Change:
         """A file as it was before the last apply."""
-        actual, live = self.host.tree.state(entry.path), self.host.live
+        actual, live = self.context.host.tree.state(entry.path), self.context.host.live
         record = known.get(str(entry.path)) if entry.target else None
         base = (
             record.target() if record else Target(name=entry.target, template="", path=entry.path)
@@ -69,19 +64,19 @@ class Undo:
     def _known(self) -> Mapping[str, Installed]:
         """How each file's program is reloaded: as it is recorded now or, where it is not, as it
         was before the last apply."""
-        state = self.host.state
-        before = state.installed(self.host.journal.backup(state.installed_file))
+        state = self.context.host.state
+        before = state.installed(self.context.host.journal.backup(state.installed_file))
         return {**before, **state.installed()}
 
     def _clean(self) -> Report:
-        planner = Planner(self.host, self.settings)
+        planner = Planner(self.context.host, self.context.settings)
         plan = planner.plan(Scope.CLEAN, None)
         for warning in plan.warnings:
-            self.warn(warning)
+            self.context.reporter.warn(warning)
         # Not checked: what is put to rest, or back, harms nobody, whatever else is broken.
-        done = Transaction(self.host, plan, load=False, checked=False).carry_out()
+        done = Transaction(self.context.host, plan, load=False, checked=False).carry_out()
         results, problems = self._load(plan)
-        gone = (*self.host.state.forget(), *self._forget_metrics())
+        gone = (*self.context.host.state.forget(), *self._forget_metrics())
         changes = tuple(
             one._replace(reload=results.get(str(one.path), Reload.NONE))
             for one in done.changes
@@ -94,24 +89,24 @@ class Undo:
         )
 
     def _forget_metrics(self) -> tuple[PurePosixPath, ...]:
-        files = metrics.files(self.settings.metrics.textfile).values()
-        gone = tuple(file for file in files if self.host.tree.read(file) is not None)
+        files = metrics.files(self.context.settings.metrics.textfile).values()
+        gone = tuple(file for file in files if self.context.host.tree.read(file) is not None)
         for file in gone:
-            self.host.tree.remove(file)
+            self.context.host.tree.remove(file)
         return gone
 
     def _load(self, plan: Plan) -> tuple[Mapping[str, Reload], tuple[str, ...]]:
         """Every program, as far as possible: one that fails keeps no other from its file."""
-        loader = Loader(self.host)
+        loader = Loader(self.context.host)
         try:
-            if self.host.live:
+            if self.context.host.live:
                 loader.pay(plan.changes)
         except ReloadError as error:
             return loader.results, error.problems
         return loader.results, ()
 
     def _shown(self, path: PurePosixPath) -> str:
-        return str(self.host.tree.outside(path))
+        return str(self.context.host.tree.outside(path))
 
     def _report(self, changes: tuple[Change, ...]) -> Report:
         acted = any(one.touches_file for one in changes)

@@ -1,23 +1,21 @@
 """One apply, from settling what an earlier run left to the report of this one."""
 
 import contextlib
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from ..config import permissions
-from ..config.settings import Settings
+from ..context import Context
 from ..deployment.recovery import Recovery
 from ..deployment.report import Report
 from ..errors import BusyError, LbhookError, NoAnswerError, ReloadError, RightsError
-from ..imds.fetching import Fetched, Fetcher, Options, Reporter
+from ..imds.fetching import Fetched, Fetcher
 from ..metadata import facts
 from ..metadata.facts import Facts
 from ..plan import Outcome, Plan
 from ..planning.scope import Scope, scoped
-from ..programs.host import Host
 from ..storage import lock
 from ..storage.records import Applied
 from .execution import Execution
@@ -28,41 +26,18 @@ from .publisher import Publisher
 if TYPE_CHECKING:
     from ..metadata.instance import Vm
 
-__all__ = ["Options", "Reporter", "Update"]
-
-
-def _since_boot() -> float:
-    return time.clock_gettime(time.CLOCK_BOOTTIME)
-
 
 class Update:
-    """Brings one host in step with what Azure says. `boottime` are seconds since it booted."""
+    """Brings one host in step with what Azure says."""
 
-    def __init__(
-        self,
-        host: Host,
-        settings: Settings,
-        options: Options = Options(),
-        reporter: Reporter = Reporter(),
-        read_stdin: Callable[[], bytes] = lambda: b"",
-        clock: Callable[[], float] = time.monotonic,
-        sleep: Callable[[float], None] = time.sleep,
-        boottime: Callable[[], float] = _since_boot,
-    ) -> None:
-        self.host = host
-        self.settings = settings
-        self.options = options
-        self.reporter = reporter
-        self.read_stdin = read_stdin
-        self.clock = clock
-        self.sleep = sleep
-        self.boottime = boottime
+    def __init__(self, context: Context) -> None:
+        self.context = context
         self._progress = Progress()
 
     def apply(self) -> Report:
         """The whole job. Never raises a `LbhookError`: the report has it."""
         self._progress = Progress()
-        begun = self.clock()
+        begun = self.context.clock()
         try:
             result = self._apply()
         except BaseException as error:
@@ -71,7 +46,7 @@ class Update:
                 raise
         finally:
             self._publisher.leave_status(result)
-            self._publisher.leave_metrics("apply", result, self.clock() - begun)
+            self._publisher.leave_metrics("apply", result, self.context.clock() - begun)
         return result
 
     def plan(self, fetched: Fetched | None = None) -> Plan:
@@ -79,7 +54,7 @@ class Update:
         is changed."""
         from ..planning.dry_run import DryRun
 
-        return DryRun(self.host, self.settings, self.options, self.fetcher).plan(fetched)
+        return DryRun(self.context, self.fetcher).plan(fetched)
 
     def ask(self) -> Fetched:
         """The answer in force, for a command that only looks."""
@@ -87,29 +62,29 @@ class Update:
 
     def remembered(self) -> Fetched | None:
         """The last good answer, for a command that goes on without a new one."""
-        last = self.fetcher.last_good.find(self.reporter.warn)
-        return Fetched(answer=last, body=None, read=self.boottime()) if last else None
+        last = self.fetcher.last_good.find(self.context.reporter.warn)
+        return Fetched(answer=last, body=None, read=self.context.boottime()) if last else None
 
     def since_applied(self) -> float:
         """Seconds since an answer was put in force in this boot; 0 if none was."""
-        applied = self.host.state.applied()
-        return self.boottime() - applied if applied else 0.0
+        applied = self.context.host.state.applied()
+        return self.context.boottime() - applied if applied else 0.0
 
     def fetch(self) -> Report:
         """Only ask, and keep the answer. Raises `LbhookError` if there is none to believe."""
-        begun = self.clock()
+        begun = self.context.clock()
         try:
             result = self._fetch()
         except BaseException as error:
             result = self._progress.ended(error)
             raise
         finally:
-            if not self.options.hand_over:  # whoever takes the answer measures
-                self._publisher.leave_metrics("fetch", result, self.clock() - begun)
+            if not self.context.options.hand_over:  # whoever takes the answer measures
+                self._publisher.leave_metrics("fetch", result, self.context.clock() - begun)
         return result
 
     def _fetch(self) -> Report:
-        before = self.fetcher.last_good.find(self.reporter.warn)
+        before = self.fetcher.last_good.find(self.context.reporter.warn)
         fetched = self.fetcher.ask()
         self._progress.answer = fetched.answer
         self._keep(fetched)
@@ -121,33 +96,24 @@ class Update:
 
     @property
     def _recovery(self) -> Recovery:
-        return Recovery(self.host, self.settings, self.fetcher.last_good, self.reporter.warn)
+        return Recovery(self.context, self.fetcher.last_good)
 
     @property
     def fetcher(self) -> Fetcher:
         """How this update asks."""
-        return Fetcher(
-            host=self.host,
-            settings=self.settings,
-            options=self.options,
-            reporter=self.reporter,
-            read_stdin=self.read_stdin,
-            clock=self.clock,
-            sleep=self.sleep,
-            boottime=self.boottime,
-        )
+        return Fetcher(self.context)
 
     @property
     def _publisher(self) -> Publisher:
-        return Publisher(self.host, self.settings, self.reporter)
+        return Publisher(self.context)
 
     @property
     def _hook(self) -> Hook:
-        return Hook(self.host, self.settings.hooks)
+        return Hook(self.context.host, self.context.settings.hooks)
 
     def _apply(self) -> Report:
-        self.host.demand_rights(self.settings)
-        permissions.demand(self.settings)
+        self.context.host.demand_rights(self.context.settings)
+        permissions.demand(self.context.settings)
         try:
             result = self._bring_in_step()
         except LbhookError as error:
@@ -156,13 +122,13 @@ class Update:
 
     def _tell(self, result: Report) -> Report:
         """Tell the neighbours, or tell again what was owed; that it fails undoes nothing."""
-        if not (self._hook.wanted and self.options.load):
+        if not (self._hook.wanted and self.context.options.load):
             return result
         try:
             with self._locked(wait=0.0):
                 self._hook.pay()
         except BusyError as error:
-            self.reporter.log(f"hooks: {error}; what is owed stays owed")
+            self.context.reporter.log(f"hooks: {error}; what is owed stays owed")
         except LbhookError as error:
             problems = dict.fromkeys((*result.problems, *error.problems))
             status, hint = result.status or error.status, result.hint or error.hint
@@ -171,7 +137,7 @@ class Update:
 
     def _bring_in_step(self) -> Report:
         with self._locked():
-            self._progress.settled = self._recovery.carry_out(load=self.options.load)
+            self._progress.settled = self._recovery.carry_out(load=self.context.options.load)
         try:
             fetched = self.fetcher.ask()
         except NoAnswerError as error:
@@ -180,9 +146,11 @@ class Update:
         scope, lb = scoped(fetched.answer, self.fetcher.last_good)
         self._progress.lb = lb or Facts()
         with self._locked():
-            self.host.settle_journal(self.reporter.warn)
-            if fetched.read < self.host.state.applied():
-                self.reporter.warn("a later answer has been applied meanwhile; this one is dropped")
+            self.context.host.settle_journal(self.context.reporter.warn)
+            if fetched.read < self.context.host.state.applied():
+                self.context.reporter.warn(
+                    "a later answer has been applied meanwhile; this one is dropped"
+                )
             else:
                 self._attempt(scope, lb, fetched.vm, self._records(fetched))
                 self._keep_applied(fetched)
@@ -198,15 +166,17 @@ class Update:
             changes = self._progress.done.changes
             made = {str(one.path): one.made_of for one in changes if one.made_of}
             skipped = {str(one.path): one.outcome is Outcome.SKIPPED for one in changes}
-            self.host.state.keep_applied(Applied(fetched.read, made, self.host.proofs, skipped))
+            self.context.host.state.keep_applied(
+                Applied(fetched.read, made, self.context.host.proofs, skipped)
+            )
             if fetched.answer.metadata is not None:
                 self._hook.note(fetched.answer.metadata)
         except LbhookError as error:  # everything is in force by now
-            self.reporter.warn(str(error))
+            self.context.reporter.warn(str(error))
 
     def _keep(self, fetched: Fetched) -> None:
         """As the last good answer, or for a run that has more rights."""
-        if self.options.hand_over:
+        if self.context.options.hand_over:
             self.fetcher.hand_over(fetched)
         elif fetched.body is not None:
             with contextlib.ExitStack() as stack:
@@ -218,7 +188,7 @@ class Update:
     def _without_answer(self, error: NoAnswerError) -> Report:
         """Bring back what is missing, and change nothing that is there."""
         with self._locked():
-            self.host.settle_journal(self.reporter.warn)
+            self.context.host.settle_journal(self.context.reporter.warn)
             last = self.fetcher.last_good.find()
             lb = last.lb if last else None
             if last and lb:
@@ -244,11 +214,11 @@ class Update:
         vm: "Vm | None",
         records: Mapping[PurePosixPath, bytes] | None = None,
     ) -> None:
-        execution = Execution(self.host, self.settings, self.options, self.reporter)
+        execution = Execution(self.context)
         try:
             execution.carry_out(scope, lb, vm, self.fetcher.last_good, records or {})
         finally:
             self._progress.done = execution.done
 
     def _locked(self, wait: float = lock.WAIT) -> AbstractContextManager[None]:
-        return self.host.locked(self.settings.paths.runtime, wait=wait)
+        return self.context.host.locked(self.context.settings.paths.runtime, wait=wait)

@@ -14,10 +14,10 @@ from typing import Any
 
 import pytest
 
+from lbhook.context import Context, Options, Reporter
 from lbhook.deployment.report import Report
 from lbhook.emulator import playbook
 from lbhook.emulator.server import Emulator
-from lbhook.imds.fetching import Options, Reporter
 from lbhook.runs.update import Update
 
 from ..stand import NO_ENV, Stand, body, everything, target
@@ -161,7 +161,7 @@ class Scene:
         settings = self.stand.settings(ONE)
         asked = settings.imds._replace(endpoint=endpoint, **imds)
         settings = settings._replace(imds=asked, endpoint_named=True)
-        return Update(host=self.stand.host(settings), settings=settings, options=options)
+        return Update(Context(host=self.stand.host(settings), settings=settings, options=options))
 
 
 @pytest.fixture
@@ -298,11 +298,13 @@ def test_fetch_keeps_the_answer_and_nothing_else(tmp_path: Path) -> None:
     settings = stand.settings(ONE)._replace(endpoint_named=True)
     with Emulator(GOOD) as imds:
         asked = settings._replace(imds=settings.imds._replace(endpoint=imds.url))
-        update = Update(host=stand.host(asked), settings=asked)
+        update = Update(Context(host=stand.host(asked), settings=asked))
         assert [update.fetch().outcome, update.fetch().outcome] == ["changed", "unchanged"]
     files = [name for name in everything(stand.disk) if (stand.disk / name).is_file()]
     assert files == ["run/lbhook/lock", "var/lib/lbhook/answer.json"]
-    cached = Update(host=stand.host(settings), settings=settings, options=Options(cached=True))
+    cached = Update(
+        Context(host=stand.host(settings), settings=settings, options=Options(cached=True))
+    )
     assert (cached.apply().outcome, stand.text("/etc/one")) == ("changed", "80\n")
 
 
@@ -330,7 +332,9 @@ def named(tmp_path: Path) -> Callable[[Emulator], Update]:
         settings = stand.settings(ONE)
         asked = settings.imds._replace(endpoint=imds.url, instance=True)
         settings = settings._replace(imds=asked, endpoint_named=True)
-        return Update(host=stand.host(settings), settings=settings, options=Options(wait=5.0))
+        return Update(
+            Context(host=stand.host(settings), settings=settings, options=Options(wait=5.0))
+        )
 
     return update
 
@@ -352,8 +356,7 @@ def test_instance_comes_back_from_the_last_good_answer(
     with Emulator(GOOD) as imds:
         named(imds).apply()
         (tmp_path / "disk/etc/one").unlink()
-    update = named(imds)
-    update.options = Options(wait=0.0)
+    update = Update(named(imds).context._replace(options=Options(wait=0.0)))
     assert update.apply().status == 75
     assert (tmp_path / "disk/etc/one").read_text(encoding="utf-8") == "web_0 eth0\n"
 
@@ -369,9 +372,8 @@ def test_a_good_answer_survives_what_is_not_said_of_the_vm(
     warnings: list[str] = []
     playing = _play('fault = "updating"\npath = "/metadata/instance"')
     with Emulator(body(443), playbook=playing) as imds:
-        update = named(imds)
-        update.options, update.reporter = Options(wait=wait), Reporter(warn=warnings.append)
-        result = update.apply()
+        context = named(imds).context._replace(options=Options(wait=wait))
+        result = Update(context._replace(reporter=Reporter(warn=warnings.append))).apply()
         assert (result.status, result.outcome, result.attempts) == (0, "changed", 1)
         assert len(imds.requests) == (2 if wait == 0 else 3)
     assert (tmp_path / "disk/etc/one").read_text(encoding="utf-8") == "web_0 443\n"
@@ -412,7 +414,9 @@ def test_elsewhere_than_on_azure_nobody_is_asked(tmp_path: Path) -> None:
     settings = stand.settings(ONE)
     settings = settings._replace(imds=settings.imds._replace(endpoint="http://169.254.169.254"))
     settings = settings._replace(endpoint_named=False)
-    result = Update(host=stand.host(settings), settings=settings, options=Options(wait=5.0)).apply()
+    result = Update(
+        Context(host=stand.host(settings), settings=settings, options=Options(wait=5.0))
+    ).apply()
     assert (result.status, result.outcome, result.attempts) == (76, "failed", 0)
     assert result.problems == (
         "this machine is not an Azure VM: its chassis asset tag is not Azure's",

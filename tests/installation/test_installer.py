@@ -16,6 +16,7 @@ from lbhook.installation import installer
 from lbhook.installation.installer import Installation, Program
 from lbhook.programs.host import host
 from lbhook.runs.undo import Undo
+from lbhook.runs.update import Update
 from lbhook.storage.files import Tree
 
 from ..program import REPO
@@ -46,7 +47,7 @@ def installing(stand: Stand) -> Make:
         place = host(settings, stand.disk)
         machine = stand.host(settings).machine
         place = altered(place, live=live, run=stand.runner, find=stand.find, machine=machine)
-        return Installation(Undo(place, settings, stand.warnings.append), program)
+        return Installation(Undo(stand.context(settings)._replace(host=place)), program)
 
     return make
 
@@ -151,8 +152,9 @@ def test_uninstall_takes_it_all_away(stand: Stand, installing: Make, program: Pr
     stand.put("/etc/one", "mine\n")
     before = {name: file for name, file in contents(stand.disk).items() if file[2]}
     installing(program, text).install()
-    place = installing(program, text).undo.host
-    altered(stand.update(stand.settings(text), body(80)), host=place).apply()
+    place = installing(program, text).undo.context.host
+    update = stand.update(stand.settings(text), body(80))
+    Update(update.context._replace(host=place)).apply()
     assert stand.text("/etc/one") == "80\n"
     stand.runner.taken()
     report = installing(program, text).uninstall()
@@ -219,8 +221,9 @@ def test_a_program_that_is_not_there(stand: Stand, installing: Make) -> None:
 def test_without_root(stand: Stand, installing: Make) -> None:
     """This machine's is root's to change."""
     made = installing(live=True)
-    ordinary = altered(made.undo.host, tree=Tree(root=stand.disk, privileged=False))
-    assert "not root" in refused(replace(made, undo=altered(made.undo, host=ordinary)), RightsError)
+    ordinary = altered(made.undo.context.host, tree=Tree(root=stand.disk, privileged=False))
+    undo = Undo(made.undo.context._replace(host=ordinary))
+    assert "not root" in refused(replace(made, undo=undo), RightsError)
 
 
 @needs_root

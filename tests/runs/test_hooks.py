@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from lbhook import processes
+from lbhook.context import Options
 from lbhook.deployment.report import Report
-from lbhook.imds.fetching import Options
 
 from ..stand import NO_ENV, Runner, Stand, body, everything, target
 from ..test_docs import names, rows

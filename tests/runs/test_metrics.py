@@ -8,10 +8,10 @@ from pathlib import Path, PurePosixPath
 import pytest
 
 from lbhook import __version__
+from lbhook.context import Options
 from lbhook.deployment.report import Report
 from lbhook.emulator.server import Emulator
 from lbhook.errors import NoAnswerError, TerminatedError
-from lbhook.imds.fetching import Options, Reporter
 from lbhook.runs import metrics, publisher
 from lbhook.runs.metrics import Measured
 
@@ -152,7 +152,7 @@ def test_clean_takes_them_away(stand: Stand) -> None:
 
     settings = stand.settings(ONE)
     stand.apply(settings, A)
-    gone = Undo(host=stand.host(settings), settings=settings).clean().removed
+    gone = Undo(stand.context(settings)).clean().removed
     assert str(stand.disk / FILE.lstrip("/")) in gone
     assert stand.text(FILE) is None
 
@@ -273,7 +273,7 @@ def test_the_file_is_replaced_in_one_step(tmp_path: Path) -> None:
     stand = Stand(tmp_path, step=step)
     stand.template("ports.j2")
     settings = stand.settings(ONE)
-    after = publisher.Publisher(stand.host(settings), settings, Reporter())
+    after = publisher.Publisher(stand.context(settings))
     after.leave_metrics("apply", Report(outcome="kept"), 0.0)
     written = [one for one in steps if one[1] == "lbhook.prom"]
     assert [name for name, _ in written] == ["rename"]

@@ -9,8 +9,9 @@ from lbhook.planning.planner import Planner
 from lbhook.planning.scope import Scope
 from lbhook.programs.host import Host, host
 from lbhook.runs import resting_forms
+from lbhook.runs.update import Update
 
-from ..stand import Stand, altered, body, contents
+from ..stand import Stand, body, contents
 
 LISTEN = "/etc/nginx/lbhook/listen.conf"
 STREAM = "/etc/nginx/lbhook/stream.conf"
@@ -65,7 +66,8 @@ def test_a_resting_form_is_nobody_s_original(stand: Stand) -> None:
     settings = stand.settings(ON)
     plan = Planner(place(stand, ON), settings).plan(Scope.REST, None)
     assert not any(one.original for one in plan.changes)
-    update = altered(stand.update(settings, body(80)), host=place(stand, ON))
+    update = stand.update(settings, body(80))
+    update = Update(update.context._replace(host=place(stand, ON)))
     originals = {one.target.name: one.original for one in update.plan().changes}
     assert originals == {"env": False, "nginx": False, "nftables": True}
 

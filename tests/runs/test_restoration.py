@@ -32,8 +32,7 @@ def stand(tmp_path: Path) -> Stand:
 def restore(stand: Stand, settings: Settings) -> Report:
     """One restoration."""
     stand.warnings.clear()
-    update = stand.update(settings, None)
-    return Restoration(host=update.host, fetcher=update.fetcher).carry_out()
+    return Restoration(stand.context(settings)).carry_out()
 
 
 def reboot(stand: Stand) -> None:

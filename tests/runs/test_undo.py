@@ -29,8 +29,7 @@ def stand(tmp_path: Path) -> Stand:
 
 def undo(stand: Stand, config: str = ONE) -> Undo:
     """What takes back what was done to the stand."""
-    settings = stand.settings(config)
-    return Undo(host=stand.host(settings), settings=settings, warn=stand.warnings.append)
+    return Undo(stand.context(stand.settings(config)))
 
 
 def rollback(stand: Stand, config: str = ONE) -> Report:
@@ -95,7 +94,7 @@ def test_rollback_brings_back_a_dropped_target(stand: Stand) -> None:
     report = rollback(stand)
     assert outcomes(report)["two"] == ("restored", "done")
     assert stand.text("/etc/two") == "80\n"
-    assert "/etc/two" in undo(stand).host.state.installed()
+    assert "/etc/two" in undo(stand).context.host.state.installed()
 
 
 def test_nothing_to_go_back_to(stand: Stand) -> None:

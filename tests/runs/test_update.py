@@ -7,7 +7,7 @@ from pathlib import Path, PurePosixPath
 
 import pytest
 
-from lbhook.imds.fetching import Options
+from lbhook.context import Options
 from lbhook.imds.last_good import LastGood
 from lbhook.plan import Outcome, Reload
 from lbhook.storage import lock
@@ -342,14 +342,12 @@ def test_what_no_longer_works_is_put_right_before_anybody_is_asked(stand: Stand)
     stand.apply(settings, A)
     stand.runner.taken()
     order.append("flushed")
-    update = stand.update(settings, A)
 
     def asked() -> bytes:
         order.extend(stand.runner.taken())
         return A
 
-    update.read_stdin = asked
-    update.apply()
+    stand.asking(settings, asked).apply()
     assert "load one" in order
 
 
@@ -528,7 +526,6 @@ def test_only_leaves_the_others_alone_but_pays_their_debts(stand: Stand) -> None
 def test_an_answer_older_than_the_one_in_force_is_dropped(stand: Stand) -> None:
     """While one run waits, another applies what it read later."""
     settings = stand.settings(ONE)
-    slow = stand.update(settings, A)
 
     def overtaken() -> bytes:
         stand.time += 10
@@ -536,8 +533,7 @@ def test_an_answer_older_than_the_one_in_force_is_dropped(stand: Stand) -> None:
         stand.time -= 10
         return A
 
-    slow.read_stdin = overtaken
-    report = slow.apply()
+    report = stand.asking(settings, overtaken).apply()
     assert stand.warnings == ["a later answer has been applied meanwhile; this one is dropped"]
     assert (report.status, report.outcome, stand.text("/etc/one")) == (0, "unchanged", "80\n8443\n")
 
@@ -854,15 +850,12 @@ def test_what_is_loaded_is_verified_once_in_a_moment(stand: Stand) -> None:
 
     def verifications(wait: float) -> int:
         stand.runner = Runner()
-        update = stand.update(settings, A)
-        answer = update.read_stdin
 
         def slow() -> bytes:
             stand.time += wait
-            return answer()
+            return A
 
-        update.read_stdin = slow
-        assert update.apply().outcome == "unchanged"
+        assert stand.asking(settings, slow).apply().outcome == "unchanged"
         return sum(argv[0] == "sound" for argv in stand.runner.calls)
 
     assert [verifications(wait) for wait in (0.0, 1.0)] == [1, 2]

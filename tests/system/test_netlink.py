@@ -107,5 +107,5 @@ def test_a_kernel_that_refuses_tells_nothing(monkeypatch: pytest.MonkeyPatch) ->
     def refused(*_: object) -> None:
         raise PermissionError
 
-    monkeypatch.setattr("lbhook.kernel.socket.socket", refused)
+    monkeypatch.setattr("lbhook.system.netlink.socket.socket", refused)
     assert (Kernel().generation(), Kernel().listeners()) == ("", "")
