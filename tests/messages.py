@@ -19,7 +19,8 @@ _ELSEWHERE = {"help", "short_help", "metavar", "hint", "remedy"}
 _PROSE = re.compile(r"[A-Za-z'`]{2,}[,;:]? [a-z`\"]{2,}")
 # What is told to programs, or heard from them and from Azure.
 _NOT_OURS = re.compile(
-    r"\n?(compdef|add table|# configuration file|text/plain|application/json|http \{|--descr"
+    r"\n?(compdef|add table|ssl_certificate \$|# configuration file|text/plain|application/json"
+    r"|http \{|--descr|\(24: Too many"
     r"|Operation not|Cannot assign|No route|Network is|Connection ref|reset by|No such file"
     r"|unable to|could not open|.*: perhaps endless"
     r"|(no )?load balancer metadata (is|api)|/metadata/loadbalancer is not|api is not)"

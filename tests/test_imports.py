@@ -32,7 +32,7 @@ HOUSE: dict[str, tuple[str, ...]] = {
         "cache",
     ),
     "programs": (
-        *("nftables", "daemon", "firewalld", "nginx", "systemd", "haproxy"),
+        *("nftables", "daemon", "firewalld", "systemd", "nginx", "haproxy"),
         *("host", "floating_ip"),
     ),
     "context": (),

@@ -17,6 +17,7 @@ from ..system.machine import Machine
 _PLACE = re.compile(
     rb"^\s*(?:listen|bind)\s+(?:\[([0-9a-fA-F:.]+)\]|([0-9.]+)):(\d+)([^;#\n]*)", re.MULTILINE
 )
+_OVER_UDP = frozenset([b"udp", b"quic"])
 _SETTLE = 5.0
 _MOMENT = 1.0
 
@@ -81,7 +82,7 @@ def places(content: bytes) -> tuple[Place, ...]:
     """The place of each line of nginx or haproxy that has an address and a port."""
     return tuple(
         Place(
-            protocol="udp" if b"udp" in words.split() else "tcp",
+            protocol="udp" if _OVER_UDP.intersection(words.split()) else "tcp",
             ip=_address(ipv6 or ipv4),
             port=int(port),
         )

@@ -7,6 +7,7 @@ main process then can't bind; a file that no configuration includes is never rea
 import fnmatch
 import ipaddress
 import re
+import resource
 import tempfile
 from collections.abc import Collection, Mapping
 from pathlib import Path, PurePosixPath
@@ -16,7 +17,9 @@ from ..config.targets import Target
 from ..metadata.reader import Address
 from ..processes import NOT_FOUND, Result
 from .daemon import Listening, ask_freely
+from .systemd import Services
 
+_UNIT = "nginx.service"
 _UNBOUND = re.compile(r"bind\(\) to (?:\[([0-9a-fA-F:.]+)\]|([0-9.]+)):\d+ failed \(99:")
 # An upstream that is no address is the name of a block.
 _NAME = re.compile(r"[A-Za-z_][\w.-]*", re.ASCII)
@@ -51,17 +54,21 @@ while [ $# -gt 1 ]; do
 done
 exec nginx -T
 """
-# What a file is checked in by itself, by the context that it is for.
+# What a file is checked in by itself, by the context that it is for. A `listen` with TLS wants a
+# certificate; one whose name has a variable is not read before a client comes (nginx 1.15.9).
 _WRAPPERS = {
-    "a server block": "http {{ access_log off; server {{ include {candidate}; }} }}",
-    "a stream block": "stream {{ {upstream} include {candidate}; }}",
+    "a server block": "http {{ access_log off; server {{ include {candidate}; {tls} }} }}",
+    "a stream block": "stream {{ {upstream} include {candidate}; {tls} }}",
 }
+_TLS = "ssl_certificate $hostname; ssl_certificate_key $hostname;"
 _WRAPPER = """
 {module}
 pid {scratch}/pid;
 error_log stderr;
 events {{}}
 """
+# Words for `listen` that some nginx of today does not know (nginx.org: ngx_http_core_module).
+_SINCE = {"quic": " (HTTP/3 came with 1.25, and is built in only if somebody wanted it)"}
 _NO_STREAM = "nginx has no stream module here; Debian and Ubuntu have it in libnginx-mod-stream"
 
 
@@ -82,7 +89,7 @@ class Nginx(Listening):
         upstream = f"upstream {name} {{ server 127.0.0.1:9; }}" if _NAME.fullmatch(name) else ""
         text = f"{_WRAPPER}{_WRAPPERS[context]}\n"
         with tempfile.TemporaryDirectory(prefix="lbhook-") as scratch:
-            places = {"scratch": scratch, "candidate": candidate}
+            places = {"scratch": scratch, "candidate": candidate, "tls": _tls(target)}
             wrapper = Path(scratch, "nginx.conf")
             wrapper.write_text(text.format(module=module, upstream=upstream, **places))
             result = self.run(
@@ -90,7 +97,20 @@ class Nginx(Listening):
             )
         if "syntax is ok" in result.output:
             return result._replace(status=0)
-        return result._replace(status=result.status or 1, output=_without_alerts(result.output))
+        said = _without_alerts(_messages(result.output)) + self._unknown(result.output)
+        return result._replace(status=result.status or 1, output=said)
+
+    def _unknown(self, said: str) -> str:
+        """What to do about a word behind an address that this nginx does not know."""
+        word = re.search(r'invalid parameter "([^"]+)"', said)
+        if not word:
+            return ""
+        version = re.search(r"version: \S+/(\S+)", self.run(("nginx", "-V")).output)
+        here = version[1] if version else "here"
+        since = _SINCE.get(word[1], "")
+        return (
+            f"\nnginx {here} has no parameter {word[1]} for listen{since}; change vars.parameters"
+        )
 
     def _stream_module(self) -> str | None:
         """The line that loads it, empty if it is built in; None if there is none."""
@@ -137,7 +157,26 @@ class Nginx(Listening):
         return said, included
 
     def _ask(self, argv: tuple[str, ...], timeout: float = 30.0) -> Result:
-        return ask_freely(self.run, self.machine, argv, timeout)
+        """As nginx itself would find it: a test opens every socket, and so may nginx."""
+        soft, hard = self._open_files()
+        limited = (*_limited(soft, hard), *argv)
+        result = ask_freely(self.run, self.machine, limited, timeout)._replace(argv=argv)
+        if soft and "(24: Too many open files)" in result.output:
+            more = f"nginx may have {soft} files open; raise LimitNOFILE of {_UNIT} and restart it"
+            return result._replace(output=f"{result.output.rstrip()}\n{more}\n")
+        return result
+
+    def _open_files(self) -> tuple[str, str]:
+        """The limits of the nginx that runs or, if none does, of one that systemd would start;
+        empty if nobody can tell."""
+        services = Services(self.run, self.machine)
+        soft, hard = self.machine.open_files(services.written_pid(_UNIT))
+        if soft or not self.machine.has_systemd():
+            return soft, hard
+        names = ("LimitNOFILESoft", "LimitNOFILE")
+        shown = self.run(("systemctl", "show", _UNIT, f"--property={','.join(names)}")).output
+        values = dict(line.split("=", 1) for line in shown.splitlines() if "=" in line)
+        return values.get(names[0], ""), values.get(names[1], "")
 
     def lacks_only(self, tested: Result, addresses: Collection[Address]) -> bool:
         """Whether a test of a sound configuration stopped at an address that is none of this
@@ -178,6 +217,21 @@ class _Includes:
             fnmatch.fnmatchcase(name, part) and not (name[0] == "." and part[0] in "*?[")
             for name, part in zip(wanted, parts, strict=True)
         )
+
+
+def _limited(soft: str, hard: str) -> tuple[str, ...]:
+    """What makes a command have these limits. To raise the hard one is for root alone."""
+    if not soft.isdecimal():
+        return ()
+    enough = int(soft) <= resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    return ("prlimit", f"--nofile={soft}:{'' if enough else hard}")
+
+
+def _tls(target: Target) -> str:
+    """What a server needs beside the words behind its addresses; without TLS, which may not be
+    built in, nothing."""
+    words = str(target.vars.get("parameters", "")).split()
+    return _TLS if {"ssl", "quic"}.intersection(words) else ""
 
 
 def _dumped(path: str) -> str:

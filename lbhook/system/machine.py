@@ -186,6 +186,13 @@ class Machine:
         settings = self._text(f"proc/{pid}/environ").split("\0")
         return dict(one.split("=", 1) for one in settings if "=" in one)
 
+    def open_files(self, pid: int) -> tuple[str, str]:
+        """How many files a process may have open, its soft limit and its hard one; empty if there
+        is no such process, or none that this one may ask about."""
+        said = self._text(f"proc/{pid}/limits")
+        found = re.search(r"^Max open files +(\S+) +(\S+)", said, re.MULTILINE)
+        return (found[1], found[2]) if found else ("", "")
+
     def children(self, pid: int) -> tuple[int, ...]:
         """The processes that a process has started and that have not ended."""
         return tuple(map(int, self._text(f"proc/{pid}/task/{pid}/children").split()))

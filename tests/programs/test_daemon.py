@@ -13,8 +13,9 @@ from lbhook.system.machine import Machine
 
 CONTENT = b"""
 # listen 1.2.3.4:1;
-listen 10.0.0.4:443 ssl;  # from udp
+listen 10.0.0.4:443 ssl;  # from udp quic
   listen [fd00::4]:53 udp reuseport;
+listen 10.0.0.4:443 quic;
 listen 9;
     bind 10.0.0.4:80 accept-proxy   # from 5.6.7.8:80
 bind :90
@@ -35,6 +36,7 @@ def test_places_are_read_back() -> None:
     assert places(CONTENT) == (
         place("tcp", "10.0.0.4", 443),
         place("udp", "fd00::4", 53),
+        place("udp", "10.0.0.4", 443),
         place("tcp", "10.0.0.4", 80),
     )
 

@@ -273,7 +273,45 @@ def test_a_confined_process_lets_pid_1_test(tmp_path: Path, confined: bool, syst
     assert nginx.check_present(5.0).argv == ("nginx", "-t")
     assert nginx.check_live({LIVE: candidate}, 5.0)[0].argv == ("nginx", "-t")
     nginx.includes(LIVE)
-    first = [argv[0] for argv in runner.calls]
+    calls = [argv for argv in runner.calls if argv[0] != "systemctl"]
+    first = [argv[0] for argv in calls]
     through = confined and systemd
     assert first == ["systemd-run"] * 3 if through else ["nginx", "unshare", "nginx"]
-    assert not through or ("unshare" in runner.calls[1] and "$$1" in " ".join(runner.calls[1]))
+    assert not through or ("unshare" in calls[1] and "$$1" in " ".join(calls[1]))
+
+
+LIMITS = """
+import resource
+def limits(soft):
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+many = "".join(f"listen 127.0.0.1:{port};\\n" for port in range(1000, 1300))
+limits(%d)
+assert run(("nginx",)).ok
+limits(%d)
+answer([*live(many), resource.getrlimit(resource.RLIMIT_NOFILE)[0]])
+"""
+
+
+@needs_nginx
+@pytest.mark.parametrize(("nginx", "lbhook"), [(2048, 200), (200, 2048)])
+def test_the_limits_are_those_of_the_program(etc: Path, nginx: int, lbhook: int) -> None:
+    """As many listeners as nginx can open are good, whoever asks; more are not, and what to raise
+    is said."""
+    (etc / "lbhook/listen.conf").write_text("listen 127.0.0.1:81;\n")
+    good, included, said, own = inside(etc, LIMITS % (nginx, lbhook))
+    assert (good, own) == (nginx > lbhook, lbhook)
+    raised = "nginx may have 200 files open; raise LimitNOFILE of nginx.service and restart it"
+    assert included == [LIVE] if good else said.splitlines()[-1] == raised, said
+
+
+def test_the_limits_of_a_unit_that_does_not_run(tmp_path: Path) -> None:
+    """systemd says what nginx would have; without systemd nobody does."""
+    shown = "LimitNOFILE=524288\nLimitNOFILESoft=512\n"
+    runner = Runner(lambda argv: (0, shown if argv[0] == "systemctl" else ""))
+    nginx = Nginx(runner, Machine(tmp_path))
+    assert nginx.check_present(5.0).argv == ("nginx", "-t")
+    assert runner.calls == [("nginx", "-t")]
+    (tmp_path / "run/systemd/system").mkdir(parents=True)
+    assert nginx.check_present(5.0).argv == ("nginx", "-t")
+    assert runner.calls[-1] == ("prlimit", "--nofile=512:", "nginx", "-t")
