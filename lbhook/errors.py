@@ -11,12 +11,14 @@ class LbhookError(Exception):
     """An expected failure: what happened, where, and what to do about it.
 
     `problems` lists every single problem, one line each; `status` is the exit status. Of a
-    failed fetch, `attempts` and `waited` (seconds) say how much was tried.
+    failed fetch, `attempts` and `waited` (seconds) say how much was tried, and `guarded` whether
+    metadata is guarded on this VM; None if nothing told.
     """
 
     status = 70
     attempts = 0
     waited = 0.0
+    guarded: bool | None = None
 
     def __init__(self, *problems: str, hint: str = "") -> None:
         super().__init__("; ".join(problems))

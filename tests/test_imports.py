@@ -37,7 +37,15 @@ HOUSE: dict[str, tuple[str, ...]] = {
     ),
     "context": (),
     "imds": (
-        *("classification", "transport", "client", "confirmation", "last_good", "handover"),
+        *(
+            "guard",
+            "classification",
+            "transport",
+            "client",
+            "confirmation",
+            "last_good",
+            "handover",
+        ),
         "fetching",
     ),
     "traffic": ("expressions", "ruleset", "routes", "paths", "diagram", "html"),

@@ -79,12 +79,12 @@ def test_nothing_makes_an_old_systemd_refuse_a_unit(unit: str) -> None:
 
 
 def test_only_what_waiting_heals_is_tried_again() -> None:
-    """That is status 75; any other is in the list of those that are not, and no unit that others
-    wait for is restarted."""
+    """That is 75, and 76, since access rules change; any other is in the list of those that are
+    not, and no unit that others wait for is restarted."""
     table = (REPO / "docs/troubleshooting.md").read_text(encoding="utf-8")
     known = {int(one) for one in re.findall(r"^\| (\d+) \|", table, re.M)} - {0}
     prevented = {int(one) for one in values("lbhook-refresh.service", "RestartPreventExitStatus")}
-    assert known - prevented == {75}
+    assert known - prevented == {75, 76}
     assert not [unit for unit in ("lbhook.service", FETCH) if values(unit, "Restart")]
 
 

@@ -51,6 +51,7 @@ def show(
       sudo lbhook show --html lb.html
       lbhook show --json --metadata body.json
     """
+    from ..deployment.report import guarded_json
     from ..metadata import facts
     from ..metadata.model import ABSENT, Metadata
     from ..traffic import diagram, paths
@@ -60,20 +61,21 @@ def show(
     if html and as_json:
         raise click.UsageError("--html and --json can't both be meant")
     update = factory.update(invocation, **options)
-    metadata = update.ask().answer.metadata
+    answer = update.ask().answer
+    metadata = answer.metadata
     if metadata is None:
         invocation.console.warn(f"no load balancer: {ABSENT}")
     metadata = metadata or Metadata()
     lb = facts.derive(metadata)
+    value = {**diagram.to_json(lb, metadata), **guarded_json(answer.guarded)}
     if as_json and not here:
-        invocation.json(diagram.to_json(lb, metadata))
+        invocation.json(value)
         return 0
     picture = paths.seen(lb, update.context.host) if update.context.host.live else paths.told(lb)
     if html:
         _save(invocation, html, _page(lb, metadata, picture))
     elif as_json:
-        value = {**diagram.to_json(lb, metadata), "here": diagram.here_json(picture)}
-        invocation.json(value)
+        invocation.json({**value, "here": diagram.here_json(picture)})
     else:
         text = diagram.to_text(lb, metadata, picture, everything=everything)
         invocation.console.out(coloured_picture(text))

@@ -15,7 +15,8 @@ VERSION = 1
 
 class Report(NamedTuple):
     """What an apply came to; the words are those of the contract's JSON. `age` is that of the
-    answer in force, in seconds; None if none is known, or it is not Azure's."""
+    answer in force, in seconds; None if none is known, or it is not Azure's. `guarded` is whether
+    metadata is guarded on this VM; None if IMDS did not tell."""
 
     outcome: str
     status: int = 0
@@ -23,6 +24,7 @@ class Report(NamedTuple):
     attempts: int = 0
     waited: float = 0.0
     age: float | None = None
+    guarded: bool | None = None
     lb: Facts = Facts()
     changes: tuple[Change, ...] = ()
     warnings: tuple[str, ...] = ()
@@ -39,6 +41,7 @@ class Report(NamedTuple):
             "source": self.source,
             "attempts": self.attempts,
             "waited_seconds": round(self.waited, 1),
+            **guarded_json(self.guarded),
             "counts": counts(self.lb),
             "targets": [change_json(one) for one in self.changes],
             "problems": list(self.problems),
@@ -104,6 +107,11 @@ def undone_text(report: Report) -> str:
     if not lines and not report.problems:
         lines = ["nothing to put back"]
     return "".join(f"{line}\n" for line in lines)
+
+
+def guarded_json(guarded: bool | None) -> dict[str, bool]:
+    """Whether metadata is guarded; nothing if IMDS did not tell."""
+    return {} if guarded is None else {"guarded": guarded}
 
 
 def counts(lb: Facts) -> dict[str, int]:

@@ -45,8 +45,9 @@ class Evidence:
     """One machine: what Azure says, what an apply would do, where the traffic goes.
 
     `asked` says that IMDS was asked, `error` why there is no new answer, `absent` that there is
-    no load balancer, `refusal` why there is no plan; `since_applied` are seconds since an answer
-    was put in force, 0 if none was.
+    no load balancer, `guarded` whether metadata is guarded (None if IMDS did not tell),
+    `refusal` why there is no plan; `since_applied` are seconds since an answer was put in force,
+    0 if none was.
     """
 
     host: Host
@@ -55,6 +56,7 @@ class Evidence:
     asked: bool = True
     error: LbhookError | None = None
     absent: bool = False
+    guarded: bool | None = None
     plan: Plan = field(default_factory=Plan)
     refusal: LbhookError | None = None
     picture: Picture = field(default_factory=Picture)

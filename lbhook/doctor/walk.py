@@ -87,6 +87,7 @@ def _evidence(update: Update) -> Evidence:
         lb=lb,
         asked=options.metadata is None and not options.cached,
         error=error,
+        guarded=fetched.answer.guarded if fetched else getattr(error, "guarded", None),
         absent=bool(fetched and fetched.answer.metadata is None),
         plan=plan,
         refusal=refusal,

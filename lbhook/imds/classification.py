@@ -15,6 +15,7 @@ from typing import NamedTuple
 from ..errors import MetadataError
 from ..metadata.model import ABSENT
 from ..metadata.reader import MOST_BYTES, decode
+from . import guard
 
 # What the transport hands on as plain bytes.
 READABLE = ("", "identity", "gzip", "x-gzip")
@@ -32,13 +33,15 @@ class Kind(enum.Enum):
 
 class Verdict(NamedTuple):
     """The class of one answer, and what it tells the operator: why it is no good one, and what
-    to do if it stays. `retry_after` in seconds."""
+    to do if it stays. `retry_after` in seconds; `unsigned` says that the agent of guarded
+    metadata is to be waited for."""
 
     kind: Kind
     reason: str
     hint: str = ""
     retry_after: float = 0.0
     slow_down: bool = False
+    unsigned: bool = False
 
 
 # The beginnings of Microsoft's sentences, normalised: documentation and wire word them
@@ -69,19 +72,23 @@ def classify(
     headers: Mapping[str, str],
     body: bytes,
     now: Callable[[], float] = time.time,
+    asker: Callable[[], guard.Asker] = guard.asker,
 ) -> Verdict:
     """What an answer means, by its status and the beginning of its message."""
     message = _message(body)
     text = f"IMDS answered {status}" + (f": {one_line(message, 200)}" if message else "")
     after = _retry_after(headers, now)
-    # An error of IMDS has a message, or no body at all.
-    hint = _UPDATED if message or not body else IN_BETWEEN
     if status == 200:
         return _classify_good(headers, body, after)
     if 300 <= status < 400:
         where = headers.get("location", "elsewhere")[:80]
         reason = f"what answered is not IMDS: it redirects ({status}) to {where!a}"
         return Verdict(kind=Kind.REFUSED, reason=f"{reason}; is something in between?")
+    guarded = _classify_guarded(status, headers, body, text, asker)
+    if guarded:
+        return guarded._replace(retry_after=after)
+    # An error of IMDS has a message, or no body at all.
+    hint = _UPDATED if status >= 400 and (message or not body) else IN_BETWEEN
     if status == 404:
         return _classify_missing(text, message, hint, after)
     if 400 <= status < 500 and status not in _TEMPORARY:
@@ -92,6 +99,33 @@ def classify(
             kind=Kind.TRANSIENT, reason=reason, hint=_SHARE, retry_after=after, slow_down=True
         )
     return Verdict(kind=Kind.TRANSIENT, reason=reason, hint=hint, retry_after=after)
+
+
+def _classify_guarded(
+    status: int,
+    headers: Mapping[str, str],
+    body: bytes,
+    text: str,
+    asker: Callable[[], guard.Asker],
+) -> Verdict | None:
+    """What IMDS and the agent say where metadata is guarded; None if it is nothing of that."""
+    own = guard.own_reason(status, headers, body)
+    said = f"{status} without a body, as {guard.PROGRAM} answers: {own}"
+    if status == 401:
+        signed = guard.HEADER in headers
+        reason = f"{text} ({'its signature is no good' if signed else 'it is not signed'})"
+        hint = guard.HINT.rejected if signed else guard.HINT.unsigned
+        return Verdict(kind=Kind.TRANSIENT, reason=reason, hint=hint, unsigned=True)
+    if status == 421:
+        hint = guard.HINT.forgotten if own else IN_BETWEEN
+        return Verdict(kind=Kind.TRANSIENT, reason=said if own else text, hint=hint)
+    if status == 403:
+        reason = f"{said if own else text}; asked as {asker()}"
+        return Verdict(kind=Kind.REFUSED, reason=reason, hint=asker().rule)
+    if own:
+        kind = Kind.OURS if status == 405 else Kind.TRANSIENT
+        return Verdict(kind=kind, reason=said, hint=guard.HINT.ailing)
+    return None
 
 
 def _classify_good(headers: Mapping[str, str], body: bytes, after: float) -> Verdict:
@@ -122,12 +156,6 @@ def _classify_missing(text: str, message: str, hint: str, after: float) -> Verdi
 
 
 def _classify_refused(status: int, text: str, body: bytes) -> Verdict:
-    if status in (401, 403):
-        reason = (
-            f"{text}; the Metadata Security Protocol of this VM, or an agent in between, does"
-            " not let this process in: allow it in the VM's access rules for IMDS"
-        )
-        return Verdict(kind=Kind.REFUSED, reason=reason)
     if status == 405:
         return Verdict(kind=Kind.OURS, reason=f"{text}{_OURS}")
     if status == 400:

@@ -12,7 +12,8 @@ from typing import NamedTuple
 from ..errors import LbhookError, MetadataError, NoAnswerError, ProtocolError, UnreadableBodyError
 from ..metadata.model import Metadata, parse
 from ..metadata.reader import decode
-from .classification import AGAIN, IN_BETWEEN, Kind, Verdict, classify
+from . import guard
+from .classification import AGAIN, IN_BETWEEN, Kind, Verdict, classify, one_line
 from .transport import NoResponseError, Response, get
 
 # The whole VM may ask five times a second; lbhook asks once, and a question that nobody takes
@@ -31,12 +32,14 @@ _PRIMARY = "it answers the primary NIC and its primary address only"
 
 class Reading(NamedTuple):
     """An answer that was read whole: its body and what it says; None if IMDS says that there
-    is no load balancer. `waited` in seconds."""
+    is no load balancer. `waited` in seconds; `guarded` says that it came by the agent of guarded
+    metadata."""
 
     body: bytes
     metadata: Metadata | None
     attempts: int
     waited: float
+    guarded: bool = False
 
 
 class Waiting(NamedTuple):
@@ -53,7 +56,8 @@ class Service:
 
     `wait` and `absent_wait` are seconds in all, on a monotonic clock; with a `wait` of 0 there
     is one attempt, of at most 5 s. `absent_wait` counts while IMDS says that there is no load
-    balancer, whatever `wait` is. `get` asks once, as `transport.get` does.
+    balancer, whatever `wait` is. `get` asks once, as `transport.get` does. `find_agent` finds the
+    agent of guarded metadata, which is waited for where IMDS wants a signature.
     """
 
     def __init__(
@@ -70,6 +74,7 @@ class Service:
         get: Callable[[str, dict[str, str], str, float, Callable[[], float]], Response] = get,
         path: str = "/metadata/loadbalancer",
         parse: Callable[[bytes], Metadata] = parse,
+        find_agent: Callable[[], guard.Agent | None] = lambda: None,
     ) -> None:
         self.endpoint = endpoint
         self.api_version = api_version
@@ -82,6 +87,7 @@ class Service:
         self.get = get
         self.path = path
         self.parse = parse
+        self.find_agent = find_agent
 
     def fetch(self) -> Reading:
         """Ask until there is an answer to believe, or the time is up.
@@ -113,6 +119,7 @@ class Service:
             return fetch.run()
         except LbhookError as error:
             error.attempts, error.waited = fetch.attempts, self.clock() - begin
+            error.guarded = fetch.guarded
             raise
 
 
@@ -124,6 +131,9 @@ class _Fetch:
         self.hung = 0
         self.pace = _PACE
         self.absent = False
+        self.guarded: bool | None = None
+        self.agent_was_asked = False
+        self.agent_says = ""
         self.last: LbhookError = NoAnswerError()
 
     def run(self) -> Reading:
@@ -137,10 +147,12 @@ class _Fetch:
                     return self._reading(body, metadata)
             elif verdict.kind in (Kind.OURS, Kind.REFUSED):
                 hint = "waiting will not help; nothing was changed"
-                raise ProtocolError(verdict.reason, hint=hint)
+                raise ProtocolError(verdict.reason, hint=verdict.hint or hint)
             else:
                 self.absent = self.absent or verdict.kind is Kind.ABSENT
                 self.last = NoAnswerError(verdict.reason, hint=verdict.hint)
+            if verdict.unsigned:
+                self._wait_for_agent()
             following = self._following(verdict, started)
             if following is not None:
                 self._sleep_until(following, verdict.kind)
@@ -166,7 +178,23 @@ class _Fetch:
         self.hung = 0
         size = len(response.body)
         service.log(f"status {response.status}, {size} bytes (request {request_id})")
-        return classify(response.status, response.headers, response.body), response.body
+        if guard.guards(*response):
+            self.guarded = True
+        elif response.status in (200, 404):
+            self.guarded = False
+        return classify(*response), response.body
+
+    def _wait_for_agent(self) -> None:
+        """Once in a fetch, and not to the last moment: what it says may be wrong."""
+        left = self._end() - self.service.clock() - LAST_QUESTION
+        if self.agent_was_asked or not self.service.wait or left <= 0:
+            return
+        self.agent_was_asked = True
+        agent = self.service.find_agent()
+        if agent:
+            self._watch(f"metadata is guarded: waiting for {guard.PROGRAM}", self._end())
+            self.agent_says = one_line(agent.wait(left), 200)
+            self.service.log(self.agent_says or f"{guard.PROGRAM} is ready")
 
     def _parse(self, body: bytes) -> Metadata | None:
         """What a body says; None if it is worth asking again."""
@@ -203,20 +231,23 @@ class _Fetch:
         return following if end - following >= _SHORTEST else None
 
     def _sleep_until(self, following: float, kind: Kind) -> None:
+        self._watch("; ".join(self.last.problems[:1]), self._end(kind))
+        self.service.sleep(max(0.0, following - self.service.clock()))
+
+    def _watch(self, reason: str, end: float) -> None:
         now = self.service.clock()
-        self.service.watch(
-            Waiting(
-                reason="; ".join(self.last.problems[:1]),
-                attempts=self.attempts,
-                waited=now - self.begin,
-                left=self._end(kind) - now,
-            )
-        )
-        self.service.sleep(max(0.0, following - now))
+        waited, left = now - self.begin, end - now
+        self.service.watch(Waiting(reason=reason, attempts=self.attempts, waited=waited, left=left))
 
     def _reading(self, body: bytes, metadata: Metadata | None) -> Reading:
         waited = self.service.clock() - self.begin
-        return Reading(body=body, metadata=metadata, attempts=self.attempts, waited=waited)
+        return Reading(
+            body=body,
+            metadata=metadata,
+            attempts=self.attempts,
+            waited=waited,
+            guarded=bool(self.guarded),
+        )
 
     def _given_up(self) -> LbhookError:
         if isinstance(self.last, MetadataError):
@@ -226,5 +257,6 @@ class _Fetch:
         return NoAnswerError(
             f"no usable answer from the metadata service: asked {tried} in {waited:.0f} s",
             *(f"the last reason: {problem}" for problem in self.last.problems),
+            *filter(None, (self.agent_says,)),
             hint=self.last.hint,
         )

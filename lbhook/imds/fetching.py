@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from ..metadata.instance import Vm
     from ..metadata.planned import Plans
     from . import client
+    from .guard import Agent
     from .handover import Handover
 
 
@@ -57,6 +58,7 @@ class Fetcher:
                 read=fetched.read,
                 attempts=fetched.answer.attempts,
                 waited=fetched.answer.waited,
+                guarded=fetched.answer.guarded,
             )
         )
 
@@ -116,6 +118,7 @@ class Fetcher:
             waited=handed.waited,
             age=self.context.boottime() - handed.read,
             instance=handed.instance,
+            guarded=handed.guarded,
         )
         self.warn_of_age(answer)
         return Fetched(answer=answer, body=handed.body, read=handed.read)
@@ -148,6 +151,7 @@ class Fetcher:
             attempts=reading.attempts,
             waited=reading.waited,
             instance=instance,
+            guarded=reading.guarded,
         )
         kept = reading.body if reading.metadata else None
         return Fetched(answer=answer, body=kept, read=self.context.boottime())
@@ -188,7 +192,15 @@ class Fetcher:
             log=self.context.reporter.log,
             clock=self.context.clock,
             sleep=self.context.sleep,
+            find_agent=self._find_agent,
         )
+
+    def _find_agent(self) -> "Agent | None":
+        """The agent of guarded metadata on this machine."""
+        from .guard import PROGRAM, Agent
+
+        path = self.context.host.find(PROGRAM) if self.context.host.live else None
+        return Agent(self.context.host.run, path) if path else None
 
     def _is_silent(self, metadata: Metadata | None) -> bool:
         """Whether an answer would leave no inbound rule."""
@@ -227,5 +239,5 @@ def _demand_load_balancer(answer: Answer) -> None:
         f"no load balancer, and --require-lb is set: {why}",
         hint="put its NIC into a backend pool of a Standard load balancer",
     )
-    error.attempts, error.waited = answer.attempts, answer.waited
+    error.attempts, error.waited, error.guarded = answer.attempts, answer.waited, answer.guarded
     raise error

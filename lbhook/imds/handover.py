@@ -20,13 +20,14 @@ _MOST = 4 * MOST_BYTES
 class Handed(NamedTuple):
     """One answer that was heard: its body, None if there is no load balancer; the body of
     `/metadata/instance`, empty if it was not asked for; when it was read, in seconds of this
-    boot; and how much was tried."""
+    boot; how much was tried; and whether metadata is guarded, if that is known."""
 
     body: bytes | None
     instance: bytes
     read: float
     attempts: int
     waited: float
+    guarded: bool | None = None
 
 
 class Handover:
@@ -51,6 +52,7 @@ class Handover:
             "read": handed.read,
             "attempts": handed.attempts,
             "waited": handed.waited,
+            "guarded": handed.guarded,
         }
         self.tree.write(self.file, f"{json.dumps(content, indent=1)}\n".encode())
 
@@ -80,6 +82,8 @@ def _handed(content: Any, now: float) -> Handed:
         read=min(_seconds(content["read"]), now),
         attempts=int(_seconds(content["attempts"])),
         waited=_seconds(content["waited"]),
+        # Left out by an older lbhook, which may have asked before this one was installed.
+        guarded=_flag(content.get("guarded")),
     )
 
 
@@ -88,6 +92,12 @@ def _seconds(value: Any) -> float:
     if not math.isfinite(number) or number < 0:
         raise ValueError("not a time")
     return number
+
+
+def _flag(value: Any) -> bool | None:
+    if value is None or isinstance(value, bool):
+        return value
+    raise ValueError("of another version")
 
 
 def _text(body: bytes) -> str:

@@ -59,7 +59,8 @@ class Identity(NamedTuple):
 class Answer(NamedTuple):
     """An answer in force. `metadata` is None when IMDS says that there is no load balancer;
     `source` is "imds", "cache" or "file", `age` in seconds; `instance` is the body of
-    `/metadata/instance`, empty if it was not asked for."""
+    `/metadata/instance`, empty if it was not asked for; `guarded` says whether metadata is
+    guarded on this VM, None if IMDS was not asked."""
 
     metadata: Metadata | None
     source: str
@@ -67,6 +68,7 @@ class Answer(NamedTuple):
     waited: float = 0.0
     age: float = 0.0
     instance: bytes = b""
+    guarded: bool | None = None
 
     @property
     def lb(self) -> Facts | None:

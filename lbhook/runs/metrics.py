@@ -19,6 +19,7 @@ HELP: Mapping[str, str] = {
     "lbhook_answer_timestamp_seconds": "When the answer in force was read; 0 if none was.",
     "lbhook_inbound_rules": "Inbound rules of the answer in force.",
     "lbhook_outbound_rules": "Outbound rules of the answer in force.",
+    "lbhook_metadata_guarded": "1 if metadata is guarded on this VM, as it was last seen; else 0.",
     "lbhook_reloads_owed": "Files that their program has not loaded.",
 }
 _SUCCESS, _ANSWER = "lbhook_last_success_timestamp_seconds", "lbhook_answer_timestamp_seconds"
@@ -83,6 +84,8 @@ class Measured:
         if report.outcome != "failed":
             rules = (report.lb.inbound_rules, report.lb.outbound_rules)
             values |= zip(_RULES, map(len, rules), strict=True)
+        if report.guarded is not None:
+            values["lbhook_metadata_guarded"] = int(report.guarded)
         if self.owed is not None:
             values["lbhook_reloads_owed"] = self.owed
         return values

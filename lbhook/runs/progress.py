@@ -37,6 +37,7 @@ class Progress:
             waited=self.answer.waited,
             lb=self.lb,
             age=self.answer.age if self.answer.azures else None,
+            guarded=self.answer.guarded,
             changes=outcomes.together(self.settled, self.done),
             warnings=self.done.warnings,
         )
@@ -47,6 +48,7 @@ class Progress:
             status=error.status,
             attempts=error.attempts or self.answer.attempts,
             waited=error.waited or self.answer.waited,
+            guarded=self.answer.guarded if error.guarded is None else error.guarded,
             problems=error.problems,
             hint=error.hint,
         )

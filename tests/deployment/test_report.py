@@ -69,6 +69,14 @@ def test_json_of_an_apply_is_the_contracts(lb: Facts) -> None:
     )
 
 
+@pytest.mark.parametrize("guarded", [True, False, None])
+def test_whether_metadata_is_guarded(guarded: bool | None) -> None:
+    """As IMDS told; where it did not, nothing is said of it."""
+    value = Report(outcome="failed", guarded=guarded).to_json()
+    assert value.get("guarded", None) is guarded
+    assert ("guarded" in value) is (guarded is not None)
+
+
 def test_json_of_a_failure() -> None:
     """Status and problems of what went wrong; nothing is counted that is not known."""
     result = Report(outcome="failed", status=75, attempts=3, waited=4.26, problems=("a", "b"))

@@ -6,6 +6,7 @@ import pytest
 
 from lbhook.emulator.replies import error
 from lbhook.imds.classification import Kind, Verdict, classify
+from lbhook.imds.guard import Asker
 from lbhook.metadata.reader import MOST_BYTES
 
 JSON = {"content-type": "application/json; charset=utf-8"}
@@ -14,10 +15,7 @@ ABSENT = (
     " Standard public IP, or not yet"
 )
 BUG = "; this is a bug of lbhook, or something in between changes the request: please report it"
-PROTOCOL = (
-    "; the Metadata Security Protocol of this VM, or an agent in between, does not let this"
-    " process in: allow it in the VM's access rules for IMDS"
-)
+ASKER = Asker(user="lbhook", group="lbhook")
 AGAIN = "try again, or with a longer --wait"
 UPDATED = f"IMDS may be being updated or provisioned: {AGAIN}"
 IN_BETWEEN = "IMDS sends nothing of the kind: is a proxy or an agent in between?"
@@ -28,7 +26,7 @@ def judge(status: int, text: str | None = None, **headers: str) -> Verdict:
     """The verdict on an error answer."""
     named = {name.replace("_", "-"): value for name, value in headers.items()}
     body = b"" if text is None else json.dumps({"error": text}).encode()
-    return classify(status, {**JSON, **named}, body, lambda: WALL)
+    return classify(status, {**JSON, **named}, body, lambda: WALL, lambda: ASKER)
 
 
 # status, both wordings (documentation and wire), kind, reason after the words
@@ -89,8 +87,6 @@ TABLE = [
     (400, 'Missing required parameter "api-version". Fix the request', Kind.OURS, BUG),
     (400, "Parameter value is not allowed", Kind.OURS, BUG),
     (400, "Unexpected request. Check the query parameters and retry.", Kind.OURS, BUG),
-    (401, "Unauthorized", Kind.REFUSED, PROTOCOL),
-    (403, "Forbidden", Kind.REFUSED, PROTOCOL),
     (405, "Http method is not allowed: Path", Kind.OURS, BUG),
     (405, "Http method isn't allowed: Path", Kind.OURS, BUG),
     (408, "Request timeout", Kind.TRANSIENT, " (it was too slow)"),
@@ -111,7 +107,7 @@ TABLE = [
 def test_a_row_of_the_table(status: int, text: str, kind: Kind, meaning: str) -> None:
     """Kind and whole reason, and what to do; absence is told in words of its own."""
     reason = ABSENT if kind is Kind.ABSENT else f"IMDS answered {status}: {text}{meaning}"
-    hint = UPDATED if kind is Kind.TRANSIENT else ""
+    hint = {Kind.TRANSIENT: UPDATED}.get(kind, "") if status >= 400 else IN_BETWEEN
     assert judge(status, text) == Verdict(kind=kind, reason=reason, hint=hint)
 
 
@@ -305,7 +301,7 @@ def test_a_date_counts_from_the_date_of_the_answer() -> None:
         ("missing-parameter", Kind.OURS),
         ("wrong-parameter", Kind.OURS),
         ("unexpected-request", Kind.OURS),
-        ("unauthorized", Kind.REFUSED),
+        ("unauthorized", Kind.TRANSIENT),
         ("forbidden", Kind.REFUSED),
         ("wrong-method", Kind.OURS),
         ("request-timeout", Kind.TRANSIENT),

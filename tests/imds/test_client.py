@@ -41,10 +41,6 @@ UPDATED = f"IMDS may be being updated or provisioned: {AGAIN}"
 IN_BETWEEN = "IMDS sends nothing of the kind: is a proxy or an agent in between?"
 SHARE = f"other programs on this VM use up its share of 5 requests a second: {AGAIN}"
 BUG = "; this is a bug of lbhook, or something in between changes the request: please report it"
-MSP = (
-    "; the Metadata Security Protocol of this VM, or an agent in between, does not let this"
-    " process in: allow it in the VM's access rules for IMDS"
-)
 
 
 @dataclass
@@ -156,8 +152,6 @@ FATALS: list[tuple[dict[str, Any], str]] = [
         {"answer": "unexpected-request"},
         f"IMDS answered 400: Unexpected request. Please check the query parameters and retry.{BUG}",
     ),
-    ({"answer": "unauthorized"}, f"IMDS answered 401: Unauthorized{MSP}"),
-    ({"answer": "forbidden"}, f"IMDS answered 403: Forbidden{MSP}"),
     (
         {"answer": "wrong-method"},
         'IMDS answered 405: Http method is not allowed: Path = "/metadata/loadbalancer",'
@@ -233,7 +227,7 @@ UPDATING: list[tuple[dict[str, Any], str]] = [
         "IMDS answered 503: Internal service unavailable. Retry later",
     ),
     ({"answer": "gateway-timeout"}, "IMDS answered 504: Gateway timeout"),
-    ({"fault": "status", "status": 503, "body": ""}, "IMDS answered 503"),
+    ({"fault": "status", "status": 504, "body": ""}, "IMDS answered 504"),
 ]
 # Of something else.
 FOREIGN: list[tuple[dict[str, Any], str]] = [

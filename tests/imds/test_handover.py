@@ -16,7 +16,7 @@ from lbhook.storage.files import Tree
 from ..program import BODIES, Desk, Ended
 
 DOCUMENTED = BODIES / "documented.json"
-HEARD = Handed(body=b"{}", instance=b"[]", read=12.5, attempts=3, waited=2.5)
+HEARD = Handed(body=b"{}", instance=b"[]", read=12.5, attempts=3, waited=2.5, guarded=True)
 PORTS = "{% for one in lb.listeners %}{{ one.port }} {% else %}none{% endfor %}"
 
 
@@ -34,9 +34,10 @@ def place(handover: Handover) -> Path:
 @pytest.mark.parametrize("body", [b"{}", b"", None])
 def test_what_is_left_is_taken(handover: Handover, body: bytes | None) -> None:
     """To the byte; that there is no load balancer, too."""
-    fetched = Handed(body=body, instance=b"[]", read=12.5, attempts=3, waited=2.5)
-    handover.leave(fetched)
-    assert handover.take(now=20.0) == fetched
+    for guarded in (True, False, None):
+        fetched = HEARD._replace(body=body, guarded=guarded)
+        handover.leave(fetched)
+        assert handover.take(now=20.0) == fetched
     assert str(handover.file) == "/run/lbhook-fetch/answer.json"
 
 
@@ -66,6 +67,7 @@ def test_it_was_read_by_now(handover: Handover) -> None:
         {"read": -1},
         {"attempts": [1]},
         {"waited": 10**400},
+        {"guarded": 1},
         {"body": base64.b64encode(b" " * (16 * 1024 * 1024)).decode()},
     ],
     ids=lambda changed: f"{str(changed)[:24]}",

@@ -187,6 +187,21 @@ def test_only_azure_s_answers_have_an_age(stand: Stand) -> None:
     assert (outcome(left(stand)), left(stand)["last_run_status"]) == (["kept"], 75)
 
 
+def test_whether_metadata_is_guarded_is_remembered() -> None:
+    """A run that nobody told leaves what was last seen; before the first there is no sample."""
+    name = "lbhook_metadata_guarded"
+
+    def after(before: str, *, guarded: bool | None) -> str:
+        report = Report(outcome="unchanged", guarded=guarded)
+        return Measured(command="apply", report=report, now=1e9, seconds=0.0).text(before)
+
+    assert name not in after("", guarded=None)
+    seen = after("", guarded=True)
+    assert f'{name}{{command="apply"}} 1' in seen
+    assert f'{name}{{command="apply"}} 1' in after(seen, guarded=None)
+    assert f'{name}{{command="apply"}} 0' in after(seen, guarded=False)
+
+
 def test_the_outcomes_are_those_of_a_report() -> None:
     """Each has its line of text, so that none is forgotten here."""
     for one in metrics.OUTCOMES:
