@@ -120,8 +120,8 @@ def _classify_guarded(
         hint = guard.HINT.forgotten if own else IN_BETWEEN
         return Verdict(kind=Kind.TRANSIENT, reason=said if own else text, hint=hint)
     if status == 403:
-        reason = f"{said if own else text}; asked as {asker()}"
-        return Verdict(kind=Kind.REFUSED, reason=reason, hint=asker().rule)
+        told = said if own else f"{text}; {guard.DENIED}"
+        return Verdict(kind=Kind.REFUSED, reason=f"{told} {asker()}", hint=asker().rule)
     if own:
         kind = Kind.OURS if status == 405 else Kind.TRANSIENT
         return Verdict(kind=kind, reason=said, hint=guard.HINT.ailing)

@@ -22,9 +22,10 @@ LONGEST = 120.0
 # The program looks at its own clock; that it ends a little later is no reason to end it.
 _GRACE = 1.0
 _UNFINISHED = 1
+DENIED = "the access rules of the Metadata Security Protocol do not let in"
 # What the agent says by itself, and why (its proxy_server.rs).
 _OWN: Mapping[int, str] = {
-    403: "its access rules do not let this process in",
+    403: DENIED,
     405: "it lets no such method through",
     421: "it has no note of this connection",
     500: "it has not got its access rules",

@@ -25,6 +25,9 @@ RULE = (
     ' "/metadata/loadbalancer"}, without exePath, which is Python\'s for every script; the next run'
     " asks again"
 )
+DENIED = (
+    "the access rules of the Metadata Security Protocol do not let in user lbhook, group lbhook"
+)
 LOOK = "`systemctl status azure-proxy-agent` shows it"
 BY_AGENT = "without a body, as azure-proxy-agent answers:"
 SIGNED = {guard.HEADER: "value"}
@@ -61,8 +64,7 @@ def test_a_caller_that_the_rules_deny() -> None:
     """Final, with who asked and the rule that would let it in; Python's path is no such rule."""
     assert judge(403) == Verdict(
         kind=Kind.REFUSED,
-        reason=f"403 {BY_AGENT} its access rules do not let this process in; asked as user"
-        " lbhook, group lbhook",
+        reason=f"403 {BY_AGENT} {DENIED}",
         hint=RULE,
     )
 
@@ -72,7 +74,7 @@ def test_another_403_says_who_asked_too() -> None:
     for headers in ({}, SIGNED):
         verdict = judge(403, b'{"error": "Forbidden"}', headers)
         assert verdict.kind is Kind.REFUSED
-        assert verdict.reason == "IMDS answered 403: Forbidden; asked as user lbhook, group lbhook"
+        assert verdict.reason == f"IMDS answered 403: Forbidden; {DENIED}"
         assert verdict.hint == RULE
 
 
