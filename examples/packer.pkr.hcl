@@ -50,9 +50,9 @@ build {
   provisioner "shell" {
     execute_command = "sudo sh -e {{ .Path }}"
     inline = [
-      "install -D -m 644 /tmp/lbhook.toml /etc/lbhook/lbhook.toml",
+      "install -D -m 644 /tmp/lbhook.toml /etc/lbhook/lbhook.toml.d/vm.toml",
       "apt-get update",
-      "apt-get install -y -o Dpkg::Options::=--force-confold nginx-light nftables /tmp/lbhook.deb",
+      "apt-get install -y nginx-light nftables /tmp/lbhook.deb",
       "rm -f /etc/nginx/sites-enabled/default /tmp/lbhook.deb /tmp/lbhook.toml",
     ]
   }

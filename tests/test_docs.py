@@ -42,12 +42,16 @@ PAGES = [
 _BLOCK = re.compile(
     r"(?:`(?P<file>/[^`\n]+)`:\n\n)?^```(?P<kind>\w*)\n(?P<text>.*?)^```$", re.M | re.S
 )
+_CUT = "-- cut here --"
 _COMMAND = re.compile(r"(?:\$|#) (?=(?:sudo )?(?:lbhook|make) )")
 _TEMPLATES = "/etc/lbhook/templates/"
+_OWN_FILES = f"{toml_files.DEFAULT_FILE}.d/"
+# Followed to the letter, in a shell.
+_START = "docs/start.md"
 # Commands that are not to be run by a test, and what is run in their place.
 _INSTEAD = {"make demo": "lbhook demo"}
 # What is not run here: the two installations are for tests/packages and tests/boot.
-_NOT_RUN = ("make test", "lbhook install", "lbhook uninstall")
+_NOT_RUN = ("make test", "lbhook install", "sudo lbhook install", "lbhook uninstall")
 
 
 @dataclass(frozen=True)
@@ -132,14 +136,14 @@ def pattern(shown: list[str]) -> str:
     return "".join(r"(?:.*\n)*?" if line == ".*\n" else line for line in lines)
 
 
-@pytest.mark.parametrize("page", PAGES)
+@pytest.mark.parametrize("page", [page for page in PAGES if page != _START])
 def test_what_is_shown_is_what_comes(page: str, tmp_path: Path) -> None:
     """Each command of a page works, in order and on the same root, and prints what is shown."""
     desk = Desk(tmp_path)
     for block in blocks(page):
         if block.file.startswith(_TEMPLATES):
             (desk.templates / block.file.removeprefix(_TEMPLATES)).write_text(block.text)
-        if block.file == str(toml_files.DEFAULT_FILE):
+        if block.file.startswith(_OWN_FILES):
             desk.configure(block.text)
         for command, shown in sessions(block):
             if command.startswith(_NOT_RUN):
@@ -148,6 +152,44 @@ def test_what_is_shown_is_what_comes(page: str, tmp_path: Path) -> None:
             assert ended.status == 0, (command, ended.err)
             if shown:
                 assert re.fullmatch(pattern(shown), ended.out), f"{command} printed\n{ended.out}"
+
+
+def test_start_works_as_printed(tmp_path: Path) -> None:
+    """Each line up to the part about a VM, typed into one shell in a checkout with nothing else on
+    its PATH, but for `make demo`, which has made the virtual environment by then."""
+    program = tmp_path / ".venv/bin/lbhook"
+    program.parent.mkdir(parents=True)
+    program.write_text(f'#!/bin/sh\nPYTHONPATH={REPO} exec {sys.executable} -m lbhook "$@"\n')
+    program.chmod(0o755)
+    part = read(_START).split("\n## Do it on a VM\n")[0]
+    texts = [one["text"] for one in _BLOCK.finditer(part) if one["kind"] == "console"]
+    typed = "".join(texts).replace("$ make demo\n", "$ true\n")
+    commands = re.findall(r"^\$ (.*)\n((?:(?!\$ ).*\n)*)", typed, re.M)
+    script = "set -eu\n" + "".join(f"{command}\necho {_CUT}\n" for command, _ in commands)
+    done = subprocess.run(
+        ["sh", "-c", script],
+        cwd=tmp_path,
+        env={"PATH": "/usr/bin:/bin", "TMPDIR": str(tmp_path), "LC_ALL": "C.UTF-8"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    printed = done.stdout.split(f"{_CUT}\n")
+    assert len(commands) > 8
+    for (command, shown), out in list(zip(commands, printed, strict=False))[1:]:
+        assert re.fullmatch(pattern(shown.splitlines()), out), f"{command} printed\n{out}"
+
+
+def test_the_one_way_of_configuring() -> None:
+    """No page and no example writes the package's own file, about which an upgrade would ask."""
+    examples = [*(REPO / "examples").rglob("*.*"), *((REPO / page) for page in PAGES)]
+    for file in (one for one in examples if one.is_file()):
+        text = file.read_text(encoding="utf-8")
+        written = re.findall(r"(?:path: |>|644 \S+ |dest: )/etc/lbhook/lbhook\.toml(?!\.d/)", text)
+        written += re.findall(r"`/etc/lbhook/lbhook\.toml`:\n\n```", text)
+        assert not written, file
+        assert "force-conf" not in text, file
 
 
 def test_the_comparison_itself() -> None:
@@ -522,7 +564,7 @@ def test_cloud_configs_are_valid(tmp_path: Path) -> None:
         value, known = json.loads(ask("-c", _KEYS, str(file)))
         assert set(value) <= set(known)
         files = {one["path"]: one["content"] for one in value["write_files"]}
-        config.parse(files[str(toml_files.DEFAULT_FILE)])
+        config.parse(files[f"{_OWN_FILES}vm.toml"])
         for command in value.get("runcmd", ()):
             units = [word for word in command if re.fullmatch(r"lbhook[\w-]*\.\w+", word)]
             assert all((REPO / "systemd" / unit).exists() for unit in units)

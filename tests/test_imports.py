@@ -33,7 +33,7 @@ HOUSE: dict[str, tuple[str, ...]] = {
     ),
     "programs": (
         *("nftables", "daemon", "firewalld", "systemd", "nginx", "haproxy"),
-        *("host", "floating_ip"),
+        *("host", "floating_ip", "unit_limits"),
     ),
     "context": (),
     "imds": (
@@ -57,7 +57,7 @@ HOUSE: dict[str, tuple[str, ...]] = {
         *("progress", "hooks", "metrics", "publisher", "execution", "update", "undo"),
         *("restoration", "resting_forms"),
     ),
-    "installation": ("completion", "installer"),
+    "installation": ("completion", "contents", "executable", "installer"),
     "doctor": ("findings", "imds_checks", "target_checks", "traffic_checks", "walk"),
     "emulator": ("replies", "faults", "playbook", "listener", "http", "server"),
     "cli": ("console", "invocation", "factory", "options", "demo", "main"),

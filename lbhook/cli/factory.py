@@ -128,9 +128,22 @@ def undoing(invocation: Invocation, root: "Path | None") -> "Undo":
 
 def installation(invocation: Invocation, root: "Path | None") -> "Installation":
     """What brings lbhook onto this machine, or below a directory, and takes it away again."""
-    from ..installation.installer import Installation, program
+    from ..installation.executable import program
+    from ..installation.installer import Installation
 
     return Installation(undo=undoing(invocation, root), program=program(live=root is None))
+
+
+def lacking(update: "Update") -> tuple[str, ...]:
+    """What lbhook's units can't do that the configuration asks for; for one of them it is too
+    late to be told."""
+    from ..programs import unit_limits
+    from ..system.sd_notify import notifier
+
+    if notifier().address:
+        return ()
+    found = unit_limits.lacking(update.context.host, update.context.settings)
+    return tuple(f"{one.text}; {one.remedy}" for one in found)
 
 
 def _host(settings: "Settings", root: "Path | None") -> "Host":

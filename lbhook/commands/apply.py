@@ -31,7 +31,10 @@ def apply(invocation: Invocation, /, as_json: bool, no_reload: bool, **options: 
     if options["reload"] and no_reload:
         raise click.UsageError("--reload and --no-reload can't both be meant")
     try:
-        result = factory.update(invocation, load=not no_reload, **options).apply()
+        update = factory.update(invocation, load=not no_reload, **options)
+        result = update.apply()
+        for text in factory.lacking(update):
+            invocation.console.warn(text)
     except LbhookError as error:
         result = factory.unbegun(invocation, options["root"], error)
     invocation.console.manager.status(result.summary())

@@ -32,7 +32,9 @@ def plan(invocation: Invocation, /, as_json: bool, exit_code: bool, **options: A
     """
     from ..deployment import report
 
-    result = factory.update(invocation, **options).plan()
+    update = factory.update(invocation, **options)
+    result = update.plan()
+    result = result._replace(warnings=(*result.warnings, *factory.lacking(update)))
     for warning in result.warnings:
         invocation.console.warn(warning)
     if as_json:

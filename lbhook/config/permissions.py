@@ -1,5 +1,5 @@
 """What root obeys must be root's: configuration and templates that others can write are refused,
-as sudo and sshd refuse theirs."""
+as sudo and sshd refuse theirs. And what others must be able to read."""
 
 import os
 import stat
@@ -57,3 +57,18 @@ def problem(path: Path) -> str:
     if found.st_mode & stat.S_IWGRP and found.st_gid != 0:
         return f"{path}: can be written by a group; run `chmod g-w {path}`"
     return ""
+
+
+def open_to_all(path: Path, *, entered: bool = False) -> bool:
+    """Whether everybody may read a file and run a program, or list and enter a directory, as far
+    as its mode says; one that is only `entered` need not be listed. Whoever gave it an access
+    control list knows better."""
+    try:
+        mode = path.stat().st_mode
+        if "system.posix_acl_access" in os.listxattr(path):
+            return True
+    except OSError:
+        return True  # who needs it says so
+    wanted = 0o4 | (0o1 if mode & stat.S_IXUSR else 0)
+    wanted = 0o1 if entered else wanted
+    return mode & wanted == wanted

@@ -9,6 +9,7 @@ from pathlib import Path
 from ..config.shipped import kind_of
 from ..config.targets import Target
 from ..plan import Outcome, Reload
+from ..programs import unit_limits
 from ..programs.daemon import places
 from .findings import Check, Evidence, Finding, note
 
@@ -157,6 +158,12 @@ def ordered(evidence: Evidence) -> Iterator[Finding]:
         yield Finding(text=f"the units wait for each other: {cycles[0]}", remedy=remedy)
 
 
+def limits(evidence: Evidence) -> Iterator[Finding]:
+    """Whether the units may do what the configuration asks for, which works by hand."""
+    for lack in unit_limits.lacking(evidence.host, evidence.settings, thorough=True):
+        yield Finding(text=lack.text, remedy=lack.remedy)
+
+
 def warnings(evidence: Evidence) -> Iterator[Finding]:
     """What a plan would say beside what it does."""
     yield from map(note, evidence.plan.warnings)
@@ -165,7 +172,7 @@ def warnings(evidence: Evidence) -> Iterator[Finding]:
 OF_TARGETS: tuple[Check, ...] = (
     *(refusal, programs, drift, taken, directories, label, flushed, warnings),
 )
-OF_UNITS: tuple[Check, ...] = (installed, running, ordered)
+OF_UNITS: tuple[Check, ...] = (installed, running, ordered, limits)
 # What each unit is for, told where it is missing.
 _MISSES = {
     "lbhook-restore.service": "a boot has no firewall until Azure has answered",

@@ -1,152 +1,166 @@
 """lbhook brought onto a machine and taken away again, where no package manager does it: for pip
-and for the single file."""
+and for the single file; and its units' limits made to fit the configuration, for everybody."""
 
-import io
-import shutil
-import sys
-import zipapp
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from importlib.resources import files
+import os
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
-from ..config import permissions
 from ..config.targets import Target
-from ..config.toml_files import DEFAULT_FILE
 from ..deployment.report import Report
 from ..errors import ReloadError, RightsError, UsageError
 from ..plan import Change, FileState, compare
+from ..programs import unit_limits
 from ..runs import resting_forms
 from ..runs.undo import Undo
-from . import completion
+from . import executable
+from .contents import CONFIGURATION, DIRECTORIES, Piece, Places, pieces
+from .executable import SINGLE_FILE, Program
 
-SINGLE_FILE = PurePosixPath("/usr/local/bin/lbhook")
-UNITS = PurePosixPath("/usr/local/lib/systemd/system")
-_USERS = PurePosixPath("/usr/local/lib/sysusers.d/lbhook.conf")
+# Where each part goes, and where it goes on a machine whose /usr is read-only.
+_UNITS = (PurePosixPath("/usr/local/lib/systemd/system"), PurePosixPath("/etc/systemd/system"))
+_USERS = (PurePosixPath("/usr/local/lib/sysusers.d"), PurePosixPath("/etc/sysusers.d"))
+_PROGRAMS = (SINGLE_FILE.parent, PurePosixPath("/opt/bin"))
 _SHARE = PurePosixPath("/usr/local/share")
-_CONFIGURATION = PurePosixPath(DEFAULT_FILE)
-_TEMPLATES = _CONFIGURATION.with_name("templates")
-# What the units start as they are shipped: a package's program.
-_PACKAGED = "/usr/bin/lbhook"
+_LIMITS = PurePosixPath("/etc/systemd/system")
 # Where a package has its units, with and without a merged /usr.
 _PACKAGES = (PurePosixPath("/usr/lib/systemd/system"), PurePosixPath("/lib/systemd/system"))
 # What is started may wait for Azure as long as a boot may.
 _START = 600.0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Program:
-    """The program that units are to start: where it is, what is in it if it is the single file,
-    which is copied there, and what else they would run."""
-
-    path: PurePosixPath
-    single: bytes = b""
-    parts: tuple[Path, ...] = ()
-
-
-def program(*, live: bool) -> Program:
-    """The program that runs. Raises `UsageError` if units could not start it."""
-    archive = Path(__file__).parents[2]
-    if archive.is_file():
-        # The one that runs it now: this machine's `python3` may be another, and too old.
-        python = sys.executable if live else ""
-        return Program(path=SINGLE_FILE, single=_single(archive, python))
-    found = shutil.which(sys.argv[0])
-    if not found:
-        hint = "start it as `lbhook`, by the name that pip gave it"
-        raise UsageError(f"{sys.argv[0]}: not a program that a unit could start", hint=hint)
-    path = Path(found).absolute()
-    return Program(path=PurePosixPath(path), parts=(path, Path(__file__)))
-
-
-def _single(archive: Path, python: str) -> bytes:
-    """The single file, with another Python in its first line if one is given."""
-    if not python:
-        return archive.read_bytes()
-    copy = io.BytesIO()
-    zipapp.create_archive(archive, copy, interpreter=python)
-    return copy.getvalue()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Piece:
-    """One file of an installation; `name` is what a report calls it."""
-
-    name: str
-    path: PurePosixPath
-    content: bytes
-    mode: int = 0o644
-
-    @property
-    def unit(self) -> str:
-        """The name of the unit that it is; empty if it is none."""
-        return self.path.name if self.path.parent == UNITS else ""
-
-    @property
-    def starts_at_boot(self) -> bool:
-        """Whether it is a unit to enable. Not a path: it would apply a half-finished edit."""
-        return bool(self.unit) and b"[Install]" in self.content and self.path.suffix != ".path"
-
-
 @dataclass(frozen=True, slots=True)
 class Installation:
-    """Installs a program on a host, and takes it away again. `undo` is for the same host."""
+    """Installs a program on a host, and takes it away again. `undo` is for the same host;
+    `is_writable` tells whether a directory is on a file system that can be written."""
 
     undo: Undo
     program: Program
+    is_writable: Callable[[Path], bool] = lambda path: os.access(path, os.W_OK)
 
     def install(self, *, start: bool = False) -> Report:
-        """Units, user, completion, configuration and resting forms into place; the units
-        enabled, and with `start` started. What is as it should be is left alone, and a
-        configuration that is there stays. Raises `LbhookError`."""
-        self._demand_place()
-        pieces = [*_pieces(self.program)]
-        changes = [self._put(piece) for piece in pieces]
-        self.undo.context.host.tree.make_directory(_TEMPLATES)
+        """Units, user, completion, configuration and resting forms into place; the units' limits
+        made to fit the configuration; the units enabled, and with `start` started. What is as it
+        should be is left alone, and a configuration that is there stays. Where a package has
+        brought all that, only the limits are seen to. Raises `LbhookError`."""
+        self._demand_root()
+        packaged = self._package()
+        wanted = [] if packaged else self._pieces()
+        if not packaged:
+            self._demand_program()
+        changes = [self._put(piece) for piece in wanted]
+        for place in DIRECTORIES:
+            self.undo.context.host.tree.make_directory(place)
         changes += resting_forms.lay(self.undo.context.host, self.undo.context.settings)
-        units = [piece.unit for piece in pieces if piece.starts_at_boot]
-        self._run("systemd-sysusers", _USERS.name)
-        self._run("systemctl", "enable", *units)
+        changes += self._limit()
+        units = [piece.unit for piece in pieces(self._places()) if piece.starts_at_boot]
+        if not packaged:
+            self._run("systemd-sysusers", "lbhook.conf")
+            self._run("systemctl", "enable", *units)
         self._run_booted("daemon-reload")
         if start:
             self._run_booted("start", *units)
-        hint = "" if start else f"from the next boot on; now: systemctl start {' '.join(units)}"
+        later = not (start or packaged)
+        hint = f"from the next boot on; now: systemctl start {' '.join(units)}" if later else ""
         return _report(changes)._replace(hint=hint)
 
     def uninstall(self) -> Report:
         """Every file that lbhook wrote back to its original or resting form, and what `install`
         put into place taken away; an edited configuration stays. Raises `LbhookError`."""
-        self._demand_place()
-        pieces = [*_pieces(self.program)]
-        units = [piece.unit for piece in pieces if piece.unit and self._state(piece)]
+        self._demand_root()
+        package = self._package()
+        if package:
+            problem = f"{package}: a package has installed it"
+            raise UsageError(problem, hint="leave it to the package manager")
+        self._demand_program()
+        there = [*self._pieces(), *self._limits("")]
+        units = [piece.unit for piece in there if piece.unit and self._state(piece)]
         if units:
             self._run_booted("stop", *units)
             self._run("systemctl", "disable", *units)
         cleaned = self.undo.clean()
         if cleaned.status not in (0, ReloadError.status):
             return cleaned
-        taken = [self._take(piece) for piece in pieces if self._state(piece)]
-        self._tidy(pieces)
+        taken = [self._take(piece) for piece in there if self._state(piece)]
+        self._tidy(there)
         self._run_booted("daemon-reload")
         changes = (*cleaned.changes, *taken)
         return cleaned._replace(outcome=_report(changes).outcome, changes=changes)
 
-    def _demand_place(self) -> None:
-        host, path = self.undo.context.host, self.program.path
-        for place in _PACKAGES:
-            if host.tree.state(place / "lbhook.service"):
-                problem = f"{host.tree.outside(place)}/lbhook.service: a package has installed it"
-                raise UsageError(problem, hint="leave it to the package manager")
-        if host.live and not host.root:
+    def _demand_root(self) -> None:
+        if self.undo.context.host.live and not self.undo.context.host.root:
             raise RightsError("not root, and all of this machine's", hint="use sudo; or --root DIR")
-        if self.program.single:
-            return
-        if not host.tree.outside(path).exists():
+
+    def _package(self) -> str:
+        """The unit of a package that is installed; empty if there is none."""
+        tree = self.undo.context.host.tree
+        units = [place / "lbhook.service" for place in _PACKAGES]
+        return next((str(tree.outside(one)) for one in units if tree.state(one)), "")
+
+    def _demand_program(self) -> None:
+        host, path = self.undo.context.host, self.program.path
+        if not self.program.single and not host.tree.outside(path).exists():
             hint = "install it there first, at the same path"
             raise UsageError(f"{host.tree.outside(path)}: no such program", hint=hint)
         if host.live:
-            for part in self.program.parts:
-                _demand_roots(part)
+            executable.demand(self.program)
+
+    def _places(self) -> Places:
+        place = self.program.path
+        if self.program.single:
+            place = self._first_writable(_PROGRAMS, SINGLE_FILE.name) / SINGLE_FILE.name
+        return Places(
+            units=self._first_writable(_UNITS, "lbhook.service"),
+            users=self._first_writable(_USERS, "lbhook.conf"),
+            share=_SHARE,
+            program=place,
+        )
+
+    def _first_writable(self, places: Sequence[PurePosixPath], name: str) -> PurePosixPath:
+        """The first that is no part of a read-only file system; better one that has the file."""
+        writable = [one for one in places if self._is_writable(one)] or [*places]
+        having = [one for one in writable if self.undo.context.host.tree.state(one / name)]
+        return (having or writable)[0]
+
+    def _is_writable(self, path: PurePosixPath) -> bool:
+        place = self.undo.context.host.tree.outside(path)
+        return self.is_writable(next(one for one in (place, *place.parents) if one.exists()))
+
+    def _pieces(self) -> list[Piece]:
+        """What is put into place. The single file last: it may be the one that runs, of which
+        nothing more can be imported then."""
+        places = self._places()
+        wanted = [*pieces(places)]
+        if not self._is_writable(_SHARE):
+            self.undo.context.reporter.warn(f"{_SHARE} can't be written: no shell completion")
+            wanted = [one for one in wanted if one.name != "completion"]
+        if self.program.single:
+            path, content = places.program, self.program.single
+            wanted.append(Piece(name="program", path=path, content=content, mode=0o755))
+        return wanted
+
+    def _limit(self) -> Iterator[Change]:
+        """Let the units do what the configuration asks for, and no more."""
+        host = self.undo.context.host
+        needs = unit_limits.needs(host, self.undo.context.settings)
+        for need in needs:
+            host.tree.make_directory(need.directory)
+            if len(need.directory.parts) < 3:
+                text = f"{need.name}: its file is right in {need.directory}: from now on lbhook's"
+                self.undo.context.reporter.warn(f"{text} units may write everything there")
+        for piece in self._limits(unit_limits.drop_in(needs)):
+            if piece.content:
+                yield self._put(piece)
+            elif self._state(piece):
+                yield self._take(piece)
+                self._tidy([piece])
+
+    def _limits(self, text: str) -> list[Piece]:
+        """The drop-in of each unit that writes. One for all, by `lbhook-.service.d`, would be
+        lbhook-fetch.service's too."""
+        piece = Piece(name="limits", path=_LIMITS, content=text.encode())
+        paths = (_LIMITS / f"{unit}.d" / "targets.conf" for unit in unit_limits.UNITS)
+        return [replace(piece, path=path) for path in paths]
 
     def _state(self, piece: Piece) -> FileState | None:
         return self.undo.context.host.tree.state(piece.path)
@@ -155,7 +169,7 @@ class Installation:
         tree, actual = self.undo.context.host.tree, self._state(piece)
         uid, gid = tree.owner(piece.path, "root", "root")
         wanted = FileState(content=piece.content, mode=piece.mode, uid=uid, gid=gid)
-        stays = actual and piece.path == _CONFIGURATION
+        stays = actual and piece.path == CONFIGURATION
         change = _change(piece, actual if stays else wanted, actual)
         if change.touches_file:
             tree.stage(piece.path, wanted)
@@ -164,20 +178,18 @@ class Installation:
 
     def _take(self, piece: Piece) -> Change:
         tree, actual = self.undo.context.host.tree, self._state(piece)
-        if actual and piece.path == _CONFIGURATION and actual.content != piece.content:
+        if actual and piece.path == CONFIGURATION and actual.content != piece.content:
             self.undo.context.reporter.warn(f"{tree.outside(piece.path)} was edited and stays")
             return _change(piece, actual, actual)
         tree.remove(piece.path)
         return _change(piece, None, actual)
 
-    def _tidy(self, pieces: list[Piece]) -> None:
+    def _tidy(self, there: Sequence[Piece]) -> None:
         """Take directories away that nobody uses any more."""
-        tree, drop_ins = (
-            self.undo.context.host.tree,
-            {one.path.parent for one in pieces if not one.unit},
-        )
-        ours = [one for one in drop_ins if UNITS in one.parents]
-        for place in (*ours, _TEMPLATES, _CONFIGURATION.parent):
+        tree, places = self.undo.context.host.tree, {one.path.parent for one in there}
+        drop_ins = [one for one in places if one.suffix == ".d"]
+        ours = [*DIRECTORIES, CONFIGURATION.parent] if len(there) > 1 else []
+        for place in (*drop_ins, *ours):
             if not tree.names(place):
                 tree.remove_directory(place)
 
@@ -196,47 +208,6 @@ class Installation:
         ended = host.run((name, *below, *words), timeout=_START)
         if not ended.ok:
             raise ReloadError(ended.report())
-
-
-def _demand_roots(part: Path) -> None:
-    """Raise `RightsError` if others than root can write what units run as root."""
-    for path in (part, *part.parents, *part.resolve().parents):
-        if permissions.problem(path):
-            raise RightsError(
-                f"{path}: others than root can write it, and units would run it as root",
-                hint="install it where only root can: python3 -m venv /opt/lbhook",
-            )
-
-
-def _pieces(program: Program) -> Iterator[Piece]:
-    """What is put into place. The single file last: it may be the one that runs, of which
-    nothing more can be imported then."""
-    for name, content in _shipped("systemd"):
-        text = content.replace(_PACKAGED.encode(), str(program.path).encode())
-        if name == "lbhook.sysusers":
-            yield Piece(name="user", path=_USERS, content=text)
-        else:
-            yield Piece(name="unit", path=UNITS / name, content=text)
-    for shell, place in completion.SHELLS.items():
-        script = completion.script(shell).encode()
-        yield Piece(name="completion", path=_SHARE / place, content=script)
-    configuration = (files("lbhook") / _CONFIGURATION.name).read_bytes()
-    yield Piece(name="configuration", path=_CONFIGURATION, content=configuration)
-    if program.single:
-        yield Piece(name="program", path=program.path, content=program.single, mode=0o755)
-
-
-def _shipped(name: str) -> Iterator[tuple[str, bytes]]:
-    """The files of a directory that ships with lbhook and of those right below it, by name; in
-    a checkout it is beside the package."""
-    inside = files("lbhook") / name
-    place = inside if inside.is_dir() else Path(__file__).parents[2] / name
-    for entry in sorted(place.iterdir(), key=lambda one: one.name):
-        if entry.is_file():
-            yield entry.name, entry.read_bytes()
-        else:
-            for below in entry.iterdir():
-                yield f"{entry.name}/{below.name}", below.read_bytes()
 
 
 def _change(piece: Piece, expected: FileState | None, actual: FileState | None) -> Change:

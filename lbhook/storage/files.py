@@ -20,8 +20,8 @@ from . import directory as directories
 _HINTS = {
     errno.ENOSPC: "free some space",
     errno.EDQUOT: "the quota is used up",
-    errno.EROFS: "the file system is read-only, or the unit may not write there: "
-    "a drop-in with ReadWritePaths={directory} lets it, see docs/units.md",
+    errno.EROFS: "mount it writable; if it is lbhook's units that may not write {directory}, "
+    "`sudo lbhook install` lets them, see docs/units.md",
     errno.EACCES: "run as root, or use --root DIR",
     errno.EPERM: "run as root; `lsattr` shows whether the file is immutable",
     errno.EISDIR: "remove what is there, or give the target another path",

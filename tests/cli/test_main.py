@@ -732,8 +732,8 @@ def test_a_destination_that_is_read_only(desk: Desk) -> None:
     if os.geteuid() == 0:
         command = ["unshare", "--mount", "sh", "-c", _READ_ONLY, "sh", str(folder), *command]
         status, reason = 73, "Read-only file system"
-        hint = "the file system is read-only, or the unit may not write there: a drop-in with "
-        hint += f"ReadWritePaths={desk.root}/etc lets it, see docs/units.md"
+        hint = f"mount it writable; if it is lbhook's units that may not write {desk.root}/etc, "
+        hint += "`sudo lbhook install` lets them, see docs/units.md"
     else:
         folder.chmod(0o555)
         status, reason, hint = 77, "Permission denied", "run as root, or use --root DIR"

@@ -123,3 +123,15 @@ def test_where_a_link_leads_to_is_roots(place: Path) -> None:
     (place / "lbhook.toml").symlink_to(other / "lbhook.toml")
     os.chown(other, 1000, 1000)
     assert problems(place) == (f"{other}: belongs to uid 1000; run `chown root {other}`",)
+
+
+def test_what_everybody_can_read(tmp_path: Path) -> None:
+    """A file; a directory that is listed, and one that is only entered."""
+    file = tmp_path / "vm.toml"
+    file.write_text("")
+    for mode, entered, found in ((0o640, False, False), (0o644, False, True)):
+        file.chmod(mode)
+        assert permissions.open_to_all(file, entered=entered) is found
+    for mode, entered, found in ((0o750, True, False), (0o711, True, True), (0o711, False, False)):
+        tmp_path.chmod(mode)
+        assert permissions.open_to_all(tmp_path, entered=entered) is found

@@ -2,7 +2,10 @@
 
 import os
 import re
-from collections.abc import Callable
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
@@ -12,8 +15,9 @@ from lbhook.config import settings as config
 from lbhook.config import shipped
 from lbhook.deployment.report import Report
 from lbhook.errors import LbhookError, ReloadError, RightsError, UsageError
-from lbhook.installation import installer
-from lbhook.installation.installer import Installation, Program
+from lbhook.installation.executable import SINGLE_FILE, Program
+from lbhook.installation.installer import Installation
+from lbhook.programs import unit_limits
 from lbhook.programs.host import host
 from lbhook.runs.undo import Undo
 from lbhook.runs.update import Update
@@ -23,10 +27,11 @@ from ..program import REPO
 from ..stand import NO_ENV, Runner, Stand, altered, body, contents, target
 
 PROGRAM = Program(path=PurePosixPath("/opt/lbhook/bin/lbhook"))
-SINGLE = Program(path=installer.SINGLE_FILE, single=b"#!/usr/bin/python3\nzip")
+SINGLE = Program(path=SINGLE_FILE, single=b"#!/usr/bin/python3\nzip")
 UNITS = "usr/local/lib/systemd/system"
 LISTEN = "/etc/nginx/lbhook/listen.conf"
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="not root: this machine is root's")
+OWN = '[targets.own]\ntemplate = "own.j2"\npath = "/etc/app/own"\n'
 Make = Callable[..., Installation]
 
 
@@ -50,6 +55,19 @@ def installing(stand: Stand) -> Make:
         return Installation(Undo(stand.context(settings)._replace(host=place)), program)
 
     return make
+
+
+@pytest.fixture
+def readable() -> Iterator[Path]:
+    """A program and a package that everybody can read, in a directory that everybody can enter."""
+    with tempfile.TemporaryDirectory(prefix="lbhook-") as name:
+        place = Path(name)
+        place.chmod(0o755)
+        (place / "python").mkdir(mode=0o755)
+        for file, mode in (("lbhook", 0o755), ("python/base.py", 0o644)):
+            (place / file).touch()
+            (place / file).chmod(mode)
+        yield place
 
 
 def outcomes(report: Report) -> set[str]:
@@ -193,22 +211,80 @@ def test_uninstall_stops_the_units_first(stand: Stand, installing: Make) -> None
 
 
 @pytest.mark.parametrize("place", ["/usr/lib/systemd/system", "/lib/systemd/system"])
-@pytest.mark.parametrize("way", [Installation.install, Installation.uninstall])
-def test_a_package_is_left_to_its_manager(
-    stand: Stand, installing: Make, place: str, way: Callable[[Installation], Report]
-) -> None:
-    """Both refuse, and change nothing."""
+def test_a_package_is_left_to_its_manager(stand: Stand, installing: Make, place: str) -> None:
+    """Taking it away is refused, and changes nothing; `install` sees to the units' limits, and
+    puts no second program beside the package's."""
     stand.put(f"{place}/lbhook.service", "[Service]\n")
     before = contents(stand.disk)
     with pytest.raises(UsageError, match="a package has installed it"):
-        way(installing())
+        installing().uninstall()
     assert contents(stand.disk) == before
+    report = installing(text=OWN).install()
+    assert {one.target.name for one in report.changes} == {"limits", "nginx", "nginx-stream", "env"}
+    assert not (stand.disk / UNITS).exists()
+    assert (report.hint, stand.runner.taken()) == ("", [])
 
 
-def refused(installer: Installation, kind: type[LbhookError]) -> str:
+def limits(stand: Stand) -> list[str | None]:
+    """The drop-ins that let the units do more than is shipped."""
+    places = (f"/etc/systemd/system/{unit}.d/targets.conf" for unit in unit_limits.UNITS)
+    return [stand.text(place) for place in places]
+
+
+def test_the_units_may_write_where_the_targets_are(stand: Stand, installing: Make) -> None:
+    """Each unit that writes, and not the one that asks; the directory is made. A target that goes
+    takes the right with it."""
+    installing(text=OWN).install()
+    (text,) = set(limits(stand))
+    assert "\nReadWritePaths=-/etc/app\n" in str(text)
+    assert (stand.disk / "etc/app").is_dir()
+    assert not (stand.disk / "etc/systemd/system/lbhook-fetch.service.d").exists()
+    assert installing(text=OWN).install().outcome == "unchanged"
+    report = installing().install()
+    assert (report.outcome, set(limits(stand))) == ("changed", {None})
+    assert not [*(stand.disk / "etc/systemd/system").glob("lbhook*")]
+
+
+def test_uninstall_takes_the_limits_too(stand: Stand, installing: Make) -> None:
+    """With their directories, but for what somebody has put there."""
+    installing(text=OWN).install()
+    stand.put("/etc/systemd/system/lbhook.service.d/mine.conf", "[Service]\n")
+    installing(text=OWN).uninstall()
+    (left,) = (stand.disk / "etc/systemd/system").glob("lbhook*")
+    assert [one.name for one in left.iterdir()] == ["mine.conf"]
+
+
+def test_a_target_right_in_etc(stand: Stand, installing: Make) -> None:
+    """The units may then write all of it, which nobody should learn from a drop-in."""
+    installing(text='[targets.own]\ntemplate = "own.j2"\npath = "/etc/own.conf"\n').install()
+    (warning,) = stand.warnings
+    assert warning == (
+        "own: its file is right in /etc: from now on lbhook's units may write everything there"
+    )
+
+
+def test_on_a_read_only_usr(stand: Stand, installing: Make) -> None:
+    """Units, user and single file go where a machine without a writable /usr has its own, shell
+    completion nowhere; taking it away finds them there."""
+    (stand.disk / "usr").mkdir()
+    made = installing(SINGLE)
+    made = replace(made, is_writable=lambda path: stand.disk / "usr" not in (path, *path.parents))
+    report = made.install()
+    assert not [one.path for one in report.changes if one.path.is_relative_to("/usr")]
+    unit = str(stand.text("/etc/systemd/system/lbhook.service"))
+    assert set(re.findall(r"^ExecStart=(\S+)", unit, re.M)) == {"/opt/bin/lbhook"}
+    assert (stand.disk / "opt/bin/lbhook").read_bytes() == SINGLE.single
+    assert stand.text("/etc/sysusers.d/lbhook.conf")
+    assert stand.warnings == ["/usr/local/share can't be written: no shell completion"]
+    made.uninstall()
+    left = [path for path in contents(stand.disk) if "lbhook" in path and "nginx" not in path]
+    assert [path for path in left if not path.startswith(("run/", "opt/lbhook"))] == []
+
+
+def refused(made: Installation, kind: type[LbhookError]) -> str:
     """What `install` says when it refuses."""
     with pytest.raises(kind) as caught:
-        installer.install()
+        made.install()
     return str(caught.value)
 
 
@@ -235,6 +311,46 @@ def test_a_program_that_others_can_write(tmp_path: Path, stand: Stand, installin
     os.chown(part.parent, 65534, 0)
     said = refused(installing(replace(PROGRAM, parts=(part,)), live=True), RightsError)
     assert said.startswith(f"{part.parent}: others than root can write it")
+
+
+@needs_root
+@pytest.mark.parametrize("closed", ["lbhook", "python/base.py", "python"])
+def test_a_program_that_only_root_can_read(readable: Path, installing: Make, closed: str) -> None:
+    """As `umask 027` leaves it: lbhook-fetch.service, which is another user's, could not run it."""
+    parts = (readable / "lbhook", readable / "python")
+    made = installing(replace(PROGRAM, parts=parts), live=True)
+    made.install()
+    path = readable / closed
+    path.chmod(0o750 if path.is_dir() else 0o640)
+    said = refused(made, RightsError)
+    assert said == f"{path}: others than root can't read it; run `chmod go+rX {path}`"
+
+
+@needs_root
+def test_a_virtual_environment_that_only_root_can_read(readable: Path) -> None:
+    """One command mends all of it; a directory above it is entered, and need not be listed."""
+    readable.chmod(0o711)
+    for path in (readable / "python", *readable.glob("python/*")):
+        path.chmod(0o750 if path.is_dir() else 0o640)
+    script = "import sys; from lbhook.installation import executable\n"
+    script += "from pathlib import Path; sys.prefix = sys.argv[1]\n"
+    script += "print(*executable.unreadable(Path(sys.argv[1])), sep='\\n')"
+    argv = [sys.executable, "-c", script, str(readable / "python")]
+    done = subprocess.run(argv, cwd=REPO, capture_output=True, text=True, check=True)
+    place = readable / "python"
+    line = f"{place}: others than root can't read it; run `chmod -R go+rX {place}`"
+    assert done.stdout.splitlines() == [line] * 2
+
+
+@needs_root
+@pytest.mark.parametrize("home", ["/root", "/home/me", "/run/user/0"])
+def test_a_program_that_the_units_do_not_see(installing: Make, home: str) -> None:
+    """ProtectHome=yes: where it must be instead is said."""
+    part = Path(home, "venv/bin/lbhook")
+    with pytest.raises(RightsError) as caught:
+        installing(replace(PROGRAM, parts=(part,)), live=True).install()
+    assert "lbhook's units see nothing below" in str(caught.value)
+    assert "python3 -m venv /opt/lbhook" in caught.value.hint
 
 
 def test_a_systemctl_that_fails(stand: Stand, installing: Make) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from lbhook import __version__
-from lbhook.installation import installer
+from lbhook.installation import executable
 
 from ..program import BODIES, NOBODY_THERE, REPO
 from .built import pyz, wheel
@@ -124,7 +124,7 @@ def test_certifi_is_not_missed() -> None:
 def test_the_python_that_installs_it_runs_it(python: str, tmp_path: Path) -> None:
     """It is in the copy's first line, however long that is: `python3` may be too old."""
     copy = tmp_path / "lbhook"
-    copy.write_bytes(installer._single(pyz(), python))
+    copy.write_bytes(executable._single(pyz(), python))
     copy.chmod(0o755)
     assert copy.read_bytes().startswith(f"#!{python}\n".encode())
     argv = [str(copy), "--version"]

@@ -1,0 +1,109 @@
+"""The program that units are to start: which one it is, and whether they can."""
+
+import importlib.util
+import io
+import shlex
+import shutil
+import sys
+import zipapp
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from ..config import permissions
+from ..config.permissions import open_to_all
+from ..errors import RightsError, UsageError
+from ..programs.unit_limits import HOMES, USER
+
+# What lbhook imports, with what that needs.
+_PACKAGES = (
+    *("lbhook", "click", "jinja2", "markupsafe", "requests", "urllib3", "idna", "certifi"),
+    *("charset_normalizer", "chardet", "tomli"),
+)
+SINGLE_FILE = PurePosixPath("/usr/local/bin/lbhook")
+_HINT = "install it where only root can: python3 -m venv /opt/lbhook"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Program:
+    """The program that units are to start: where it is, what is in it if it is the single file,
+    which is copied there, and what else they would run."""
+
+    path: PurePosixPath
+    single: bytes = b""
+    parts: tuple[Path, ...] = ()
+
+
+def program(*, live: bool) -> Program:
+    """The program that runs. Raises `UsageError` if units could not start it."""
+    archive = Path(__file__).parents[2]
+    python = Path(sys.executable)
+    if archive.is_file():
+        # The one that runs it now: this machine's `python3` may be another, and too old.
+        single = _single(archive, str(python) if live else "")
+        return Program(path=SINGLE_FILE, single=single, parts=(python,))
+    found = shutil.which(sys.argv[0])
+    if not found:
+        hint = "start it as `lbhook`, by the name that pip gave it"
+        raise UsageError(f"{sys.argv[0]}: not a program that a unit could start", hint=hint)
+    path = Path(found).absolute()
+    return Program(path=PurePosixPath(path), parts=(path, python, *_packages()))
+
+
+def demand(program: Program) -> None:
+    """Raise `RightsError` unless units of this machine can run it, and nobody but root can write
+    it; with every problem."""
+    for part in (*program.parts, *(one.resolve() for one in program.parts)):
+        _demand_roots(part)
+        _demand_outside(part)
+    problems = dict.fromkeys(one for part in program.parts for one in unreadable(part))
+    if problems:
+        hint = f"lbhook-fetch.service runs it as the user {USER}, who must be able to read it"
+        raise RightsError(*problems, hint=hint)
+
+
+def _single(archive: Path, python: str) -> bytes:
+    """The single file, with another Python in its first line if one is given."""
+    if not python:
+        return archive.read_bytes()
+    copy = io.BytesIO()
+    zipapp.create_archive(archive, copy, interpreter=python)
+    return copy.getvalue()
+
+
+def _packages() -> Iterator[Path]:
+    """Where what lbhook imports is."""
+    for name in _PACKAGES:
+        found = importlib.util.find_spec(name)
+        if found and found.origin:
+            yield Path(found.origin).parent
+
+
+def _demand_roots(part: Path) -> None:
+    for path in (part, *part.parents):
+        if permissions.problem(path):
+            raise RightsError(
+                f"{path}: others than root can write it, and units would run it as root",
+                hint=_HINT,
+            )
+
+
+def _demand_outside(part: Path) -> None:
+    for home in HOMES:
+        if part.is_relative_to(home):
+            problem = f"{part}: lbhook's units see nothing below {home} (ProtectHome=yes)"
+            raise RightsError(problem, hint=_HINT)
+
+
+def unreadable(part: Path) -> Iterator[str]:
+    """What keeps others from reading a part, with the command that mends it: one for a whole
+    virtual environment."""
+    prefix = Path(sys.prefix)
+    is_venv = sys.prefix != sys.base_prefix
+    closed = [one for one in part.parents if not open_to_all(one, entered=True)]
+    closed += [one for one in (part, *part.rglob("*.py")) if not open_to_all(one)]
+    for path in closed:
+        whole = is_venv and path.is_relative_to(prefix)
+        options, place = ("-R ", prefix) if whole else ("", path)
+        command = f"chmod {options}go+rX {shlex.quote(str(place))}"
+        yield f"{place}: others than root can't read it; run `{command}`"
