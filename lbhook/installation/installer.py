@@ -146,8 +146,9 @@ class Installation:
         for need in needs:
             host.tree.make_directory(need.directory)
             if len(need.directory.parts) < 3:
-                text = f"{need.name}: its file is right in {need.directory}: from now on lbhook's"
-                self.undo.context.reporter.warn(f"{text} units may write everything there")
+                text = f"{need.name}: its file is right in {need.directory}: from now on "
+                text += "lbhook's units may write everything there"
+                self.undo.context.reporter.warn(text)
         for piece in self._limits(unit_limits.drop_in(needs)):
             if piece.content:
                 yield self._put(piece)
