@@ -33,7 +33,7 @@ HOUSE: dict[str, tuple[str, ...]] = {
     ),
     "programs": (
         *("nftables", "daemon", "firewalld", "systemd", "nginx", "haproxy"),
-        *("host", "floating_ip", "unit_limits"),
+        *("check_warnings", "host", "floating_ip", "unit_limits"),
     ),
     "context": (),
     "imds": (

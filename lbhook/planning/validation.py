@@ -1,7 +1,7 @@
 """Candidates checked by the real programs: by themselves, then on this machine."""
 
 import re
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -10,7 +10,7 @@ from ..errors import ConfigError
 from ..metadata.reader import Address
 from ..plan import Change, Outcome, Plan, Reload
 from ..processes import NOT_FOUND, Result, filled
-from ..programs import floating_ip
+from ..programs import check_warnings, floating_ip
 from ..programs.host import Host
 
 if TYPE_CHECKING:
@@ -119,9 +119,9 @@ def examine_live(
     """
     if not (host.live and host.root):
         return verdict
-    decided = {}
+    decided, warnings = {}, list(verdict.warnings)
     for name, changes in _by_daemon(host, verdict.changes, staged).items():
-        found = _examine_daemon(host, name, changes, staged, coming)
+        found = _examine_daemon(host, name, changes, staged, coming, warnings)
         decided.update({one.path: one for one in found})
     refusals: list[str] = []
     for change in verdict.changes:
@@ -132,7 +132,8 @@ def examine_live(
                 refusals += error.problems
     if refusals:
         raise _refused(refusals)
-    return verdict._replace(changes=tuple(decided.get(one.path, one) for one in verdict.changes))
+    going = tuple(decided.get(one.path, one) for one in verdict.changes)
+    return Verdict(changes=going, warnings=tuple(warnings))
 
 
 def _by_daemon(
@@ -156,12 +157,14 @@ def _examine_daemon(
     changes: Sequence[Change],
     staged: Staged,
     coming: Collection[Address],
+    warnings: list[str],
 ) -> Sequence[Change]:
     daemon = host.daemon(name)
     timeout = max(one.target.timeout for one in changes)
     candidates = {str(one.path): staged[one.path] for one in changes}
     tested, included = daemon.check_live(candidates, timeout)
     if tested.ok:
+        warnings += _warnings(tested, changes, staged)
         known = {*included, *(str(one.path) for one in changes if one.dropped)}
         return [one if str(one.path) in known else _unread(daemon, one) for one in changes]
     if daemon.lacks_only(tested, coming):
@@ -172,6 +175,15 @@ def _examine_daemon(
         raise _refused(_refusal(one, tested, staged[one.path]) for one in changes)
     reason = f"{name} refuses its configuration without this change, too:\n{present.report()}"
     return [_blocked(one, reason) for one in changes]
+
+
+def _warnings(tested: Result, changes: Sequence[Change], staged: Staged) -> Iterator[str]:
+    """Said where a file changes, and so once."""
+    for change in changes:
+        content = change.expected.content.decode() if change.expected else ""
+        said = tested.output.replace(str(staged[change.path]), str(change.path))
+        for warning in check_warnings.about(said, str(change.path), content):
+            yield f"{change.target.name}: its check warns: {warning}"
 
 
 def _present(daemon: "Daemon", changes: Sequence[Change], timeout: float) -> Result:

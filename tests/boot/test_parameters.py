@@ -19,6 +19,7 @@ server {
     return 200 "$server_protocol\\n";
 }
 """
+DEPRECATED = 'nginx: its check warns: the "listen ... http2" directive is deprecated'
 _CERTIFICATE = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2"
 
 
@@ -55,6 +56,7 @@ def test_each_word_does_what_it_says(machine: Machine, azure: Azure) -> None:
         if fits(words) and (http3 or "quic" not in words):
             assert applied.returncode == 0, (words, applied.stderr)
             assert machine.reloads()["nginx"] == "done", words
+            assert ("http2" in words and http3) == (DEPRECATED in applied.stderr), words
             _assert_answers(machine, azure, words)
         else:
             assert applied.returncode == 78, (words, applied.stdout, applied.stderr)
