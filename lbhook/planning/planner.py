@@ -195,7 +195,7 @@ class Planner:
         if loaded.queued:
             return self._with_queued(change, expected)
         problem = verify_again(self.host, change.target, expected, loaded)
-        return change.due(problem) if problem else change
+        return validation.skip_unread(self.host, change.due(problem)) if problem else change
 
     def _with_queued(self, change: Change, expected: FileState) -> Change:
         """What has become of a job that an earlier run queued."""

@@ -52,8 +52,9 @@ def skip_missing(host: Host, change: Change) -> Change:
 def skip_unread(host: Host, change: Change) -> Change:
     """A target is skipped if its program does not read its file. To ask takes as long as a check,
     so it is asked where it matters: where the file is not there yet, was skipped before or is
-    refused, or where two want one listener."""
-    due = host.live and host.root and change.touches_file and not change.dropped
+    refused, where two want one listener, or where nothing of the file is to be seen."""
+    wanted = change.touches_file or change.reload is Reload.DUE
+    due = host.live and host.root and wanted and not change.dropped
     asks = due and kind_of(change.target).daemon
     unread = host.daemon(asks).unread(change.target) if asks else ""
     return _skipped(change, unread) if unread else change

@@ -15,15 +15,16 @@ _MOMENT = 1.0
 
 
 def verify_again(host: Host, target: Target, expected: FileState, loaded: Loaded) -> str:
-    """As `verify`, of what an earlier run has loaded; not asked twice in a moment, nor if the
-    kernel says that nothing has changed since it was verified last."""
+    """As `verify`, of what an earlier run has loaded, whether or not its program still reads it;
+    not asked twice in a moment, nor if the kernel says that nothing has changed since it was
+    verified last."""
     asked, now, path = (target.path, expected, loaded), host.clock(), str(target.path)
     if now - host.verified.get(asked, -_MOMENT) < _MOMENT:
         return ""
     # Rendered before anything is asked: what changes meanwhile is not in it.
     proof = _proof(host, target, loaded)
     known = proof and proof == host.state.proofs().get(path)
-    problem = "" if known else verify(host, target, expected, loaded)
+    problem = "" if known else _found(host, target, expected, loaded)
     if not problem:
         host.verified[asked] = now
         host.proofs[path] = proof
@@ -31,7 +32,14 @@ def verify_again(host: Host, target: Target, expected: FileState, loaded: Loaded
 
 
 def verify(host: Host, target: Target, expected: FileState, loaded: Loaded | None = None) -> str:
-    """What shows that a program does not have what its file says; empty if it has."""
+    """What shows that a program does not have what its file says; empty if it has, or does not
+    read it: then there is nothing to verify."""
+    problem = _found(host, target, expected, loaded)
+    daemon = kind_of(target).daemon
+    return "" if problem and daemon and host.daemon(daemon).unread(target) else problem
+
+
+def _found(host: Host, target: Target, expected: FileState, loaded: Loaded | None) -> str:
     if target.verify:
         argv = filled(target.verify, places(host, target))
         result = host.run(argv, timeout=target.timeout)

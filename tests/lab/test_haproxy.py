@@ -68,7 +68,8 @@ def start(lab: Lab, mode: str = "tcp", *words: str) -> None:
 def workers(lab: Lab) -> list[str]:
     """The processes that haproxy's main process has started."""
     main = lab.vm.read("/run/haproxy.pid").strip()
-    return lab.vm.run(["cat", f"/proc/{main}/task/{main}/children"]).stdout.split()
+    children = ["cat", f"/proc/{main}/task/{main}/children"]
+    return lab.vm.run(children, check=False).stdout.split()
 
 
 @pytest.fixture
@@ -94,6 +95,25 @@ def test_tcp_reaches_the_backend(haproxy: Lab) -> None:
     before = workers(haproxy)
     assert haproxy.vm.apply()["outcome"] == "unchanged"
     assert workers(haproxy) == before
+
+
+@pytest.mark.parametrize("dropped", [True, False])
+def test_a_target_that_haproxy_reads_no_more(haproxy: Lab, dropped: bool) -> None:
+    """It was started anew without the directory: a target that is dropped is undone, another one
+    is skipped, and no run fails."""
+    haproxy.vm.apply()
+    haproxy.vm.run(["kill", haproxy.vm.read("/run/haproxy.pid").strip()])
+    wait_for(lambda: not workers(haproxy), "the end of haproxy")
+    own = "frontend own\n    bind 127.0.0.1:8001\n    default_backend servers\n"
+    haproxy.vm.write(MAIN, HAPROXY.format(mode="tcp") + own)
+    haproxy.vm.run(["haproxy", "-W", "-D", "-p", "/run/haproxy.pid", "-f", MAIN])
+    wait_for(lambda: haproxy.vm.listens("tcp", 8001), "haproxy")
+    if dropped:
+        haproxy.vm.write("/etc/lbhook/lbhook.toml", "[targets.nftables]\n")
+    outcomes = [[("removed", "done")], []] if dropped else [[("skipped", "none")]] * 2
+    for expected in outcomes:
+        found = became(haproxy.vm.apply())
+        assert [one for name, one in found.items() if name == "haproxy"] == expected
 
 
 def test_a_file_that_nginx_does_not_read_takes_no_listener_from_haproxy(haproxy: Lab) -> None:

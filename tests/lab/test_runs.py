@@ -119,6 +119,25 @@ def test_a_file_that_nginx_does_not_read_is_left_out_of_each_run(lab: Lab) -> No
     assert one(lab.client, "tcp", FRONT4, 80).state == "open"
 
 
+@pytest.mark.parametrize("dropped", [True, False])
+def test_a_target_whose_include_has_gone(lab: Lab, dropped: bool) -> None:
+    """nginx reads the file no more, and so has nothing of it to show: a target that is dropped is
+    undone, another one is skipped, and no run fails."""
+    lab.balance(ALL)
+    lab.vm.apply()
+    nginx = lab.vm.read("/etc/nginx/nginx.conf")
+    own = nginx.replace(f"include {LISTEN};", "listen 127.0.0.1:8;")
+    lab.vm.write("/etc/nginx/nginx.conf", own)
+    old = lab.vm.workers()
+    lab.vm.run(["nginx", "-s", "reload"])
+    wait_for(lambda: not lab.vm.workers() & old, "nginx's old workers are gone")
+    if dropped:
+        lab.vm.write("/etc/lbhook/lbhook.toml", "[targets.nftables]\n")
+    for outcomes in [["restored", "removed"], []] if dropped else [["skipped"]] * 2:
+        found = [one for one in lab.vm.apply()["targets"] if one["name"] == "nginx"]
+        assert [one["outcome"] in outcomes for one in found] == [True] * bool(outcomes)
+
+
 @pytest.mark.parametrize("runs", [1, 3])
 @pytest.mark.parametrize("damage", ["delete table inet lbhook", "flush ruleset"])
 def test_table_that_somebody_removed_comes_back(lab: Lab, damage: str, runs: int) -> None:
