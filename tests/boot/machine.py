@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from ..lab.hosts import PATH, REPO, Host, wait_for
+from .cgroups import Cgroups
 
 SETTINGS = """
 [imds]
@@ -51,19 +52,27 @@ ACCOUNT = {"passwd": "lbhook:x:990:990::/:/usr/sbin/nologin\n", "group": "lbhook
 
 # A mount and a process namespace of its own: all of the machine goes with them, however that
 # ends. (Killed, systemd-nspawn alone leaves the booted systemd behind.)
-# --register=no --keep-unit: PID 1 of the real machine need not be systemd.
+# --register=no --keep-unit: PID 1 of the real machine need not be systemd. The machine's name is
+# that of a directory in the real /run; the host's name is the same for all.
 BOOT = """
-mount -t overlay -o "lowerdir=$1,upperdir=$2/upper,workdir=$2/work" overlay "$2/root"
-exec systemd-nspawn --quiet --register=no --keep-unit --directory="$2/root" --machine=vm \\
-    --network-namespace-path="$2/network" --capability=CAP_NET_ADMIN,CAP_NET_RAW \\
+image=$1 place=$2 name=$3
+shift 3
+mount -t overlay -o "lowerdir=$image,upperdir=$place/upper,workdir=$place/work" \\
+    overlay "$place/root"
+for group in "$@"; do echo 0 >"$group/cgroup.procs"; done
+exec systemd-nspawn --quiet --register=no --keep-unit --directory="$place/root" \\
+    --machine="$name" --hostname=vm \\
+    --network-namespace-path="$place/network" --capability=CAP_NET_ADMIN,CAP_NET_RAW \\
     --resolv-conf=off --timezone=off --link-journal=no \\
     --console=read-only --kill-signal=SIGRTMIN+3 --boot
 """
 # The network's own name, in /proc, is out of sight once /proc shows that namespace.
 APART = """
-: >"$2/network"
-mount --bind "$3" "$2/network"
-exec unshare --mount --pid --fork --kill-child --mount-proc sh -euc "$4" boot "$1" "$2"
+network=$1 boot=$2 place=$4
+shift 2
+: >"$place/network"
+mount --bind "$network" "$place/network"
+exec unshare --mount --pid --fork --kill-child --mount-proc sh -euc "$boot" boot "$@"
 """
 ENTER = ("-m", "-u", "-i", "-n", "-p", "-C", "--root", "--wd=/")
 
@@ -78,6 +87,7 @@ class Machine:
     def __init__(self, image: Path, place: Path, network: Host, *, bare: bool = False) -> None:
         self._image, self._place, self._network = image, place, network
         self._apart: subprocess.Popen[bytes] | None = None
+        self._cgroups: Cgroups | None = None
         self._nspawn = self._pid = 0
         self.shares: list[str] = []
         for name in ("upper", "work", "root"):
@@ -155,11 +165,13 @@ class Machine:
     def switch_on(self) -> None:
         """Switch on, and wait until systemd can be asked."""
         netns = f"/proc/{self._network.pid}/ns/net"
-        words = [str(self._image), str(self._place), netns]
+        self._cgroups = Cgroups()
+        groups = map(str, self._cgroups.trees)
+        words = [netns, BOOT, str(self._image), str(self._place), self._cgroups.name, *groups]
         alone = ["setpriv", "--pdeathsig", "KILL", "--", "unshare", "--mount", "--"]
         with (self._place / "console").open("ab") as console:
             self._apart = subprocess.Popen(
-                [*alone, "sh", "-euc", APART, "boot", *words, BOOT],
+                [*alone, "sh", "-euc", APART, "boot", *words],
                 stdin=subprocess.DEVNULL,
                 stdout=console,
                 stderr=console,
@@ -207,6 +219,8 @@ class Machine:
     def _gone(self) -> None:
         pid, self._pid, self._apart = self._pid, 0, None
         wait_for(lambda: not pid or not _lives(pid), "the end of the machine")
+        if self._cgroups:
+            self._cgroups.remove()
 
     def run(
         self, argv: Sequence[str], *, check: bool = True, timeout: float = 30
