@@ -3,9 +3,11 @@
 PYTHON ?= python3
 VENV := .venv
 OLDEST := .venv-oldest
+# A module's tests stay together, for what they share; what takes long comes first (tests/conftest.py).
+SIDE_BY_SIDE := --numprocesses auto --maxprocesses 4 --dist loadscope --no-loadscope-reorder
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help demo test check test-oldest boot-test bench pace fuzz dist deb rpm system clean
+.PHONY: help demo test check lint roots test-all test-oldest boot-test bench pace fuzz dist deb rpm system clean
 
 help:
 	@echo "make demo    the main job from end to end, in a throw-away directory"
@@ -22,20 +24,31 @@ help:
 demo: $(VENV)/.run
 	@$(VENV)/bin/lbhook demo
 
-test: system check test-oldest
+# Meanwhile what takes nothing but time: root file systems to boot, and the second environment.
+test: system $(VENV)/.dev
+	@$(MAKE) --no-print-directory --jobs 3 lint roots $(OLDEST)/.dev
+	@$(MAKE) --no-print-directory test-all test-oldest
 
-check: $(VENV)/.dev
+check: lint test-all
+
+lint: $(VENV)/.dev
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/mypy
-	$(VENV)/bin/pytest $(PYTEST_ARGS)
+
+# What fails here is said by the tests that need it.
+roots: $(VENV)/.dev
+	$(VENV)/bin/python -m tests.boot.rootfs
+
+test-all: $(VENV)/.dev
+	$(VENV)/bin/pytest $(SIDE_BY_SIDE) $(PYTEST_ARGS)
 
 # The versions that Ubuntu 22.04 and Debian 12 ship, and what depends on nothing but them.
 test-oldest: $(OLDEST)/.dev
-	$(OLDEST)/bin/python -m pytest -q --ignore=tests/lab --ignore=tests/boot --ignore=tests/clients --ignore=tests/packages --ignore=tests/test_package.py --ignore=tests/test_fleet.py $(PYTEST_ARGS)
+	$(OLDEST)/bin/python -m pytest -q $(SIDE_BY_SIDE) --ignore=tests/lab --ignore=tests/boot --ignore=tests/clients --ignore=tests/packages --ignore=tests/test_package.py --ignore=tests/test_fleet.py $(PYTEST_ARGS)
 
 boot-test: system $(VENV)/.dev
-	$(VENV)/bin/pytest tests/boot $(PYTEST_ARGS)
+	$(VENV)/bin/pytest $(SIDE_BY_SIDE) tests/boot $(PYTEST_ARGS)
 
 bench: $(VENV)/.dev
 	$(VENV)/bin/python -m bench $(if $(CHECK),--check)

@@ -4,11 +4,14 @@ import os
 import shutil
 import signal
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from .shared import sharing
 
 BODIES = Path(__file__).parent / "bodies"
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -17,6 +20,8 @@ _MODULES = {
     "nginx-stream": Path("/usr/lib/nginx/modules/ngx_stream_module.so"),
     "bash-completion": Path("/usr/share/bash-completion/bash_completion"),
 }
+# What takes long comes first where there are several workers: none is left with it at the end.
+_LONG = ("tests/boot/", "tests/packages/", "tests/lab/", "tests/runs/", "tests/clients/")
 _LOOPBACK = ("127.", "::1", "localhost")
 
 
@@ -42,6 +47,32 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     """The markers of this suite."""
     config.addinivalue_line("markers", "needs(*programs): programs that the test runs")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_cmdline_main(config: pytest.Config) -> Iterator[None]:
+    """What a run shares lives as long as its first process."""
+    if hasattr(config, "workerinput"):
+        return (yield)
+    with sharing():
+        return (yield)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Put what takes long first, in a worker; of that, the larger modules."""
+    if not hasattr(config, "workerinput"):
+        return
+    sizes = Counter(item.path for item in items)
+    places = {path: path.relative_to(config.rootpath).as_posix() for path in sizes}
+
+    def turn(item: pytest.Item) -> tuple[int, int]:
+        place = places[item.path]
+        return next((n for n, one in enumerate(_LONG) if place.startswith(one)), 9), -sizes[
+            item.path
+        ]
+
+    items.sort(key=turn)
 
 
 def lacking(reason: str) -> None:

@@ -10,17 +10,15 @@ from pathlib import Path
 
 import pytest
 
+from .packages import built
+
 CHECKOUT = Path(__file__).parents[1]
 
 
 @pytest.fixture(scope="module")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def wheel() -> Path:
     """The wheel, built from the checkout as `make dist` builds it."""
-    place = tmp_path_factory.mktemp("wheel")
-    argv = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(place)]
-    subprocess.run([*argv, str(CHECKOUT)], check=True, capture_output=True)
-    (built,) = place.glob("*.whl")
-    return built
+    return built.wheel()
 
 
 @pytest.fixture(scope="module")

@@ -8,12 +8,16 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+import pytest
+
 from ..conftest import lacking
 from ..lab.hosts import PATH, REPO
+from ..shared import alone
 
 CACHE = REPO / ".cache" / "boot"
 
@@ -47,6 +51,8 @@ def _machine(suite: str, *more: str) -> Recipe:
 
 # In Debian 13 cloud-init conflicts with firewalld.
 MACHINES = {one.suite: one for one in (_machine("bookworm", "firewalld"), _machine("trixie"))}
+# For its nft.
+BULLSEYE = Recipe("bullseye", ("nftables",))
 # debootstrap can't resolve virtual packages: the rest comes by apt. RUNLEVEL=1 keeps what is
 # installed from being started in the chroot, which has the network of the machine.
 BUILD = """
@@ -87,19 +93,21 @@ def rootfs(recipe: Recipe) -> Path:
         lacking("not root, which a root file system needs")
     wanted = repr((recipe, BUILD, KEEP))
     place = CACHE / f"{recipe.suite}-{hashlib.sha256(wanted.encode()).hexdigest()[:12]}"
-    if not place.is_dir():
-        _build(recipe, place)
+    CACHE.mkdir(parents=True, exist_ok=True)
+    with alone(CACHE / f".{place.name}.lock"):
+        if not place.is_dir():
+            _build(recipe, place)
     return place
 
 
 def _build(recipe: Recipe, place: Path) -> None:
-    CACHE.mkdir(parents=True, exist_ok=True)
     said = []
     for mirror in ("", _mirror()):
         with _scratch() as scratch:
             built = _debootstrap(recipe, scratch / "root", mirror)
             if built.returncode == 0:
-                _install(scratch / "root", place)
+                (scratch / "root").chmod(0o755)
+                (scratch / "root").rename(place)
                 return
             said += built.stdout.splitlines()[-5:]
     lacking(
@@ -132,15 +140,6 @@ def _debootstrap(recipe: Recipe, root: Path, mirror: str) -> subprocess.Complete
     )
 
 
-def _install(root: Path, place: Path) -> None:
-    root.chmod(0o755)
-    try:
-        root.rename(place)
-    except OSError:
-        if not place.is_dir():  # another run was faster
-            raise
-
-
 def _mirror() -> str:
     """Where this machine gets its own packages, if the default mirror is out of reach."""
     argv = ["apt-get", "indextargets", "--format", "$(SITE)", "Created-By: Packages"]
@@ -149,3 +148,13 @@ def _mirror() -> str:
     except OSError:
         return ""
     return next((line for line in told.stdout.splitlines() if line.endswith("/debian")), "")
+
+
+def _build_all() -> None:
+    """Build all that the tests take, side by side; what can't be built they say."""
+    with ThreadPoolExecutor() as pool, suppress(pytest.skip.Exception, pytest.fail.Exception):
+        list(pool.map(rootfs, (*MACHINES.values(), BULLSEYE)))
+
+
+if __name__ == "__main__":
+    _build_all()

@@ -10,13 +10,13 @@ from lbhook.metadata import facts, model
 
 from ..program import BODIES
 from ..rendering.test_openings import POLICIES, Asked, firewall, misjudged, packets, target
-from .rootfs import MACHINES, Recipe, rootfs
+from .rootfs import BULLSEYE, MACHINES, rootfs
 
 pytestmark = pytest.mark.needs("debootstrap", "nft", "unshare")
 GOLDEN = Path(__file__).parents[1] / "golden"
 # Ubuntu 22.04 has 1.0.2, which is between the first two.
 ROOTS = {
-    "0.9.8": Recipe("bullseye", ("nftables",)),
+    "0.9.8": BULLSEYE,
     "1.0.6": MACHINES["bookworm"],
     "1.1.3": MACHINES["trixie"],
 }
