@@ -3,7 +3,10 @@
 import functools
 
 BODIES = ("documented", "dual-stack", "floating-ip", "gateway-ha-ports", "public-ip-only")
-PLAYBOOKS = ("cold-boot", "dies", "joined-later", "throttled", "update")
+PLAYBOOKS = (
+    *("agent-denies", "agent-late", "agent-update"),
+    *("cold-boot", "dies", "joined-later", "throttled", "update"),
+)
 
 
 @functools.cache

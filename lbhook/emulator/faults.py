@@ -8,7 +8,7 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
-from .replies import JSON, LOADBALANCER, Answer, Source, error, read
+from .replies import JSON, LOADBALANCER, Answer, Source, bare, error, read
 
 MIB = 1024 * 1024
 
@@ -33,6 +33,7 @@ class Step:
     size: int = 5 * MIB
     transfer: str = "plain"
     missing: tuple[str, ...] = ("inboundRules",)
+    users: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         what = self.fault or (read(self.answer).note if self.answer else "sound")
@@ -44,6 +45,15 @@ class Step:
         """Whether a request for this path belongs to the step; only faults reach every path."""
         prefix = self.path or (LOADBALANCER if self.answer and not self.fault else "")
         return not prefix or path == prefix or path.startswith(prefix + "/")
+
+    @property
+    def by_agent(self) -> bool:
+        """Whether what is answered has passed the agent of guarded metadata."""
+        return self.fault != "unsigned"
+
+    def concerns_user(self, user: str) -> bool:
+        """Whether the fault is for this user; one that nobody is named for is for all."""
+        return not self.users or user in self.users
 
     def spoil(self, sound: Answer) -> Answer:
         """Return the answer with the step's status, headers and damage in it."""
@@ -69,6 +79,18 @@ def _throttled(step: Step, _: Answer) -> Answer:
 
 def _updating(step: Step, _: Answer) -> Answer:
     return error("updating", step.wording)
+
+
+def _unsigned(step: Step, _: Answer) -> Answer:
+    return error("unauthorized", step.wording)
+
+
+def _forgotten(_: Step, __: Answer) -> Answer:
+    return bare(421)
+
+
+def _denied(_: Step, __: Answer) -> Answer:
+    return bare(403)
 
 
 def _redirect(step: Step, _: Answer) -> Answer:
@@ -122,4 +144,7 @@ _SPOILERS: Mapping[str, Callable[[Step, Answer], Answer]] = {
     "partial": _cut_out,
     "throttle": _throttled,
     "updating": _updating,
+    "unsigned": _unsigned,
+    "forgotten": _forgotten,
+    "denied": _denied,
 }

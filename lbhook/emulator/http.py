@@ -127,10 +127,11 @@ def _chunked(answer: Answer) -> bool:
 
 def deliver(step: Step, answer: Answer, asked: Asked) -> Delivery:
     """Return how an answer is to reach the client, by the step's fault."""
-    head = _head(answer, asked.keep_alive)
+    keep = asked.keep_alive and not answer.closes
+    head = _head(answer, keep)
     body = b"" if asked.method == "HEAD" else answer.body
     after = len(body) // 2 if step.after is None else step.after
-    sound = "keep" if asked.keep_alive else "close"
+    sound = "keep" if keep else "close"
     if step.fault in ("hang", "refuse"):
         return Delivery(ending="hang" if step.fault == "hang" else "reset")
     if step.fault == "reset":

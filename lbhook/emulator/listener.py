@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import ipaddress
+import pwd
 import socket
+import sys
+from pathlib import Path
 
 from ..errors import UsageError
 
@@ -37,6 +40,28 @@ def bound(address: tuple[str, int]) -> socket.socket:
         listener.close()
         raise
     return listener
+
+
+def user(connection: socket.socket) -> str:
+    """Return the name of the user whose socket is at the other end, its number if it has no
+    name; empty if it is not on this machine (proc_net_tcp(5))."""
+    table = "tcp6" if connection.family == socket.AF_INET6 else "tcp"
+    near, far = _as_in_proc(connection.getpeername()), _as_in_proc(connection.getsockname())
+    for line in Path("/proc/net", table).read_text(encoding="ascii").splitlines()[1:]:
+        fields = line.split()
+        if fields[1:3] == [near, far]:
+            try:
+                return pwd.getpwuid(int(fields[7])).pw_name
+            except KeyError:
+                return fields[7]
+    return ""
+
+
+def _as_in_proc(place: tuple[str, int]) -> str:
+    """An address and port as the kernel prints them: each four bytes as one number of its own."""
+    packed = ipaddress.ip_address(place[0]).packed
+    words = (int.from_bytes(packed[at : at + 4], sys.byteorder) for at in range(0, len(packed), 4))
+    return f"{''.join(f'{word:08X}' for word in words)}:{place[1]:04X}"
 
 
 def gone(connection: socket.socket) -> bool:

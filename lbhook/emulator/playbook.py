@@ -1,8 +1,10 @@
 """A scripted life of the metadata service: what it answers, and what goes wrong, step by step.
 
 A playbook is TOML: `title`, `start` ("launch", the default, or "first-request": when time begins
-to run) and `[[step]]` tables. A step lasts `for` a duration ("20s") or for a number of `requests`;
-the last may lack both and goes on for ever. After the last one the service is sound. The keys:
+to run), `guarded` (true: the agent of the Metadata Security Protocol hands each answer on, and says
+at /provision whether it is ready) and `[[step]]` tables. A step lasts `for` a duration ("20s") or
+for a number of `requests`; the last may lack both and goes on for ever. After the last one the
+service is sound. The keys:
 
 answer        what /metadata/loadbalancer says: a name, or a file beside the playbook;
               without it, the body that the emulator was given
@@ -24,6 +26,10 @@ fault         what spoils the exchange, on every path:
   not-json      status 200 and a page, or `body`
   partial       `missing` keys ("inboundRules", "inboundRules.0.backendPort") are left out
   throttle      429; updating: 410
+  unsigned      401, of IMDS itself: the agent is not there, and /provision is not finished
+  forgotten     421, of the agent: it has lost its note of the connection
+  denied        403, of the agent, for `users` (default: everybody); others are served. Who asks is
+                known by the owner of the socket, on this machine alone
 """
 
 from __future__ import annotations
@@ -50,10 +56,12 @@ else:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Playbook:
-    """A title and its steps; `start` says from when their time is counted."""
+    """A title and its steps; `start` says from when their time is counted, `guarded` that the
+    agent of guarded metadata is in between."""
 
     title: str = ""
     start: str = "launch"
+    guarded: bool = False
     steps: tuple[Step, ...] = ()
 
 
@@ -120,6 +128,7 @@ def parse(text: str, *, name: str = "playbook", beside: Path = Path()) -> Playbo
     keys: Mapping[str, schema.Read[Any]] = {
         "title": schema.text,
         "start": schema.choice("launch", "first-request"),
+        "guarded": schema.boolean,
         "step": schema.items(functools.partial(_step, beside=beside)),
     }
     problems = list(_of_order(data))
@@ -222,6 +231,9 @@ _FAULTS: Mapping[str, frozenset[str]] = {
     "partial": _SOURCE | {"missing"},
     "throttle": frozenset({"wording", "retry_after"}),
     "updating": frozenset({"wording", "retry_after"}),
+    "unsigned": frozenset({"wording", "retry_after"}),
+    "forgotten": frozenset({"retry_after"}),
+    "denied": frozenset({"users"}),
 }
 _ALWAYS = frozenset({"for", "requests", "path", "fault"})
 _KEYS: Mapping[str, schema.Read[Any]] = {
@@ -240,4 +252,5 @@ _KEYS: Mapping[str, schema.Read[Any]] = {
     "size": _number(1, 2**30),
     "transfer": schema.choice("plain", "chunked", "gzip"),
     "missing": schema.items(schema.text),
+    "users": schema.items(_line),
 }

@@ -19,6 +19,10 @@ from ..resources import BODIES, shipped
 LOADBALANCER = "/metadata/loadbalancer"
 INSTANCE = "/metadata/instance"
 JSON = "application/json; charset=utf-8"
+# Where the agent of guarded metadata says whether it is ready, and what it adds to what IMDS says
+# (Azure/GuestProxyAgent: provision.rs, proxy_server.rs).
+PROVISION = "/provision"
+BY_AGENT = ("x-ms-azure-host-authorization", "value")
 # What `extended=true` adds, for those who provision the VM. Microsoft does not document it; names,
 # types and the api-version are those that cloud-init, which Microsoft contributes to, reads.
 EXTENDED_SINCE = "2021-03-01"
@@ -27,13 +31,14 @@ EXTENDED: Mapping[str, Any] = {"compute": {"hasCustomData": False, "ppsType": "N
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """One HTTP answer; `note` is what a log calls it."""
+    """One HTTP answer; `note` is what a log calls it, `closes` that the connection ends with it."""
 
     note: str
     body: bytes
     status: int = 200
     content_type: str = JSON
     headers: tuple[tuple[str, str], ...] = ()
+    closes: bool = False
 
 
 # What a body may be given as: a name, bytes, a file (read at each request), an answer, or nothing
@@ -69,6 +74,22 @@ def error(name: str, wording: str = "older", **words: str) -> Answer:
     if entry.get("newest"):
         body["newest-versions"] = versions()[:-4:-1]
     return Answer(note=name, status=entry["status"], body=json.dumps(body).encode())
+
+
+def bare(status: int) -> Answer:
+    """Return what the agent of guarded metadata says by itself: a status, and nothing else."""
+    return Answer(note="agent", status=status, body=b"", closes=True)
+
+
+def provision(*, finished: bool) -> Answer:
+    """Return what the agent says of itself on its own path."""
+    body = json.dumps({"finished": finished, "errorMessage": ""})
+    return Answer(note="provision", body=body.encode())
+
+
+def handed_on(answer: Answer) -> Answer:
+    """Return an answer as it is when the agent handed it on; what it says itself has no body."""
+    return replace(answer, headers=(*answer.headers, BY_AGENT)) if answer.body else answer
 
 
 def versions() -> list[str]:

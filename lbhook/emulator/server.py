@@ -25,7 +25,18 @@ from .faults import Step
 from .http import Asked, Delivery, Request
 from .listener import TICK
 from .playbook import Playbook, Script, load
-from .replies import LOADBALANCER, Answer, Source, describe, error, locate, read
+from .replies import (
+    LOADBALANCER,
+    PROVISION,
+    Answer,
+    Source,
+    describe,
+    error,
+    handed_on,
+    locate,
+    provision,
+    read,
+)
 
 
 class Emulator:
@@ -173,7 +184,7 @@ class Emulator:
         if asked is None:
             return False
         try:
-            index, step, answer = self._decide(asked)
+            index, step, answer = self._decide(asked, connection)
             delivery = http.deliver(step, answer, asked)
             begun = delivery.at_once or delivery.slowly
             self._record(asked, answer.status if begun else None, answer.note)
@@ -183,13 +194,22 @@ class Emulator:
                 self._answering.discard(threading.current_thread())
         return self._drip(connection, delivery) and self._end(connection, delivery, index, step)
 
-    def _decide(self, asked: Asked) -> tuple[int, Step, Answer]:
+    def _decide(self, asked: Asked, connection: socket.socket) -> tuple[int, Step, Answer]:
         with self._lock:
             self._answering.add(threading.current_thread())
+            if self._guarded and asked.path == PROVISION:
+                return -1, Step(), provision(finished=self._script.current()[1].by_agent)
             if self._throttled():
                 return -1, Step(), error("throttled")
             index, step = self._script.take(asked.path)
-        return index, step, step.spoil(self._sound(asked, step))
+        if step.users and not step.concerns_user(listener.user(connection)):
+            step = Step()
+        answer = step.spoil(self._sound(asked, step))
+        return index, step, handed_on(answer) if self._guarded and step.by_agent else answer
+
+    @property
+    def _guarded(self) -> bool:
+        return bool(self.playbook and self.playbook.guarded)
 
     def _throttled(self) -> bool:
         now = self._clock()

@@ -228,7 +228,8 @@ def test_all_problems_are_listed_at_once() -> None:
         "p.toml: step[2].requests: 0 is not from 1 to 1000000000",
         'p.toml: step[2].fault: "explode" is not "refuse" or "hang" or "reset" or "stall" or "cut"'
         ' or "drip" or "drip-headers" or "status" or "redirect" or "huge" or "wrong-type" or'
-        ' "not-json" or "partial" or "throttle" or "updating"',
+        ' "not-json" or "partial" or "throttle" or "updating" or "unsigned"'
+        ' or "forgotten" or "denied"',
         "p.toml: step[2].requests: a step has `for` or `requests`, not both",
         "p.toml: step[3].requests: requests that are refused can't be counted: give `for`",
         "p.toml: step[4].status: missing",
