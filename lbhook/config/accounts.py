@@ -18,6 +18,15 @@ def known(names: Iterable[str]) -> tuple[int, ...]:
     return tuple(number for number in found if number is not None)
 
 
+def numbers(name: str) -> tuple[int, int] | None:
+    """The number of a user and that of its group; None if there is no such user."""
+    try:
+        found = pwd.getpwnam(name)
+    except KeyError:
+        return None
+    return found.pw_uid, found.pw_gid
+
+
 def gid(name: str, where: str) -> int:
     """The number of a group. Raises `WriteError` that begins with `where` if there is none."""
     return _number(name, f"{where} {name}: no such group", lambda: grp.getgrnam(name).gr_gid)

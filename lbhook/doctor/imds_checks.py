@@ -3,18 +3,24 @@
 import ipaddress
 import os
 from collections.abc import Iterator
+from typing import NamedTuple
 from urllib.parse import urlsplit
 
+from ..config import accounts
 from ..errors import NoAnswerError
+from ..imds import guard
 from ..metadata.model import ABSENT
 from ..metadata.reader import Address
 from ..traffic.expressions import ESTABLISHED, PROTOCOLS, Packet
-from ..traffic.ruleset import OUTWARD
-from .findings import Check, Evidence, Finding, note
+from ..traffic.ruleset import OUTWARD, Ruleset
+from .findings import Check, Evidence, Finding, note, unsure
 
 _PROXIES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
 # A port that a client here may be given.
 _EPHEMERAL = 40000
+_LOOPBACK = ipaddress.IPv4Address("127.0.0.1")
+# Whom the unit that asks runs as.
+_USER = "lbhook"
 
 
 def answer(evidence: Evidence) -> Iterator[Finding]:
@@ -57,31 +63,26 @@ def firewall(evidence: Evidence) -> Iterator[Finding]:
     way = evidence.routes.to(str(imds)) if imds else None
     if not imds or not way or not way.source or not evidence.picture.rules:
         return
-    check = Packet(
-        source=way.source,
-        destination=imds,
-        protocol=PROTOCOLS["tcp"],
-        port=80,
-        leaves_by=way.device,
-        user=os.geteuid(),
-    )
-    answer = Packet(
-        source=imds,
-        source_port=80,
-        destination=way.source,
-        protocol=PROTOCOLS["tcp"],
-        port=_EPHEMERAL,
-        interface=way.device,
-        state=ESTABLISHED,
-    )
-    rules = evidence.picture.rules
-    asked, answered = rules.judge(check, OUTWARD), rules.judge(answer)
-    if asked.action == "drop":
-        text = f"what is sent to {imds} is dropped by chain {asked.chain} ({asked.rule})"
-        yield Finding(text=text, remedy=f"let it out: tcp port 80 of {imds}")
-    elif answered.action == "drop":
-        text = f"what {imds} answers is dropped by chain {answered.chain} ({answered.rule})"
-        yield Finding(text=text, remedy="let in what belongs to established connections")
+    direct = _Leg(name=str(imds), ip=imds, port=80, device=way.device, source=way.source)
+    for leg in (*_by_agent(evidence), direct):
+        yield from _dropped(evidence.picture.rules, leg)
+
+
+def guarded(evidence: Evidence) -> Iterator[Finding]:
+    """Where the agent of guarded metadata is in between: whom it sees, and what that changes."""
+    if not evidence.guarded:
+        return
+    asked = guard.asker()
+    units = "" if asked.user == _USER else f"; the units ask as user {_USER}"
+    yield note(f"metadata is guarded; asked as {asked}{units}")
+    firewalls = (one for one in evidence.settings.active() if one.kind == "nftables")
+    if any(one.vars["restrict_imds"] for one in firewalls):
+        yield unsure(
+            f"restrict_imds stops nobody: {guard.PROGRAM} takes what is sent to IMDS before a"
+            " firewall sees it",
+            "the VM's access rules for IMDS can say who may ask; drop the setting",
+        )
+    yield from _unequal(accounts.numbers(_USER))
 
 
 def proxies(evidence: Evidence) -> Iterator[Finding]:
@@ -91,7 +92,64 @@ def proxies(evidence: Evidence) -> Iterator[Finding]:
         yield note(f"{', '.join(sorted(names))}: set here, and lbhook goes by none of them")
 
 
-CHECKS: tuple[Check, ...] = (answer, route, firewall, proxies)
+CHECKS: tuple[Check, ...] = (answer, guarded, route, firewall, proxies)
+
+
+class _Leg(NamedTuple):
+    """A connection on the way to IMDS."""
+
+    name: str
+    ip: Address
+    port: int
+    device: str
+    source: Address
+
+
+def _by_agent(evidence: Evidence) -> Iterator[_Leg]:
+    """To the agent of guarded metadata, if it is there: its connect program leads there what is
+    sent to IMDS, and the agent, root, goes on (linux-ebpf/ebpf_cgroup.c)."""
+    host = evidence.host
+    listening = (one for one in host.machine.listening() if one.covers(_LOOPBACK, guard.PORT))
+    if evidence.guarded or (host.find(guard.PROGRAM) and any(listening)):
+        name = f"{_LOOPBACK}:{guard.PORT}, where {guard.PROGRAM} takes what is for IMDS,"
+        yield _Leg(name=name, ip=_LOOPBACK, port=guard.PORT, device="lo", source=_LOOPBACK)
+
+
+def _dropped(rules: Ruleset, leg: _Leg) -> Iterator[Finding]:
+    question = Packet(
+        source=leg.source,
+        destination=leg.ip,
+        protocol=PROTOCOLS["tcp"],
+        port=leg.port,
+        leaves_by=leg.device,
+        user=os.geteuid(),
+    )
+    answer = Packet(
+        source=leg.ip,
+        source_port=leg.port,
+        destination=leg.source,
+        protocol=PROTOCOLS["tcp"],
+        port=_EPHEMERAL,
+        interface=leg.device,
+        state=ESTABLISHED,
+    )
+    asked, answered = rules.judge(question, OUTWARD), rules.judge(answer)
+    if asked.action == "drop":
+        text = f"what is sent to {leg.name} is dropped by chain {asked.chain} ({asked.rule})"
+        yield Finding(text=text, remedy=f"let it out: tcp port {leg.port} of {leg.ip}")
+    elif answered.action == "drop":
+        text = f"what {leg.name} answers is dropped by chain {answered.chain} ({answered.rule})"
+        yield Finding(text=text, remedy="let in what belongs to established connections")
+
+
+def _unequal(numbers: tuple[int, int] | None) -> Iterator[Finding]:
+    """The agent seems to look a user up by the number of its group (not verified on Azure)."""
+    if numbers and numbers[0] != numbers[1]:
+        yield unsure(
+            f"user {_USER} has the number {numbers[0]}, its group {numbers[1]}: {guard.PROGRAM} may"
+            " look one up by the other, and miss it in its access rules",
+            f"`groupmod -g {numbers[0]} {_USER}`, if that number is free",
+        )
 
 
 def _unanswered(evidence: Evidence) -> Address | None:

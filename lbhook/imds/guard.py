@@ -15,6 +15,8 @@ from typing import NamedTuple
 from ..processes import NOT_EXECUTABLE, NOT_FOUND, TIMED_OUT, Run
 
 PROGRAM = "azure-proxy-agent"
+# Where it listens, on loopback.
+PORT = 3080
 # What the agent adds to each answer of IMDS that it hands on.
 HEADER = "x-ms-azure-host-authorization"
 # As long as cloud-init waits for it.
