@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from .shared import sharing
+from .stand import Stand
 
 BODIES = Path(__file__).parent / "bodies"
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -107,6 +108,14 @@ def _no_azure(monkeypatch: pytest.MonkeyPatch) -> None:
 def body() -> Callable[[str], bytes]:
     """A body of tests/bodies by name."""
     return lambda name: (BODIES / f"{name}.json").read_bytes()
+
+
+@pytest.fixture
+def stand(tmp_path: Path) -> Stand:
+    """A machine with nothing installed, and a template that lists the ports of listeners."""
+    built = Stand(tmp_path)
+    built.template("ports.j2")
+    return built
 
 
 @pytest.fixture

@@ -107,6 +107,7 @@ class Host:
                 stack.enter_context(held)
             except OSError as error:
                 raise self.tree.failure(runtime / "lock", error) from None
+            self.state.look_again()
             yield
 
     def settle_journal(self, warn: Callable[[str], None]) -> None:

@@ -31,6 +31,12 @@ class State:
         self.paths = paths
         self.boot_id = boot_id
         self.damaged: list[str] = []
+        self._known: dict[str, Any] | None = None
+
+    def look_again(self) -> None:
+        """Forget what was read of this boot: while the lock was free another run may have written
+        it."""
+        self._known = None
 
     @property
     def installed_file(self) -> PurePosixPath:
@@ -73,6 +79,7 @@ class State:
             found = [name for name in self.tree.names(place) if not name.endswith(_ASIDE)]
             records += [place / name for name in found]
             gone += [place] if found else []
+        self.look_again()
         for path in records:
             self.tree.remove(path)
         for place in (state / "originals", state / "previous", state):
@@ -178,11 +185,15 @@ class State:
         return self.paths.runtime / "refused.json"
 
     def _since_boot(self) -> dict[str, Any]:
-        found = self._read(self._loaded_file)
-        return found if found.get("boot") == self.boot_id else {}
+        if self._known is None:
+            found = self._read(self._loaded_file)
+            self._known = found if found.get("boot") == self.boot_id else {}
+        return self._known
 
     def _write_loaded(self, **news: object) -> None:
-        self._write(self._loaded_file, {**self._since_boot(), "boot": self.boot_id, **news})
+        known = {**self._since_boot(), "boot": self.boot_id, **news}
+        self._known = None  # what is on the disk is not known while it is written
+        self._write(self._loaded_file, known)
 
     def _records(
         self, listed: Mapping[str, Any], kind: type[R], path: PurePosixPath | None = None

@@ -3,7 +3,6 @@
 import json
 import os
 import subprocess
-from pathlib import Path
 
 import pytest
 
@@ -16,14 +15,6 @@ from ..conftest import lacking
 from ..stand import GROUP, NO_ENV, USER, Runner, Stand, body, contents, outcomes, target
 
 A, B = body(80, 443), body(80, 8443)
-
-
-@pytest.fixture
-def stand(tmp_path: Path) -> Stand:
-    """A machine with nothing installed."""
-    built = Stand(tmp_path)
-    built.template("ports.j2")
-    return built
 
 
 def test_a_blocked_target_does_not_freeze_the_others(stand: Stand) -> None:

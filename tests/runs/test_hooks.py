@@ -21,14 +21,6 @@ TWO = ONE + target("two")
 FIRST = "tell 2 inbound rules, 2 listeners here; changed: one"
 
 
-@pytest.fixture
-def stand(tmp_path: Path) -> Stand:
-    """A machine with nothing installed."""
-    built = Stand(tmp_path)
-    built.template("ports.j2")
-    return built
-
-
 def told(stand: Stand) -> list[str]:
     """How the hook was called since the last time."""
     return [line for line in stand.runner.taken() if line.startswith("tell")]

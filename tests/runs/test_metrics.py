@@ -24,14 +24,6 @@ ONE = NO_ENV + WANTED + target("one")
 A = body(80, 443)
 
 
-@pytest.fixture
-def stand(tmp_path: Path) -> Stand:
-    """A machine with nothing installed."""
-    built = Stand(tmp_path)
-    built.template("ports.j2")
-    return built
-
-
 def samples(text: str | None) -> Mapping[str, float]:
     """The metrics of a file, by name and by the labels beside the command."""
     assert text

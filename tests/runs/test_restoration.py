@@ -1,8 +1,6 @@
 """What a boot gets before there is a network."""
 
-from pathlib import Path, PurePosixPath
-
-import pytest
+from pathlib import PurePosixPath
 
 from lbhook.config.settings import Settings
 from lbhook.deployment.report import Report, restored_text
@@ -19,14 +17,6 @@ ALL = (
 )
 NFT, ENV = "/etc/nftables.d/lbhook.nft", "/run/lbhook/lb.env"
 LOAD = "nft -f"
-
-
-@pytest.fixture
-def stand(tmp_path: Path) -> Stand:
-    """A machine with nothing installed."""
-    built = Stand(tmp_path)
-    built.template("ports.j2")
-    return built
 
 
 def restore(stand: Stand, settings: Settings) -> Report:

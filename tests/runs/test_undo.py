@@ -19,14 +19,6 @@ class PowerCut(BaseException):
     """The machine is off."""
 
 
-@pytest.fixture
-def stand(tmp_path: Path) -> Stand:
-    """A machine with a template that lists the ports of listeners."""
-    made = Stand(tmp_path)
-    made.template("ports.j2")
-    return made
-
-
 def undo(stand: Stand, config: str = ONE) -> Undo:
     """What takes back what was done to the stand."""
     return Undo(stand.context(stand.settings(config)))

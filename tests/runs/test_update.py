@@ -3,7 +3,7 @@
 import json
 import random
 import signal
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 
 import pytest
 
@@ -31,14 +31,6 @@ ONE = NO_ENV + target("one")
 TWO = ONE + target("two")
 RUNTIME = ("run",)
 NO_RELOAD = Options(load=False)
-
-
-@pytest.fixture
-def stand(tmp_path: Path) -> Stand:
-    """A machine with nothing installed."""
-    built = Stand(tmp_path)
-    built.template("ports.j2")
-    return built
 
 
 def failing(*words: str) -> Runner:

@@ -63,6 +63,17 @@ def test_what_is_loaded_does_not(state: State) -> None:
     assert (booted.proofs(), booted.skipped()) == ({}, ())
 
 
+def test_what_is_loaded_is_read_once_while_the_lock_is_held(state: State) -> None:
+    """Another run can write it only while the lock is free; then it is read again."""
+    before = {"/etc/one": Loaded(digest="d1")}
+    state.keep_loaded(before)
+    assert state.loaded() == before
+    again(state).keep_loaded({})
+    assert state.loaded() == before
+    state.look_again()
+    assert state.loaded() == {}
+
+
 def test_what_is_as_recorded_is_not_written_again(state: State) -> None:
     """Not a byte, not a time."""
     state.keep_installed({"/etc/one": ONE})
