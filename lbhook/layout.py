@@ -1,6 +1,7 @@
 """How text is laid out for people: columns, lines, numbers; and JSON for programs."""
 
 import json
+import time
 from collections.abc import Sequence
 from ipaddress import IPv4Address, IPv6Address
 
@@ -11,6 +12,11 @@ Row = tuple[tuple[str, ...], tuple[str, ...]]
 def dump(value: object) -> str:
     """JSON as lbhook prints it."""
     return f"{json.dumps(value, indent=2)}\n"
+
+
+def utc(seconds: float) -> str:
+    """A time in seconds since 1970, in UTC as RFC 3339 has it."""
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))
 
 
 def width() -> int:

@@ -118,7 +118,7 @@ def run(desk: Desk, line: str) -> Ended:
         if option in args:
             del args[args.index(option) : args.index(option) + 2]
     cached = "--cached" in args
-    if not cached and command not in ("rollback", "clean", "fetch", "restore"):
+    if not cached and command not in ("rollback", "clean", "fetch", "restore", "history"):
         return desk.run(command, *args)
     body, desk.body = desk.body, ""
     with Emulator() as imds:

@@ -54,7 +54,7 @@ HOUSE: dict[str, tuple[str, ...]] = {
     ),
     "deployment": ("outcome", "report", "reloads", "revert", "transaction", "recovery"),
     "runs": (
-        *("progress", "hooks", "metrics", "publisher", "execution", "update", "undo"),
+        *("progress", "history", "hooks", "metrics", "publisher", "execution", "update", "undo"),
         *("restoration", "resting_forms"),
     ),
     "installation": ("completion", "contents", "executable", "installer"),
@@ -62,8 +62,8 @@ HOUSE: dict[str, tuple[str, ...]] = {
     "emulator": ("replies", "faults", "playbook", "listener", "http", "server"),
     "cli": ("console", "invocation", "factory", "options", "demo", "main"),
     "commands": (
-        *("apply", "plan", "show", "doctor", "fetch", "restore", "rollback", "render"),
-        *("install", "emulate"),
+        *("apply", "plan", "show", "doctor", "fetch", "history", "restore", "rollback"),
+        *("render", "install", "emulate"),
     ),
     "program": (),
 }

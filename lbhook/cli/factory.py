@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from ..installation.installer import Installation
     from ..metadata.planned import Plans
     from ..programs.host import Host
+    from ..runs.history import History
     from ..runs.restoration import Restoration
     from ..runs.undo import Undo
     from ..runs.update import Update
@@ -124,6 +125,13 @@ def undoing(invocation: Invocation, root: "Path | None") -> "Undo":
     from ..runs.undo import Undo
 
     return Undo(_context(invocation, invocation.settings(), root))
+
+
+def history(invocation: Invocation, root: "Path | None") -> "History":
+    """Which rules came and went on this machine, or in a directory."""
+    from ..runs.history import History
+
+    return History(_host(invocation.settings(), root))
 
 
 def installation(invocation: Invocation, root: "Path | None") -> "Installation":

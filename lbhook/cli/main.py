@@ -17,6 +17,7 @@ MODULES = {
     "apply": "apply",
     "doctor": "doctor",
     "fetch": "fetch",
+    "history": "history",
     "restore": "restore",
     "rollback": "rollback",
     "clean": "rollback",

@@ -16,7 +16,8 @@ VERSION = 1
 class Report(NamedTuple):
     """What an apply came to; the words are those of the contract's JSON. `age` is that of the
     answer in force, in seconds; None if none is known, or it is not Azure's. `guarded` is whether
-    metadata is guarded on this VM; None if IMDS did not tell."""
+    metadata is guarded on this VM; None if IMDS did not tell. `rules` are lines for those that came
+    and went."""
 
     outcome: str
     status: int = 0
@@ -31,6 +32,7 @@ class Report(NamedTuple):
     problems: tuple[str, ...] = ()
     hint: str = ""
     removed: tuple[str, ...] = ()
+    rules: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """The value of `apply --json` and of status.json."""
@@ -44,6 +46,7 @@ class Report(NamedTuple):
             **guarded_json(self.guarded),
             "counts": counts(self.lb),
             "targets": [change_json(one) for one in self.changes],
+            "rules": list(self.rules),
             "problems": list(self.problems),
         }
 
@@ -51,7 +54,7 @@ class Report(NamedTuple):
         """A line for each target, and one that sums up."""
         size = max([16, *(len(one.target.name) for one in self.changes)])
         lines = [_change_line(one, size) for one in self.changes]
-        return "".join(f"{line}\n" for line in [*lines, self.summary()])
+        return "".join(f"{line}\n" for line in [*self.rules, *lines, self.summary()])
 
     def summary(self) -> str:
         """The last line of the text, and the unit's status line."""

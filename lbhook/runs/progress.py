@@ -10,13 +10,14 @@ from ..metadata.facts import Facts
 
 class Progress:
     """The course of one run: the answer in force and its facts, what an earlier run had left to
-    do, and what was done since."""
+    do, what was done since, and lines for the rules that came and went."""
 
     def __init__(self) -> None:
         self.answer = Answer(metadata=None, source="imds")
         self.lb = Facts()
         self.settled = Done()
         self.done = Done()
+        self.rules: tuple[str, ...] = ()
 
     @property
     def acted(self) -> bool:
@@ -40,6 +41,7 @@ class Progress:
             guarded=self.answer.guarded,
             changes=outcomes.together(self.settled, self.done),
             warnings=self.done.warnings,
+            rules=self.rules,
         )
 
     def failed(self, error: LbhookError, outcome: str) -> Report:

@@ -22,7 +22,8 @@ class Publisher:
     def leave_status(self, result: Report) -> None:
         """status.json, as well as it can be: what went wrong may be this very directory, and
         then an old one is not the last word."""
-        file, content = self.context.host.state.status_file, layout.dump(result.to_json()).encode()
+        file = self.context.host.state.status_file
+        content = layout.dump({**result.to_json(), "time": layout.utc(self.now())}).encode()
         try:
             with self._locked():
                 self.context.host.tree.write(file, content)

@@ -19,6 +19,7 @@ from ..planning.scope import Scope, scoped
 from ..storage import lock
 from ..storage.records import Applied
 from .execution import Execution
+from .history import History
 from .hooks import Hook
 from .progress import Progress
 from .publisher import Publisher
@@ -152,8 +153,9 @@ class Update:
                     "a later answer has been applied meanwhile; this one is dropped"
                 )
             else:
-                self._attempt(scope, lb, fetched.vm, self._records(fetched))
-                self._keep_applied(fetched)
+                records = self._records(fetched)
+                self._attempt(scope, lb, fetched.vm, records)
+                self._keep_applied(fetched, new=bool(records) or fetched.body is None)
         outcome = "changed" if self._progress.acted else "unchanged"
         if fetched.answer.metadata is None and scope is Scope.MISSING:
             outcome = "absent"
@@ -161,7 +163,7 @@ class Update:
             return self._progress.failed(ReloadError(*self._progress.problems), outcome)
         return self._progress.report(outcome)
 
-    def _keep_applied(self, fetched: Fetched) -> None:
+    def _keep_applied(self, fetched: Fetched, *, new: bool) -> None:
         try:
             changes = self._progress.done.changes
             made = {str(one.path): one.made_of for one in changes if one.made_of}
@@ -171,8 +173,22 @@ class Update:
             )
             if fetched.answer.metadata is not None:
                 self._hook.note(fetched.answer.metadata)
+                self._note_rules(fetched, new=new)
         except LbhookError as error:  # everything is in force by now
             self.context.reporter.warn(str(error))
+
+    def _note_rules(self, fetched: Fetched, *, new: bool) -> None:
+        """Say which rules came and went, and write it down. A run that found nothing to do does
+        not look: its rules are those of the run before."""
+        answer, progress = fetched.answer, self._progress
+        if answer.metadata is None or not (progress.acted or new):
+            return
+        outcome = "failed" if progress.problems else "changed"
+        progress.rules = History(self.context.host).note(
+            self._progress.lb.inbound_rules, answer.source, outcome
+        )
+        if progress.rules and not answer.metadata.inbound_rules:
+            self.context.reporter.warn("the last inbound rule is gone")
 
     def _keep(self, fetched: Fetched) -> None:
         """As the last good answer, or for a run that has more rights."""

@@ -53,6 +53,11 @@ class State:
         """Where it is kept what the hook was told."""
         return self.paths.state / "told.json"
 
+    @property
+    def history_file(self) -> PurePosixPath:
+        """Where it is kept which rules came and went."""
+        return self.paths.state / "history.json"
+
     def original_file(self, path: PurePosixPath) -> PurePosixPath:
         """Where the file that was at a path before lbhook is kept, with its mode and owner."""
         digest = hashlib.sha256(str(path).encode()).hexdigest()[:8]
@@ -74,6 +79,7 @@ class State:
         state = self.paths.state
         records = [self.installed_file, self.told_file, state / "answer.json", self.status_file]
         records += [self._loaded_file, self._refused_file, self.paths.handover]
+        records += [self.history_file]
         gone = [path for path in records if self._is_there(path)]
         for place in (state / "originals", state / "previous"):
             found = [name for name in self.tree.names(place) if not name.endswith(_ASIDE)]
@@ -167,6 +173,14 @@ class State:
     def keep_told(self, **told: object) -> None:
         """Record what the hook was told, and what it is owed."""
         self._write(self.told_file, told)
+
+    def history(self) -> dict[str, Any]:
+        """Which rules are in force, and which came and went."""
+        return self._read(self.history_file)
+
+    def keep_history(self, **history: object) -> None:
+        """Record which rules are in force, and which came and went."""
+        self._write(self.history_file, history)
 
     def original(self, path: PurePosixPath) -> FileState | None:
         """The file that was there before lbhook, if it was kept."""

@@ -22,8 +22,18 @@ from ..conftest import lacking
 from ..program import BODIES, ENVIRONMENT, NOBODY_THERE, Desk, Ended, argv, run_lbhook
 
 COMMANDS = (
-    *("show", "plan", "apply", "doctor", "fetch", "restore", "rollback", "clean"),
-    *("render", "explain", "install", "uninstall", "emulate", "demo"),
+    *("show", "plan", "apply", "doctor", "fetch", "history"),
+    *(
+        "restore",
+        "rollback",
+        "clean",
+        "render",
+        "explain",
+        "install",
+        "uninstall",
+        "emulate",
+        "demo",
+    ),
 )
 DOCUMENTED = BODIES / "documented.json"
 ABSENT = (
@@ -415,6 +425,8 @@ def test_apply_twice(desk: Desk) -> None:
     """The second apply changes nothing, and says so."""
     assert desk.apply() == Ended(
         0,
+        "+ tcp 50.0.0.1:80 → 10.1.0.4:443\n"
+        "+ tcp [2603:10e1:100:2::1:1]:80 → [ace:cab:deca:deed::1]:443\n"
         "env              created    /run/lbhook/lb.env\n"
         "changed: 2 inbound rules, 2 listeners here\n",
         "",
@@ -458,10 +470,16 @@ def test_apply_json(desk: Desk) -> None:
         "targets": [
             {"name": "env", "path": "/run/lbhook/lb.env", "outcome": "created", "reload": "none"}
         ],
+        "rules": [
+            "+ tcp 50.0.0.1:80 → 10.1.0.4:443",
+            "+ tcp [2603:10e1:100:2::1:1]:80 → [ace:cab:deca:deed::1]:443",
+        ],
         "problems": [],
     }
     assert (json.loads(ended.out), ended.err, ended.status) == (expected, "", 0)
-    assert json.loads((desk.root / "run/lbhook/status.json").read_text()) == expected
+    left = json.loads((desk.root / "run/lbhook/status.json").read_text())
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", left.pop("time"))
+    assert left == expected
 
 
 def test_apply_json_of_a_wrong_configuration(desk: Desk) -> None:
@@ -478,6 +496,7 @@ def test_apply_json_of_a_wrong_configuration(desk: Desk) -> None:
         "waited_seconds": 0.0,
         "counts": {"public_ips": 0, "inbound_rules": 0, "outbound_rules": 0, "listeners": 0},
         "targets": [],
+        "rules": [],
         "problems": [problem],
     }
     assert (ended.err, ended.status) == (f"lbhook: {problem}\n{NOTHING_CHANGED}", 78)
@@ -501,6 +520,7 @@ def test_an_apply_that_can_not_begin_leaves_a_status(
     left = json.loads(
         (desk.root / "run/lbhook/status.json").read_text().replace(str(desk.place), "TMP")
     )
+    assert left.pop("time")
     assert left == json.loads(ended.out)
     assert (left["outcome"], left["status"], ended.status) == ("failed", status, status)
 
@@ -898,7 +918,7 @@ def test_nobody_reads_the_messages(desk: Desk) -> None:
         os.close(writer)
         out, _ = process.communicate(timeout=20)
         assert process.returncode == 0
-    assert out.decode().startswith("env              created    /run/lbhook/lb.env\n")
+    assert "env              created    /run/lbhook/lb.env\n" in out.decode()
     assert "run/lbhook/lb.env" in desk.files()
 
 

@@ -65,7 +65,7 @@ def test_json_of_an_apply_is_the_contracts(lb: Facts) -> None:
         ' "waited_seconds": 0.0, "counts": {"public_ips": 1, "inbound_rules": 2,'
         ' "outbound_rules": 2, "listeners": 2}, "targets": [{"name": "env",'
         ' "path": "/run/lbhook/lb.env", "outcome": "created", "reload": "none"}],'
-        ' "problems": []}'
+        ' "rules": [], "problems": []}'
     )
 
 
@@ -89,6 +89,7 @@ def test_json_of_a_failure() -> None:
         "waited_seconds": 4.3,
         "counts": {"public_ips": 0, "inbound_rules": 0, "outbound_rules": 0, "listeners": 0},
         "targets": [],
+        "rules": [],
         "problems": ["a", "b"],
     }
 

@@ -28,7 +28,11 @@ ALL = (
 LESS = target(
     "one", reload=["load", "one", "{path}"], verify=["verify", "one"], remove=["unload", "one"]
 ) + target("four", reload=["load-pair"], mode="0600")
-OWN = tuple(f"run/lbhook/{name}" for name in ("status.json", "lock", "loaded.json", "refused.json"))
+# history.json has the time at which a run wrote down what came and went.
+OWN = (
+    *(f"run/lbhook/{name}" for name in ("status.json", "lock", "loaded.json", "refused.json")),
+    "var/lib/lbhook/history.json",
+)
 
 
 class PowerGoneError(BaseException):

@@ -19,7 +19,10 @@ REPOSITORY = Path(__file__).parents[2]
 CALLS = "linkat,renameat,renameat2,fsync,fchmod,fchown,mkdirat,mkdir,unlinkat,unlink,rmdir"
 KILLED = (-9, 137)
 FILES = ("one", "two", "three", "four")
-OWN = ("run/lbhook/status.json", "run/lbhook/lock", "run/lbhook/loaded.json", "run/lbhook")
+OWN = (
+    *("run/lbhook/status.json", "run/lbhook/lock", "run/lbhook/loaded.json", "run/lbhook"),
+    "var/lib/lbhook/history.json",
+)
 
 
 @dataclass(frozen=True)

@@ -165,6 +165,7 @@ def test_clean_puts_to_rest_and_forgets(stand: Stand) -> None:
         f"{state}/installed.json",
         f"{runtime}/status.json",
         f"{runtime}/loaded.json",
+        f"{state}/history.json",
         f"{state}/previous",
     )
     left = [name for name in everything(stand.disk) if name.startswith(("run", "var"))]
