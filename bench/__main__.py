@@ -13,6 +13,8 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from tests.shared import sharing
+
 from . import boots, live, package, peers, runs, sizes
 from .measure import CHECKOUT, Result
 from .scene import Bench
@@ -29,7 +31,7 @@ def main() -> None:
         return
     print(_LINE.format("what", "against", "", "figure", " ", "reach"))
     results = []
-    with tempfile.TemporaryDirectory(prefix="lbhook-bench-") as place:
+    with tempfile.TemporaryDirectory(prefix="lbhook-bench-") as place, sharing():
         bench = Bench(Path(place))
         try:
             for result in _results(bench):

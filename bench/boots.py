@@ -4,12 +4,10 @@
 lbhook.service reads that (the file's atime), and "in place" the last rename of a target's file (its
 ctime). From the first to the second are the end of one Python and the start of another in its
 sandbox; from there all imports and templates, and the checks: nft by lbhook, nginx by PID 1. The
-clock of an inode is that of the timer interrupt, some milliseconds. A package has its bytecode; so
-has the machine.
+clock of an inode is that of the timer interrupt, some milliseconds.
 """
 
 import json
-import shutil
 import statistics
 import time
 from collections.abc import Iterator
@@ -19,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from tests.boot.azure import Azure, azure_of
-from tests.boot.machine import PACKAGE, Machine
+from tests.boot.machine import Machine
 from tests.boot.rootfs import MACHINES, rootfs
 from tests.lab.hosts import require
 
@@ -43,7 +41,6 @@ def results(bench: Bench) -> Iterator[Result]:
             print(f"{', '.join(_ROWS.values())}: left out: {reason}")
             return
         stack.callback(boots.close)
-        boots.compile()
         figures = [(boots.first(), boots.imports()) for _ in range(BOOTS)]
         for mark, what in _ROWS.items():
             pairs = [(took[mark], imports) for took, imports in figures]
@@ -56,20 +53,12 @@ class Boots:
     def __init__(self, place: Path, image: Path, azure: Azure) -> None:
         self._place, self._image, self._azure = place, image, azure
         self._count = 0
-        self._package: Path | None = None
         azure.send(8080)
         self._machine = self._new()
 
     def close(self) -> None:
         """Switch off."""
         self._machine.kill()
-
-    def compile(self) -> None:
-        """Compile lbhook as dpkg does, for all machines that follow."""
-        self._machine.boot()
-        self._machine.run(["python3", "-m", "compileall", "-q", f"/{PACKAGE}"])
-        self._machine.kill()
-        self._package = self._machine.path(f"/{PACKAGE}")
 
     def first(self) -> dict[str, float]:
         """Milliseconds from each mark to the files in place, in the first boot of a machine."""
@@ -92,7 +81,4 @@ class Boots:
 
     def _new(self) -> Machine:
         self._count += 1
-        machine = Machine(self._image, self._place / f"boot-{self._count}", self._azure.network)
-        if self._package:
-            shutil.copytree(self._package, machine.path(f"/{PACKAGE}"), dirs_exist_ok=True)
-        return machine
+        return Machine(self._image, self._place / f"boot-{self._count}", self._azure.network)

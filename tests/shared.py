@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+# Seconds that a busy machine may be late; what is to be found would come later still, or never.
+SLACK = 10.0
 # Workers inherit the environment of the process that starts them.
 _NAME = "TESTS_SHARED"
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from ..lab.hosts import PATH, REPO, Host, wait_for
+from ..shared import alone, shared
 from .cgroups import Cgroups
 
 SETTINGS = """
@@ -66,6 +67,10 @@ exec systemd-nspawn --quiet --register=no --keep-unit --directory="$place/root" 
     --resolv-conf=off --timezone=off --link-journal=no \\
     --console=read-only --kill-signal=SIGRTMIN+3 --boot
 """
+COMPILE = """
+mount --bind "$2" "$1/mnt"
+exec chroot "$1" python3 -m compileall -q -s /mnt -p "$3" /mnt
+"""
 # The network's own name, in /proc, is out of sight once /proc shows that namespace.
 APART = """
 network=$1 boot=$2 place=$4
@@ -102,10 +107,7 @@ class Machine:
     def _install(self) -> None:
         """As a package would: program, units, configuration, resting form."""
         upper = self._place / "upper"
-        without = shutil.ignore_patterns("__pycache__")
-        shutil.copytree(REPO / "lbhook", upper / PACKAGE, ignore=without)
-        for name in ("templates", "systemd"):
-            shutil.copytree(REPO / name, upper / PACKAGE / name)
+        shutil.copytree(_package(self._image), upper / PACKAGE)
         unit_files = shutil.ignore_patterns("*.sysusers")
         shutil.copytree(REPO / "systemd", upper / UNITS, ignore=unit_files)
         for name, line in ACCOUNT.items():
@@ -130,7 +132,7 @@ class Machine:
         """What systemd has written to the console, in all boots."""
         return (self._place / "console").read_text(errors="replace")
 
-    def boot(self, timeout: float = 30, failed: Sequence[str] = ()) -> None:
+    def boot(self, timeout: float = 180, failed: Sequence[str] = ()) -> None:
         """Switch on, wait until every job of the boot has ended, and see that all is well but
         for the units that are to have `failed`."""
         self.switch_on()
@@ -194,10 +196,10 @@ class Machine:
         return self._pid != 0
 
     def _ask_state(self, *words: str) -> str:
-        done = self.run(["systemctl", "is-system-running", *words], check=False, timeout=60)
+        done = self.run(["systemctl", "is-system-running", *words], check=False, timeout=120)
         return done.stdout.strip() or "offline"
 
-    def wait_until_up(self, timeout: float = 30) -> None:
+    def wait_until_up(self, timeout: float = 180) -> None:
         """Wait until every job of the boot has ended."""
         states = ("running", "degraded")
         wait_for(lambda: self._ask_state("--wait") in states, "the boot's end", timeout)
@@ -206,14 +208,14 @@ class Machine:
         """Shut down in good order."""
         assert self._apart
         os.kill(self._nspawn, signal.SIGTERM)
-        self._apart.wait(timeout=30)
+        self._apart.wait(timeout=180)
         self._gone()
 
     def kill(self) -> None:
         """Cut the power, if it is on."""
         if self._apart:
             self._apart.kill()
-            self._apart.wait(timeout=10)
+            self._apart.wait(timeout=120)
             self._gone()
 
     def _gone(self) -> None:
@@ -223,7 +225,7 @@ class Machine:
             self._cgroups.remove()
 
     def run(
-        self, argv: Sequence[str], *, check: bool = True, timeout: float = 30
+        self, argv: Sequence[str], *, check: bool = True, timeout: float = 180
     ) -> subprocess.CompletedProcess[str]:
         """Run a command in the machine, as from a root shell; with `check`, it must succeed."""
         enter = ["nsenter", "-t", str(self._pid), *ENTER, "--"]
@@ -273,7 +275,7 @@ class Machine:
         """The state of a unit."""
         return self.show(unit, "ActiveState")
 
-    def wait_for_state(self, unit: str, state: str, timeout: float = 10) -> None:
+    def wait_for_state(self, unit: str, state: str, timeout: float = 60) -> None:
         """Wait until a unit is in a state."""
         wait_for(lambda: self.active(unit) == state, f"{unit} {state}", timeout)
 
@@ -339,6 +341,27 @@ class Machine:
         enter = ["nsenter", "-t", str(self._pid), *ENTER, "--"]
         argv = ["journalctl", "--no-pager", "--output=cat", *words]
         return subprocess.run([*enter, *argv], capture_output=True, text=True, check=False).stdout
+
+
+def _package(image: Path) -> Path:
+    """What a package has of lbhook, with its bytecode by the image's own Python: without it each
+    start would compile everything, since the units may not write there. Made once in a run."""
+    place = shared() / f"package-{image.name}"
+    with alone(place.with_suffix(".lock")):
+        if not place.exists():
+            new = place.with_suffix(".new")
+            without = shutil.ignore_patterns("__pycache__")
+            shutil.copytree(REPO / "lbhook", new, ignore=without)
+            for name in ("templates", "systemd"):
+                shutil.copytree(REPO / name, new / name)
+            words = ["compile", str(image), str(new), f"/{PACKAGE}"]
+            subprocess.run(
+                ["unshare", "--mount", "sh", "-euc", COMPILE, *words],
+                check=True,
+                env={"PATH": PATH},
+            )
+            new.rename(place)
+    return place
 
 
 def _program(pid: int) -> str:

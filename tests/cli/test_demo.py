@@ -83,7 +83,7 @@ def test_colour_on_a_terminal(shown: Ended) -> None:
         while piece := os.read(ours, 4096):
             said += piece
     os.close(ours)
-    assert process.wait(timeout=20) == 0
+    assert process.wait(timeout=60) == 0
     text = said.decode().replace("\r\n", "\n")
     assert "\x1b[32m+LB_UDP_PORTS=53\x1b[0m" in text
     assert "\x1b[31m-LB_UDP_PORTS=\x1b[0m" in text

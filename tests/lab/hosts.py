@@ -65,7 +65,7 @@ def _user_namespace() -> tuple[str, ...]:
     pytest.skip(f"namespaces are not permitted here: {tried[USER].stderr.strip()}")
 
 
-def wait_for(condition: Callable[[], bool], what: str, timeout: float = 10) -> None:
+def wait_for(condition: Callable[[], bool], what: str, timeout: float = 60) -> None:
     """Return as soon as `condition` holds; fail with `what` after `timeout` seconds."""
     deadline = time.monotonic() + timeout
     while not condition():
@@ -134,7 +134,7 @@ class Host:
         argv: Sequence[str],
         *,
         check: bool = True,
-        timeout: float = 30,
+        timeout: float = 120,
         stdin: str = "",
         env: Mapping[str, str] | None = None,
     ) -> subprocess.CompletedProcess[str]:
