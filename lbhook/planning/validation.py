@@ -41,11 +41,14 @@ def scratch(plan: Plan, directory: Path) -> Staged:
 
 
 def skip_missing(host: Host, change: Change) -> Change:
-    """A target is skipped if a program that it requires is not installed here."""
+    """A target is skipped if a program that it requires is not installed here; a shipped one
+    always requires those that it is for."""
     idle = not change.touches_file and change.reload is not Reload.DUE
     if not host.live or idle:
         return change
-    missing = [program for program in change.target.requires if not host.find(program)]
+    own = kind_of(change.target).defaults.get("requires", ())
+    wanted = dict.fromkeys((*own, *change.target.requires))
+    missing = [program for program in wanted if not host.find(program)]
     return _skipped(change, f"{', '.join(missing)} not installed") if missing else change
 
 

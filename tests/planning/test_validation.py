@@ -232,6 +232,9 @@ def test_a_target_without_its_program_is_skipped(tmp_path: Path) -> None:
     machine = altered(host(tmp_path), find=lambda _: None)
     found = validation.skip_missing(machine, change(NGINX))
     assert (found.outcome, found.reason) == (Outcome.SKIPPED, "nginx not installed")
+    other = altered(machine, find=lambda name: name if name == "openresty" else None)
+    renamed = change(NGINX._replace(requires=("openresty",)))
+    assert validation.skip_missing(other, renamed).reason == "nginx not installed"
     owed = change(NGINX, outcome=Outcome.UNCHANGED)
     assert validation.skip_missing(machine, owed).outcome is Outcome.SKIPPED
     idle = owed._replace(reload=Reload.NONE)
