@@ -25,7 +25,7 @@ HOUSE: dict[str, tuple[str, ...]] = {
     ),
     "metadata": ("reader", "model", "instance", "facts", "planned"),
     "plan": (),
-    "system": ("machine", "netlink", "sd_notify"),
+    "system": ("machine", "netlink", "nlmsg", "sd_notify"),
     "storage": ("lock", "directory", "files", "journal", "records", "state"),
     "rendering": (
         *("fingerprint", "template_errors", "sandbox", "render", "provenance", "annotation"),
@@ -48,7 +48,11 @@ HOUSE: dict[str, tuple[str, ...]] = {
         ),
         "fetching",
     ),
-    "traffic": ("expressions", "ruleset", "routes", "paths", "diagram", "html"),
+    "firewall": (
+        *("verdict", "packets", "nf_tables", "statements", "listing", "rule_copy", "replica"),
+        *("namespace", "clients", "traces", "decisions", "trial", "kernel"),
+    ),
+    "traffic": ("routes", "paths", "diagram", "html"),
     "planning": (
         *("scope", "validation", "verification", "orphans", "conflicts", "planner", "dry_run"),
     ),
@@ -78,6 +82,7 @@ ALONE = {
     "socket": {
         *("system.netlink", "system.sd_notify", "imds.transport"),
         *("emulator.listener", "emulator.server"),
+        *("system.nlmsg", "firewall.packets", "firewall.namespace", "firewall.trial"),
     },
 }
 # Shared by all, and what starts the program: neither is anybody's wing.

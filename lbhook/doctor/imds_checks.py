@@ -8,16 +8,13 @@ from urllib.parse import urlsplit
 
 from ..config import accounts
 from ..errors import NoAnswerError
+from ..firewall.kernel import Firewall, FirewallError
 from ..imds import guard
 from ..metadata.model import ABSENT
 from ..metadata.reader import Address
-from ..traffic.expressions import ESTABLISHED, PROTOCOLS, Packet
-from ..traffic.ruleset import OUTWARD, Ruleset
 from .findings import Check, Evidence, Finding, note, unsure
 
 _PROXIES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
-# A port that a client here may be given.
-_EPHEMERAL = 40000
 _LOOPBACK = ipaddress.IPv4Address("127.0.0.1")
 # Whom the unit that asks runs as.
 _USER = "lbhook"
@@ -61,11 +58,14 @@ def firewall(evidence: Evidence) -> Iterator[Finding]:
     """Where nobody answers: whether rules of this machine drop the question, or the answer."""
     imds = _unanswered(evidence)
     way = evidence.routes.to(str(imds)) if imds else None
-    if not imds or not way or not way.source or not evidence.picture.rules:
+    if not imds or not way or not evidence.picture.firewall:
         return
-    direct = _Leg(name=str(imds), ip=imds, port=80, device=way.device, source=way.source)
-    for leg in (*_by_agent(evidence), direct):
-        yield from _dropped(evidence.picture.rules, leg)
+    direct = _Leg(name=str(imds), ip=imds, port=80, device=way.device)
+    try:
+        for leg in (*_by_agent(evidence), direct):
+            yield from _dropped(evidence.picture.firewall, leg)
+    except FirewallError as error:
+        yield unsure(str(error))
 
 
 def guarded(evidence: Evidence) -> Iterator[Finding]:
@@ -102,7 +102,6 @@ class _Leg(NamedTuple):
     ip: Address
     port: int
     device: str
-    source: Address
 
 
 def _by_agent(evidence: Evidence) -> Iterator[_Leg]:
@@ -112,33 +111,16 @@ def _by_agent(evidence: Evidence) -> Iterator[_Leg]:
     listening = (one for one in host.machine.listening() if one.covers(_LOOPBACK, guard.PORT))
     if evidence.guarded or (host.find(guard.PROGRAM) and any(listening)):
         name = f"{_LOOPBACK}:{guard.PORT}, where {guard.PROGRAM} takes what is for IMDS,"
-        yield _Leg(name=name, ip=_LOOPBACK, port=guard.PORT, device="lo", source=_LOOPBACK)
+        yield _Leg(name=name, ip=_LOOPBACK, port=guard.PORT, device="lo")
 
 
-def _dropped(rules: Ruleset, leg: _Leg) -> Iterator[Finding]:
-    question = Packet(
-        source=leg.source,
-        destination=leg.ip,
-        protocol=PROTOCOLS["tcp"],
-        port=leg.port,
-        leaves_by=leg.device,
-        user=os.geteuid(),
-    )
-    answer = Packet(
-        source=leg.ip,
-        source_port=leg.port,
-        destination=leg.source,
-        protocol=PROTOCOLS["tcp"],
-        port=_EPHEMERAL,
-        interface=leg.device,
-        state=ESTABLISHED,
-    )
-    asked, answered = rules.judge(question, OUTWARD), rules.judge(answer)
+def _dropped(firewall: Firewall, leg: _Leg) -> Iterator[Finding]:
+    asked, answered = firewall.call(leg.ip, leg.port, leg.device)
     if asked.action == "drop":
-        text = f"what is sent to {leg.name} is dropped by chain {asked.chain} ({asked.rule})"
+        text = f"what is sent to {leg.name} is dropped by {asked.place}"
         yield Finding(text=text, remedy=f"let it out: tcp port {leg.port} of {leg.ip}")
     elif answered.action == "drop":
-        text = f"what {leg.name} answers is dropped by chain {answered.chain} ({answered.rule})"
+        text = f"what {leg.name} answers is dropped by {answered.place}"
         yield Finding(text=text, remedy="let in what belongs to established connections")
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator
 from itertools import groupby
 
+from ..firewall.verdict import ROUTING
 from ..layout import place
 from ..metadata.model import Protocol
 from ..programs.nftables import unruled
@@ -11,7 +12,6 @@ from .findings import Check, Evidence, Finding, note, unsure
 
 # Azure probes every 5 s at most (Microsoft: "Azure Load Balancer health probes").
 _PROBED = 60.0
-_PROBES = ("probes4", "probes6")
 _FULL = 0.9
 
 
@@ -55,7 +55,7 @@ def listening(evidence: Evidence) -> Iterator[Finding]:
 
 def firewall(evidence: Evidence) -> Iterator[Finding]:
     """Whether the kernel's rules, of all tables, let in what each rule sends."""
-    if evidence.picture.ways and not evidence.picture.rules:
+    if evidence.picture.ways and not evidence.picture.firewall:
         yield unsure(
             evidence.picture.unseen[0], "" if evidence.host.root else "run `sudo lbhook doctor`"
         )
@@ -65,8 +65,7 @@ def firewall(evidence: Evidence) -> Iterator[Finding]:
 
 def probes(evidence: Evidence) -> Iterator[Finding]:
     """Whether Azure's health probes have come, and to which ports."""
-    counters = evidence.picture.rules.counters(_PROBES).values() if evidence.picture.rules else ()
-    packets = [one.packets for one in counters if one]
+    packets = [one.packets for one in evidence.picture.probes.values() if one]
     if not packets or not evidence.picture.ways:
         return
     if not sum(packets) and evidence.since_applied > _PROBED:
@@ -133,6 +132,7 @@ def unreached(evidence: Evidence) -> Iterator[Finding]:
 
 
 _IPTABLES = 'let it in there, or all that Azure sends at once, by policy = "mark"'
+_REMEDY = "turn forwarding on: it goes to another address"
 _OPENINGS = {
     "inet lbhook": "`sudo lbhook apply` loads lbhook's table anew",
     "inet firewalld": "turn on the target firewalld",
@@ -154,19 +154,26 @@ def _judged(ways: list[Way]) -> Iterator[Finding]:
     verdict = ways[0].verdict
     if not verdict or verdict.action == "accept":
         return
-    what, by = _named(ways), f"chain {verdict.chain} ({verdict.rule})"
-    shown = f"`nft --handle list chain {verdict.chain}` shows it"
-    if ways[0].dropped:
+    what, by = _named(ways), verdict.place
+    remedy = f"`nft --handle list chain {verdict.chain}` shows it"
+    if verdict.chain == ROUTING:
+        remedy = "`ip route get` shows where the kernel sends it"
+    if verdict.answer:
+        remedy = "let out what belongs to established connections"
+        yield Finding(text=f"what {what} answers is dropped by {by}", remedy=remedy)
+    elif ways[0].dropped:
         yield Finding(text=f"{what} is dropped by {by}", remedy=_opening(verdict.chain))
     elif verdict.action == "drop":
-        yield unsure(f"{what} is dropped, but for sources that a rule names, by {by}", shown)
+        yield unsure(f"{what} is dropped, but for sources that a rule names, by {by}", remedy)
     elif verdict.action == "translated":
         yield note(f"{what} is handed on to another address or port by {by}")
     else:
-        yield unsure(f"whether {what} is let in can't be told from here, for {by}", shown)
+        yield unsure(f"whether {what} is let in can't be told from here, for {by}", remedy)
 
 
 def _opening(chain: str) -> str:
+    if chain == ROUTING:
+        return _REMEDY
     table = chain.rpartition(" ")[0]
     return _OPENINGS.get(
         table,

@@ -130,6 +130,8 @@ def firewall_words(way: Way) -> str:
         return ""
     if way.open_to_some:
         return "open to some"
+    if way.verdict.answer:
+        return f"answers dropped by {way.verdict.chain}"
     if way.verdict.action != "accept":
         said = {"drop": "dropped by", "translated": "handed on by"}
         return f"{said.get(way.verdict.action, 'not known:')} {way.verdict.chain}"

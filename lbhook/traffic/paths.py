@@ -1,20 +1,20 @@
 """The way of each inbound rule through this machine: its address, who listens, the firewall."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from ..firewall.kernel import Firewall, FirewallError
+from ..firewall.verdict import PROTOCOLS, Counter, Door, Element, Verdict
 from ..metadata.facts import Facts
 from ..metadata.model import InboundRule
 from ..metadata.reader import Address
 from ..programs.host import Host
 from ..system.machine import Machine, Socket
-from . import ruleset
-from .expressions import PROTOCOLS, Packet
 from .routes import Routes
-from .ruleset import Counter, Element, Ruleset, Verdict
 
 # Sets of the firewall whose elements are places of inbound rules.
 _SETS = ("listeners4", "listeners6", "ha_ports4", "ha_ports6")
+_PROBES = ("probes4", "probes6")
 # One that stands for all, and has no service of its own.
 _ANY_PORT = 1
 
@@ -71,11 +71,12 @@ class Way:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Picture:
-    """The ways of all inbound rules, the rules that the kernel goes by, and what could not be
-    looked at."""
+    """The ways of all inbound rules, the firewall, if it was looked at, what it has let in of
+    health probes, and what could not be looked at."""
 
     ways: tuple[Way, ...] = ()
-    rules: Ruleset | None = None
+    firewall: Firewall | None = None
+    probes: Mapping[Element, Counter | None] = field(default_factory=dict)
     unseen: tuple[str, ...] = ()
 
 
@@ -84,12 +85,24 @@ def told(lb: Facts) -> Picture:
     return Picture(ways=tuple(Way(rule=rule) for rule in lb.inbound_rules))
 
 
-def seen(lb: Facts, host: Host) -> Picture:
+def seen(lb: Facts, host: Host, asked: Firewall | None = None) -> Picture:
     """The ways of all rules through the machine that lbhook runs on."""
-    rules, unseen = _firewall(host)
+    firewall = asked or Firewall()
     addresses, devices = host.machine.addresses(), _devices(lb, Routes(host.run))
-    counters = rules.counters(_SETS) if rules else {}
     waiting = _Waiting(lb, host.machine)
+    doors = {rule: waiting.door(rule, devices) for rule in lb.inbound_rules}
+    absent = {str(ip): device for ip, device in devices.items() if ip not in addresses}
+    unseen = _reason(host)
+    verdicts: Mapping[Door, Verdict] = {}
+    counters: Mapping[Element, Counter | None] = {}
+    probes: Mapping[Element, Counter | None] = {}
+    if not unseen:
+        try:
+            knocked = list(dict.fromkeys(doors.values()))
+            verdicts = dict(zip(knocked, firewall.judge(knocked, absent), strict=True))
+            counters, probes = firewall.counters(_SETS), firewall.counters(_PROBES)
+        except FirewallError as error:
+            unseen = str(error)
     ways = tuple(
         Way(
             rule=rule,
@@ -97,13 +110,15 @@ def seen(lb: Facts, host: Host) -> Picture:
             device=devices[rule.private_ip],
             listening=None if rule.ha_ports else waiting.here(rule),
             elsewhere=waiting.elsewhere(rule),
-            verdict=rules.judge(_packet(rule, devices)) if rules else None,
+            verdict=verdicts.get(doors[rule]),
             counter=counters.get(_element(rule)),
         )
         for rule in lb.inbound_rules
     )
     missed = (unseen, _unnamed(ways)) if ways else ()
-    return Picture(ways=ways, rules=rules, unseen=tuple(filter(None, missed)))
+    seen_by = None if unseen else firewall
+    found = tuple(filter(None, missed))
+    return Picture(ways=ways, firewall=seen_by, probes=probes, unseen=found)
 
 
 class _Waiting:
@@ -131,6 +146,15 @@ class _Waiting:
         found = (one for one in self._near(rule) if not one.covers(rule.private_ip, one.port))
         return tuple(dict.fromkeys((one.ip, self._who(one)) for one in found))
 
+    def door(self, rule: InboundRule, devices: Mapping[Address, str]) -> Door:
+        """Where packets of a rule come, and whose socket would answer."""
+        return Door(
+            destination=rule.private_ip,
+            protocol=PROTOCOLS["tcp" if rule.ha_ports else rule.protocol.value],
+            port=rule.backend_port or _ANY_PORT,
+            device=devices[rule.private_ip],
+        )
+
     def _near(self, rule: InboundRule) -> list[Socket]:
         return self._sockets.get((rule.protocol.value, rule.backend_port), [])
 
@@ -145,14 +169,11 @@ def _unnamed(ways: Iterable[Way]) -> str:
     return "whose sockets the unnamed ones are: root sees that of most"
 
 
-def _firewall(host: Host) -> tuple[Ruleset | None, str]:
-    """The rules that the kernel goes by; or None, and why they are not known."""
+def _reason(host: Host) -> str:
+    """Why the firewall can't be looked at; empty if it can."""
     if not host.root:
-        return None, "the firewall: only root may list it"
-    if not host.find("nft"):
-        return None, "the firewall: nft is not installed"
-    rules = ruleset.active(host.run)
-    return rules, "" if rules else "the firewall: nft does not list it in a way that is known here"
+        return "the firewall: only root may list it"
+    return "" if host.kernel else "the firewall: not asked"
 
 
 def _devices(lb: Facts, routes: Routes) -> Mapping[Address, str]:
@@ -164,15 +185,6 @@ def _devices(lb: Facts, routes: Routes) -> Mapping[Address, str]:
         way = routes.far(ip.version) if device in ("", "lo") else None
         found[ip] = way.device if way else device
     return found
-
-
-def _packet(rule: InboundRule, devices: Mapping[Address, str]) -> Packet:
-    return Packet(
-        destination=rule.private_ip,
-        protocol=PROTOCOLS["tcp" if rule.ha_ports else rule.protocol.value],
-        port=rule.backend_port or _ANY_PORT,
-        interface=devices[rule.private_ip],
-    )
 
 
 def _element(rule: InboundRule) -> Element:

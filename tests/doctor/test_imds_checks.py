@@ -14,9 +14,11 @@ from lbhook.emulator.faults import Step
 from lbhook.emulator.playbook import Playbook
 from lbhook.emulator.server import Emulator
 from lbhook.errors import NoAnswerError
+from lbhook.firewall.kernel import Firewall
+from lbhook.firewall.verdict import Verdict
 from lbhook.imds import guard
+from lbhook.metadata.reader import Address
 from lbhook.traffic.paths import Picture
-from lbhook.traffic.ruleset import Ruleset
 
 from ..stand import NO_ENV, Runner, Stand, altered
 from .test_walk import said
@@ -39,23 +41,18 @@ def stand(tmp_path: Path) -> Stand:
     return Stand(tmp_path, runner=runner)
 
 
-def rules(*dropped: int) -> Ruleset:
-    """A table that drops what is sent to some TCP ports."""
-    chain = {"family": "inet", "table": "own", "name": "out", "handle": 1}
-    based = {**chain, "type": "filter", "hook": "output", "prio": 0, "policy": "accept"}
-    field = {"payload": {"protocol": "tcp", "field": "dport"}}
-    made = [
-        {
-            "family": "inet",
-            "table": "own",
-            "chain": "out",
-            "handle": port,
-            "expr": [{"match": {"op": "==", "left": field, "right": port}}, {"drop": None}],
-        }
-        for port in dropped
-    ]
-    items = [{"table": {"family": "inet", "name": "own", "handle": 1}}, {"chain": based}]
-    return Ruleset(json.dumps({"nftables": [*items, *({"rule": one} for one in made)]}))
+class Told(Firewall):
+    """A table that drops what is sent to one TCP port."""
+
+    def __init__(self, dropped: int) -> None:
+        self.dropped = dropped
+
+    def call(self, destination: Address, port: int, device: str) -> tuple[Verdict, Verdict]:
+        """Whether this port is the one."""
+        assert device == ("lo" if destination.is_loopback else "eth0")
+        let_out = Verdict(action="accept")
+        stopped = Verdict(action="drop", chain="inet own out", rule=f"handle {port}")
+        return stopped if port == self.dropped else let_out, let_out
 
 
 def unanswered(stand: Stand, dropped: int, *, guarded: bool | None = None) -> list[str]:
@@ -67,7 +64,7 @@ def unanswered(stand: Stand, dropped: int, *, guarded: bool | None = None) -> li
         settings=settings,
         error=NoAnswerError("no answer"),
         guarded=guarded,
-        picture=Picture(rules=rules(dropped)),
+        picture=Picture(firewall=Told(dropped)),
     )
     return said(iter(imds_checks.firewall(evidence)))
 

@@ -434,8 +434,8 @@ def test_a_published_port_needs_no_listener(well: Lab) -> None:
         [
             "sh",
             "-euc",
-            "iptables-nft -t nat -A PREROUTING -p tcp --dport 7777 -j DNAT"
-            " --to-destination 172.17.0.2:80",
+            "echo 1 >/proc/sys/net/ipv4/ip_forward; iptables-nft -t nat -A PREROUTING"
+            " -p tcp --dport 7777 -j DNAT --to-destination 172.17.0.2:80",
         ]
     )
     well.balance(body(rule(FRONT4, 91, VM4, 7777), **PAIRS))

@@ -51,7 +51,13 @@ def test_what_programs_may_read_of_it(lab: Lab) -> None:
     assert way == {
         "local": True,
         "listening": [{"program": "nginx", "unit": ""}],
-        "verdict": {"action": "accept", "chain": "", "rule": "", "by_source": False},
+        "verdict": {
+            "action": "accept",
+            "chain": "",
+            "rule": "",
+            "by_source": False,
+            "answer": False,
+        },
         "problems": [],
     }
     assert here["unseen"] == []

@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
+from lbhook.firewall.verdict import Counter, Verdict
 from lbhook.metadata import facts, model
 from lbhook.metadata.facts import Facts
 from lbhook.metadata.model import InboundRule, Metadata, Protocol
 from lbhook.traffic import diagram
 from lbhook.traffic.paths import Picture, Process, Way
-from lbhook.traffic.ruleset import Counter, Verdict
 
 Body = Callable[[str], bytes]
 NGINX = Process(program="nginx", unit="nginx.service")

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
+from lbhook.firewall.verdict import Counter
 from lbhook.metadata import facts, model
 from lbhook.metadata.model import Metadata
 from lbhook.traffic import html
 from lbhook.traffic.paths import Picture, Process, told
-from lbhook.traffic.ruleset import Counter
 
 from ..browser import Browser, browser
 from ..program import BODIES, Desk, run_lbhook

@@ -1,55 +1,65 @@
-"""The way of each rule through a machine: a made-up /proc, and what nft says in each edition."""
+"""The way of each rule through a machine: a made-up /proc, and a kernel told what to say."""
 
-import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import pytest
 
+from lbhook.firewall.kernel import Firewall, FirewallError
+from lbhook.firewall.verdict import Counter, Door, Element, Verdict
 from lbhook.metadata import facts, model
 from lbhook.metadata.facts import Facts
 from lbhook.programs.host import Host
 from lbhook.storage.files import Tree
 from lbhook.system.machine import Machine
+from lbhook.system.netlink import Kernel
 from lbhook.traffic import paths
 from lbhook.traffic.paths import Picture, Process
-from lbhook.traffic.ruleset import Counter, Verdict
 
 from ..programs.test_nftables import machine as waiting
 from ..stand import Runner, Stand, altered
 
 Body = Callable[[str], bytes]
-# An element of a set, without and with a counter, as nft prints it.
-PLAIN = {"concat": ["10.1.0.4", 6, 443]}
-COUNTED = {"elem": {"val": PLAIN, "counter": {"packets": 7, "bytes": 420}}}
-TABLE = {"family": "inet", "table": "lbhook"}
-INPUT = {"name": "input", "hook": "input", "prio": 10, "policy": "drop"}
-PLACE = [{"payload": {"protocol": "ip", "field": "daddr"}}, {"meta": {"key": "l4proto"}}]
-PORT = {"payload": {"protocol": "th", "field": "dport"}}
+DROPPED = Verdict(action="drop", chain="inet lbhook input", rule="policy drop")
 
 
-def host(place: Path, listed: object = None, *, root: bool = True) -> Host:
-    """A machine that listens on 443 of all its addresses; nft prints what is given."""
-    said = (1, "Error: No such file or directory") if listed is None else (0, json.dumps(listed))
+class Told(Firewall):
+    """A firewall that says what it was told to; without verdicts, why it says nothing."""
+
+    def __init__(self, *verdicts: Verdict, why: str = "") -> None:
+        self.verdicts, self.why = verdicts, why
+        self.asked: list[Door] = []
+        self.absent: Mapping[str, str] = {}
+
+    def judge(self, doors: Sequence[Door], absent: Mapping[str, str]) -> list[Verdict]:
+        """What it was told of each."""
+        self.asked, self.absent = list(doors), absent
+        if self.why:
+            raise FirewallError(self.why)
+        return [*self.verdicts, *[OPEN] * len(doors)][: len(doors)]
+
+    def counters(self, names: Sequence[str]) -> Mapping[Element, Counter | None]:
+        """Of two places."""
+        seven = Counter(packets=7, bytes=420)
+        found = {("10.1.0.4", "6", "443"): seven, ("10.1.0.8",): seven, ("168.63.129.16",): None}
+        return found if "listeners4" in names else {}
+
+
+OPEN = Verdict(action="accept")
+
+
+def host(place: Path, *, root: bool = True) -> Host:
+    """A machine that listens on 443 of all its addresses."""
     place.mkdir(exist_ok=True)
-    stand = Stand(place, Runner(lambda _: said))
-    settings = stand.settings("")
-    made = stand.host(settings)
+    stand = Stand(place, Runner(), kernel=Kernel())
+    made = stand.host(stand.settings(""))
     tree = Tree(root=stand.disk, privileged=root)
     return altered(made, tree=tree, machine=waiting(place / "proc", "tcp,::,443"))
 
 
-def ruleset(*elements: object, left: object = None, name: str = "listeners4") -> object:
-    """A table that lets in what is in one set, as nft prints it."""
-    asked = {"op": "==", "left": left or {"concat": [*PLACE, PORT]}, "right": f"@{name}"}
-    rule = {"chain": "input", "handle": 7, "expr": [{"match": asked}, {"accept": None}]}
-    found = ("chain", INPUT), ("set", {"name": name, "elem": list(elements)}), ("rule", rule)
-    return {"nftables": [{"metainfo": {}}, *({kind: {**TABLE, **one}} for kind, one in found)]}
-
-
-def seen(place: Path, lb: Facts, listed: object = None, *, root: bool = True) -> Picture:
+def seen(place: Path, lb: Facts, told: Firewall | None = None, *, root: bool = True) -> Picture:
     """The picture of such a machine."""
-    return paths.seen(lb, host(place, listed, root=root))
+    return paths.seen(lb, host(place, root=root), told or Told())
 
 
 @pytest.fixture
@@ -67,64 +77,46 @@ def test_a_machine_that_is_not_looked_at(lb: Facts) -> None:
     }
 
 
-def test_counters_of_the_firewall(tmp_path: Path, lb: Facts) -> None:
-    """Of each element; a rule whose element is missing is not let in."""
-    four, six = seen(tmp_path, lb, ruleset(COUNTED)).ways
-    assert four.verdict
-    assert (four.verdict.action, four.counter) == ("accept", Counter(packets=7, bytes=420))
-    dropped = Verdict(action="drop", chain="inet lbhook input", rule="policy drop")
-    assert (six.verdict, six.counter) == (dropped, None)
+def test_verdicts_and_counters(tmp_path: Path, lb: Facts) -> None:
+    """Each rule has that of its own place."""
+    four, six = seen(tmp_path, lb, Told(OPEN, DROPPED)).ways
+    assert (four.verdict, four.counter) == (OPEN, Counter(packets=7, bytes=420))
+    assert (six.verdict, six.counter) == (DROPPED, None)
     assert six.problems == ("not an address of this machine", "dropped by the firewall")
 
 
-@pytest.mark.parametrize("element", [PLAIN, {"elem": {"val": PLAIN}}])
-def test_elements_without_counters(tmp_path: Path, lb: Facts, element: object) -> None:
-    """A table of an own template may have none."""
-    way = seen(tmp_path, lb, ruleset(element)).ways[0]
-    assert way.verdict
-    assert (way.verdict.action, way.counter) == ("accept", None)
-
-
 def test_ha_ports(tmp_path: Path, body: Body) -> None:
-    """An address is an element by itself; nobody can listen on every port."""
+    """One port stands for all; nobody can listen on every port."""
     lb = facts.derive(model.parse(body("gateway-ha-ports")))
-    counted = {"elem": {"val": "10.1.0.8", "counter": {"packets": 2, "bytes": 9}}}
-    ways = seen(tmp_path, lb, ruleset(counted, left=PLACE[0], name="ha_ports4")).ways
+    told = Told(OPEN, DROPPED)
+    ways = seen(tmp_path, lb, told).ways
     assert [(way.dropped, way.listening) for way in ways] == [(False, None), (True, None)]
-    assert ways[0].counter == Counter(packets=2, bytes=9)
+    assert ways[0].counter == Counter(packets=7, bytes=420)
+    assert {(one.protocol, one.port) for one in told.asked} == {(6, 1)}
+    assert set(told.absent) == {str(one.destination) for one in told.asked}
 
 
-@pytest.mark.parametrize(
-    ("listed", "root", "why"),
-    [
-        (ruleset(), False, "only root may list it"),
-        (None, True, "nft does not list it in a way that is known here"),
-        ([], True, "nft does not list it in a way that is known here"),
-    ],
-)
-def test_a_firewall_that_is_not_seen(
-    tmp_path: Path, lb: Facts, listed: object, root: bool, why: str
-) -> None:
+@pytest.mark.parametrize(("root", "why"), [(False, "only root may list it"), (True, "it rains")])
+def test_a_firewall_that_is_not_seen(tmp_path: Path, lb: Facts, root: bool, why: str) -> None:
     """Is no problem of any rule; why is said once."""
-    picture = seen(tmp_path, lb, listed, root=root)
+    picture = seen(tmp_path, lb, Told(why=why), root=root)
     assert {way.verdict for way in picture.ways} == {None}
-    assert picture.unseen[0].startswith("the firewall: ")
     assert picture.unseen[0].endswith(why)
+    assert picture.firewall is None
 
 
-def test_without_nft(tmp_path: Path, lb: Facts) -> None:
-    """Nothing is run that is not there."""
-    made = host(tmp_path, ruleset())
-    bare = altered(made, find=lambda _: None)
-    assert paths.seen(lb, bare).unseen[0] == "the firewall: nft is not installed"
+def test_a_kernel_that_is_not_asked(tmp_path: Path, lb: Facts) -> None:
+    """As below `--root`: nothing is said of its rules."""
+    bare = altered(host(tmp_path), kernel=None)
+    assert paths.seen(lb, bare, Told()).unseen[0] == "the firewall: not asked"
 
 
 def test_a_socket_whose_process_is_not_seen(tmp_path: Path, lb: Facts) -> None:
     """Somebody listens; that no name is known is said once."""
     picture = seen(tmp_path, lb)
     assert [way.listening for way in picture.ways] == [(Process(),), (Process(),)]
-    assert len(picture.unseen) == 2
-    assert "root sees" in picture.unseen[1]
+    (said,) = picture.unseen
+    assert "root sees" in said
 
 
 def test_the_socket_of_an_address_comes_before_that_of_any(tmp_path: Path, lb: Facts) -> None:
@@ -139,7 +131,7 @@ def test_the_socket_of_an_address_comes_before_that_of_any(tmp_path: Path, lb: F
         (tmp_path / f"proc/{pid}/comm").write_text(name)
         (tmp_path / f"proc/{pid}/cgroup").write_text(f"0::/system.slice/{name}.service\n")
     there = altered(host(tmp_path / "x"), machine=Machine(made.root))
-    assert [way.listening for way in paths.seen(lb, there).ways] == [
+    assert [way.listening for way in paths.seen(lb, there, Told()).ways] == [
         (Process(program="own", unit="own.service"),),
         (Process(program="any", unit="any.service"),),
     ]

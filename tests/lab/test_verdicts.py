@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from ipaddress import ip_address
 from itertools import product
 
 import pytest
 
-from lbhook.processes import Result, Run
-from lbhook.traffic import ruleset
-from lbhook.traffic.expressions import PROTOCOLS, Packet
+from lbhook.firewall.verdict import PROTOCOLS
 
 from . import firewalld
 from .fabric import CLIENT4, CLIENT6, VM4, VM6
+from .judge import judge
 from .knock import Target, knock
 from .lab import Lab
 from .neighbours import build, choose
@@ -70,39 +67,16 @@ iptables-nft -A INPUT -p tcp --dport 9000 -j REJECT
 """
 
 
-def run_in(lab: Lab) -> Run:
-    """How lbhook would run a command on the VM."""
-
-    def run(
-        argv: Sequence[str],
-        timeout: float = 30.0,
-        env: Mapping[str, str] | None = None,
-        stdin: bytes = b"",
-    ) -> Result:
-        done = lab.vm.run(argv, check=False, timeout=timeout)
-        return Result(argv=tuple(argv), status=done.returncode, output=done.stdout)
-
-    return run
-
-
 def compare(lab: Lab) -> set[str]:
     """Knock at many doors, and expect what the rules are said to do; returns what that was."""
-    rules = ruleset.active(run_in(lab))
-    assert rules
     # UDP is served wherever it is tried: the kernel is sparing with ICMP.
     lab.vm.serve(*(f"udp,::,{port}" for port in PORTS if port != 5353))
     found = set()
     for source, vm in ((CLIENT4, VM4), (CLIENT6, VM6)):
         doors = [Target(protocol, vm, port) for protocol, port in product(PROTOCOLS, PORTS)]
+        verdicts = judge(lab.vm, *doors, source=source)
         for door, answer in knock(lab.client, *doors, source=source).items():
-            packet = Packet(
-                source=ip_address(source),
-                destination=ip_address(vm),
-                protocol=PROTOCOLS[door.protocol],
-                port=door.port,
-                interface="eth0",
-            )
-            verdict = rules.judge(packet)
+            verdict = verdicts[door]
             found.add(verdict.action)
             # A packet that is rejected is answered as one that nobody waits for.
             known = {"filtered": ("drop",), "open": ("accept",)}

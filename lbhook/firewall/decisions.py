@@ -1,0 +1,140 @@
+"""Who decided about a packet, by the names that the machine has for it."""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from ..system.nlmsg import Channel
+from . import listing
+from .listing import Listing
+from .nf_tables import FAMILIES
+from .packets import Flow
+from .replica import Replica
+from .rule_copy import Doubt
+from .traces import DROP, OURS, Event, Journey
+from .verdict import ROUTING, Door, Verdict
+
+_FORWARDING = {4: "net.ipv4.ip_forward", 6: "net.ipv6.conf.all.forwarding"}
+
+
+@dataclass(slots=True)
+class Knock:
+    """One packet on its way, and what came back."""
+
+    door: Door
+    flow: Flow
+    forth: Journey = field(default_factory=Journey)
+    back: Journey = field(default_factory=Journey)
+    answered: bool = False
+
+
+class Decisions:
+    """Who decided, by the names that the machine has for it."""
+
+    def __init__(
+        self, whole: Listing, copy: Replica, channel: Channel, settings: Mapping[str, str]
+    ) -> None:
+        self.copy, self.channel = copy, channel
+        self.forwarding = {
+            version: settings.get(name.partition(".")[2].replace(".", "/")) != "0"
+            for version, name in _FORWARDING.items()
+        }
+        self.original: dict[tuple[int, str, str], list[int]] = defaultdict(list)
+        for rule in whole.rules:
+            self.original[rule.family, rule.table, rule.chain].append(rule.handle)
+        self.nat = {
+            (family, table, name)
+            for family, table, name, parts in whole.chains
+            if parts.get(7, b"").startswith(b"nat")
+        }
+        self.positions: dict[tuple[int, str, str], dict[int, int]] = {}
+
+    def verdict(self, knock: Knock) -> Verdict:
+        """What became of a packet, as far as that can be known."""
+        found = self._plain(knock)
+        events = [*knock.forth.events, *(knock.back.events if found.answer else ())]
+        for event in events:
+            doubt = self._doubt(event)
+            if doubt and not _harmless(doubt.action, found.action):
+                named = self._named(event)
+                return replace(named, action="unknown", rule=f"{named.rule}, {doubt.statement}")
+        if self.copy.refused:
+            return Verdict(action="unknown", chain=self.copy.refused[0], rule="its hook")
+        return found
+
+    def stop(self, journey: Journey) -> Verdict:
+        """Where a packet was dropped; accept if it was not."""
+        found = journey.stopped
+        if found and found.verdict == DROP:
+            return self._named(found, "drop")
+        return Verdict(action="accept")
+
+    def _plain(self, knock: Knock) -> Verdict:
+        forth, stop = knock.forth, knock.forth.stopped
+        if stop and stop.verdict == DROP:
+            return self._named(stop, "drop")
+        if stop:
+            return Verdict(action="accept") if knock.answered else self._named(stop, "unknown")
+        if forth.reached("input") and _same(forth.flow_at("input"), knock.flow):
+            dropped = knock.back.stopped
+            if dropped and dropped.verdict == DROP:
+                return replace(self._named(dropped, "drop"), answer=True)
+            return Verdict(action="accept")
+        if forth.reached("input") or forth.reached("forward"):
+            return self._translation(forth)
+        if self._translation(forth).chain and not self.forwarding[knock.flow.version]:
+            name = _FORWARDING[knock.flow.version]
+            return Verdict(action="drop", chain=ROUTING, rule=f"{name} is 0")
+        return Verdict(action="unknown", chain=ROUTING)
+
+    def _translation(self, journey: Journey) -> Verdict:
+        by = [
+            one
+            for one in journey.events
+            if (one.family, one.table, one.chain) in self.nat and one.handle
+        ]
+        return self._named(by[-1], "translated") if by else Verdict(action="translated")
+
+    def _position(self, event: Event) -> int | None:
+        """Which rule of its chain it is."""
+        chain = (event.family, event.table, event.chain)
+        if chain not in self.positions:
+            found = listing.handles(self.channel, *chain)
+            self.positions[chain] = {handle: at for at, handle in enumerate(found)}
+        return self.positions[chain].get(event.handle)
+
+    def _doubt(self, event: Event) -> Doubt | None:
+        if not self.copy.doubts or not event.handle or event.table == OURS:
+            return None
+        place = self._position(event)
+        chain = (event.family, event.table, event.chain)
+        return None if place is None else self.copy.doubts.get((*chain, place))
+
+    def _named(self, event: Event, action: str = "") -> Verdict:
+        chain = (event.family, event.table, event.chain)
+        policy = "policy drop" if event.verdict == DROP else "policy accept"
+        rule = policy
+        if event.handle:
+            place = self._position(event)
+            rule = f"handle {self.original[chain][place or 0]}"
+        named = f"{FAMILIES.get(event.family, '')} {event.table} {event.chain}"
+        return Verdict(action=action, chain=named, rule=rule)
+
+
+def _harmless(doubtful: str, found: str) -> bool:
+    """Whether a rule that can't be judged would end where the packet ended anyhow."""
+    if not doubtful or doubtful == found:
+        return True
+    return doubtful == "accept" and found == "translated"
+
+
+def agreed(verdicts: Sequence[Verdict]) -> Verdict:
+    """That of all tries; if chance decides, none is known."""
+    if len({one.action for one in verdicts}) == 1:
+        return verdicts[0]
+    named = next((one for one in verdicts if one.chain), verdicts[0])
+    return replace(named, action="unknown", answer=False)
+
+
+def _same(met: Flow | None, sent: Flow) -> bool:
+    return met is not None and (met.destination, met.port) == (sent.destination, sent.port)

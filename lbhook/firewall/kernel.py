@@ -1,0 +1,109 @@
+"""The kernel's rules, of all tables of nftables: what they make of packets, and what they count."""
+
+import json
+import struct
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+from .. import processes
+from ..metadata.reader import Address
+from ..system.nlmsg import NETFILTER, Channel, as_number, as_text, attributes, by_kind
+from . import listing
+from .listing import Set
+from .verdict import Counter, Door, Element, Verdict
+
+if TYPE_CHECKING:
+    from .trial import Trial
+
+_PATIENCE = 30.0
+_OURS = (1, "lbhook")
+
+
+class FirewallError(Exception):
+    """Why nothing can be said of the kernel's rules."""
+
+
+class Firewall:
+    """The rules of this network namespace. Whoever asks must be root; nothing is changed."""
+
+    def judge(self, doors: Sequence[Door], absent: Mapping[str, str]) -> list[Verdict]:
+        """What becomes of the first packet to each of them.
+
+        `absent` are addresses that this machine has not, and the interfaces that would have them.
+        Raises `FirewallError`.
+        """
+        if not doors:
+            return []
+        devices = list(dict.fromkeys(one.device for one in doors if one.device))
+        return _tried(devices, absent, lambda trial: trial.judge(doors))
+
+    def call(self, destination: Address, port: int, device: str) -> tuple[Verdict, Verdict]:
+        """What becomes of a call to somebody else, and of the answer; raises `FirewallError`."""
+        asked, answered = _tried([device], {}, lambda trial: trial.call(destination, port, device))
+        return asked, answered
+
+    def counters(self, names: Sequence[str]) -> Mapping[Element, Counter | None]:
+        """What elements of these sets of lbhook's table have let in; None if they don't count.
+
+        Raises `FirewallError`.
+        """
+        try:
+            with Channel(NETFILTER) as channel:
+                found = [one for one in listing.sets(channel, *_OURS) if one.name in names]
+                return {
+                    element: counter
+                    for one in found
+                    for element, counter in _counted(one, listing.elements(channel, one))
+                }
+        except (OSError, ValueError, LookupError) as error:
+            raise FirewallError(_why(error)) from None
+
+
+def _tried(
+    devices: Sequence[str],
+    absent: Mapping[str, str],
+    ask: "Callable[[Trial], Sequence[Verdict]]",
+) -> list[Verdict]:
+    """What a copy of this machine says, made by a process that ends with it."""
+
+    def work() -> bytes:
+        from .trial import Trial
+
+        try:
+            found = [asdict(one) for one in ask(Trial(devices, absent))]
+            return json.dumps(found).encode()
+        except (OSError, ValueError, LookupError, struct.error) as error:
+            return json.dumps(_why(error)).encode()
+
+    said = json.loads(
+        processes.forked(work, _PATIENCE) or json.dumps(_why(TimeoutError("no answer")))
+    )
+    if isinstance(said, str):
+        raise FirewallError(said)
+    return [Verdict(**one) for one in said]
+
+
+def _why(error: BaseException) -> str:
+    said = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    return f"the firewall: its rules can't be tried in a network namespace ({said})"
+
+
+def _counted(one: Set, elements: Iterable[bytes]) -> Iterator[tuple[Element, Counter | None]]:
+    """Each element, as the template of the firewall writes it, and what it counts."""
+    kinds = listing.fields(one)
+    for element in elements:
+        parts = by_kind(element)
+        if 1 in parts:
+            key = by_kind(parts[1]).get(1, b"")
+            yield tuple(listing.words(kinds, key)), _counter(parts)
+
+
+def _counter(parts: Mapping[int, bytes]) -> Counter | None:
+    """linux/netfilter/nf_tables.h: an expression of an element, or several."""
+    found = [parts[7]] if 7 in parts else [one for _, one in attributes(parts.get(11, b""))]
+    for expression in map(by_kind, found):
+        if as_text(expression.get(1, b"")) == "counter":
+            data = by_kind(expression[2])
+            return Counter(packets=as_number(data[2]), bytes=as_number(data[1]))
+    return None

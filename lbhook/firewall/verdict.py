@@ -1,0 +1,53 @@
+"""What is asked of the kernel, and what it says: a door, a verdict, a counter."""
+
+from dataclasses import dataclass
+
+from ..metadata.reader import Address
+
+PROTOCOLS = {"tcp": 6, "udp": 17}
+Element = tuple[str, ...]
+# In place of a chain, where it was none that decided.
+ROUTING = "routing"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """What becomes of a packet: accept, drop, translated (to another address or port), unknown.
+
+    `chain` and `rule` have what drops it, or can't be judged, as in "ip filter INPUT" and
+    "handle 7"; `by_source` says that it would be let in from a source that a rule names, and
+    `answer` that it is let in and what answers it is dropped.
+    """
+
+    action: str = ""
+    chain: str = ""
+    rule: str = ""
+    by_source: bool = False
+    answer: bool = False
+
+    @property
+    def place(self) -> str:
+        """Where that was decided, for a message: a chain and a rule of it, or the routing."""
+        where = f"chain {self.chain}" if self.chain != ROUTING else f"the kernel's {ROUTING}"
+        return f"{where} ({self.rule})" if self.rule else where
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Door:
+    """Where a packet goes: an address and a port here, by an interface. `user` is whose socket
+    answers. A `source` is who sends it, and without one nobody in particular does."""
+
+    destination: Address
+    protocol: int
+    port: int
+    device: str
+    user: int = 0
+    source: Address | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Counter:
+    """What an element of the firewall has let in: of a connection only the first packets."""
+
+    packets: int
+    bytes: int
