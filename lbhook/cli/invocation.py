@@ -41,6 +41,9 @@ class Invocation:
         """Say what a command came to; its status."""
         if as_json:
             self.json(result.to_json())
+        elif self.console.as_json:
+            for line in text.splitlines():
+                self.console.note(line)
         elif self.verbosity >= 0:
             self.console.out(text)
         self.console.problems(result.problems, result.hint)

@@ -10,6 +10,11 @@ from ..cli.invocation import Invocation, pass_invocation
 if TYPE_CHECKING:
     from pathlib import Path
 
+_UNTIL = (
+    "The timer will put Azure's rules in force again. To keep what was put back:\n"
+    "`systemctl stop lbhook-refresh.timer`"
+)
+
 
 @click.command(short_help="Put back what the last apply replaced, and reload.")
 @options.general
@@ -19,13 +24,18 @@ if TYPE_CHECKING:
 def rollback(invocation: Invocation, /, as_json: bool, root: "Path | None") -> int:
     """Put back what the last apply replaced, and reload; twice in a row is a redo.
 
-    The next apply, by hand or by the timer, brings the machine in step with Azure again.
+    The next apply, by hand or by the timer, puts Azure's rules in force again. To keep what was
+    put back, stop the timer first: `systemctl stop lbhook-refresh.timer`.
 
     \b
     Example:
       sudo lbhook rollback
     """
-    return invocation.undone(factory.undoing(invocation, root).rollback(), as_json=as_json)
+    result = factory.undoing(invocation, root).rollback()
+    status = invocation.undone(result, as_json=as_json)
+    if not result.problems and root is None:
+        invocation.console.note(_UNTIL)
+    return status
 
 
 @click.command(short_help="Everything back to rest, and all state gone.")

@@ -7,11 +7,13 @@ import click
 from ..cli import factory, options
 from ..cli.console import coloured_picture
 from ..cli.invocation import Invocation, pass_invocation
-from ..errors import WriteError
+from ..errors import NoAnswerError, WriteError
 
 if TYPE_CHECKING:
+    from ..imds.last_good import Answer
     from ..metadata.facts import Facts
     from ..metadata.model import Metadata
+    from ..runs.update import Update
     from ..traffic.paths import Picture
 
 
@@ -61,7 +63,7 @@ def show(
     if html and as_json:
         raise click.UsageError("--html and --json can't both be meant")
     update = factory.update(invocation, **options)
-    answer = update.ask().answer
+    answer, status = _answer(invocation, update)
     metadata = answer.metadata
     if metadata is None:
         invocation.console.warn(f"no load balancer: {ABSENT}")
@@ -70,7 +72,7 @@ def show(
     value = {**diagram.to_json(lb, metadata), **guarded_json(answer.guarded)}
     if as_json and not here:
         invocation.json(value)
-        return 0
+        return status
     picture = paths.seen(lb, update.context.host) if update.context.host.live else paths.told(lb)
     if html:
         _save(invocation, html, _page(lb, metadata, picture))
@@ -79,7 +81,23 @@ def show(
     else:
         text = diagram.to_text(lb, metadata, picture, everything=everything)
         invocation.console.out(coloured_picture(text))
-    return 0
+    return status
+
+
+def _answer(invocation: Invocation, update: "Update") -> "tuple[Answer, int]":
+    """The answer in force, and 0; while IMDS is silent the last good one, and 75."""
+    from ..imds.last_good import describe_age
+
+    try:
+        return update.ask().answer, 0
+    except NoAnswerError as error:
+        known = update.remembered()
+        if known is None:
+            raise
+        age = describe_age(known.answer.age or 0.0)
+        said = "; ".join(error.problems)
+        invocation.console.warn(f"{said}. This is the last good answer, {age} old")
+        return known.answer, error.status
 
 
 def _page(lb: "Facts", metadata: "Metadata", picture: "Picture") -> str:

@@ -53,8 +53,19 @@ class Report(NamedTuple):
     def to_text(self) -> str:
         """A line for each target, and one that sums up."""
         size = max([16, *(len(one.target.name) for one in self.changes)])
-        lines = [_change_line(one, size) for one in self.changes]
+        lines = [_change_line(self._unsaid(one), size) for one in self.changes]
         return "".join(f"{line}\n" for line in [*self.rules, *lines, self.summary()])
+
+    def _unsaid(self, change: Change) -> Change:
+        """A change without its reason, if that is a problem, which is said by itself."""
+        is_said = any(change.reason in problem for problem in self.problems)
+        return change._replace(reason="") if is_said else change
+
+    @property
+    def _verb(self) -> str:
+        """What was done; the first run after a boot may only have loaded what was there."""
+        touched = any(one.touches_file for one in self.changes)
+        return "changed" if touched or not self.changes else "no file changed, reloaded"
 
     def summary(self) -> str:
         """The last line of the text, and the unit's status line."""
@@ -66,7 +77,7 @@ class Report(NamedTuple):
         )
         whom = "the last good answer" if self.source == "cache" else "Azure"
         return {
-            "changed": f"changed: {has}{asked}",
+            "changed": f"{self._verb}: {has}{asked}",
             "unchanged": f"in step with {whom}: {has}{asked}",
             "kept": "kept: no answer to go by; the last good one stays in force",
             "absent": f"absent: {ABSENT}; what is there stays",
@@ -204,7 +215,9 @@ def _left_out(change: Change) -> bool:
 
 
 def _change_line(change: Change, size: int) -> str:
-    line = f"{change.target.name:<{size}} {change.outcome.value:<10} {change.path}"
+    rests = change.outcome is Outcome.REMOVED and change.expected is not None
+    outcome = "at rest" if rests else change.outcome.value
+    line = f"{change.target.name:<{size}} {outcome:<10} {change.path}"
     if change.reload is not Reload.NONE:
         line += f"  (reload {change.reload.value})"
     return line + (f"\n{wrapped(change.reason)}" if change.reason else "")

@@ -136,13 +136,24 @@ def running(evidence: Evidence) -> Iterator[Finding]:
     units = _units(evidence)
     if not units:
         return
-    shown = evidence.host.run(("systemctl", "show", *units, "--property=Id,ActiveState")).output
-    for name, state in re.findall(r"^Id=(.+)\nActiveState=(.+)$", shown, re.M):
-        if state == "failed":
+    wanted = "--property=Id,ActiveState,StateChangeTimestampMonotonic"
+    shown = evidence.host.run(("systemctl", "show", *units, wanted)).output
+    listed = r"^Id=(.+)\nActiveState=(.+)(?:\nStateChangeTimestampMonotonic=(\d+))?$"
+    for name, state, changed in re.findall(listed, shown, re.M):
+        if state == "failed" and _is_healed(evidence, changed):
+            yield note(f"{name} failed; a later run has put Azure's answer in force")
+        elif state == "failed":
             yield Finding(text=f"{name} has failed", remedy=f"`journalctl -u {name}` says why")
         elif name.endswith(".timer") and state == "inactive":
             remedy = f"`systemctl start {name}`"
             yield Finding(text=f"{name} does not run: {units[name]}", remedy=remedy)
+
+
+def _is_healed(evidence: Evidence, changed: str) -> bool:
+    """Whether an answer was put in force after a unit failed, at so many microseconds of
+    CLOCK_MONOTONIC (`systemctl show`)."""
+    failed_for = evidence.host.clock() - int(changed or 0) / 1e6
+    return bool(changed) and 0.0 < evidence.since_applied < failed_for
 
 
 def ordered(evidence: Evidence) -> Iterator[Finding]:

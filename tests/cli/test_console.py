@@ -51,9 +51,18 @@ def test_of_several_lines_json_makes_one(tmp_path: Path) -> None:
     """A refused check, with what its command printed."""
     desk = Desk(tmp_path)
     desk.own_target("x\n", 'check = ["grep", "y", "{staged}"]\n')
-    (said,) = read(desk.apply("--log-format", "json").err)
+    [said] = [one for one in read(desk.apply("--log-format", "json").err) if one["level"] == "error"]
     assert "\n" in said["message"]
     assert (said["level"], said["command"]) == ("error", "apply")
+
+
+def test_what_a_run_came_to_is_json_too(tmp_path: Path) -> None:
+    """Each line of it; nothing else is printed."""
+    ended = Desk(tmp_path).apply("--log-format", "json")
+    said = read(ended.err)
+    assert ended.out == ""
+    assert said[-1]["message"] == "changed: 2 inbound rules, 2 listeners here"
+    assert {one["level"] for one in said} == {"info"}
 
 
 def test_a_bug_is_a_line_of_json_too(capsys: pytest.CaptureFixture[str]) -> None:

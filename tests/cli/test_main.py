@@ -1033,3 +1033,24 @@ def test_the_live_line_goes_before_a_result() -> None:
         r"\r\x1b\[Kwaiting for Azure, 0:0\d left: .*\r\x1b\[K\x1b\[1mPublic addresses", text
     )
     assert status == 0
+
+
+def test_show_while_azure_is_silent(desk: Desk) -> None:
+    """The last good answer, how old it is, and the status of a silent service."""
+    with Emulator(DOCUMENTED.read_bytes()) as imds:
+        assert run_lbhook("fetch", "--root", desk.root, "--endpoint", imds.url).status == 0
+    shown = run_lbhook("show", "--root", desk.root, "--wait", "0")
+    assert shown.status == 75
+    assert "50.0.0.1  →  10.1.0.4" in shown.out
+    assert re.search(r"\. This is the last good answer, \d+ s old$", shown.err.strip())
+
+
+def test_a_rollback_says_what_follows(desk: Desk) -> None:
+    """By the timer Azure's rules come back; below a root there is none."""
+    desk.apply()
+    desk.body = "dual-stack"
+    desk.apply()
+    desk.body = ""
+    ended = desk.run("rollback")
+    assert ended.out == "env              changed    /run/lbhook/lb.env\n"
+    assert "timer" not in ended.err

@@ -302,3 +302,27 @@ def test_json_of_show(body: Body) -> None:
         *("listeners", "ha_ports", "floating_ips", "frontend_ips", "warnings"),
     ]
     assert layout.dump({"a": [1]}) == '{\n  "a": [\n    1\n  ]\n}\n'
+
+
+def test_a_file_at_rest_is_not_called_removed() -> None:
+    """It is there, and holds its resting form."""
+    shown = Report(outcome="changed", changes=(change(WEB, Outcome.REMOVED),)).to_text()
+    assert shown.startswith("nginx            at rest    /etc/nginx/lbhook/listen.conf")
+    gone = Report(outcome="changed", changes=(change(ENV, Outcome.REMOVED, expected=None),))
+    assert gone.to_text().startswith("env              removed    /run/lbhook/lb.env")
+
+
+def test_a_run_that_only_reloaded_does_not_say_changed() -> None:
+    """The first run after a boot: the files are as they were, their programs take them."""
+    loaded = change(WEB, Outcome.UNCHANGED, actual=NEW, reload=Reload.DONE)
+    shown = Report(outcome="changed", changes=(loaded,)).summary()
+    assert shown.startswith("no file changed, reloaded: 0 inbound rules")
+
+
+def test_why_a_target_is_blocked_is_said_once() -> None:
+    """As a problem, with what the program printed; not beside its line as well."""
+    blocked = change(WEB, Outcome.BLOCKED, reason="nginx refuses what is there")
+    problem = "nginx: blocked: nginx refuses what is there"
+    report = Report(outcome="changed", status=69, changes=(blocked,), problems=(problem,))
+    assert "refuses" not in report.to_text()
+    assert "refuses" in report._replace(problems=()).to_text()

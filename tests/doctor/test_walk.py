@@ -85,6 +85,20 @@ def test_units_that_do_not_run(stand: Stand, states: tuple[str, str], found: lis
     assert said(target_checks.running(case(stand))) == found
 
 
+@pytest.mark.parametrize(("applied", "healed"), [(5.0, True), (50.0, False), (0.0, False)])
+def test_a_failure_that_a_later_run_has_healed_is_history(
+    stand: Stand, applied: float, healed: bool
+) -> None:
+    """The unit failed 10 seconds ago; an answer was put in force so many seconds ago, or never."""
+    since = int((stand.time - 10.0) * 1e6)
+    shown = f"Id=lbhook.service\nActiveState=failed\nStateChangeTimestampMonotonic={since}\n"
+    stand.runner = Runner(lambda _: (0, shown))
+    evidence = replace(case(stand), since_applied=applied)
+    (found,) = target_checks.running(evidence)
+    assert (found.level is Level.NOTE) == healed
+    assert found.text.endswith("has put Azure's answer in force") == healed
+
+
 def test_without_systemd_there_are_no_units(tmp_path: Path) -> None:
     """Nor is anybody asked."""
     stand = Stand(tmp_path)
