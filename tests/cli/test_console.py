@@ -51,7 +51,9 @@ def test_of_several_lines_json_makes_one(tmp_path: Path) -> None:
     """A refused check, with what its command printed."""
     desk = Desk(tmp_path)
     desk.own_target("x\n", 'check = ["grep", "y", "{staged}"]\n')
-    [said] = [one for one in read(desk.apply("--log-format", "json").err) if one["level"] == "error"]
+    [said] = [
+        one for one in read(desk.apply("--log-format", "json").err) if one["level"] == "error"
+    ]
     assert "\n" in said["message"]
     assert (said["level"], said["command"]) == ("error", "apply")
 
