@@ -23,7 +23,7 @@ HOUSE: dict[str, tuple[str, ...]] = {
         *("schema", "network", "accounts", "targets", "shipped", "toml_files"),
         *("settings", "permissions"),
     ),
-    "metadata": ("reader", "model", "instance", "facts", "planned"),
+    "metadata": ("reader", "ranges", "model", "instance", "facts", "planned"),
     "plan": (),
     "system": ("machine", "netlink", "nlmsg", "sd_notify"),
     "storage": ("lock", "directory", "files", "journal", "records", "state"),

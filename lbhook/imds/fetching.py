@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from ..context import Context
 from ..errors import LbhookError, NoLoadBalancerError, ProtocolError
 from ..metadata.model import ABSENT, NOTHING, Metadata, parse
+from ..metadata.ranges import kind
 from .last_good import Answer, LastGood, describe_age, from_file
 
 if TYPE_CHECKING:
@@ -214,8 +215,20 @@ class Fetcher:
             return False
         return bool(last and last.metadata and last.metadata.inbound_rules)
 
+    def _tell_private(self, metadata: Metadata) -> None:
+        """Once: what the last good answer has as well is nothing new."""
+        addresses = ", ".join(
+            f"{one.frontend_ip} ({kind(one.frontend_ip)})" for one in metadata.private_ips
+        )
+        text = f"loadbalancer.publicIpAddresses: {addresses}: not public; kept apart as private_ips"
+        last = self.last_good.find()
+        known = last and last.metadata and last.metadata.private_ips == metadata.private_ips
+        (self.context.reporter.log if known else self.context.reporter.warn)(text)
+
     def _warn_of(self, metadata: Metadata | None) -> None:
         if metadata:
+            if metadata.private_ips:
+                self._tell_private(metadata)
             for warning in metadata.warnings:
                 self.context.reporter.warn(warning)
             for path in metadata.unknown:

@@ -25,6 +25,7 @@ class Facts:
     """The `lb` of a template. Without an argument: what is known before any answer."""
 
     public_ips: tuple[AddressPair, ...] = ()
+    private_ips: tuple[AddressPair, ...] = ()
     inbound_rules: tuple[InboundRule, ...] = ()
     outbound_rules: tuple[AddressPair, ...] = ()
     tunnel_interfaces: tuple[TunnelInterface, ...] = ()
@@ -43,6 +44,7 @@ def derive(metadata: Metadata) -> Facts:
     rules = metadata.inbound_rules
     return Facts(
         public_ips=metadata.public_ips,
+        private_ips=metadata.private_ips,
         inbound_rules=rules,
         outbound_rules=metadata.outbound_rules,
         tunnel_interfaces=metadata.tunnel_interfaces,

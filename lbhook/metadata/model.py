@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 from ..errors import MetadataError
+from .ranges import Range, kind
 from .reader import Address, Field, Reader, address, choice, decode, number
 
 T = TypeVar("T")
@@ -48,6 +49,11 @@ class AddressPair:
 
     frontend_ip: Address
     private_ip: Address
+
+    @property
+    def is_public(self) -> bool:
+        """Whether the frontend address is reached from the Internet."""
+        return kind(self.frontend_ip) is Range.PUBLIC
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,10 +98,13 @@ class TunnelInterface:
 class Metadata:
     """A body that was read whole and understood whole: sorted, without duplicates.
 
-    `warnings` name entries that were left out or are odd, `unknown` the keys nobody reads.
+    `private_ips` are those under publicIpAddresses that nobody on the Internet reaches: since
+    2026 Microsoft's page says that "public or private" ones may be there. `warnings` name entries
+    that were left out or are odd, `unknown` the keys nobody reads.
     """
 
     public_ips: tuple[AddressPair, ...] = ()
+    private_ips: tuple[AddressPair, ...] = ()
     inbound_rules: tuple[InboundRule, ...] = ()
     outbound_rules: tuple[AddressPair, ...] = ()
     tunnel_interfaces: tuple[TunnelInterface, ...] = ()
@@ -135,7 +144,8 @@ def parse(body: bytes) -> Metadata:
     tunnels = read(_TUNNELS, _tunnel, whole=True)
     reader.raise_problems()
     return Metadata(
-        public_ips=_sorted(public, _pair_key),
+        public_ips=_sorted((one for one in public if one.is_public), _pair_key),
+        private_ips=_sorted((one for one in public if not one.is_public), _pair_key),
         inbound_rules=_sorted(inbound, rule_key),
         outbound_rules=_sorted(outbound, _pair_key),
         tunnel_interfaces=_sorted(tunnels, _tunnel_key),

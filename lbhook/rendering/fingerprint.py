@@ -39,7 +39,8 @@ def answer(lb: Facts | None, vm: object) -> str:
     # Of thousands; version 2 writes the same values as the same bytes.
     rules = marshal.dumps([rule_key(rule) for rule in lb.inbound_rules], 2)
     return digest(
-        hashlib.sha256(rules).digest(), lb.public_ips, lb.outbound_rules, lb.tunnel_interfaces, vm
+        hashlib.sha256(rules).digest(),
+        *(lb.public_ips, lb.private_ips, lb.outbound_rules, lb.tunnel_interfaces, vm),
     )
 
 

@@ -102,6 +102,7 @@ def _numbered(lb: Facts) -> Iterator[tuple[str, object]]:
         "rule": lb.inbound_rules,
         "outbound rule": lb.outbound_rules,
         "public address": lb.public_ips,
+        "private address": lb.private_ips,
         "tunnel": lb.tunnel_interfaces,
     }
     for kind, things in lists.items():

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 from ..layout import Row, aligned, count, fitting, place, table, width, wrapped
 from ..metadata.facts import Facts
 from ..metadata.model import AddressPair, Metadata
+from ..metadata.ranges import kind
 from ..metadata.reader import Address
 from .paths import Picture, Way, told
 
@@ -23,6 +24,7 @@ def to_json(lb: Facts, metadata: Metadata) -> dict[str, Any]:
     return {
         "version": VERSION,
         "public_ips": [_pair(one) for one in lb.public_ips],
+        **({"private_ips": [_pair(one) for one in lb.private_ips]} if lb.private_ips else {}),
         "inbound_rules": [
             {
                 "frontend_ip": str(rule.frontend_ip),
@@ -90,6 +92,7 @@ def to_text(
     ]
     parts = [
         table("Public addresses of this VM", [_pair_row(one) for one in lb.public_ips]),
+        *_own_private(lb),
         _inbound(picture or told(lb), everything=everything),
         table("Outbound rules", [_pair_row(one) for one in lb.outbound_rules]),
     ]
@@ -100,6 +103,15 @@ def to_text(
     if metadata.warnings:
         parts.append("\n".join(["Warnings", *map(wrapped, metadata.warnings), ""]))
     return "\n".join(parts)
+
+
+def _own_private(lb: Facts) -> Sequence[str]:
+    """What Azure lists as public and nobody on the Internet reaches, if there is any."""
+    rows: list[Row] = [
+        ((str(one.frontend_ip), kind(one.frontend_ip).value), (str(one.private_ip),))
+        for one in lb.private_ips
+    ]
+    return [table("Not public, though Azure lists them there", rows)] if rows else []
 
 
 def groups(picture: Picture) -> list[Group]:

@@ -49,6 +49,8 @@ def _main(lb: Facts, metadata: Metadata, picture: Picture) -> Iterable[str]:
     yield _SEARCH if found else "<p>none</p>"
     yield from (_card(group, seen=_is_seen(picture)) for group in found)
     yield from _pairs("Public addresses of this VM", lb.public_ips)
+    if lb.private_ips:
+        yield from _pairs("Not public, though Azure lists them there", lb.private_ips)
     yield from _pairs("Outbound rules", lb.outbound_rules)
     tunnels = (
         (

@@ -7,6 +7,7 @@ from ..firewall.kernel import Firewall, FirewallError
 from ..firewall.verdict import PROTOCOLS, Counter, Door, Element, Verdict
 from ..metadata.facts import Facts
 from ..metadata.model import InboundRule
+from ..metadata.ranges import Range, kind
 from ..metadata.reader import Address
 from ..programs.host import Host
 from ..system.machine import Machine, Socket
@@ -49,7 +50,7 @@ class Way:
     def open_to_some(self) -> bool:
         """Whether only sources that a rule names are let in, and that may be meant: who calls an
         internal load balancer is its owner's to know."""
-        internal = self.rule.frontend_ip.is_private
+        internal = kind(self.rule.frontend_ip) is not Range.PUBLIC
         return bool(self.verdict and self.verdict.by_source and internal)
 
     @property

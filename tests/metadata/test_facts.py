@@ -41,6 +41,7 @@ def test_the_documented_body(body: Body) -> None:
     four, six = metadata.inbound_rules
     assert derive(metadata) == Facts(
         public_ips=metadata.public_ips,
+        private_ips=metadata.private_ips,
         inbound_rules=metadata.inbound_rules,
         outbound_rules=metadata.outbound_rules,
         listeners=(

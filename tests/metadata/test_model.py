@@ -122,7 +122,7 @@ MODELS = {
         ),
     ),
     "floating-ip": Metadata(
-        public_ips=(pair("100.100.100.100", "10.240.0.2"),),
+        private_ips=(pair("100.100.100.100", "10.240.0.2"),),
         inbound_rules=(
             rule("11.11.11.11", 80, "11.11.11.11", 80),
             rule("20.20.20.20", 99, "20.20.20.20", 99),
@@ -547,7 +547,7 @@ def test_a_pair_of_two_families_is_taken_with_a_warning(name: str) -> None:
     """Azure does not translate between families; what is opened is the private address only."""
     entry = {**(INBOUND if name == "inboundRules" else PAIR), "frontendIpAddress": "fd00::1"}
     metadata = parse(lists(**{name: [entry]}))
-    found = (*metadata.public_ips, *metadata.inbound_rules, *metadata.outbound_rules)
+    found = (*metadata.private_ips, *metadata.inbound_rules, *metadata.outbound_rules)
     assert len(found) == 1
     assert metadata.warnings == (
         f"loadbalancer.{name}[0]: frontend fd00::1 and private 10.1.0.4 are of different families",

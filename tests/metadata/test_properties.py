@@ -118,7 +118,7 @@ def test_what_is_printed_is_read_again(document: Any) -> None:
     """A model written as a body is the same model: nothing was lost or made up."""
     metadata = parse(encoded(document))
     again = {
-        "publicIpAddresses": [_pair(one) for one in metadata.public_ips],
+        "publicIpAddresses": [_pair(one) for one in (*metadata.public_ips, *metadata.private_ips)],
         "outboundRules": [_pair(one) for one in metadata.outbound_rules],
         "inboundRules": [
             {

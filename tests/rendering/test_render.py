@@ -90,7 +90,7 @@ def test_a_table_prints_the_same_each_time() -> None:
         (
             "{{ lb.colour }}",
             '<template>:1: lb has no "colour"; known: floating_ips, frontend_ips, ha_ports,'
-            " inbound_rules, listeners, outbound_rules, public_ips, tunnel_interfaces",
+            " inbound_rules, listeners, outbound_rules, private_ips, public_ips, tunnel_interfaces",
         ),
         (
             "{% for one in lb.listeners %}\n{{ one.protocl }}\n{% endfor %}",

@@ -45,7 +45,10 @@ def test_tables(body: Body) -> None:
     metadata = model.parse(body("floating-ip"))
     assert diagram.to_text(facts.derive(metadata), metadata) == (
         "Public addresses of this VM\n"
-        "  100.100.100.100  →  10.240.0.2\n"
+        "  none\n"
+        "\n"
+        "Not public, though Azure lists them there\n"
+        "  100.100.100.100  shared  →  10.240.0.2\n"
         "\n"
         "Inbound rules\n"
         "  11.11.11.11  →  11.11.11.11  Floating IP\n"
