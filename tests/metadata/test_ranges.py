@@ -126,7 +126,7 @@ def test_a_change_of_theirs_is_a_change() -> None:
 )
 def test_a_frontend_that_is_not_public_is_internal(frontend: str, internal: bool) -> None:
     """Azure lets a virtual network have shared addresses, too: who calls them only you know."""
-    from lbhook.traffic.ruleset import Verdict
+    from lbhook.firewall.verdict import Verdict
 
     (entry,) = parse(
         json.dumps(
