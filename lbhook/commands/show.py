@@ -53,9 +53,12 @@ def show(
       sudo lbhook show --html lb.html
       lbhook show --json --metadata body.json
     """
+    from dataclasses import replace
+
     from ..deployment.report import guarded_json
     from ..metadata import facts
     from ..metadata.model import ABSENT, Metadata
+    from ..programs import nftables
     from ..traffic import diagram, paths
 
     if here and not as_json:
@@ -74,6 +77,8 @@ def show(
         invocation.json(value)
         return status
     picture = paths.seen(lb, update.context.host) if update.context.host.live else paths.told(lb)
+    also_open = nftables.also_open(update.context.settings.active())
+    picture = replace(picture, also_open=also_open)
     if html:
         _save(invocation, html, _page(lb, metadata, picture))
     elif as_json:

@@ -91,3 +91,27 @@ def _is_ruled(socket: Socket, lb: Facts) -> bool:
         and socket.covers(one.ip, one.port)
         for one in lb.listeners
     ) or any(socket.covers(ip, socket.port) for ip in lb.ha_ports)
+
+
+def also_open(targets: Iterable[Target]) -> tuple[str, ...]:
+    """What else the firewall among `targets` lets in, and why, as lines; none without one that
+    has a policy of its own."""
+    firewall = next((one for one in targets if one.kind == "nftables"), None)
+    if firewall is None or firewall.vars["policy"] == "mark":
+        return ()
+    variables = firewall.vars
+    networks = ", ".join(map(str, variables["ssh_from"])) or "anywhere"
+    ports = ", ".join(map(str, variables["ssh_ports"])) or "no port of the configuration"
+    allowed = ", ".join(map(_allowed, variables["allow"])) or "nothing more"
+    probes = ", ".join(map(str, variables["probe_sources"]))
+    return (
+        f"SSH: tcp {ports}, and where sshd listens, from {networks}",
+        f"health probes: tcp, any port, from {probes}",
+        f"by allow: {allowed}; by policy {variables['policy']}: open connections, ICMP, DHCP",
+    )
+
+
+def _allowed(entry: Mapping[str, Any]) -> str:
+    port, source = entry["port"], entry["from"]
+    words = [entry["protocol"] or "any protocol", *([port] if port else [])]
+    return " ".join([*words, *(["from", str(source)] if source else [])])

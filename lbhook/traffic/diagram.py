@@ -75,6 +75,7 @@ def here_json(picture: Picture) -> dict[str, Any]:
             }
             for way in picture.ways
         ],
+        "also_open": list(picture.also_open),
         "unseen": list(picture.unseen),
     }
 
@@ -98,6 +99,8 @@ def to_text(
     ]
     if tunnels:
         parts.append(table("Tunnels of a gateway load balancer", tunnels))
+    if picture and picture.also_open:
+        parts.append("\n".join(["Also open", *map(wrapped, picture.also_open), ""]))
     if picture and picture.unseen:
         parts.append("\n".join(["Not seen", *map(wrapped, picture.unseen), ""]))
     if metadata.warnings:

@@ -61,6 +61,7 @@ def _main(lb: Facts, metadata: Metadata, picture: Picture) -> Iterable[str]:
         for one in lb.tunnel_interfaces
     )
     yield from _table("Tunnels of a gateway load balancer", ("gateway", "here", "kind"), tunnels)
+    yield from _list("Also open", picture.also_open)
     yield from _list("Not seen", picture.unseen)
     yield from _list("Warnings", metadata.warnings)
 

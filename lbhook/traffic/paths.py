@@ -73,12 +73,13 @@ class Way:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Picture:
     """The ways of all inbound rules, the firewall, if it was looked at, what it has let in of
-    health probes, and what could not be looked at."""
+    health probes, what could not be looked at, and what else lbhook's firewall lets in."""
 
     ways: tuple[Way, ...] = ()
     firewall: Firewall | None = None
     probes: Mapping[Element, Counter | None] = field(default_factory=dict)
     unseen: tuple[str, ...] = ()
+    also_open: tuple[str, ...] = ()
 
 
 def told(lb: Facts) -> Picture:

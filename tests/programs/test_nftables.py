@@ -215,3 +215,18 @@ def test_a_plan_lists_what_the_first_firewall_closes(tmp_path: Path) -> None:
     stand.live = True
     stand.apply(settings, body(80))
     assert stand.plan(settings, body(80)).closes == ()
+
+
+def test_what_else_is_open() -> None:
+    """SSH, probes, settings and policy, in three lines; none where the firewall drops nothing."""
+    text = '[targets.nftables]\nvars = { policy = "%s", ssh_from = ["10.0.0.0/8"], allow = %s }\n'
+    allow = '[{ protocol = "tcp", port = 9100, from = "10.1.0.0/16" }, { protocol = "vrrp" }]'
+    on = config.parse(text % ("enforce", allow), "x.toml").active()
+    assert nftables.also_open(on) == (
+        "SSH: tcp 22, and where sshd listens, from 10.0.0.0/8",
+        "health probes: tcp, any port, from 168.63.129.16, fe80::1234:5678:9abc",
+        "by allow: tcp 9100 from 10.1.0.0/16, vrrp; by policy enforce: open connections,"
+        " ICMP, DHCP",
+    )
+    assert nftables.also_open(config.parse(text % ("mark", "[]"), "x.toml").active()) == ()
+    assert nftables.also_open(config.parse("", "x.toml").active()) == ()
