@@ -71,7 +71,7 @@ def test_from_a_package(bare: Machine, azure: Azure) -> None:
 
 def test_the_single_file(bare: Machine) -> None:
     """It installs itself, and takes itself away."""
-    bare.write(CONFIGURATION, SETTINGS)
+    bare.write(f"{CONFIGURATION}.d/vm.toml", SETTINGS)
     first, last = commands("The single file")
     run(bare, [first])
     assert_in_force(bare, 8080)
@@ -80,10 +80,24 @@ def test_the_single_file(bare: Machine) -> None:
     bare.assert_listens("127.0.0.127:9")
 
 
+def test_under_a_strict_umask(bare: Machine) -> None:
+    """As hardened images have it: the user that asks Azure can read what `install` puts down. A
+    configuration that he can't read is said, with the command that mends it."""
+    run(bare, ["umask 027; python3 lbhook.pyz install"])
+    text = r"[targets.nftables]\n[targets.nginx]\n"
+    run(bare, [f"umask 027; printf '{text}' >{CONFIGURATION}.d/vm.toml"])
+    said = bare.run(["lbhook", "plan"]).stderr
+    (mends,) = re.findall(r"vm.toml: the user lbhook, .*can't read it; `(.*)`", said)
+    run(bare, [mends])
+    assert "can't read it" not in bare.run(["lbhook", "plan"]).stderr
+    run(bare, ["systemctl start lbhook.service lbhook-refresh.timer"])
+    assert_in_force(bare, 8080)
+
+
 @pytest.mark.parametrize("number", [0, 1], ids=["single file", "package"])
 def test_by_cloud_init(bare: Machine, number: int) -> None:
     """What `runcmd` has, but for the download, which has been made."""
-    bare.write(CONFIGURATION, SETTINGS)
+    bare.write(f"{CONFIGURATION}.d/vm.toml", SETTINGS)
     bare.run(["cp", "/root/lbhook.pyz", "/run"])
     bare.run(["cp", f"/root/{deb().name}", "/run/lbhook.deb"])
     block = section("2. By cloud-init").split("runcmd:\n")[1:][number]

@@ -218,7 +218,8 @@ def publish(azure: Azure, *public: str) -> None:
 
 def test_vsftpd_tells_its_public_address(machine: Machine, azure: Azure) -> None:
     """With what is printed a client gets its data from the VM's public address; another address
-    is told after the next apply, without any the private one, and the old file comes back."""
+    is told after the timer's next run, without any the private one, and the old file comes
+    back."""
     machine.write(f"{CONFIGURATION}.d/endpoint.toml", ENDPOINT)
     machine.write("/srv/ftp/greeting", "hello\n")
     machine.enable("vsftpd.service")
@@ -226,17 +227,18 @@ def test_vsftpd_tells_its_public_address(machine: Machine, azure: Azure) -> None
     machine.write(CONFIGURATION, "")
     publish(azure, "51.0.0.1")
     machine.boot()
-    for file in (CONFIGURATION, "/etc/lbhook/templates/vsftpd.conf.j2"):
+    settings = f"{CONFIGURATION}.d/vsftpd.toml"
+    for file in (settings, "/etc/lbhook/templates/vsftpd.conf.j2"):
         machine.write(file, printed(file).text)
     for line in commands("vsftpd"):
         machine.run(line.split())
     await_download(azure, "51.0.0.1", "51.0.0.1")
     publish(azure, "52.0.0.1")
-    assert apply(machine, "shell") == 0
+    assert apply(machine, "timer") == 0
     await_download(azure, "52.0.0.1", "52.0.0.1")
     publish(azure)
-    assert apply(machine, "shell") == 0
+    assert apply(machine, "reload") == 0
     await_download(azure, FRONT, VM4)
-    machine.path(CONFIGURATION).unlink()
-    assert apply(machine, "shell") == 0
+    machine.path(settings).unlink()
+    assert apply(machine, "timer") == 0
     assert machine.read("/etc/vsftpd.conf").startswith("# Example config file")
