@@ -1,21 +1,120 @@
-"""Writes lbhook(8): packaging/lbhook.8.in, filled in from what the program says of itself."""
+"""Writes lbhook(8) and lbhook.toml(5): packaging/*.in, filled in from what the program says of
+itself and from docs/configuration.md, which must have every key that the program knows.
+
+    manpage.py lbhook.8 | lbhook.toml.5
+"""
 
 import re
 import sys
 import textwrap
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import click
 
 from lbhook import __version__
 from lbhook.cli.main import MODULES, cli
+from lbhook.config import settings
+from lbhook.config.settings import Settings
+from lbhook.config.shipped import SHIPPED
 
-_TEMPLATE = Path(__file__).with_name("lbhook.8.in")
+_HERE = Path(__file__).parent
+_CONFIGURATION = _HERE.parent / "docs/configuration.md"
+# What a page of Markdown is made of: a fenced block, a heading, a table, a paragraph.
+_PART = re.compile(
+    r"^```\w*\n(?P<code>.*?)^```$|^(?P<level>#+) (?P<title>[^\n]*)$|(?P<table>(?:^\|[^\n]*\n?)+)"
+    r"|^(?P<text>[^\n]+(?:\n(?!```|#|\|)[^\n]+)*)$",
+    re.M | re.S,
+)
+# As wide as a block may be at 80 columns.
+_FOLDED = textwrap.TextWrapper(
+    width=64,
+    subsequent_indent="    ",
+    break_long_words=False,
+    break_on_hyphens=False,
+    replace_whitespace=False,
+)
 
 
-def page() -> str:
-    """The manual page, in man(7)."""
+def page(name: str) -> str:
+    """A manual page by the name of its file, in man(7)."""
+    return {"lbhook.8": _of_the_program, "lbhook.toml.5": _of_the_configuration}[name]()
+
+
+def _of_the_configuration() -> str:
+    text = _CONFIGURATION.read_text(encoding="utf-8")
+    lines = "\n".join(_converted(text))
+    missing = [one for one in _keys() if f"\n.TP\n\\fB{_escaped(one)}\\fR" not in lines]
+    if missing:
+        raise SystemExit(f"{_CONFIGURATION.name} lacks {', '.join(missing)}")
+    return _filled("lbhook.toml.5", {"VERSION": __version__, "CONFIGURATION": lines})
+
+
+def _keys() -> Iterator[str]:
+    """Every key that the program knows."""
+    for name in Settings._fields:
+        kind = getattr(settings, name.capitalize(), None)
+        yield from getattr(kind, "_fields", ())
+    yield from (*settings._TARGET, "vars")
+    yield from (name for kind in SHIPPED.values() for name in kind.variables)
+
+
+def _converted(text: str) -> Iterator[str]:
+    below = True
+    for part in _PART.finditer(text):
+        apart = [] if below else [".PP"]
+        below = bool(part["title"])
+        if part["code"] is not None:
+            yield from (*apart, ".nf", ".RS", *_code(part["code"]), ".RE", ".fi")
+        elif part["title"]:
+            yield from _heading(part["level"], part["title"])
+        elif part["table"]:
+            yield from _rows(part["table"])
+        else:
+            yield from (*apart, _text(_plain(part["text"])))
+
+
+def _heading(level: str, title: str) -> Iterator[str]:
+    """The page's own title is that of the whole manual page."""
+    plain = _plain(title).replace("`", "")
+    if level == "##":
+        yield f".SH {_escaped(f'TABLE {plain}' if plain[0] == '[' else plain.upper())}"
+    elif level == "###":
+        yield f".SS {_escaped(plain)}"
+
+
+def _rows(table: str) -> Iterator[str]:
+    """Each row as a term and what it is; a default stands beside its key."""
+    head, _, *rows = (_cells(line) for line in table.splitlines())
+    with_default = head[1] == "default"
+    columns = head[2 + with_default :]
+    for key, *cells in rows:
+        default = cells.pop(0).replace("`", "") if with_default else "—"
+        term = "" if default == "—" else f" = {default}"
+        keys = ", ".join(_bold(one) for one in re.findall(r"`([^`]+)`", key)) or _text(key)
+        more = [f"({name}: {cell})" for name, cell in zip(columns, cells[1:], strict=True) if cell]
+        yield from (".TP", f"{keys}{_escaped(term)}", _text(_plain(" ".join((cells[0], *more)))))
+
+
+def _cells(line: str) -> list[str]:
+    return [one.strip() for one in re.split(r"(?<!\\)\|", line.strip("|"))]
+
+
+def _plain(text: str) -> str:
+    """Without links, and with words for signs that a terminal may lack."""
+    text = re.sub(r"\[([^\]]+)\]\([^)]+\)", r"\1", text)
+    return re.sub(r"\s+", " ", text.replace("\\|", "|").replace("**", "").strip())
+
+
+def _code(text: str) -> Iterator[str]:
+    for line in text.splitlines():
+        # No line ends within a string: TOML would not take it.
+        whole = re.sub(r'"[^"]*"', lambda found: found[0].replace(" ", "\0"), line)
+        for part in _FOLDED.wrap(whole) or [""]:
+            yield re.sub(r"^(?=[.'])", r"\\&", _escaped(part.replace("\0", " ")))
+
+
+def _of_the_program() -> str:
     ctx = click.Context(cli, info_name="lbhook", **cli.context_settings)
     about = [one for one in _paragraphs(cli) if not one.startswith("\b")]
     filled = {
@@ -24,7 +123,12 @@ def page() -> str:
         "OPTIONS": "\n".join(_options(cli.get_params(ctx), ctx)),
         "COMMANDS": "\n".join(line for name in MODULES for line in _command(name, ctx)),
     }
-    return re.sub(r"@([A-Z]+)@", lambda found: filled[found[1]], _TEMPLATE.read_text())
+    return _filled("lbhook.8", filled)
+
+
+def _filled(name: str, parts: Mapping[str, str]) -> str:
+    template = _HERE / f"{name}.in"
+    return re.sub(r"@([A-Z]+)@", lambda found: parts[found[1]], template.read_text())
 
 
 def _command(name: str, above: click.Context) -> Iterator[str]:
@@ -76,4 +180,4 @@ def _escaped(text: str) -> str:
 
 
 if __name__ == "__main__":
-    sys.stdout.write(page())
+    sys.stdout.write(page(sys.argv[1]))

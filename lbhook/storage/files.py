@@ -17,11 +17,14 @@ from ..errors import LbhookError, RightsError, WriteError
 from ..plan import FileState
 from . import directory as directories
 
+_UNITS = (
+    "if it is lbhook's units that may not write {directory}, "
+    "`sudo lbhook install` lets them, see docs/units.md"
+)
 _HINTS = {
     errno.ENOSPC: "free some space",
     errno.EDQUOT: "the quota is used up",
-    errno.EROFS: "mount it writable; if it is lbhook's units that may not write {directory}, "
-    "`sudo lbhook install` lets them, see docs/units.md",
+    errno.EROFS: f"mount it writable; {_UNITS}",
     errno.EACCES: "run as root, or use --root DIR",
     errno.EPERM: "run as root; `lsattr` shows whether the file is immutable",
     errno.EISDIR: "remove what is there, or give the target another path",
@@ -178,7 +181,10 @@ class Tree:
     def failure(self, path: PurePosixPath, error: OSError) -> LbhookError:
         """An error of the operating system as the user should read it."""
         directory = self.outside(path).parent
-        hint = _HINTS.get(error.errno or 0, "").format(directory=directory)
+        hint = _HINTS.get(error.errno or 0, "")
+        if self.privileged and error.errno == errno.EACCES:  # root without CAP_DAC_OVERRIDE
+            hint = _UNITS
+        hint = hint.format(directory=directory)
         kind: type[LbhookError] = WriteError
         if not self.privileged and error.errno in (errno.EACCES, errno.EPERM):
             kind = RightsError

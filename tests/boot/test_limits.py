@@ -81,7 +81,7 @@ def test_the_limits_are_written_for_what_is_configured(machine: Machine, azure: 
     for place in ("/srv/theirs", "/home/app", "/srv/metrics"):
         machine.path(place).mkdir(parents=True)
     azure.send(8080)
-    machine.boot(failed=["lbhook-restore.service", "lbhook.service"])
+    machine.boot(failed=["lbhook.service"])
     machine.run(["chown", "daemon:daemon", "/srv/theirs"])
     machine.run(["lbhook", "install"])
     azure.send(8081)
@@ -100,7 +100,7 @@ def test_the_limits_are_written_for_what_is_configured(machine: Machine, azure: 
 
 def test_what_is_written_by_hand(machine: Machine) -> None:
     """The drop-in that the page has for what `install` can't know reaches each unit that writes."""
-    machine.boot(failed=["lbhook-fetch.service", "lbhook.service"])
+    machine.boot()
     follow(machine, printed("docs/units.md", "app.conf"))
     for unit in LIMITED:
         assert "cap_kill" in machine.show(unit, "CapabilityBoundingSet")

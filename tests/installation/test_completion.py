@@ -154,12 +154,9 @@ def test_shells_complete(complete: Complete, line: str, wanted: set[str]) -> Non
 
 def test_packages_have_the_same(tmp_path: Path) -> None:
     """A package and `lbhook install` bring the same scripts, to where the shells look."""
-    python = tmp_path / "python3"
-    python.write_text(f'#!/bin/sh\nexec {sys.executable} "$@"\n')
-    python.chmod(0o755)
-    env = {**ENVIRONMENT, "PATH": f"{tmp_path}:{ENVIRONMENT['PATH']}"}
-    argv = ["sh", "packaging/stage", str(tmp_path), "units", "usr/share/zsh/site-functions"]
-    subprocess.run(argv, env=env, cwd=REPO, check=True)
+    env = {**ENVIRONMENT, "PYTHONPATH": str(REPO)}
+    argv = [sys.executable, "packaging/stage.py", str(tmp_path), "units", "zsh/site-functions"]
+    subprocess.run(argv, env=env, cwd=REPO, check=True, capture_output=True)
     for shell, place in completion.SHELLS.items():
         staged = (tmp_path / "usr/share" / place).read_text()
         assert staged.rstrip() == completion.script(shell).rstrip()

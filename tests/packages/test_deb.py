@@ -56,13 +56,17 @@ def applied(installed: Chroot) -> Chroot:
     return installed
 
 
-def next_version(place: Path) -> bytes:
-    """The package again, as a later version that renders nginx's lines in another way."""
+def next_version(place: Path, edited: str = "") -> bytes:
+    """The package again, as a later version that renders nginx's lines in another way, and has
+    another text in a file of its own."""
     subprocess.run(["dpkg-deb", "--raw-extract", str(deb()), str(place)], check=True)
     control = place / "DEBIAN/control"
     control.write_text(control.read_text().replace(f"Version: {__version__}", "Version: 99"))
     template = place / "usr/lib/python3/dist-packages/lbhook/templates/listen.conf.j2"
     template.write_text("listen 127.0.0.1:1;\n")
+    if edited:
+        file = place / edited.lstrip("/")
+        file.write_text("# Of the next version.\n" + file.read_text())
     built = place.with_suffix(".deb")
     argv = ["dpkg-deb", "--root-owner-group", "--build", str(place), str(built)]
     subprocess.run(argv, check=True, capture_output=True)
@@ -82,6 +86,36 @@ def test_installation(installed: Chroot) -> None:
     assert installed.run("dpkg --verify lbhook") == ""
     assert installed.read(CONFIGURATION) == (REPO / "lbhook/lbhook.toml").read_text()
     assert "lbhook.service" in installed.run("zcat /usr/share/man/man8/lbhook.8.gz")
+    assert "stale_after" in installed.run("zcat /usr/share/man/man5/lbhook.toml.5.gz")
+
+
+def test_documentation(installed: Chroot, tmp_path: Path) -> None:
+    """Pages and examples as they are in a checkout, readable where they are; what a page links to
+    is there."""
+    subprocess.run(["dpkg-deb", "--extract", str(deb()), str(tmp_path)], check=True)
+    place = tmp_path / "usr/share/doc/lbhook"
+    for name in ("README.md", "docs/start.md", "examples/terraform/main.tf"):
+        assert (place / name).read_text() == (REPO / name).read_text()
+    links = 0
+    for page in place.rglob("*.md"):
+        for link in re.findall(r"\]\((?!https?:|#)([^)#\s]+)", page.read_text()):
+            links += 1
+            assert (page.parent / link).exists(), f"{page}: {link}"
+    assert links > 50
+    assert "lbhook plan" in installed.run("cat /usr/share/doc/lbhook/README.md")
+
+
+def test_an_upgrade_asks_nothing(installed: Chroot, tmp_path: Path) -> None:
+    """Configured as the README has it, without a terminal, by a package whose `lbhook.toml` is
+    another one."""
+    page = (REPO / "README.md").read_text()
+    (line,) = re.findall(r"^# (install -D .*)$", page, re.M)
+    installed.write("/checkout/examples/lbhook.toml", (REPO / "examples/lbhook.toml").read_bytes())
+    installed.run(f"cd /checkout && {line}")
+    installed.write("/next.deb", next_version(tmp_path / "next", CONFIGURATION))
+    installed.run("dpkg --install /next.deb")
+    assert installed.read(CONFIGURATION).startswith("# Of the next version.\n")
+    assert "nginx" in installed.run("lbhook plan --root / --metadata /body.json")
 
 
 def test_dependencies() -> None:
@@ -162,13 +196,18 @@ def test_removal_with_a_mistake_in_the_configuration(applied: Chroot) -> None:
 
 @pytest.mark.parametrize("first", ["", "dpkg --remove lbhook && "], ids=["at once", "later"])
 def test_purge_leaves_nothing(bare: Chroot, first: str) -> None:
-    """Every file and directory is as it was before the installation, but for the user."""
+    """Every file and directory is as it was before the installation, but for the user; what
+    `install` has written for the targets is gone, too."""
     bare.write("/etc/motd", "mine\n")
     before = bare.files()
     bare.run("dpkg --install /lbhook.deb")
     bare.write(CONFIGURATION, SETTINGS)
     bare.write("/etc/lbhook/templates/motd.j2", "{{ lb.listeners | length }}\n")
     bare.run("lbhook apply --root / --metadata /body.json")
+    bare.run("lbhook install")
+    assert "ReadWritePaths=-/etc\n" in bare.read(
+        "/etc/systemd/system/lbhook.service.d/targets.conf"
+    )
     assert bare.read("/etc/motd") == "2\n"
     bare.run(f"{first}dpkg --purge lbhook")
     after = bare.files()

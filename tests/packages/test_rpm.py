@@ -30,7 +30,11 @@ def test_what_is_in_it() -> None:
     for file in (
         "/usr/bin/lbhook",
         "/usr/share/man/man8/lbhook.8",
+        "/usr/share/man/man5/lbhook.toml.5",
         "/usr/lib/sysusers.d/lbhook.conf",
+        "/usr/share/doc/lbhook/docs/start.md",
+        "/usr/share/doc/lbhook/examples/cloud-init.yaml",
+        "/etc/lbhook/lbhook.toml.d",
     ):
         assert file in files
     assert query("--configfiles") == ["/etc/lbhook/lbhook.toml"]
