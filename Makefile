@@ -83,8 +83,13 @@ clean:
 # A virtual environment needs ensurepip, which Debian ships apart.
 $(VENV)/.run: pyproject.toml
 	@sh tests/system-packages venv
+	@echo "Preparing, this first time only:"
+	@echo "- a virtual environment in $(VENV)"
 	@$(PYTHON) -m venv $(VENV)
+	@echo "- lbhook and what it needs into that, from PyPI: this takes a minute"
 	@$(VENV)/bin/pip install -q -e .
+	@echo "- done: $(VENV)/bin/lbhook"
+	@echo
 	@touch $@
 
 $(VENV)/.dev: pyproject.toml

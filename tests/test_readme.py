@@ -1,6 +1,9 @@
 """The README: one screen, and nothing in it untrue. What it shows is run by test_docs."""
 
 import re
+import shutil
+import subprocess
+from pathlib import Path
 
 from lbhook.config import shipped
 
@@ -52,3 +55,27 @@ def test_what_it_says_of_reading_on() -> None:
     assert [*rows("docs/troubleshooting.md", "## Statuses")]
     assert names("`a` and `b`") == ["a", "b"]
     assert "Usage: lbhook" in help_of()
+
+
+def test_make_demo_says_what_it_does(tmp_path: Path) -> None:
+    """While it prepares, for a minute, nobody has to guess; the second time it need not."""
+    for file in ("Makefile", "pyproject.toml", "tests/system-packages"):
+        (tmp_path / file).parent.mkdir(exist_ok=True)
+        shutil.copy(REPO / file, tmp_path / file)
+    python = tmp_path / "python"
+    made = f"mkdir -p $3/bin; for one in pip lbhook; do cp {tmp_path}/tool $3/bin/$one; done"
+    python.write_text(f"#!/bin/sh\n{made}\n")
+    (tmp_path / "tool").write_text('#!/bin/sh\necho "${0##*/} $*"\n')
+    for file in (python, tmp_path / "tool"):
+        file.chmod(0o755)
+    argv = ["make", "--silent", "demo", f"PYTHON={python}"]
+    first, second = (
+        subprocess.run(argv, cwd=tmp_path, capture_output=True, text=True, check=True).stdout
+        for _ in range(2)
+    )
+    before, after = first.split("pip install", 1)
+    assert "virtual environment in .venv" in before
+    assert "from PyPI: this takes a minute" in before
+    assert "done: .venv/bin/lbhook" in after
+    assert after.endswith("\nlbhook demo\n")
+    assert second == "lbhook demo\n"

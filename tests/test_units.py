@@ -23,7 +23,7 @@ BROUGHT = {
     0: "Description Documentation Wants After Before Conflicts DefaultDependencies WantedBy Type "
     "ExecStart ExecStartPost ExecReload ExecStopPost RemainAfterExit NotifyAccess User Restart "
     "RestartSec RestartPreventExitStatus TimeoutStartSec CapabilityBoundingSet NoNewPrivileges "
-    "PrivateTmp Environment SystemCallFilter OnBootSec OnUnitInactiveSec PathChanged",
+    "PrivateTmp Environment StandardError SystemCallFilter OnBootSec OnUnitInactiveSec PathChanged",
     209: "DevicePolicy PrivateDevices SystemCallArchitectures SystemCallErrorNumber AccuracySec",
     214: "RestrictAddressFamilies RuntimeDirectory ProtectHome ProtectSystem",
     230: "RandomizedDelaySec StartLimitIntervalSec",

@@ -1,6 +1,8 @@
 """What a person sees: messages on stderr, the live line while lbhook waits, colour."""
 
+import contextlib
 import os
+import stat
 import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -15,6 +17,8 @@ if TYPE_CHECKING:
     from ..system.sd_notify import Notifier
 
 _CLEAR_LINE = "\r\x1b[K"
+# What journald puts before a line on the console.
+_SPEAKER = "[12345.678901] lbhook[4194304]: "
 # What a level is to syslog, and how it looks on a terminal.
 _LEVELS: Mapping[str, tuple[int, Mapping[str, Any]]] = {
     "error": (3, {"fg": "red"}),
@@ -52,6 +56,16 @@ class Console:
         """A result, on stdout. Raises `WriteError` if it can't be written."""
         self.done()
         _write(text)
+
+    def sum_up(self, text: str) -> None:
+        """A result whose last line sums it up. Where a unit's errors go to the serial console,
+        that line goes there as well, and nothing else of it."""
+        *lines, last = text.splitlines() or [""]
+        if not (last and serial_columns()):
+            self.out(text)
+            return
+        self.out("".join(f"{line}\n" for line in lines))
+        self._say("info", last, plain=last, matters=True)
 
     def note(self, text: str) -> None:
         """Something to know at once."""
@@ -97,7 +111,7 @@ class Console:
 
     def bug(self, trace: str) -> None:
         """What only whoever mends lbhook can read."""
-        self._say("error", trace, plain=trace)
+        self._say("error", trace, plain=trace, folded=False)
 
     def done(self) -> None:
         """Take the live line away."""
@@ -105,8 +119,19 @@ class Console:
             _write(_CLEAR_LINE, err=True)
             self._live = False
 
-    def _say(self, level: str, text: str, *, plain: str = "", hint: str = "") -> None:
+    def _say(
+        self,
+        level: str,
+        text: str,
+        *,
+        plain: str = "",
+        hint: str = "",
+        matters: bool = False,
+        folded: bool = True,
+    ) -> None:
         self.done()
+        columns = serial_columns()
+        matters = matters or level == "error"
         priority, style = _LEVELS[level]
         if self.as_json:
             import json
@@ -114,10 +139,16 @@ class Console:
             said = {"level": level, "message": text, "hint": hint, "command": self.command}
             lines = [json.dumps(said)]
         else:
-            lines = [styled(one, **style) for one in (plain or f"lbhook: {text}").splitlines()]
-            lines += [f"  hint: {one}" for one in hint.splitlines()]
+            lines = (plain or f"lbhook: {text}").splitlines()
+            hints = [f"  hint: {one}" for one in hint.splitlines()]
+            if columns and matters and folded:
+                lines = [part for line in lines for part in _folded(line, columns)]
+                hints = [part for line in hints for part in _folded(line, columns)]
+            lines = [styled(one, **style) for one in lines] + hints
         mark = f"<{priority}>" if _is_journal() else ""
-        _write("".join(f"{mark}{line}\n" for line in lines), err=True)
+        # What does not matter on the serial console goes where the journal alone takes it.
+        with contextlib.suppress(WriteError):
+            _write("".join(f"{mark}{line}\n" for line in lines), err=matters or not columns)
 
 
 def _is_journal() -> bool:
@@ -127,6 +158,27 @@ def _is_journal() -> bool:
         return False
     found = os.fstat(sys.stderr.fileno())
     return stream == f"{found.st_dev}:{found.st_ino}"
+
+
+def serial_columns() -> int:
+    """How wide the serial console is that takes what goes to stderr; 0 if none does. A unit with
+    StandardError=journal+console, and so with another stdout, says it by COLUMNS."""
+    columns = os.environ.get("COLUMNS", "")
+    if not columns.isdecimal() or not _is_journal() or not sys.stdout:
+        return 0
+    found = os.fstat(sys.stdout.fileno())
+    return int(columns) if stat.S_ISSOCK(found.st_mode) else 0
+
+
+def _folded(line: str, columns: int) -> list[str]:
+    """A line as it is read on a serial console, where journald puts the time and who speaks before
+    each."""
+    import textwrap
+
+    said, room = line.removeprefix("lbhook: "), columns - len(_SPEAKER)
+    return textwrap.wrap(
+        said, room, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False
+    )
 
 
 def _write(text: str | bytes, *, err: bool = False) -> None:

@@ -45,7 +45,7 @@ class Invocation:
             for line in text.splitlines():
                 self.console.note(line)
         elif self.verbosity >= 0:
-            self.console.out(text)
+            self.console.sum_up(text)
         self.console.problems(result.problems, result.hint)
         return result.status
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import socket
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -126,3 +127,76 @@ def test_the_journal_gets_a_priority_before_each_line() -> None:
     assert all(line.startswith('<3>{"level": "error"') for line in both)
     for stream in ("1:{1}", "", "nonsense"):
         assert to_journal(*words, stream=stream).startswith("lbhook: ")
+
+
+def in_a_boot_unit(*words: str | Path, columns: str = "80") -> tuple[list[str], list[str]]:
+    """What lbhook writes to stdout and to stderr, each a socket of its own, in lines."""
+    pairs = [socket.socketpair() for _ in range(2)]
+    found = os.fstat(pairs[1][1].fileno())
+    env = {**ENVIRONMENT, "JOURNAL_STREAM": f"{found.st_dev}:{found.st_ino}", "COLUMNS": columns}
+    out, err = (theirs for _, theirs in pairs)
+    with subprocess.Popen(argv(*words), env=env, stdout=out.fileno(), stderr=err.fileno()):
+        out.close()
+        err.close()
+        return tuple(_all_of(ours).splitlines() for ours, _ in pairs)  # type: ignore[return-value]
+
+
+def _all_of(ours: socket.socket) -> str:
+    with ours, ours.makefile(encoding="utf-8") as lines:
+        return lines.read()
+
+
+def test_the_serial_console_gets_what_matters(tmp_path: Path) -> None:
+    """Of a run that is well the last line; everything else is on stdout, with its level."""
+    desk = Desk(tmp_path)
+    words = ("-c", desk.config, "apply", "--root", desk.root, *TYPO)
+    out, err = in_a_boot_unit(*words)
+    assert err == ["<6>changed: 2 inbound rules, 2 listeners here"]
+    assert out[0].startswith("<4>lbhook: warning: ")
+    assert out[-1].startswith("env ")
+
+
+def test_errors_on_a_serial_console() -> None:
+    """Each on lines that fit beside what journald puts before them, hints among them; nothing is
+    lost, no word is cut, and nobody says twice who speaks."""
+    words = ("show", "--wait", "0", "--endpoint", NOBODY_THERE)
+    out, err = in_a_boot_unit(*words)
+    assert out == []
+    assert all(line.startswith("<3>") for line in err)
+    assert max(len(line.removeprefix("<3>")) for line in err) <= 80 - len(
+        "[12345.678901] lbhook[4]: "
+    )
+    whole = [line.removeprefix("<3>") for line in to_journal(*words, stream="{}:{}").splitlines()]
+    folded = " ".join(line.removeprefix("<3>").strip() for line in err)
+    assert folded == " ".join(line.removeprefix("lbhook: ").strip() for line in whole)
+
+
+def test_messages_for_programs_are_not_folded() -> None:
+    """Each is an object still."""
+    words = ("--log-format", "json", "show", "--wait", "0", "--endpoint", NOBODY_THERE)
+    _, err = in_a_boot_unit(*words)
+    assert {one["level"] for one in read("\n".join(line[3:] for line in err))} == {"error"}
+
+
+@pytest.mark.parametrize("columns", ["", "wide"])
+def test_without_a_serial_console(tmp_path: Path, columns: str) -> None:
+    """A unit that names no width has none."""
+    desk = Desk(tmp_path)
+    words = ("-c", desk.config, "apply", "--root", desk.root, *TYPO)
+    out, err = in_a_boot_unit(*words, columns=columns)
+    assert out[-1] == "changed: 2 inbound rules, 2 listeners here"
+    assert err[0].startswith("<4>lbhook: warning: ")
+
+
+def test_results_that_go_into_a_file_stay_whole(tmp_path: Path) -> None:
+    """Whatever the unit is: only a socket can be the journal."""
+    file = tmp_path / "out.json"
+    ours, theirs = socket.socketpair()
+    found = os.fstat(theirs.fileno())
+    env = {**ENVIRONMENT, "JOURNAL_STREAM": f"{found.st_dev}:{found.st_ino}", "COLUMNS": "80"}
+    with file.open("wb") as out:
+        words = argv("show", "--json", *TYPO)
+        subprocess.run(words, env=env, stdout=out, stderr=theirs.fileno(), check=True)
+    theirs.close()
+    assert _all_of(ours).startswith("<4>lbhook: warning: ")
+    assert json.loads(file.read_text())["version"] == 1
