@@ -23,6 +23,10 @@ def install(invocation: Invocation, /, as_json: bool, now: bool, root: "Path | N
 
     The single file is copied to /usr/local/bin/lbhook. Nothing is started, unless --now is given.
 
+    The units may write only where the shipped targets are. The directories of your own targets
+    are added; where a package has installed lbhook, that is all that is done. Run it again when
+    there is a new target.
+
     \b
     Examples:
       sudo lbhook install

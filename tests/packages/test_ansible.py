@@ -105,12 +105,16 @@ def play(chroot: Chroot, tmp_path: Path) -> Play:
 def test_it_installs_and_configures(chroot: Chroot, play: Play) -> None:
     """The first run installs lbhook and its configuration, the second changes nothing, and a
     mistake in the configuration is refused, with its words."""
-    first = play("[targets.nftables]\n[targets.nginx]\n")
+    settings = "[targets.nftables]\n[targets.nginx]\n"
+    settings += '[targets.own]\ntemplate = "own.j2"\npath = "/etc/app/own"\n'
+    first = play(settings)
     assert "failed=0" in first, first
     assert "enabled" in chroot.run("systemctl is-enabled lbhook.service")
     assert chroot.run("lbhook render nginx --metadata documented").endswith(":80\n")
     assert chroot.read("/etc/lbhook/templates/own.j2") == "{{ lb.listeners | length }}\n"
-    again = play("[targets.nftables]\n[targets.nginx]\n")
+    limits = chroot.read("/etc/systemd/system/lbhook-refresh.service.d/targets.conf")
+    assert "ReadWritePaths=-/etc/app\n" in limits
+    again = play(settings)
     assert "changed=0 " in again, again
     refused = play("[targets.ngnix]\n")
     assert "failed=1" in refused, refused
