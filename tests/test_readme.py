@@ -66,8 +66,8 @@ def test_make_demo_says_what_it_does(tmp_path: Path) -> None:
     made = f"mkdir -p $3/bin; for one in pip lbhook; do cp {tmp_path}/tool $3/bin/$one; done"
     python.write_text(f"#!/bin/sh\n{made}\n")
     (tmp_path / "tool").write_text('#!/bin/sh\necho "${0##*/} $*"\n')
-    for file in (python, tmp_path / "tool"):
-        file.chmod(0o755)
+    for program in (python, tmp_path / "tool"):
+        program.chmod(0o755)
     argv = ["make", "--silent", "demo", f"PYTHON={python}"]
     first, second = (
         subprocess.run(argv, cwd=tmp_path, capture_output=True, text=True, check=True).stdout

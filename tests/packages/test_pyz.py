@@ -16,6 +16,7 @@ from lbhook.installation import executable
 
 from ..program import BODIES, NOBODY_THERE, REPO
 from .built import pyz, wheel
+from .chroot import Chroot
 
 # This one, and the distribution's.
 PYTHONS = sorted({sys.executable, "/usr/bin/python3"})
@@ -130,3 +131,21 @@ def test_the_python_that_installs_it_runs_it(python: str, tmp_path: Path) -> Non
     argv = [str(copy), "--version"]
     done = subprocess.run(argv, env={}, capture_output=True, text=True, check=True)
     assert done.stdout == f"lbhook {__version__}\n"
+
+
+def test_installed_on_a_read_only_usr(chroot: Chroot) -> None:
+    """Under the umask of a hardened image too: enabled, run from /opt, and taken away again."""
+    chroot.write("/lbhook.pyz", pyz().read_bytes())
+    before = chroot.files()
+    read_only = "mount --bind /usr /usr; mount -o remount,bind,ro /usr; umask 027; "
+    said = chroot.run(f"{read_only} python3 /lbhook.pyz install")
+    assert "/usr/local/share can't be written: no shell completion" in said
+    unit = chroot.read("/etc/systemd/system/lbhook.service")
+    assert "\nExecStart=/opt/bin/lbhook apply" in unit
+    assert "enabled" in chroot.run("systemctl is-enabled lbhook.service")
+    assert chroot.run("/opt/bin/lbhook --version") == f"lbhook {__version__}\n"
+    listed = "stat -c %a /opt/bin /etc/lbhook /etc/lbhook/lbhook.toml.d /etc/systemd/system"
+    assert set(chroot.run(listed).split()) == {"755"}
+    chroot.run(f"{read_only} /opt/bin/lbhook uninstall")
+    left = {path for path in {*chroot.files()} - {*before} if "nginx" not in path}
+    assert not {path for path in left if "lbhook" in path and not path.startswith("/run")}
