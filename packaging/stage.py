@@ -1,5 +1,6 @@
-"""Puts what a package has beside the Python package below a directory, and prints each path: units,
-the user for fetching, configuration, completion, manual pages, documentation and examples.
+"""Puts what a package has beside the Python package below a directory: units, the user for fetching,
+configuration, completion, manual pages, documentation and examples. Prints each path, and each
+directory of lbhook's own, as an RPM lists them.
 
     stage.py DIRECTORY UNIT-DIRECTORY ZSH-DIRECTORY
 
@@ -45,13 +46,21 @@ def main(root: str, units: str, zsh: str) -> None:
     """Write them all."""
     for place in DIRECTORIES:
         Path(root, *place.parts[1:]).mkdir(parents=True, exist_ok=True)
-        print(f"%dir {place}")
+    own = set(DIRECTORIES)
     for piece in staged(units, zsh):
         file = Path(root, *piece.path.parts[1:])
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_bytes(piece.content)
         file.chmod(piece.mode)
         print(piece.path)
+        own |= {one for one in piece.path.parents if _is_own(one)}
+    for place in sorted(own):
+        print(f"%dir {place}")
+
+
+def _is_own(place: PurePosixPath) -> bool:
+    """Whether a directory is there for lbhook alone; that of drop-ins for another's unit is."""
+    return "lbhook" in place.parts or place.suffixes[-2:] == [".service", ".d"]
 
 
 if __name__ == "__main__":
