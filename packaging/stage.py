@@ -1,4 +1,4 @@
-"""Puts what a package has beside the Python package below a directory: units, the user for fetching,
+"""Puts what a package has beside the Python package below a directory: units, the user that asks,
 configuration, completion, manual pages, documentation and examples. Prints each path, and each
 directory of lbhook's own, as an RPM lists them.
 
