@@ -8,7 +8,6 @@ from ..lab.hosts import wait_for
 from .azure import Azure
 from .machine import Machine
 
-
 # With the time before it, unless the kernel was told to leave that out. systemd's own line about a
 # job that takes its time has no end, and may stand before it.
 _LINE = re.compile(r"(?:\[ *\d+\.\d+\] )?lbhook\[\d+\]: (.*)")
