@@ -7,7 +7,7 @@ OLDEST := .venv-oldest
 SIDE_BY_SIDE := --numprocesses auto --maxprocesses 4 --dist loadscope --no-loadscope-reorder
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help demo test check lint roots test-all test-oldest boot-test bench pace fuzz dist deb rpm system clean
+.PHONY: help demo test check lint roots test-all test-oldest boot-test bench pace fuzz fuzz-rules dist deb rpm system clean
 
 help:
 	@echo "make demo    the main job from end to end, in a throw-away directory"
@@ -16,6 +16,7 @@ help:
 	@echo "make bench   what is measured, as a table (CHECK=1: fail if it got worse)"
 	@echo "make pace    how soon an answer is noticed, as a distribution"
 	@echo "make fuzz    parse, fuzzed for a minute (SECONDS=600 for ten)"
+	@echo "make fuzz-rules  rulesets at random against real packets (RULES=5000 for more)"
 	@echo "make dist    wheel, source archive and the single file lbhook.pyz, in dist/"
 	@echo "make deb     the Debian package, looked at by lintian, in dist/"
 	@echo "make rpm     the RPM, in dist/"
@@ -61,6 +62,10 @@ fuzz: $(VENV)/.dev
 	@mkdir -p .cache/fuzz
 	PYTHONPATH=. $(VENV)/bin/python fuzz/fuzz_parse.py -max_total_time=$(or $(SECONDS),60) \
 		-max_len=4096 -dict=fuzz/words.dict .cache/fuzz fuzz/corpus
+
+# Rulesets at random, and what packets meet: 500 of nft's and as many of iptables'.
+fuzz-rules: $(VENV)/.dev
+	LBHOOK_RULESETS=$(or $(RULES),500) $(VENV)/bin/pytest -q -s tests/lab/test_generated.py
 
 dist: $(VENV)/.dev
 	rm -rf dist

@@ -19,6 +19,7 @@ from lbhook.processes import (
     by_manager,
     filled,
     find,
+    forked,
     run,
 )
 
@@ -204,3 +205,26 @@ print(files[-1] > 1024, run(("true",)).status, run(("sleep", "9"), timeout=0.1).
         text=True,
     )
     assert (done.stdout, done.stderr) == (f"True 0 {TIMED_OUT}\n", "")
+
+
+def test_a_copy_of_this_process_says_what_it_comes_to() -> None:
+    """More than a pipe holds at once; and it leaves no child behind."""
+    assert forked(lambda: b"x" * 300_000, 10.0) == b"x" * 300_000
+    with pytest.raises(ChildProcessError):
+        os.waitpid(-1, os.WNOHANG)
+
+
+def test_a_copy_that_fails_or_is_late_says_nothing() -> None:
+    """Whatever it does: it neither raises here nor goes on."""
+
+    def fails() -> bytes:
+        raise ValueError
+
+    def is_late() -> bytes:
+        time.sleep(60)
+        return b"late"
+
+    assert forked(fails, 10.0) == b""
+    assert forked(is_late, 0.1) == b""
+    with pytest.raises(ChildProcessError):
+        os.waitpid(-1, os.WNOHANG)

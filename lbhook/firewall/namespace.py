@@ -11,6 +11,7 @@ import os
 import socket
 import struct
 import sys
+import time
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -37,7 +38,7 @@ _UP, _NO_ARP = 0x1, 0x80
 _NEW_NETWORK = 0x40000000
 _NO_DUPLICATES = 0x02
 _EXCLUSIVE = 0x200
-_LOCAL_TABLE, _BY_KERNEL, _ON_LINK = 255, 2, 4
+_BY_KERNEL, _ON_LINK = 2, 4
 _OUT, _GATEWAY, _EXPIRY, _NEXTHOP = 4, 5, 12, 30
 # Azure's fabric has it at the other end of every NIC.
 _FABRIC = bytes.fromhex("123456789abc")
@@ -55,6 +56,7 @@ _QUIET = {
     "ipv6/conf/default/accept_dad": "0",
     "ipv6/conf/default/addr_gen_mode": "1",
 }
+_PATIENCE, _LOOK, _LOCAL, _LENGTH = 2.0, 0.001, 2, 16
 _SYSCTL = Path("/proc/sys/net")
 
 
@@ -205,6 +207,10 @@ def _settle(channel: Channel, machine: Surroundings, extra: Mapping[str, str]) -
             _route(channel, one, numbers)
     for one in machine.rules:
         _change(channel, _NEWRULE, one, CREATE | _EXCLUSIVE)
+    there = [one for one in machine.addresses if _ADDRESS.unpack_from(one)[4] in numbers]
+    ready = [by_kind(one[8:]).get(1, b"") for one in there if not one[3]]
+    ready += [socket.inet_pton(socket.AF_INET6, one) for one in extra if ":" in one]
+    _wait(channel, ready)
 
 
 def _address(
@@ -212,6 +218,18 @@ def _address(
 ) -> None:
     head = _ADDRESS.pack(family, length, 0, scope, index)
     _change(channel, _NEWADDR, head + kept + _host(8, _NO_DUPLICATES), CREATE)
+
+
+def _wait(channel: Channel, addresses: Iterable[bytes]) -> None:
+    """The kernel takes packets to an address of IPv6 a moment after it was given it."""
+    end = time.monotonic() + _PATIENCE
+    for one in addresses:
+        asked = bytes([socket.AF_INET6, 8 * len(one), *bytes(10)]) + attribute(1, one)
+        while len(one) == _LENGTH and time.monotonic() < end:
+            with contextlib.suppress(OSError):
+                if channel.ask(_GETROUTE, asked)[7] == _LOCAL:
+                    break
+            time.sleep(_LOOK)
 
 
 def _route(channel: Channel, one: bytes, numbers: Collection[int]) -> None:

@@ -147,7 +147,9 @@ class _Copy:
         inner += [parts[7]] if 7 in parts else []
         over = any(statements.is_over(one) for one in inner)
         over |= as_text(parts.get(1, b"")) in self.sets.over
-        kept = b"".join(attribute(kind, parts[kind]) for kind in (1, 3, 4, 5, 6) if kind in parts)
+        kept = b"".join(attribute(kind, parts[kind]) for kind in (1, 3, 4, 5) if kind in parts)
+        if as_number(parts.get(6, b"")):
+            kept += attribute(6, parts[6])
         flags = as_number(parts.get(9, b"")) & 1
         return ("dynset", kept + (number(9, flags) if flags else b"")), over
 
