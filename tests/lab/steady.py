@@ -63,13 +63,15 @@ def _told(line: socket.socket, name: str) -> str:
 
 
 def _go_on(one: Question, begin: float, stop: threading.Event, seen: list[str | None]) -> None:
-    while not stop.wait(_EVERY):
+    while True:
         asked = time.monotonic() - begin
         try:
             told = _ask(one)
         except OSError as error:
             told = repr(error)
         seen.append(None if told.startswith(one.answer) else f"{one.port} {asked:.3f} s: {told}")
+        if stop.wait(_EVERY):
+            return
 
 
 def _main() -> None:
