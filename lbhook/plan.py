@@ -143,13 +143,20 @@ class Change(NamedTuple):
 
 
 class Closed(NamedTuple):
-    """A socket that a changed firewall will close to everybody outside; `program` holds it, as
-    far as that can be read."""
+    """What a firewall closes to everybody outside: a socket, or a tunnel. Of a protocol without
+    ports `port` is 0. `program` holds it, as far as that can be read; `connections` are those from
+    outside that it has now, and that stay."""
 
     protocol: str
     port: int
     ip: str
     program: str = ""
+    connections: int = 0
+
+    def __str__(self) -> str:
+        what = f"{self.protocol} {self.port}" if self.port else self.protocol
+        who = f" ({self.program})" if self.program else ""
+        return f"{what} on {self.ip}{who}"
 
 
 class Plan(NamedTuple):

@@ -253,6 +253,7 @@ _FIELDS: Mapping[str, Field] = {
     },
     "tcp flags": _of_protocol((TCP,), "flags"),
     "meta l4proto": lambda packet: packet.protocol,
+    "meta nfproto": lambda packet: {4: 2, 6: 10}[packet.destination.version],
     "meta iifname": lambda packet: _literal(packet.interface),
     "meta mark": lambda packet: packet.mark,
     "meta skuid": lambda packet: packet.user,

@@ -25,14 +25,14 @@ HOUSE: dict[str, tuple[str, ...]] = {
     ),
     "metadata": ("reader", "ranges", "model", "instance", "facts", "planned"),
     "plan": (),
-    "system": ("machine", "netlink", "nlmsg", "sd_notify"),
+    "system": ("sockets", "machine", "netlink", "nlmsg", "sd_notify"),
     "storage": ("lock", "directory", "files", "journal", "records", "state"),
     "rendering": (
         *("fingerprint", "template_errors", "sandbox", "render", "provenance", "annotation"),
         "cache",
     ),
     "programs": (
-        *("nftables", "daemon", "firewalld", "systemd", "nginx", "haproxy"),
+        *("sshd", "nftables", "tunnels", "daemon", "firewalld", "systemd", "nginx", "haproxy"),
         *("check_warnings", "host", "floating_ip", "unit_limits"),
     ),
     "context": (),
@@ -54,7 +54,8 @@ HOUSE: dict[str, tuple[str, ...]] = {
     ),
     "traffic": ("routes", "paths", "diagram", "html"),
     "planning": (
-        *("scope", "validation", "verification", "orphans", "conflicts", "planner", "dry_run"),
+        *("scope", "validation", "verification", "orphans", "conflicts", "planner", "closing"),
+        "dry_run",
     ),
     "deployment": ("outcome", "report", "reloads", "revert", "transaction", "recovery"),
     "runs": (
@@ -62,7 +63,10 @@ HOUSE: dict[str, tuple[str, ...]] = {
         *("restoration", "resting_forms"),
     ),
     "installation": ("completion", "contents", "executable", "installer"),
-    "doctor": ("findings", "imds_checks", "target_checks", "traffic_checks", "walk"),
+    "doctor": (
+        *("findings", "imds_checks", "target_checks", "traffic_checks", "firewall_checks"),
+        "walk",
+    ),
     "emulator": ("replies", "faults", "playbook", "listener", "http", "server"),
     "cli": ("console", "invocation", "factory", "options", "demo", "main"),
     "commands": (

@@ -1,5 +1,6 @@
 """`show`: what Azure says about this VM."""
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -10,6 +11,8 @@ from ..cli.invocation import Invocation, pass_invocation
 from ..errors import NoAnswerError, WriteError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from ..imds.last_good import Answer
     from ..metadata.facts import Facts
     from ..metadata.model import Metadata
@@ -53,7 +56,6 @@ def show(
       sudo lbhook show --html lb.html
       lbhook show --json --metadata body.json
     """
-    from dataclasses import replace
 
     from ..deployment.report import guarded_json
     from ..metadata import facts
@@ -72,6 +74,7 @@ def show(
         invocation.console.warn(f"no load balancer: {ABSENT}")
     metadata = metadata or Metadata()
     lb = facts.derive(metadata)
+    metadata = replace(metadata, warnings=(*metadata.warnings, *_gone(update)))
     value = {**diagram.to_json(lb, metadata), **guarded_json(answer.guarded)}
     if as_json and not here:
         invocation.json(value)
@@ -103,6 +106,16 @@ def _answer(invocation: Invocation, update: "Update") -> "tuple[Answer, int]":
         said = "; ".join(error.problems)
         invocation.console.warn(f"{said}. This is the last good answer, {age} old")
         return known.answer, error.status
+
+
+def _gone(update: "Update") -> "Iterator[str]":
+    """Whether lbhook's firewall is not in force, whatever else is drawn."""
+    from ..planning.verification import gone
+
+    for target in update.context.settings.active():
+        said = gone(update.context.host, target)
+        if said:
+            yield f"{target.name}: {said}; `sudo lbhook apply` loads it again"
 
 
 def _page(lb: "Facts", metadata: "Metadata", picture: "Picture") -> str:

@@ -124,6 +124,7 @@ SHIPPED: Mapping[str, Kind] = {
         variables={
             "policy": (schema.choice("enforce", "mark", "prerouting"), "enforce"),
             "ssh_ports": (_PORTS, (22,)),
+            "follow_sshd": (schema.boolean, None),
             "ssh_from": (schema.items(network.network), ()),
             "allow": (schema.items(_allow), ()),
             "trusted_interfaces": (schema.items(network.interface), ()),

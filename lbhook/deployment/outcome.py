@@ -2,17 +2,18 @@
 
 from typing import NamedTuple
 
-from ..plan import Change, Outcome, Reload
+from ..plan import Change, Closed, Outcome, Reload
 
 
 class Done(NamedTuple):
     """What became of each change; `problems` are those of blocked targets. `acted` says whether
-    a file was replaced or removed, or anything reloaded."""
+    a file was replaced or removed, or anything reloaded; `closed` is what the firewall closed."""
 
     changes: tuple[Change, ...] = ()
     warnings: tuple[str, ...] = ()
     problems: tuple[str, ...] = ()
     acted: bool = False
+    closed: tuple[Closed, ...] = ()
 
 
 def together(first: Done, then: Done) -> tuple[Change, ...]:

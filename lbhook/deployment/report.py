@@ -33,9 +33,11 @@ class Report(NamedTuple):
     hint: str = ""
     removed: tuple[str, ...] = ()
     rules: tuple[str, ...] = ()
+    closes: tuple[Closed, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
-        """The value of `apply --json` and of status.json."""
+        """The value of `apply --json` and of status.json; `closes` is there if the firewall has
+        closed something."""
         return {
             "version": VERSION,
             "outcome": self.outcome,
@@ -48,6 +50,7 @@ class Report(NamedTuple):
             "targets": [change_json(one) for one in self.changes],
             "rules": list(self.rules),
             "problems": list(self.problems),
+            **({"closes": [*map(_closed_json, self.closes)]} if self.closes else {}),
         }
 
     def to_text(self) -> str:
@@ -159,7 +162,7 @@ def plan_json(plan: Plan) -> dict[str, Any]:
             {**change_json(one), "original": one.original, "diff": one.diff()}
             for one in plan.changes
         ],
-        "closes": [one._asdict() for one in plan.closes],
+        "closes": [*map(_closed_json, plan.closes)],
         "warnings": list(plan.warnings),
         **({"planned": list(plan.planned)} if plan.planned else {}),
     }
@@ -187,14 +190,35 @@ def plan_text(plan: Plan) -> str:
     return "\n".join(parts)
 
 
+def _closed_json(closed: Closed) -> dict[str, Any]:
+    """What a firewall closes; `connections` is there if there are any."""
+    value = closed._asdict()
+    return value if closed.connections else {key: value[key] for key in list(value)[:-1]}
+
+
 def _planned_text(planned: Sequence[str]) -> str:
     return "".join(f"# {line}\n" for line in ("with what is planned in Azure:", *planned))
 
 
 def _closes_text(closes: Sequence[Closed]) -> str:
-    rows = [(one.protocol, str(one.port), one.ip, one.program) for one in closes]
+    rows = [(one.protocol, str(one.port or ""), one.ip, one.program, in_use(one)) for one in closes]
     head = "the firewall will close, since no rule or setting opens them:"
     return "".join(f"# {line}\n" for line in (head, *(f"  {row}" for row in aligned(rows))))
+
+
+def in_use(closed: Closed) -> str:
+    """How many are connected to what a firewall closes; empty if nobody is."""
+    number = closed.connections
+    return f"IN USE: {count(number, 'connection')} from outside" if number else ""
+
+
+def closed_warnings(name: str, closed: Sequence[Closed]) -> tuple[str, ...]:
+    """What a firewall has closed, and loudly what of it is in use."""
+    used = "; ".join(f"{one}: {in_use(one)}" for one in closed if one.connections)
+    listed = ", ".join(map(str, closed))
+    loud = (f"{name}: {used}: they stay, and no new one is let in",) if used else ()
+    what = "closed to everybody outside, since no rule or setting opens it"
+    return (*loud, f"{name}: {what}: {listed}") if listed else ()
 
 
 def _plan_notes(change: Change) -> list[str]:

@@ -11,12 +11,13 @@ from ..config.targets import Target
 from ..plan import Outcome, Reload
 from ..programs import unit_limits
 from ..programs.daemon import places
-from .findings import Check, Evidence, Finding, note
+from .findings import Check, Evidence, Finding, note, unsure
 
 _APPLY = "`lbhook plan` shows it, `sudo lbhook apply` mends it"
 # Debian's, and that of Red Hat.
 _MAIN_FILES = ("etc/nftables.conf", "etc/sysconfig/nftables.conf")
 _UNIT = "nftables.service"
+_UNIT_PLACES = ("etc", "run", "usr/local/lib", "usr/lib", "lib")
 
 
 def refusal(evidence: Evidence) -> Iterator[Finding]:
@@ -101,19 +102,26 @@ def label(evidence: Evidence) -> Iterator[Finding]:
 
 
 def flushed(evidence: Evidence) -> Iterator[Finding]:
-    """Whether a reload of nftables.service takes lbhook's table away for good."""
+    """Whether a reload of nftables.service takes lbhook's table away for good, or somebody who
+    loads its file by hand."""
     firewall = next((one for one in _targets(evidence) if one.kind == "nftables"), None)
-    if not firewall or not evidence.host.live or not _is_reloaded(evidence):
+    if not firewall or not evidence.host.live or not _is_used(evidence):
         return
     for name in _MAIN_FILES:
         text = _text(evidence.host.machine.root / name)
         flushes = re.search(r"^\s*flush ruleset", text, re.MULTILINE)
         if flushes and not _includes(text, str(firewall.path)):
-            yield Finding(
-                text=f"{firewall.name}: /{name} flushes every table and does not bring lbhook's"
-                " back: a reload of nftables.service opens this machine",
-                remedy=f'end it with `include "{firewall.path}"`',
-            )
+            yield _flushing(firewall, name, helped=_is_helped(evidence.host.machine.root))
+
+
+def _flushing(firewall: Target, name: str, *, helped: bool) -> Finding:
+    marks = firewall.vars["policy"] == "mark"
+    what = "leaves nothing marked" if marks else "opens this machine"
+    text = f"{firewall.name}: /{name} flushes every table and does not bring lbhook's back: "
+    remedy = f'end it with `include "{firewall.path.parent}/*{firewall.path.suffix}"`'
+    if helped:
+        return unsure(f"{text}loading it by hand {what} until the next run", remedy)
+    return Finding(text=f"{text}a reload of nftables.service {what}", remedy=remedy)
 
 
 def installed(evidence: Evidence) -> Iterator[Finding]:
@@ -209,13 +217,18 @@ def _units(evidence: Evidence) -> Mapping[str, str]:
     return _MISSES if evidence.host.machine.has_systemd() else {}
 
 
-def _is_reloaded(evidence: Evidence) -> bool:
-    """Whether anybody may reload it, and nothing of lbhook's goes along."""
+def _is_used(evidence: Evidence) -> bool:
+    """Whether anybody has nftables.service do its work."""
     if not evidence.host.machine.has_systemd():
         return True
     shown = evidence.host.run(("systemctl", "show", _UNIT, "--property=ActiveState,UnitFileState"))
-    used = "=active" in shown.output or "=enabled" in shown.output
-    return used and "lbhook" not in evidence.host.run(("systemctl", "cat", _UNIT)).output
+    return "=active" in shown.output or "=enabled" in shown.output
+
+
+def _is_helped(root: Path) -> bool:
+    """Whether a drop-in of nftables.service loads lbhook's table again."""
+    places = (root / place / f"systemd/system/{_UNIT}.d" for place in _UNIT_PLACES)
+    return any("lbhook" in _text(file) for place in places for file in place.glob("*.conf"))
 
 
 def _includes(text: str, path: str) -> bool:

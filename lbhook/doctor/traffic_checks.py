@@ -60,7 +60,7 @@ def firewall(evidence: Evidence) -> Iterator[Finding]:
             evidence.picture.unseen[0], "" if evidence.host.root else "run `sudo lbhook doctor`"
         )
     for ways in _by_place(_here(evidence), lambda one: (one.verdict, one.dropped)):
-        yield from _judged(ways)
+        yield from _judged(ways, _mark(evidence))
 
 
 def probes(evidence: Evidence) -> Iterator[Finding]:
@@ -133,6 +133,7 @@ def unreached(evidence: Evidence) -> Iterator[Finding]:
 
 _IPTABLES = 'let it in there, or all that Azure sends at once, by policy = "mark"'
 _REMEDY = "turn forwarding on: it goes to another address"
+_PROGRAMS = {"ip filter": "iptables", "ip6 filter": "ip6tables"}
 _OPENINGS = {
     "inet lbhook": "`sudo lbhook apply` loads lbhook's table anew",
     "inet firewalld": "turn on the target firewalld",
@@ -149,7 +150,15 @@ def _here(evidence: Evidence) -> tuple[Way, ...]:
     return tuple(one for one in evidence.picture.ways if one.local)
 
 
-def _judged(ways: list[Way]) -> Iterator[Finding]:
+def _mark(evidence: Evidence) -> tuple[int, int]:
+    """The mark of lbhook's firewall and its mask; no bits where it marks nothing."""
+    for target in evidence.settings.active():
+        if target.kind == "nftables" and target.vars["policy"] == "mark":
+            return target.vars["mark"], target.vars["mark_mask"]
+    return 0, 0
+
+
+def _judged(ways: list[Way], mark: tuple[int, int]) -> Iterator[Finding]:
     """What the kernel's rules make of ways that they judge alike."""
     verdict = ways[0].verdict
     if not verdict or verdict.action == "accept":
@@ -162,7 +171,7 @@ def _judged(ways: list[Way]) -> Iterator[Finding]:
         remedy = "let out what belongs to established connections"
         yield Finding(text=f"what {what} answers is dropped by {by}", remedy=remedy)
     elif ways[0].dropped:
-        yield Finding(text=f"{what} is dropped by {by}", remedy=_opening(verdict.chain))
+        yield Finding(text=f"{what} is dropped by {by}", remedy=_opening(verdict.chain, *mark))
     elif verdict.action == "drop":
         yield unsure(f"{what} is dropped, but for sources that a rule names, by {by}", remedy)
     elif verdict.action == "translated":
@@ -171,10 +180,16 @@ def _judged(ways: list[Way]) -> Iterator[Finding]:
         yield unsure(f"whether {what} is let in can't be told from here, for {by}", remedy)
 
 
-def _opening(chain: str) -> str:
+def _opening(chain: str, mark: int, mask: int) -> str:
     if chain == ROUTING:
         return _REMEDY
-    table = chain.rpartition(" ")[0]
+    table, _, name = chain.rpartition(" ")
+    if table in _PROGRAMS and mark:
+        line = f"{_PROGRAMS[table]} -I {name} -m mark --mark {mark:#x}/{mask:#x} -j ACCEPT"
+        return f"let in what lbhook marks: `{line}`"
+    if table not in _OPENINGS and mark:
+        line = f"nft insert rule {chain} 'meta mark & {mask:#x} == {mark:#x} accept'"
+        return f"let in what lbhook marks: `{line}`"
     return _OPENINGS.get(
         table,
         "let it in there, too: an accept of lbhook's table does not override a drop of another",

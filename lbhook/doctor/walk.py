@@ -11,7 +11,7 @@ from ..metadata.facts import Facts
 from ..plan import Plan
 from ..runs.update import Update
 from ..traffic import paths
-from . import imds_checks, target_checks, traffic_checks
+from . import firewall_checks, imds_checks, target_checks, traffic_checks
 from .findings import Check, Evidence, Finding, Level
 
 VERSION = 1
@@ -22,7 +22,7 @@ _WAY: Mapping[str, Sequence[Check]] = {
     "Azure": imds_checks.CHECKS,
     "Targets": target_checks.OF_TARGETS,
     "Units": target_checks.OF_UNITS,
-    "Traffic": traffic_checks.CHECKS,
+    "Traffic": (*traffic_checks.CHECKS, *firewall_checks.CHECKS),
 }
 _ANYWHERE = ("Azure", "Targets")
 _SIGNS = {Level.WRONG: "!", Level.UNSURE: "?", Level.NOTE: "-"}

@@ -9,10 +9,10 @@ from ..context import Context
 from ..imds.fetching import Fetched, Fetcher
 from ..metadata.facts import Facts
 from ..plan import Change, Closed, Plan
-from ..programs import floating_ip, nftables
+from ..programs import floating_ip
 from ..programs.host import UNFINISHED
 from ..storage import lock
-from . import validation
+from . import closing, validation
 from .planner import Planner
 from .scope import scoped
 
@@ -63,4 +63,4 @@ class DryRun:
         """Without an answer there is no firewall, only its resting form."""
         if lb is None or not self.context.host.live:
             return ()
-        return nftables.closes(changes, lb, self.context.host.machine)
+        return closing.closes(changes, lb, self.context.host)

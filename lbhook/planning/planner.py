@@ -12,7 +12,7 @@ from ..metadata import facts
 from ..metadata.facts import Facts
 from ..metadata.reader import Address
 from ..plan import Change, FileState, Plan, Reload, compare
-from ..programs import nftables
+from ..programs import nftables, sshd
 from ..programs.host import Host
 from ..rendering.cache import RenderCache, Rendered
 from ..storage.records import Installed, Loaded
@@ -69,6 +69,7 @@ class Planner:
         )
 
     def _change(self, scope: Scope, cache: RenderCache, target: Target) -> Change:
+        target = self._observed(scope, target)
         actual = self.host.tree.state(target.path)
         ours = self._is_ours(target, actual)
         expected, made = self._expected(scope, cache, target, actual, ours)
@@ -109,6 +110,20 @@ class Planner:
         uid, gid = self.host.tree.owner(target.path, target.owner, target.group)
         return FileState(content=made.content, mode=target.mode, uid=uid, gid=gid), made
 
+    def _observed(self, scope: Scope, target: Target) -> Target:
+        """A firewall with the places where sshd listens that its settings do not open. Without an
+        answer none is closed."""
+        if not (self.host.live and sshd.follows(target)):
+            return target
+        record = self._installed.get(str(target.path))
+        known, keep = record.sshd if record else (), scope is Scope.MISSING
+        # Netlink is asked first, which answers in a hundredth of the time.
+        told = self.host.kernel.listening() if self.host.kernel else None
+        sockets = self.host.machine.listening() if told is None else told
+        places = sshd.places(self.host.machine, self.host.run, sockets, known, keep=keep)
+        more = tuple(one for one in places if one["port"] not in target.vars["ssh_ports"])
+        return target._replace(vars={**target.vars, "sshd": more}) if more else target
+
     def _cleaned(self, change: Change, ours: bool) -> Change:
         """Files go to rest whether or not their program is still installed."""
         target = change.target
@@ -131,13 +146,27 @@ class Planner:
             Scope.LOAD: True,
         }
         if stays[scope]:
-            return None
+            return self._moved(cache, target, actual) if scope is Scope.MISSING else None
         if scope in (Scope.REST, Scope.CLEAN) or lb is None:
             return cache.rest(target)
         if self.host.live:
             nftables.demand_no_kubelet(target, self.host.machine)
         here, left_out = self._here(target, lb)
         return cache.make(target, here, left_out, self._before(target, actual))
+
+    def _moved(
+        self, cache: RenderCache, target: Target, actual: FileState | None
+    ) -> Rendered | None:
+        """A firewall that differs from what is there by new places of sshd alone: an operator is
+        to come in, answer or not."""
+        record = self._installed.get(str(target.path))
+        now = [one["text"] for one in target.vars.get("sshd", ())]
+        if not (record and actual and cache.lb) or {*now} <= {*record.sshd}:
+            return None
+        known = tuple(map(sshd.place, record.sshd))
+        before = target._replace(vars={**target.vars, "sshd": known})
+        same = cache.make(before, cache.lb, (), None).content == actual.content
+        return cache.make(target, cache.lb, (), None) if same else None
 
     def _before(self, target: Target, actual: FileState | None) -> Rendered | None:
         """What is there, as it was made in this boot."""

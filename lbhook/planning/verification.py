@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from ..config.shipped import kind_of
 from ..config.targets import Target
 from ..plan import FileState
-from ..processes import filled
+from ..processes import Result, filled
 from ..programs import floating_ip
 from ..programs.host import Host
 from ..rendering import fingerprint
@@ -48,12 +48,27 @@ def _found(host: Host, target: Target, expected: FileState, loaded: Loaded | Non
             return f"its verification failed: {result.report()}"
     if target.observe and loaded and observe(host, target) != loaded.observed:
         command = " ".join(filled(target.observe, places(host, target)))
-        return f"`{command}` shows something else than what was loaded"
+        return gone(host, target) or f"`{command}` shows something else than what was loaded"
     if kind_of(target).addresses:
         return floating_ip.problem(host, target, expected.content)
     pid = main_pid(host, target)
     daemon = kind_of(target).daemon
     return host.daemon(daemon).verify(target, expected.content, pid) if pid else ""
+
+
+def gone(host: Host, target: Target) -> str:
+    """What it means that a firewall's table, which was loaded in this boot, is not there any more;
+    empty if it is there, or can't be looked at."""
+    loaded = host.state.loaded().get(str(target.path))
+    if target.kind != "nftables" or not (loaded and host.live and host.root):
+        return ""
+    listed = host.run(filled(target.observe, places(host, target)), timeout=target.timeout)
+    # A file at rest has no table.
+    if listed.ok or "No such file" not in listed.output or _told(listed) == loaded.observed:
+        return ""
+    marks = target.vars.get("policy") == "mark"
+    what = "nothing is marked" if marks else "this machine is open"
+    return f"the table is gone (`nft flush ruleset` takes it away): {what}"
 
 
 def _proof(host: Host, target: Target, loaded: Loaded) -> str:
@@ -77,7 +92,10 @@ def observe(host: Host, target: Target) -> str:
     """What the target's `observe` prints now, and how it ended, in short."""
     if not target.observe:
         return ""
-    result = host.run(filled(target.observe, places(host, target)), timeout=target.timeout)
+    return _told(host.run(filled(target.observe, places(host, target)), timeout=target.timeout))
+
+
+def _told(result: Result) -> str:
     text = f"{result.status}\n{result.output}"
     return FileState(content=text.encode(), mode=0).digest
 

@@ -1,18 +1,29 @@
 """What is peculiar to the firewall on a machine: what it would close."""
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..config.network import Network
 from ..config.targets import Target
 from ..errors import ConfigError
 from ..metadata.facts import Facts
-from ..plan import Change, Closed
+from ..metadata.reader import Address
 from ..system.machine import Machine, Socket
+from . import sshd
 
 # What every policy lets in: answers to a DHCP client.
 _DHCP = (68, 546)
-_Door = tuple[str, range, Network | None]
+_ALL_PORTS = range(65536)
+
+
+class _Door(NamedTuple):
+    """What settings open: protocols (none: any), ports, where from and where to (None: any)."""
+
+    protocols: tuple[str, ...]
+    ports: range = _ALL_PORTS
+    source: Network | None = None
+    ip: Address | None = None
+    versions: tuple[int, ...] = (4, 6)
 
 
 def demand_no_kubelet(target: Target, machine: Machine) -> None:
@@ -28,38 +39,39 @@ def demand_no_kubelet(target: Target, machine: Machine) -> None:
         )
 
 
-def closes(changes: Iterable[Change], lb: Facts, machine: Machine) -> tuple[Closed, ...]:
-    """The sockets of this machine that the firewall among `changes`, if it changes, closes to
-    everybody outside."""
-    firewall = next((one for one in changes if one.touches_file and _drops(one)), None)
-    if not firewall:
-        return ()
-    variables = firewall.target.vars
-    trusted = machine.networks(variables["trusted_interfaces"])
-    doors = tuple(_doors(variables))
-    closed = [
-        one
-        for one in (*machine.listening(), *machine.bound())
-        if not (_is_inside(one, trusted) or _is_open(one, doors) or _is_ruled(one, lb))
-    ]
-    programs = machine.holders({one.inode for one in closed})
-    found = {(one.protocol, one.port, str(one.ip), programs.get(one.inode, "")) for one in closed}
-    return tuple(Closed(protocol=a, port=b, ip=c, program=d) for a, b, c, d in sorted(found))
-
-
-def _drops(change: Change) -> bool:
-    target = change.target
+def drops(target: Target) -> bool:
+    """Whether it is a firewall with a policy of its own."""
     return target.kind == "nftables" and bool(target.template) and target.vars["policy"] != "mark"
 
 
+def closed(
+    target: Target, lb: Facts, machine: Machine, more: Iterable[Socket] = ()
+) -> list[Socket]:
+    """The sockets of this machine, and those `more`, that this firewall keeps everybody outside
+    from."""
+    trusted = machine.networks(target.vars["trusted_interfaces"])
+    doors = tuple(_doors(target.vars))
+    return [
+        one
+        for one in (*machine.listening(), *machine.bound(), *machine.others(), *more)
+        if not (_is_inside(one, trusted) or _is_open(one, doors) or _is_ruled(one, lb))
+    ]
+
+
 def _doors(variables: Mapping[str, Any]) -> Iterator[_Door]:
-    """Protocol (or any), ports, and where from (or anywhere), of what settings open."""
-    for port in variables["ssh_ports"]:
-        for network in variables["ssh_from"] or (None,):
-            yield "tcp", range(port, port + 1), network
+    tcp = ("tcp",)
+    for network in variables["ssh_from"] or (None,):
+        for port in variables["ssh_ports"]:
+            yield _Door(tcp, range(port, port + 1), network)
+        for one in variables.get("sshd", ()):
+            versions = (one["version"],) if one["version"] else (4, 6)
+            yield _Door(tcp, range(one["port"], one["port"] + 1), network, one["ip"], versions)
     for entry in variables["allow"]:
         first, _, last = (entry["port"] or "0-65535").partition("-")
-        yield entry["protocol"], range(int(first), int(last or first) + 1), entry["from"]
+        ports = range(int(first), int(last or first) + 1)
+        any_of = ("tcp", "udp") if entry["port"] else ()
+        protocols = (entry["protocol"],) if entry["protocol"] else any_of
+        yield _Door(protocols, ports, entry["from"])
 
 
 def _is_inside(socket: Socket, trusted: tuple[Network, ...]) -> bool:
@@ -70,10 +82,12 @@ def _is_inside(socket: Socket, trusted: tuple[Network, ...]) -> bool:
 
 def _is_open(socket: Socket, doors: tuple[_Door, ...]) -> bool:
     return any(
-        protocol in ("", socket.protocol)
-        and socket.port in ports
-        and (network is None or network.version in socket.versions)
-        for protocol, ports, network in doors
+        (not door.protocols or socket.protocol in door.protocols)
+        and socket.port in door.ports
+        and (door.source is None or door.source.version in socket.versions)
+        and (door.ip is None or socket.covers(door.ip, socket.port))
+        and any(version in socket.versions for version in door.versions)
+        for door in doors
     )
 
 
@@ -104,8 +118,9 @@ def also_open(targets: Iterable[Target]) -> tuple[str, ...]:
     ports = ", ".join(map(str, variables["ssh_ports"])) or "no port of the configuration"
     allowed = ", ".join(map(_allowed, variables["allow"])) or "nothing more"
     probes = ", ".join(map(str, variables["probe_sources"]))
+    places = ", and where sshd listens," if sshd.follows(firewall) else ""
     return (
-        f"SSH: tcp {ports}, and where sshd listens, from {networks}",
+        f"SSH: tcp {ports}{places} from {networks}",
         f"health probes: tcp, any port, from {probes}",
         f"by allow: {allowed}; by policy {variables['policy']}: open connections, ICMP, DHCP",
     )

@@ -1,19 +1,21 @@
 """A plan made and carried out, unless the same was refused before."""
 
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from ..context import Context
 from ..deployment.outcome import Done
+from ..deployment.report import closed_warnings
 from ..deployment.transaction import Transaction
-from ..errors import ConfigError, ReloadError
+from ..errors import ConfigError, LbhookError, ReloadError
 from ..imds.last_good import LastGood
 from ..metadata.facts import Facts
-from ..plan import Plan
+from ..plan import Closed, Plan
 from ..planning.planner import Planner
 from ..planning.scope import Scope
+from ..programs.nftables import drops
 
 if TYPE_CHECKING:
     from ..metadata.instance import Vm
@@ -41,7 +43,9 @@ class Execution:
             self.context.reporter.warn(warning)
         if self.context.options.skip_refused:
             self._demand_news(plan, vm, last_good)
+        closed = self._closes(plan) if lb else ()
         self._deploy(plan, records)
+        self._say_closed(closed)
         if scope is Scope.WHOLE and self.context.host.live and not self.done.problems:
             self.context.host.state.keep_refused(None)
 
@@ -53,6 +57,24 @@ class Execution:
             self.context.options.reload,
         )
         return planner.plan(scope, lb, vm)
+
+    def _closes(self, plan: Plan) -> tuple[Closed, ...]:
+        """What the firewall will close: to be looked at before it does."""
+        firewalls = [one for one in plan.changes if one.touches_file and drops(one.target)]
+        if not (firewalls and self.context.host.live):
+            return ()
+        from ..planning import closing
+
+        return closing.closes(firewalls, plan.lb, self.context.host)
+
+    def _say_closed(self, closed: Sequence[Closed]) -> None:
+        firewall = next((one for one in self.done.changes if drops(one.target)), None)
+        if firewall and firewall.touches_file and closed:
+            self.done = self.done._replace(closed=tuple(closed))
+            with contextlib.suppress(LbhookError):  # it would only be said twice
+                self.context.host.state.keep_closed(map(str, closed))
+            for warning in closed_warnings(firewall.target.name, closed):
+                self.context.reporter.warn(warning)
 
     def _deploy(self, plan: Plan, records: Mapping[PurePosixPath, bytes]) -> None:
         transaction = Transaction(

@@ -42,6 +42,7 @@ class Progress:
             changes=outcomes.together(self.settled, self.done),
             warnings=self.done.warnings,
             rules=self.rules,
+            closes=self.done.closed,
         )
 
     def failed(self, error: LbhookError, outcome: str) -> Report:

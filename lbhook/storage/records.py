@@ -17,7 +17,7 @@ class Installed(NamedTuple):
 
     `resting` is what has to stay in the file, because a program includes it by name;
     `original` says that the file which was there before is kept; `undone` that the file is
-    settled, and only the reload owed.
+    settled, and only the reload owed; `sshd` are the places where sshd listened then.
     """
 
     name: str
@@ -35,6 +35,7 @@ class Installed(NamedTuple):
     resting: str = ""
     original: bool = False
     undone: bool = False
+    sshd: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, change: Change, known: "Installed | None") -> "Installed":
@@ -47,6 +48,7 @@ class Installed(NamedTuple):
             mode=target.mode,
             resting=change.resting,
             original=change.original or bool(known and known.original),
+            sshd=tuple(one["text"] for one in target.vars.get("sshd", ())),
             **{key: getattr(target, key) for key in _KEPT},
         )
 

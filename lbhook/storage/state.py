@@ -149,6 +149,14 @@ class State:
         """The paths of the targets that were skipped when they were looked at last."""
         return tuple(path for path, is_so in self._since_boot().get("skipped", {}).items() if is_so)
 
+    def closed(self) -> frozenset[str]:
+        """What a firewall that was loaded in this boot was said to have closed."""
+        return frozenset(self._since_boot().get("closed", ()))
+
+    def keep_closed(self, closed: Iterable[str]) -> None:
+        """Record what was said to be closed, beside what was said before."""
+        self._write_loaded(closed=sorted({*self.closed(), *closed}))
+
     def keep_applied(self, applied: Applied) -> None:
         """Record what an apply has left."""
         known, news = self._since_boot(), applied._asdict()

@@ -5,9 +5,15 @@ changed, not what is there.
 """
 
 import hashlib
+import ipaddress
 import socket
 import struct
+import sys
+from collections.abc import Iterator
 from pathlib import Path
+
+from ..metadata.reader import Address
+from .sockets import Socket
 
 # linux/netlink.h; Python has no name for these.
 _SOCK_DIAG, _NETFILTER = 4, 12
@@ -47,18 +53,38 @@ class Kernel:
     def listeners(self) -> str:
         """Another one after each socket that begins or ends to listen (TCP), or to be bound and
         not connected (UDP); empty if it can't be told. A socket's inode is nobody else's."""
-        rows = []
         try:
-            for protocol, states in _LISTENING:
-                for family in (socket.AF_INET, socket.AF_INET6):
-                    wanted = _SOCKETS.pack(family, protocol, 0, 0, states)
-                    found = _asked(_SOCK_DIAG, _BY_FAMILY, wanted, _DUMP)
-                    # Ports, own address and inode of each: all else of a socket may change.
-                    rows += [one[4:24] + one[68:72] for one in found]
+            # Ports, own address and inode of each: all else of a socket may change.
+            rows = [one[4:24] + one[68:72] for asked in _LISTENING for one in _sockets(*asked)]
             rows.sort()
             return f"{_namespace()}:{hashlib.sha256(b''.join(rows)).hexdigest()}"
         except (OSError, ValueError):
             return ""
+
+    def listening(self) -> tuple[Socket, ...] | None:
+        """The TCP sockets that listen, as `Machine` has them; None if it can't be told."""
+        try:
+            return tuple(map(_socket, _sockets(*_LISTENING[0])))
+        except (OSError, ValueError):
+            return None
+
+
+def _sockets(protocol: int, states: int) -> Iterator[bytes]:
+    """What the kernel says of each socket of a protocol in these states."""
+    for family in (socket.AF_INET, socket.AF_INET6):
+        wanted = _SOCKETS.pack(family, protocol, 0, 0, states)
+        yield from _asked(_SOCK_DIAG, _BY_FAMILY, wanted, _DUMP)
+
+
+def _socket(said: bytes) -> Socket:
+    """A socket from an inet_diag_msg."""
+    ip: Address = (
+        ipaddress.IPv4Address(said[8:12])
+        if said[0] == socket.AF_INET
+        else ipaddress.IPv6Address(said[8:24])
+    )
+    port, inode = int.from_bytes(said[4:6], "big"), int.from_bytes(said[68:72], sys.byteorder)
+    return Socket(getattr(ip, "ipv4_mapped", None) or ip, port, inode)
 
 
 def _asked(protocol: int, kind: int, content: bytes, flags: int = 0) -> list[bytes]:

@@ -132,6 +132,7 @@ def test_a_shipped_target_keeps_what_the_file_does_not_say() -> None:
         vars={
             "policy": "enforce",
             "ssh_ports": (22,),
+            "follow_sshd": None,
             "ssh_from": (),
             "allow": (
                 {

@@ -127,24 +127,37 @@ def test_a_label_that_is_not_its_place_s(stand: Stand) -> None:
     assert said(target_checks.label(case(stand, text))) == []
 
 
+ON, OFF = (
+    "ActiveState=active\nUnitFileState=enabled",
+    "ActiveState=inactive\nUnitFileState=disabled",
+)
+MARK = 'vars = { policy = "mark" }'
+
+
 @pytest.mark.parametrize(
-    ("shown", "cat", "found"),
+    ("shown", "more", "text", "levels", "what"),
     [
-        ("ActiveState=active\nUnitFileState=enabled", "ExecReload=nft -f x", 1),
-        ("ActiveState=inactive\nUnitFileState=enabled", "ExecReload=nft -f x", 1),
-        ("ActiveState=inactive\nUnitFileState=disabled", "ExecReload=nft -f x", 0),
-        ("ActiveState=active\nUnitFileState=enabled", "ExecReload=nft -f lbhook.nft", 0),
+        (ON, "ExecReload=nft -f x", "", [Level.WRONG], "a reload of nftables.service opens this"),
+        ("UnitFileState=enabled", "", "", [Level.WRONG], "nftables.service opens this machine"),
+        (ON, "", MARK, [Level.WRONG], "a reload of nftables.service leaves nothing marked"),
+        (OFF, "ExecReload=nft -f x", "", [], ""),
+        (ON, "ExecReload=nft -f lbhook.nft", "", [Level.UNSURE], "loading it by hand opens this"),
     ],
 )
 def test_nftables_service_that_nobody_reloads(
-    stand: Stand, shown: str, cat: str, found: int
+    stand: Stand, shown: str, more: str, text: str, levels: list[Level], what: str
 ) -> None:
-    """One that is off flushes nothing, and one that loads lbhook's file does no harm."""
+    """One that is off flushes nothing, and one that loads lbhook's file does harm by hand alone."""
     conf = stand.place / "machine/etc/nftables.conf"
     conf.parent.mkdir(parents=True)
     conf.write_text("flush ruleset\n")
-    stand.runner = Runner(lambda argv: (0, cat if argv[1] == "cat" else shown))
-    assert len(said(target_checks.flushed(case(stand, "[targets.nftables]\n")))) == found
+    drop_in = stand.place / "machine/usr/lib/systemd/system/nftables.service.d/x.conf"
+    drop_in.parent.mkdir(parents=True)
+    drop_in.write_text(f"[Service]\n{more}\n")
+    stand.runner = Runner(lambda _: (0, shown))
+    findings = list(target_checks.flushed(case(stand, f"[targets.nftables]\n{text}")))
+    assert [one.level for one in findings] == levels
+    assert all(what in one.text for one in findings)
 
 
 # Network

@@ -24,7 +24,9 @@ INSIDE = "10.1.0.100"
 
 @pytest.fixture
 def well(lab: Lab) -> Lab:
-    """A machine on which nothing is wrong."""
+    """A machine on which nothing is wrong, and all that waits is meant to be reached."""
+    allow = "[targets.nftables.vars]\nallow = [{ port = 9000 }, { port = 5353 }]\n"
+    lab.vm.write("/etc/lbhook/lbhook.toml", f"{allow}[targets.nginx]\n")
     lab.balance(ALL)
     lab.vm.apply()
     return lab
@@ -79,8 +81,8 @@ def test_the_page_shows_what_comes(well: Lab) -> None:
     well.vm.write(
         "/etc/nginx/nginx.conf", NGINX.replace("    server {", f"    {loopback}server {{")
     )
-    firewalls = "[targets.nftables]\n[targets.nginx.vars]\nports = [443]\n"
-    well.vm.write("/etc/lbhook/lbhook.toml", firewalls)
+    allow = "[targets.nftables.vars]\nallow = [{ port = 9000 }, { port = 5353 }]\n"
+    well.vm.write("/etc/lbhook/lbhook.toml", f"{allow}[targets.nginx.vars]\nports = [443]\n")
     well.balance(body(*WEB, *ADMIN[:1], **PAIRS))
     well.vm.apply()
     policy = "iptables-nft -A INPUT -m conntrack --ctstate ESTABLISHED -j ACCEPT"
@@ -236,7 +238,8 @@ def test_nftables_conf_flushes_the_table(well: Lab, ending: str, found: bool) ->
     well.vm.write("/etc/nftables.conf", f"#!/usr/sbin/nft -f\nflush ruleset\n{ending}")
     said = doctor(well)["wrong"]
     text = "targets: nftables: /etc/nftables.conf flushes every table"
-    assert [it.startswith(text) and f'include "{NFT}"' in it for it in said] == [True] * found
+    line = 'end it with `include "/etc/nftables.d/*.nft"`'
+    assert [it.startswith(text) and line in it for it in said] == [True] * found
 
 
 def test_a_template_is_wrong(well: Lab) -> None:

@@ -1,5 +1,7 @@
 """From an answer to a plan, for each aim."""
 
+import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -12,6 +14,7 @@ from lbhook.plan import Outcome, Reload
 from lbhook.planning.planner import Planner
 from lbhook.planning.scope import Scope
 
+from ..programs.test_sshd import process, socket
 from ..stand import GROUP, NO_ENV, USER, Runner, Stand, body, target
 
 TEXT = NO_ENV + target("one") + target("two")
@@ -127,3 +130,57 @@ def test_a_job_that_nobody_can_tell_of_is_still_queued(stand: Stand) -> None:
     plan = Planner(stand.host(settings), settings).plan(Scope.WHOLE, facts.derive(parse(A)))
     app = next(one for one in plan.changes if one.target.name == "app")
     assert (app.reload, app.outcome) == (Reload.QUEUED, Outcome.UNCHANGED)
+
+
+SSHD = f"{NO_ENV}[targets.nftables]\nowner = '{USER}'\ngroup = '{GROUP}'\n"
+NFT = "/etc/nftables.d/lbhook.nft"
+
+
+def listens(stand: Stand, port: int) -> None:
+    """sshd starts to listen at a port of any IPv4 address, and nowhere else."""
+    place = stand.place / "machine"
+    shutil.rmtree(place / "proc", ignore_errors=True)
+    socket(place, f"0.0.0.0 {port}", 7)
+    process(place, 50, "sshd", 7)
+
+
+def opened(stand: Stand) -> list[str]:
+    """The ports of sshd in the firewall."""
+    return re.findall(r'dport (\d+) counter accept comment "sshd"', stand.text(NFT) or "")
+
+
+def test_sshd_is_part_of_what_a_firewall_is_made_of(tmp_path: Path) -> None:
+    """A run without a difference knows it again; one that moved is another firewall."""
+    stand = Stand(tmp_path)
+    settings = stand.settings(SSHD)
+    listens(stand, 2222)
+    assert stand.apply(settings, body(80)).outcome == "changed"
+    assert opened(stand) == ["2222"]
+    (change,) = stand.plan(settings, body(80)).changes
+    assert (change.outcome, change.made_of != "") == (Outcome.UNCHANGED, True)
+    listens(stand, 2223)
+    assert stand.apply(settings, body(80)).outcome == "changed"
+    assert opened(stand) == ["2223"]
+
+
+def test_without_an_answer_sshd_is_followed_all_the_same(tmp_path: Path) -> None:
+    """Nothing else of the file changes, and nothing is closed; what somebody edited stays."""
+    stand = Stand(tmp_path)
+    settings = stand.settings(SSHD)
+    listens(stand, 2222)
+    stand.apply(settings, body(80))
+    before = stand.text(NFT) or ""
+
+    def expected() -> str:
+        planner = Planner(stand.host(settings), settings)
+        (change,) = planner.plan(Scope.MISSING, facts.derive(parse(body(80)))).changes
+        return change.expected.content.decode() if change.expected else ""
+
+    assert expected() == before
+    listens(stand, 2223)
+    line = '\t\ttcp dport 2222 counter accept comment "sshd"\n'.replace(
+        "tcp", "meta nfproto ipv4 tcp"
+    )
+    assert expected() == before.replace(line, line + line.replace("2222", "2223"))
+    stand.put(NFT, f"{before}# mine\n")
+    assert expected() == f"{before}# mine\n"

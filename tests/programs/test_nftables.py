@@ -11,28 +11,22 @@ from lbhook.config.targets import Target
 from lbhook.errors import ConfigError
 from lbhook.metadata import facts, model
 from lbhook.metadata.facts import Facts
-from lbhook.plan import Change, Closed, FileState, Outcome
-from lbhook.programs import nftables
+from lbhook.programs import nftables, sshd
 from lbhook.system.machine import Machine
 
 from ..program import BODIES
 from ..stand import GROUP, NO_ENV, USER, Stand, body
 
-NEW = FileState(content=b"new\n", mode=0o644)
 # Rules that lead to 80 and 443 of 10.0.0.4.
 RULES = facts.derive(model.parse(body(80, 443)))
 STATES = {"tcp": "0A", "udp": "07"}
+SCTP = "ENDPT SOCK STY SST HBKT LPORT UID INODE LADDRS\n"
 
 
 def target(text: str = "", name: str = "nftables") -> Target:
     """A shipped target, the firewall with these variables."""
     found = config.parse(f"[targets.nftables.vars]\n{text}\n").targets
     return next(one for one in found if one.name == name)
-
-
-def change(of: Target, outcome: Outcome = Outcome.CHANGED) -> Change:
-    """A change of its file."""
-    return Change(target=of, expected=NEW, actual=None, outcome=outcome)
 
 
 def machine(place: Path, *sockets: str) -> Machine:
@@ -52,8 +46,8 @@ def machine(place: Path, *sockets: str) -> Machine:
 
 def closes(place: Path, text: str, lb: Facts, *sockets: str) -> list[str]:
     """Which of these sockets a firewall with these variables closes."""
-    found = nftables.closes([change(target(text))], lb, machine(place, *sockets))
-    return [f"{one.protocol},{one.ip},{one.port}" for one in found]
+    found = nftables.closed(target(text), lb, machine(place, *sockets))
+    return sorted(f"{one.protocol},{one.ip},{one.port}" for one in found)
 
 
 ALWAYS = ("tcp,0.0.0.0,9000", "tcp,10.0.0.4,9000", "udp,0.0.0.0,5353")
@@ -124,29 +118,42 @@ def test_tunnels_and_ha_ports_are_open(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "other",
+    ("text", "opened"),
     [
-        change(target(), Outcome.UNCHANGED),
-        change(target(), Outcome.SKIPPED),
-        change(target('policy = "mark"')),
-        change(target()._replace(template="", vars={}), Outcome.REMOVED),
-        change(target(name="nginx")),
+        ('allow = [{ protocol = "vrrp" }]', "vrrp"),
+        ("allow = [{ protocol = 89 }]", "ospf"),
+        ('allow = [{ from = "10.0.0.0/8" }]', "esp"),
+        ("allow = [{ protocol = 132, port = 3868 }]", "sctp"),
     ],
 )
-def test_nothing_is_closed_by_what_does_not_filter_anew(tmp_path: Path, other: Change) -> None:
-    """A firewall that stays as it is, drops nothing or goes; or another target."""
-    assert nftables.closes([other], RULES, machine(tmp_path, *ALWAYS)) == ()
+def test_what_waits_for_other_protocols_is_closed_but_by_name(
+    tmp_path: Path, text: str, opened: str
+) -> None:
+    """Raw sockets and SCTP, named as `allow` names them; a port alone is one of TCP and UDP."""
+    here = machine(tmp_path)
+    net = tmp_path / "proc/self/net"
+    rows = "".join(f"0: 00000000:{one:04X} 0:0 07 0 0 0 0 0 1\n" for one in (112, 89, 50, 255, 1))
+    (net / "raw").write_text(f"sl\n{rows}")
+    (net / "sctp").mkdir()
+    (net / "sctp/eps").write_text(f"{SCTP}f0 f1 2 10 5 3868 0 7 10.0.0.4 fd00::4\n")
+    every = {"vrrp", "ospf", "esp", "sctp"}
+    found = {
+        one.protocol for one in nftables.closed(target("allow = [{ port = 3868 }]"), RULES, here)
+    }
+    assert found == every
+    found = {one.protocol for one in nftables.closed(target(text), RULES, here)}
+    assert opened not in found
 
 
-def test_a_closed_socket_is_named_once_with_its_program(tmp_path: Path) -> None:
-    """Several processes may share an address and a port."""
-    here = machine(tmp_path, "tcp,0.0.0.0,9000", "tcp,0.0.0.0,9000")
-    (tmp_path / "proc/7/fd").mkdir(parents=True)
-    (tmp_path / "proc/7/fd/3").symlink_to("socket:[1]")
-    (tmp_path / "proc/7/comm").write_text("python3\n")
-    assert nftables.closes([change(target())], RULES, here) == (
-        Closed(protocol="tcp", port=9000, ip="0.0.0.0", program="python3"),
-    )
+def test_where_sshd_listens_is_open(tmp_path: Path) -> None:
+    """At any address, of one family, or at one address alone."""
+    firewall = target("ssh_ports = [22]")
+    spots = (sshd.place("*:2222"), sshd.place("0.0.0.0:2223"), sshd.place("10.0.0.4:2224"))
+    firewall = firewall._replace(vars={**firewall.vars, "sshd": spots})
+    sockets = ("tcp,::,2222", "tcp,10.0.0.4,2223", "tcp,0.0.0.0,2224", "tcp,10.0.0.4,2224")
+    others = ("tcp,fd00::4,2223", "tcp,10.0.0.5,2224", "udp,0.0.0.0,2222")
+    found = nftables.closed(firewall, RULES, machine(tmp_path / "b", *sockets, *others))
+    assert {f"{one.protocol},{one.ip},{one.port}" for one in found} == set(others)
 
 
 FIREWALL = f'{NO_ENV}[targets.nftables]\nowner = "{USER}"\ngroup = "{GROUP}"\n'

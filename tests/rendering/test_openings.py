@@ -18,6 +18,7 @@ from lbhook.config import settings as config
 from lbhook.config.targets import Target
 from lbhook.metadata import facts, model
 from lbhook.metadata.facts import Facts
+from lbhook.programs import sshd
 from lbhook.rendering.render import renderer
 
 from ..packet import (
@@ -55,9 +56,11 @@ POLICIES = ("enforce", "mark", "prerouting")
 
 def target(values: Values) -> Target:
     """The firewall with these variables."""
-    lines = [f"{key} = {_toml(value)}" for key, value in values.items()]
+    lines = [f"{key} = {_toml(value)}" for key, value in values.items() if key != "sshd"]
     found = config.parse("\n".join(["[targets.nftables.vars]", *lines])).targets
-    return next(one for one in found if one.name == "nftables")
+    firewall = next(one for one in found if one.name == "nftables")
+    places = tuple(map(sshd.place, values.get("sshd", ())))
+    return firewall._replace(vars={**firewall.vars, "sshd": places})
 
 
 def _toml(value: Any) -> str:
@@ -83,6 +86,11 @@ def networks() -> st.SearchStrategy[str]:
 PORT = st.sampled_from((22, 80, 443, 53, 67, 68, 546)) | st.integers(1, 65535)
 RANGE = st.sets(PORT, min_size=2, max_size=2).map(lambda one: f"{min(one)}-{max(one)}")
 
+# Where sshd listens: at any address, of one family, or at one.
+PLACE = st.builds(
+    "{}:{}".format, st.sampled_from(("*", "0.0.0.0", "[::]", "10.0.0.4", "[fd00::4]")), PORT
+)
+
 
 def allowances() -> st.SearchStrategy[dict[str, Any]]:
     """An entry of `allow`."""
@@ -107,6 +115,7 @@ def variables(draw: st.DrawFn) -> dict[str, Any]:
             optional={
                 "ssh_ports": st.lists(PORT, max_size=3),
                 "ssh_from": st.lists(networks(), max_size=4),
+                "sshd": st.lists(PLACE, max_size=3),
                 "trusted_interfaces": st.lists(st.sampled_from(("docker0", "virbr0")), max_size=2),
                 "probe_sources": st.lists(addresses(4) | addresses(6).map(_bare), max_size=3),
                 "restrict_imds": st.booleans(),
@@ -160,7 +169,9 @@ class Asked:
 
     def _is_ssh(self, packet: Packet) -> bool:
         networks = self._values["ssh_from"]
-        here = packet.protocol == TCP and packet.port in self._values["ssh_ports"]
+        known = packet.port in self._values["ssh_ports"]
+        open_here = known or any(_is_at(packet, place) for place in self._values["sshd"])
+        here = packet.protocol == TCP and open_here
         anywhere = not networks and not self._marks
         return here and (anywhere or any(packet.source in one for one in networks))
 
@@ -171,6 +182,15 @@ class Asked:
             or (packet.destination, packet.protocol, packet.port) in self._listeners
             or (packet.protocol == UDP and tunnel in self._tunnels)
         )
+
+
+def _is_at(packet: Packet, place: Values) -> bool:
+    address = packet.destination
+    return (
+        packet.port == place["port"]
+        and place["version"] in (0, address.version)
+        and place["ip"] in (None, address)
+    )
 
 
 def _is_allowed(packet: Packet, entry: Values) -> bool:
@@ -193,6 +213,7 @@ def around(numbers: Iterable[int], bits: int) -> list[int]:
 def _ports(values: Values, lb: Facts) -> list[int]:
     ranges = [entry["port"].split("-") for entry in values["allow"] if entry["port"]]
     named = {int(bound) for bounds in ranges for bound in bounds}
+    named |= {one["port"] for one in values["sshd"]}
     named |= {*values["ssh_ports"], *(one.port for one in lb.listeners), 67, 68, 546, 65535}
     return around(named, 16)
 
@@ -214,6 +235,7 @@ def packets(values: Values, lb: Facts, chance: random.Random) -> Iterator[Packet
     sources = [*values["ssh_from"], *(one["from"] for one in values["allow"] if one["from"])]
     sources += [*values["probe_sources"], *(one.gateway_ip_address for one in tunnels), "fe80::/10"]
     places = [*(one.ip for one in lb.listeners), *lb.ha_ports]
+    places += [one["ip"] for one in values["sshd"] if one["ip"]]
     for version, outside in OUTSIDE.items():
         here, there = _addresses(version, places), _addresses(version, sources)
         ways = [*product([outside], here), *product(there, [outside])]

@@ -109,3 +109,35 @@ def test_a_kernel_that_refuses_tells_nothing(monkeypatch: pytest.MonkeyPatch) ->
 
     monkeypatch.setattr("lbhook.system.netlink.socket.socket", refused)
     assert (Kernel().generation(), Kernel().listeners()) == ("", "")
+
+
+LISTENING = """
+import socket
+from lbhook.system.machine import Machine
+from lbhook.system.netlink import Kernel
+
+doors = [
+    socket.create_server(("127.0.0.1", 0)),
+    socket.create_server(("", 2222)),
+    socket.create_server(("::1", 2223), family=socket.AF_INET6),
+    socket.create_server(("::", 2224), family=socket.AF_INET6, dualstack_ipv6=True),
+    socket.create_server(("::ffff:127.0.0.1", 2225), family=socket.AF_INET6, dualstack_ipv6=True),
+]
+call = socket.create_connection(doors[0].getsockname())
+told = Kernel().listening()
+print(len(told), {*told} == {*Machine().listening()})
+"""
+
+
+def test_the_sockets_that_listen_are_those_of_proc() -> None:
+    """Addresses, ports and inodes, of both families; a connection is none of them."""
+    require("unshare", "ip")
+    inside = f"ip link set lo up; exec {sys.executable} -c '{LISTENING}'"
+    done = subprocess.run(
+        ("unshare", "--map-root-user", "--net", "sh", "-euc", inside),
+        env={"PATH": PATH, "PYTHONPATH": str(REPO)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout == "5 True\n"

@@ -1,0 +1,142 @@
+"""What the firewall closes of what waits on this machine, beside the rules of other tables."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
+
+from ..config.targets import Target
+from ..firewall.kernel import Firewall, FirewallError
+from ..firewall.verdict import PROTOCOLS, Door, Verdict
+from ..metadata.facts import Facts
+from ..metadata.reader import Address
+from ..plan import Change, Closed
+from ..programs import nftables, tunnels
+from ..programs.host import Host
+from ..system.sockets import Socket
+from ..traffic.routes import Routes
+
+_OURS = "inet lbhook "
+
+
+def closes(
+    changes: Iterable[Change], lb: Facts, host: Host, asked: Firewall | None = None
+) -> tuple[Closed, ...]:
+    """What waits here and the firewall among `changes`, if it changes, closes to everybody outside.
+    What the kernel lets nobody reach before that is closed already."""
+    wanted = (one for one in changes if one.touches_file and nftables.drops(one.target))
+    firewall = next(wanted, None)
+    return Closing(firewall.target, lb, host, asked).coming if firewall else ()
+
+
+class Closing:
+    """What one firewall closes on one host. The kernel tells which of it other rules close as well,
+    but for protocols without ports and, in a unit, where it can't be asked."""
+
+    def __init__(
+        self, target: Target, lb: Facts, host: Host, asked: Firewall | None = None
+    ) -> None:
+        self.target = target
+        self.lb = lb
+        self.host = host
+        self._firewall = asked or Firewall()
+
+    @property
+    def coming(self) -> tuple[Closed, ...]:
+        """What it will close that is open now."""
+        found = self._named([one for one in self._sockets if not self._is_out_of_reach(one, "")])
+        if self._verdicts is not None:
+            return found
+        known = self.host.state.closed()
+        return tuple(one for one in found if str(one) not in known)
+
+    @property
+    def standing(self) -> tuple[Closed, ...]:
+        """What it keeps closed, and no other table does."""
+        return self._named([one for one in self._sockets if not self._is_out_of_reach(one, _OURS)])
+
+    @cached_property
+    def _tunnels(self) -> Sequence[tunnels.Tunnel]:
+        return tunnels.found(self.host.run) if self.host.find("ip") else ()
+
+    @cached_property
+    def _sockets(self) -> list[Socket]:
+        more = [one.socket for one in self._tunnels]
+        return nftables.closed(self.target, self.lb, self.host.machine, more)
+
+    @cached_property
+    def _doors(self) -> Mapping[Socket, Sequence[Door]]:
+        """Where others would reach each socket that has a port."""
+        found = Routes(self.host.run).interfaces() if self.host.find("ip") else {}
+        near = {ip: name for ip, name in found.items() if not (ip.is_loopback or ip.is_link_local)}
+        ported = [one for one in self._sockets if one.protocol in PROTOCOLS]
+        return {one: [_door(one, ip, name) for ip, name in _reached(one, near)] for one in ported}
+
+    @cached_property
+    def _verdicts(self) -> Mapping[Door, Verdict] | None:
+        """What becomes of packets to these now; None if the kernel can't be asked."""
+        if not (self.host.root and self.host.kernel):
+            return None
+        doors = list(dict.fromkeys(door for some in self._doors.values() for door in some))
+        try:
+            return dict(zip(doors, self._firewall.judge(doors, {}), strict=True))
+        except FirewallError:
+            return None
+
+    def _is_out_of_reach(self, socket: Socket, ours: str) -> bool:
+        """Whether nobody reaches it by any address, whatever the rules of the tables that begin
+        with `ours` (none, if that is empty) say."""
+        doors = self._doors.get(socket, ())
+        if not (self._verdicts and doors):
+            return False
+        return all(self._keeps_out(self._verdicts[one], ours) for one in doors)
+
+    def _keeps_out(self, verdict: Verdict, ours: str) -> bool:
+        """A port that another program gets is not this socket's; only before that it is judged."""
+        if verdict.action == "translated":
+            return bool(self.target.vars["policy"] == "enforce")
+        mine = bool(ours) and verdict.chain.startswith(ours)
+        return verdict.action == "drop" and not verdict.by_source and not mine
+
+    def _named(self, sockets: Sequence[Socket]) -> tuple[Closed, ...]:
+        """Each once, with who has it and how many from outside are connected to it."""
+        programs = self.host.machine.holders({one.inode for one in sockets})
+        tunnelled = {one.socket: one.name for one in self._tunnels}
+        kernels = any(one.protocol == "udp" and one.inode not in programs for one in sockets)
+        ports = tunnels.ports(self.host.run) if kernels and self.host.find("ip") else {}
+        used = self._used
+        found = {
+            Closed(
+                protocol=one.protocol,
+                port=one.port,
+                ip=str(one.ip),
+                program=programs.get(one.inode)
+                or tunnelled.get(one)
+                or (ports.get(one.port, "") if one.protocol == "udp" else ""),
+                connections=used[one.port] if one.protocol == "tcp" else 0,
+            )
+            for one in sockets
+        }
+        return tuple(sorted(found))
+
+    @cached_property
+    def _used(self) -> Counter[int]:
+        """How many connections from outside each port has."""
+        machine = self.host.machine
+        own = machine.addresses()
+        return Counter(
+            here.port
+            for here, there in machine.connected()
+            if there not in own and not there.is_loopback
+        )
+
+
+def _reached(socket: Socket, near: Mapping[Address, str]) -> Sequence[tuple[Address, str]]:
+    """The addresses of a socket, with their interfaces."""
+    if not socket.ip.is_unspecified:
+        return [(socket.ip, near[socket.ip])] if socket.ip in near else []
+    return [(ip, name) for ip, name in near.items() if ip.version in socket.versions]
+
+
+def _door(socket: Socket, ip: Address, device: str) -> Door:
+    number = PROTOCOLS[socket.protocol]
+    return Door(destination=ip, protocol=number, port=socket.port, device=device)

@@ -1,0 +1,266 @@
+"""What the firewall keeps open for operators and what it closes, seen from outside."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from .fabric import CLIENT4, VM4, VM6
+from .hosts import REPO, Popen, wait_for
+from .knock import one
+from .lab import Lab
+from .neighbours import choose, configure
+from .rules import ALL, FRONT4
+from .talk import Talk
+from .vm import NFT, Vm
+
+# A program with the name of sshd, for which the kernel takes that of the script.
+SSHD = f"""#!{sys.executable}
+import runpy
+runpy.run_path("{Path(__file__).parent}/standin.py", run_name="__main__")
+"""
+# Says so when it can hear, and then each time that something has come.
+ROUTER = """
+import socket
+router = socket.socket(socket.AF_INET, socket.SOCK_RAW, 112)
+print("hears", flush=True)
+while True:
+    router.recv(100)
+    print("heard", flush=True)
+"""
+ADVERTISE = f"""
+import socket
+router = socket.socket(socket.AF_INET, socket.SOCK_RAW, 112)
+router.sendto(bytes(20), ("{VM4}", 0))
+"""
+
+
+def sshd(vm: Vm, *specs: str, name: str = "sshd") -> Popen:
+    """Start a stand-in for sshd at each `protocol,address,port`."""
+    vm.write(f"/run/{name}", SSHD)
+    vm.run(["chmod", "755", f"/run/{name}"])
+    process = vm.spawn([f"/run/{name}", *specs])
+    for _, _, port in (spec.split(",") for spec in specs):
+        wait_for(partial(vm.listens, "tcp", int(port)), f"port {port}")
+    return process
+
+
+def stop(vm: Vm, process: Popen, port: int) -> None:
+    """End it, and wait until its port is free."""
+    process.kill()
+    process.wait()
+    wait_for(lambda: not vm.listens("tcp", port), f"the end of port {port}")
+
+
+def states(lab: Lab, *places: tuple[str, int]) -> list[str]:
+    """What a client finds at these places."""
+    return [one(lab.client, "tcp", ip, port).state for ip, port in places]
+
+
+@pytest.mark.parametrize("policy", ["enforce", "prerouting"])
+def test_sshd_stays_open_where_it_listens_for_as_long_as_it_does(lab: Lab, policy: str) -> None:
+    """Whatever its ports; another program that takes one of them later is closed again."""
+    choose(lab.vm, policy)
+    lab.balance(ALL)
+    process = sshd(lab.vm, f"tcp,{VM4},2222", "tcp,::,2223")
+    report = lab.vm.apply()
+    assert "closes" in report
+    places = [(VM4, 2222), (VM6, 2222), (VM4, 2223), (VM6, 2223), (VM4, 9000)]
+    assert states(lab, *places) == ["open", "filtered", "open", "open", "filtered"]
+    assert lab.vm.apply()["outcome"] == "unchanged"
+    stop(lab.vm, process, 2223)
+    sshd(lab.vm, "tcp,::,2222", name="game")
+    assert lab.vm.apply()["outcome"] == "changed"
+    assert states(lab, *places[:3]) == ["filtered"] * 3
+
+
+def test_an_sshd_that_moves_is_followed_by_the_next_run(lab: Lab) -> None:
+    """By one with the last good answer alone, as the timer's."""
+    lab.balance(ALL)
+    process = sshd(lab.vm, "tcp,::,2222")
+    lab.vm.apply()
+    stop(lab.vm, process, 2222)
+    sshd(lab.vm, "tcp,::,2224")
+    plan = lab.vm.lbhook("plan", "--cached").stdout
+    assert '-\t\ttcp dport 2222 counter accept comment "sshd"' in plan
+    assert '+\t\ttcp dport 2224 counter accept comment "sshd"' in plan
+    lab.vm.apply("--cached", "--skip-refused")
+    assert states(lab, (VM4, 2222), (VM4, 2224)) == ["filtered", "open"]
+
+
+@pytest.mark.parametrize("variable", ["follow_sshd = false", "ssh_ports = []"])
+def test_the_configuration_may_say_otherwise(lab: Lab, variable: str) -> None:
+    """Then it is closed like any other, and said so."""
+    configure(lab.vm, "enforce", variable)
+    lab.balance(ALL)
+    sshd(lab.vm, "tcp,::,2222")
+    done = lab.vm.lbhook("apply")
+    assert "tcp 2222 on :: (sshd)" in done.stderr
+    assert states(lab, (VM4, 2222)) == ["filtered"]
+    assert "sshd" not in lab.vm.read(NFT)
+
+
+def test_apply_says_what_it_has_closed_and_loudly_what_is_in_use(lab: Lab) -> None:
+    """In its messages and in status.json, once; the connection stays."""
+    talk = Talk.connect(lab.client, VM4, 9000)
+    lab.balance(ALL)
+    assert "9000  ::  python" in lab.vm.lbhook("plan").stdout
+    done = lab.vm.lbhook("apply")
+    assert "nftables: tcp 9000 on :: (python" in done.stderr
+    assert "IN USE: 1 connection from outside: they stay, and no new one is let in" in done.stderr
+    assert "closed to everybody outside, since no rule or setting opens it" in done.stderr
+    (closed,) = json.loads(lab.vm.read("/run/lbhook/status.json"))["closes"]
+    assert (closed["port"], closed["connections"]) == (9000, 1)
+    assert talk.ask("still there") == "still there"
+    again = lab.vm.lbhook("apply")
+    assert "9000" not in again.stderr
+
+
+def test_a_raw_socket_is_told_and_let_in_by_name(lab: Lab) -> None:
+    """Of VRRP, without which two machines are master: listed, dropped, and open by `allow`."""
+    router = lab.vm.spawn([sys.executable, "-c", ROUTER])
+    assert router.stdout
+    assert router.stdout.readline() == "hears\n"
+    lab.balance(ALL)
+    assert "#   vrrp        0.0.0.0  python" in lab.vm.lbhook("plan").stdout
+    assert "vrrp on 0.0.0.0 (python" in lab.vm.lbhook("apply").stderr
+    lab.client.run([sys.executable, "-c", ADVERTISE])
+    dropped = lab.vm.run(["nft", "list", "chain", "inet", "lbhook", "input"]).stdout
+    assert 'counter packets 1 bytes 40 comment "dropped"' in dropped
+    configure(lab.vm, "enforce", "allow = [{ protocol = 112 }]")
+    lab.vm.apply()
+    lab.client.run([sys.executable, "-c", ADVERTISE])
+    assert router.stdout.readline() == "heard\n"
+
+
+def test_what_another_table_has_closed_is_not_listed(lab: Lab) -> None:
+    """The other way round, what lbhook alone keeps closed is told by the doctor."""
+    lab.vm.run(["iptables", "-A", "INPUT", "-p", "tcp", "--dport", "9000", "-j", "DROP"])
+    lab.vm.run(["ip6tables", "-A", "INPUT", "-p", "tcp", "--dport", "9000", "-j", "DROP"])
+    lab.balance(ALL)
+    lab.vm.serve("tcp,::,9001")
+    done = lab.vm.lbhook("apply")
+    assert "tcp 9001 on ::" in done.stderr
+    assert "9000" not in done.stderr
+
+
+def test_the_doctor_names_what_the_firewall_keeps_closed(lab: Lab) -> None:
+    """Without -v, and no fault: nobody but the operator knows what is meant to be reached."""
+    lab.balance(ALL)
+    lab.vm.apply()
+    said = " ".join(lab.vm.lbhook("doctor", check=False).stdout.split())
+    assert "? nftables keeps closed, since no rule or setting opens it: tcp 9000 on :: (" in said
+    configure(lab.vm, "enforce", 'allow = [{ protocol = "tcp", port = 9000 }, { port = 5353 }]')
+    lab.vm.apply()
+    assert "keeps closed" not in lab.vm.lbhook("doctor", check=False).stdout
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "iptables -t raw -A PREROUTING -p udp --sport 53 -j CT --notrack",
+        "nft add table ip r; nft add chain ip r out { type filter hook output priority raw \\; };"
+        " nft add rule ip r out udp dport 53 notrack",
+    ],
+)
+def test_udp_that_is_not_tracked_has_no_answers_and_the_doctor_says_so(
+    lab: Lab, command: str
+) -> None:
+    """The answer to a question of this machine's is dropped; by `allow` it comes."""
+    lab.client.spawn([*lab.client.python("standin.py"), "udp,::,53"])
+    wait_for(partial(lab.client.listens, "udp", 53), "a server")
+    lab.balance(ALL)
+    lab.vm.apply()
+    assert one(lab.vm, "udp", CLIENT4, 53).state == "open"
+    assert "notrack" not in lab.vm.lbhook("doctor", check=False).stdout
+    lab.vm.run(["sh", "-euc", command])
+    assert one(lab.vm, "udp", CLIENT4, 53).state == "filtered"
+    said = " ".join(lab.vm.lbhook("doctor", check=False).stdout.split())
+    assert "takes UDP out of connection tracking" in said
+    configure(lab.vm, "enforce", f'allow = [{{ protocol = "udp", from = "{CLIENT4}" }}]')
+    lab.vm.apply()
+    assert one(lab.vm, "udp", CLIENT4, 53).state == "open"
+
+
+@pytest.mark.parametrize(
+    ("policy", "what"), [("enforce", "this machine is open"), ("mark", "nothing is marked")]
+)
+def test_a_table_that_is_gone_is_said(lab: Lab, policy: str, what: str) -> None:
+    """By show, in text and as JSON, by doctor, and as the reason of the next reload."""
+    configure(lab.vm, policy)
+    lab.balance(ALL)
+    lab.vm.apply()
+    assert "is gone" not in lab.vm.lbhook("show").stdout
+    lab.vm.run(["nft", "flush", "ruleset"])
+    gone = f"nftables: the table is gone (`nft flush ruleset` takes it away): {what}"
+    for words in (("show",), ("doctor",), ("plan",)):
+        said = " ".join(lab.vm.lbhook(*words, check=False).stdout.replace("#", "").split())
+        assert gone.replace("nftables: ", "") in said, words
+    (warning,) = json.loads(lab.vm.lbhook("show", "--json").stdout)["warnings"]
+    assert warning == f"{gone}; `sudo lbhook apply` loads it again"
+    lab.vm.apply()
+    assert "is gone" not in lab.vm.lbhook("show").stdout
+    assert "table inet lbhook" in lab.vm.run(["nft", "list", "tables"]).stdout
+
+
+# As Debian ships it.
+NFTABLES_CONF = """#!/usr/sbin/nft -f
+
+flush ruleset
+
+table inet filter {
+	chain input {
+		type filter hook input priority filter;
+	}
+}
+"""
+
+
+def test_the_line_of_the_page_brings_the_table_back_in_the_same_transaction(lab: Lab) -> None:
+    """Loaded by hand, nftables.conf takes lbhook's table away without it; with it nothing is open
+    for a moment, and without a file of lbhook's nothing is refused."""
+    page = (REPO / "docs/targets.md").read_text(encoding="utf-8")
+    (line,) = re.findall(r"^include .*$", page.split("### nftables.service", 1)[1], re.M)
+    lab.balance(ALL)
+    lab.vm.apply()
+    lab.vm.write("/etc/nftables.conf", NFTABLES_CONF)
+    lab.vm.run(["nft", "-f", "/etc/nftables.conf"])
+    assert states(lab, (VM4, 9000)) == ["open"]
+    lab.vm.write("/etc/nftables.conf", f"{NFTABLES_CONF}{line}\n")
+    lab.vm.run(["nft", "-f", "/etc/nftables.conf"])
+    assert states(lab, (VM4, 9000), (VM4, 22)) == ["filtered", "open"]
+    assert lab.vm.apply()["outcome"] == "unchanged"
+    lab.vm.path(NFT).unlink()
+    lab.vm.run(["nft", "-f", "/etc/nftables.conf"])
+    assert "lbhook" not in lab.vm.run(["nft", "list", "tables"]).stdout
+
+
+def test_a_table_of_ones_own_lets_in_what_is_marked(lab: Lab) -> None:
+    """The page's line, in a table that drops all else; the page's command for a line by hand."""
+    page = (REPO / "docs/targets.md").read_text(encoding="utf-8")
+    section = page.split("\n### A table of your own\n", 1)[1].split("\n### ", 1)[0]
+    (rule,) = re.findall(r"^meta mark .*$", section, re.M)
+    (command,) = re.findall(r"^nft insert .*$", section, re.M)
+    own = NFTABLES_CONF.replace("priority filter;", "priority filter; policy drop;\nWHAT")
+    tracked = "ct state established,related accept"
+    lab.vm.write("/etc/nftables.conf", own.replace("WHAT", tracked))
+    lab.vm.run(["nft", "-f", "/etc/nftables.conf"])
+    configure(lab.vm, "mark")
+    lab.balance(ALL)
+    lab.vm.apply()
+    assert one(lab.client, "tcp", FRONT4, 80).state == "filtered"
+    said = " ".join(lab.vm.lbhook("doctor", check=False).stdout.split())
+    assert f"let in what lbhook marks: `{command}`" in said
+    lab.vm.run(["sh", "-euc", command])
+    assert "what lbhook marks" not in lab.vm.lbhook("doctor", check=False).stdout
+    assert one(lab.client, "tcp", FRONT4, 80).state == "open"
+    lab.vm.write("/etc/nftables.conf", own.replace("WHAT", f"{tracked}\n{rule}"))
+    lab.vm.run(["nft", "-f", "/etc/nftables.conf"])
+    lab.vm.apply()
+    assert one(lab.client, "tcp", FRONT4, 80).state == "open"
+    assert states(lab, (VM4, 9000)) == ["filtered"]

@@ -1,0 +1,254 @@
+"""Where sshd listens, or will: by its processes, its socket units and its configuration."""
+
+import ipaddress
+from pathlib import Path
+
+import pytest
+
+from lbhook.config import settings as config
+from lbhook.programs import sshd
+from lbhook.system.machine import Machine
+
+from ..stand import Runner
+
+TITLE = "sshd: /usr/sbin/sshd -D [listener] 0 of 10-100 startups"
+
+
+def socket(place: Path, text: str, inode: int) -> None:
+    """A TCP socket that listens at an `address port`."""
+    net = place / "proc/self/net"
+    if not net.exists():
+        net.mkdir(parents=True)
+        (net / "tcp").write_text("sl\n")
+        (net / "tcp6").write_text("sl\n")
+    name, port = text.split()
+    ip = ipaddress.ip_address(name)
+    words = [ip.packed[at : at + 4][::-1].hex().upper() for at in range(0, len(ip.packed), 4)]
+    with (net / ("tcp" if ip.version == 4 else "tcp6")).open("a") as file:
+        file.write(f"0: {''.join(words)}:{int(port):04X} 0:0 0A 0 0 0 0 0 {inode}\n")
+
+
+def process(
+    place: Path,
+    pid: int,
+    name: str,
+    *inodes: int,
+    title: str = TITLE,
+    parent: int = 1,
+    user: int = 0,
+) -> None:
+    """A process that holds these sockets."""
+    home = place / f"proc/{pid}"
+    (home / "fd").mkdir(parents=True)
+    (home / "comm").write_text(f"{name}\n")
+    (home / "cmdline").write_text(f"{title}\0")
+    (home / "status").write_text(f"Name:\t{name}\nPPid:\t{parent}\nUid:\t9\t{user}\t0\t0\n")
+    for inode in inodes:
+        (home / f"fd/{inode}").symlink_to(f"socket:[{inode}]")
+
+
+def found(place: Path, *known: str, shown: str = "") -> list[str]:
+    """The places, where systemd shows this of its sockets."""
+    runner, machine = Runner(lambda _: (0, shown)), Machine(place)
+    return [one["text"] for one in sshd.places(machine, runner, machine.listening(), known)]
+
+
+def configure(place: Path, text: str, name: str = "sshd_config", *, enabled: bool = True) -> None:
+    """A file of sshd's configuration on a machine where sshd starts at boot, or not."""
+    file = place / "etc/ssh" / name
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(text)
+    wants = place / "etc/systemd/system/multi-user.target.wants"
+    wants.mkdir(parents=True, exist_ok=True)
+    if enabled:
+        (wants / "ssh.service").unlink(missing_ok=True)
+        (wants / "ssh.service").symlink_to("/lib/systemd/system/ssh.service")
+
+
+def test_a_daemon_is_found_by_its_process(tmp_path: Path) -> None:
+    """At each of its ports and addresses; not on loopback."""
+    for inode, text in enumerate(
+        ("0.0.0.0 22", ":: 22", "10.0.0.4 2222", "fd00::4 2222", "127.0.0.1 2223", ":: 2224"), 1
+    ):
+        socket(tmp_path, text, inode)
+    process(tmp_path, 50, "sshd", 1, 2, 3, 4, 5, 6)
+    assert found(tmp_path) == ["*:22", "10.0.0.4:2222", "[fd00::4]:2222", "*:2224"]
+
+
+def test_one_family_alone(tmp_path: Path) -> None:
+    """Of IPv6 that shares its port with a program for IPv4, only IPv6."""
+    for inode, text in enumerate(("0.0.0.0 22", "0.0.0.0 2222", ":: 2222"), 1):
+        socket(tmp_path, text, inode)
+    process(tmp_path, 50, "sshd", 1, 3)
+    process(tmp_path, 51, "game", 2)
+    assert found(tmp_path) == ["0.0.0.0:22", "[::]:2222"]
+
+
+@pytest.mark.parametrize(
+    ("name", "keys", "is_gate"),
+    [
+        ("sshd", {}, True),
+        ("sshd", {"title": "/usr/sbin/sshd"}, True),
+        ("dropbear", {"title": "/usr/sbin/dropbear"}, True),
+        ("sshd", {"title": "sshd: root@pts/0"}, False),
+        ("sshd", {"title": "sshd: anna [priv]"}, False),
+        ("sshd", {"parent": 40}, False),
+        ("sshd", {"user": 1000}, False),
+        ("sshd", {"user": -1}, False),
+        ("dropbear", {"title": "dropbear\0-i"}, False),
+        ("nginx", {"title": "nginx"}, False),
+    ],
+)
+def test_only_a_daemon_of_root_is_a_gate(
+    tmp_path: Path, name: str, keys: dict[str, object], is_gate: bool
+) -> None:
+    """Not what a session forwards, nor what a user calls sshd."""
+    socket(tmp_path, "0.0.0.0 8080", 7)
+    process(tmp_path, 40, "sshd")
+    process(tmp_path, 50, name, 7, **keys)  # type: ignore[arg-type]
+    assert (found(tmp_path) == ["0.0.0.0:8080"]) is is_gate
+
+
+UNITS = """Triggers={triggers}
+Id={id}
+Listen=[::]:2222 (Stream)
+Listen=10.0.0.4:2223 (Stream)
+Listen=/run/x.sock (Stream)
+Listen=vsock::22 (Stream)
+ActiveState={state}
+
+Triggers=web.service
+Id=web.socket
+Listen=0.0.0.0:80 (Stream)
+ActiveState=active
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "triggers", "state", "places"),
+    [
+        ("ssh.socket", "", "active", ["*:2222", "10.0.0.4:2223"]),
+        ("gate.socket", "ssh.service", "active", ["*:2222", "10.0.0.4:2223"]),
+        (
+            "sshd.socket",
+            "sshd@0-10.0.0.4:22-10.0.0.9:5.service",
+            "active",
+            ["*:2222", "10.0.0.4:2223"],
+        ),
+        ("ssh.socket", "", "inactive", []),
+        ("ssh-tunnel.socket", "ssh-tunnel.service", "active", []),
+    ],
+)
+def test_a_socket_that_systemd_keeps(
+    tmp_path: Path, name: str, triggers: str, state: str, places: list[str]
+) -> None:
+    """By the name of the unit, or of what it starts."""
+    socket(tmp_path, ":: 2222", 7)
+    process(tmp_path, 1, "systemd", 7)
+    assert found(tmp_path, shown=UNITS.format(id=name, triggers=triggers, state=state)) == places
+
+
+def test_systemd_is_not_asked_where_it_listens_nowhere(tmp_path: Path) -> None:
+    """An unchanged run is to be quick."""
+    socket(tmp_path, "0.0.0.0 80", 7)
+    runner, machine = Runner(), Machine(tmp_path)
+    assert sshd.places(machine, runner, machine.listening()) == ()
+    assert runner.calls == []
+
+
+@pytest.mark.parametrize(
+    ("text", "places"),
+    [
+        ("", ["*:22"]),
+        ("Port 2222\nport=2223\n", ["*:2222", "*:2223"]),
+        ("# Port 1\n  Port\t2222 # one\nMatch User x\nPort 9\n", ["*:2222"]),
+        ("AddressFamily inet\nPort 2222\n", ["0.0.0.0:2222"]),
+        ("AddressFamily inet6\n", ["[::]:22"]),
+        ("ListenAddress 10.0.0.4\nPort 2222\nPort 22\n", ["10.0.0.4:22", "10.0.0.4:2222"]),
+        ("Port 2222\nListenAddress 10.0.0.4:2223\n", ["10.0.0.4:2223"]),
+        (
+            "ListenAddress [fd00::4]:2222\nListenAddress fd00::5\n",
+            ["[fd00::5]:22", "[fd00::4]:2222"],
+        ),
+        ('ListenAddress "0.0.0.0"\nListenAddress ::\n', ["*:22"]),
+        ("ListenAddress gate.example:2222\nListenAddress 127.0.0.1\n", ["*:2222"]),
+        ("Port 99999\nListenAddress\nPort x\n", ["*:22"]),
+    ],
+)
+def test_before_it_listens_its_configuration_counts(
+    tmp_path: Path, text: str, places: list[str]
+) -> None:
+    """At boot the firewall comes first."""
+    configure(tmp_path, text)
+    assert found(tmp_path) == places
+
+
+def test_drop_ins_count_up_to_what_holds_for_some_only(tmp_path: Path) -> None:
+    """A Match in one ends with its file; one that includes itself ends somewhere."""
+    configure(tmp_path, "Port 2222\nMatch all\nPort 9\n", "sshd_config.d/a.conf")
+    configure(tmp_path, "Port 2223\nInclude sshd_config.d/*.conf\n", "sshd_config.d/b.conf")
+    configure(tmp_path, "Include /etc/ssh/sshd_config.d/*.conf\nPort 2224\n")
+    assert found(tmp_path) == ["*:2222", "*:2223", "*:2224"]
+
+
+def test_where_it_listened_last_counts_until_it_listens(tmp_path: Path) -> None:
+    """A port may come from its command line, which no file of its own has."""
+    configure(tmp_path, "")
+    assert found(tmp_path, "10.0.0.4:2222", "nonsense") == ["*:22", "10.0.0.4:2222"]
+    socket(tmp_path, "0.0.0.0 2223", 7)
+    process(tmp_path, 50, "sshd", 7)
+    assert found(tmp_path, "10.0.0.4:2222") == ["0.0.0.0:2223"]
+
+
+@pytest.mark.parametrize(
+    ("unit", "counts"),
+    [
+        ("sockets.target.wants/ssh.socket", True),
+        ("multi-user.target.wants/sshd-alt.service", True),
+        ("multi-user.target.wants/dropbear.service", True),
+        ("multi-user.target.wants/sshguard.service", False),
+    ],
+)
+def test_an_sshd_that_another_unit_starts_keeps_its_places(
+    tmp_path: Path, unit: str, counts: bool
+) -> None:
+    """Its configuration may be elsewhere; where it was last counts until it listens."""
+    configure(tmp_path, "Port 2224\n", enabled=False)
+    link = tmp_path / "etc/systemd/system" / unit
+    link.parent.mkdir(exist_ok=True)
+    link.symlink_to("/lib/systemd/system/any")
+    assert found(tmp_path, "*:2223") == ["*:2223"] * counts
+
+
+def test_a_port_is_open_before_sshd_is_told_to_take_it(tmp_path: Path) -> None:
+    """An edited configuration counts before the restart that would lock out."""
+    configure(tmp_path, "Port 2222\n")
+    socket(tmp_path, "0.0.0.0 22", 7)
+    process(tmp_path, 50, "sshd", 7)
+    assert found(tmp_path) == ["0.0.0.0:22", "*:2222"]
+
+
+def test_an_sshd_that_does_not_start_opens_nothing(tmp_path: Path) -> None:
+    """It is installed and disabled: neither its configuration nor where it was last counts."""
+    configure(tmp_path, "Port 2222\n", enabled=False)
+    assert found(tmp_path, "*:2223") == []
+
+
+@pytest.mark.parametrize(
+    ("text", "follows"),
+    [
+        ("", True),
+        ("ssh_ports = [2222]", True),
+        ("ssh_ports = []", False),
+        ("ssh_ports = []\nfollow_sshd = true", True),
+        ("follow_sshd = false", False),
+        ('policy = "prerouting"', True),
+        ('policy = "mark"', False),
+        ('policy = "mark"\nssh_from = ["10.0.0.0/8"]', True),
+    ],
+)
+def test_when_the_firewall_follows_sshd(text: str, follows: bool) -> None:
+    """Unless the configuration says otherwise, or leaves SSH to another firewall."""
+    targets = config.parse(f"[targets.nftables.vars]\n{text}\n").targets
+    firewall = next(one for one in targets if one.name == "nftables")
+    assert sshd.follows(firewall) is follows
