@@ -20,10 +20,10 @@ HOUSE: dict[str, tuple[str, ...]] = {
     "layout": (),
     "resources": (),
     "config": (
-        *("schema", "network", "accounts", "targets", "shipped", "toml_files"),
+        *("schema", "network", "accounts", "targets", "shipped", "toml_files", "rules"),
         *("settings", "permissions"),
     ),
-    "metadata": ("reader", "ranges", "model", "instance", "facts", "planned"),
+    "metadata": ("reader", "ranges", "model", "instance", "facts", "planned", "told"),
     "plan": (),
     "system": ("sockets", "machine", "netlink", "nlmsg", "sd_notify"),
     "storage": ("lock", "directory", "files", "journal", "records", "state"),

@@ -69,8 +69,8 @@ def show(
         raise click.UsageError("--html and --json can't both be meant")
     update = factory.update(invocation, **options)
     answer, status = _answer(invocation, update)
-    metadata = answer.metadata
-    if metadata is None:
+    metadata = answer.whole
+    if answer.metadata is None:
         invocation.console.warn(f"no load balancer: {ABSENT}")
     metadata = metadata or Metadata()
     lb = facts.derive(metadata)

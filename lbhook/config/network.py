@@ -6,7 +6,11 @@ import urllib.parse
 
 from .schema import Misfit, shown, suggestion, text, unfit
 
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+# The broadcast address, and Azure's own DNS, DHCP and health probes: with those of loopback,
+# link and multicast what a virtual network can't have (Microsoft: "Virtual Network FAQ").
+_NEVER = ipaddress.IPv4Address("255.255.255.255"), ipaddress.IPv4Address("168.63.129.16")
 # IANA's numbers, so that a rule loads where /etc/protocols is missing.
 PROTOCOLS = {
     "icmp": 1,
@@ -70,6 +74,21 @@ def address(value: object) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
     if getattr(result, "scope_id", None) is not None:
         raise unfit(value, "an address without a scope")
     return result
+
+
+def may_be_a_host(address: Address) -> bool:
+    """Whether a load balancer or a VM can have an address."""
+    special = address.is_unspecified or address.is_multicast or address.is_loopback
+    return not (special or address.is_link_local or address in _NEVER)
+
+
+def host(value: object) -> Address:
+    """The address of a load balancer or a VM; IPv6 may be in brackets, as Azure writes it."""
+    bare = value[1:-1] if isinstance(value, str) and re.fullmatch(r"\[.*:.*\]", value) else value
+    found = address(bare)
+    if getattr(found, "ipv4_mapped", None) is not None or not may_be_a_host(found):
+        raise unfit(value, "an address that a load balancer or a VM can have")
+    return found
 
 
 def endpoint(value: object) -> str:

@@ -5,7 +5,8 @@ from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
 from ..errors import ConfigError
-from . import network, schema
+from . import network, rules, schema
+from .rules import Rule
 from .shipped import SHIPPED
 from .targets import Argv, Target
 from .toml_files import DEFAULT_FILE, Tables
@@ -67,6 +68,7 @@ class Settings(NamedTuple):
     targets: tuple[Target, ...] = ()
     files: tuple[Path, ...] = ()
     endpoint_named: bool = False
+    rules: tuple[Rule, ...] = ()
 
     def active(self, only: Sequence[str] = ()) -> tuple[Target, ...]:
         """The targets that are on; with `only`, those of them."""
@@ -148,7 +150,7 @@ _TARGET: Mapping[str, schema.Read[Any]] = {
 
 
 def _settled(tables: Tables) -> Settings:
-    known = ("imds", "paths", "hooks", "metrics", "targets")
+    known = ("imds", "paths", "hooks", "metrics", "rules", "targets")
     for key in tables.merged:
         if key not in known:
             tables.note(f".{key}", f"unknown key{schema.suggestion(key, known)}")
@@ -158,6 +160,7 @@ def _settled(tables: Tables) -> Settings:
     metrics = Metrics(**tables.section(".metrics", tables.merged.get("metrics", {}), _METRICS))
     taken = {metrics.textfile: "metrics.textfile"} if metrics.textfile else {}
     targets = _Targets(tables, paths, taken).read(tables.merged.get("targets", {}))
+    told = rules.read(tables, tables.merged.get("rules", {}), _NAME)
     if tables.problems:
         raise ConfigError(*tables.problems, hint="nothing was changed; mend the configuration")
     return Settings(
@@ -168,6 +171,7 @@ def _settled(tables: Tables) -> Settings:
         targets=_with_stand_ins(targets),
         files=tuple(tables.files),
         endpoint_named="endpoint" in imds,
+        rules=told,
     )
 
 

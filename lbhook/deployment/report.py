@@ -7,6 +7,7 @@ from ..errors import NoAnswerError
 from ..layout import aligned, count, wrapped
 from ..metadata.facts import Facts
 from ..metadata.model import ABSENT
+from ..metadata.planned import described
 from ..plan import Change, Closed, Outcome, Plan, Reload
 from ..processes import filled
 
@@ -174,6 +175,9 @@ def plan_text(plan: Plan) -> str:
     import textwrap
 
     parts = [_planned_text(plan.planned)] if plan.planned else []
+    told = [described(one) for one in plan.lb.inbound_rules if one.by_configuration]
+    if told:
+        parts.append("".join(f"# {line}\n" for line in told))
     for change in plan.changes:
         if change.touches_file:
             parts.append(change.diff())

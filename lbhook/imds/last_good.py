@@ -14,8 +14,9 @@ from ..config.schema import nearest
 from ..config.settings import Settings
 from ..errors import LbhookError, NoAnswerError, UsageError
 from ..metadata.facts import Facts, derive
-from ..metadata.model import Metadata, parse
+from ..metadata.model import InboundRule, Metadata, parse
 from ..metadata.reader import MOST_BYTES
+from ..metadata.told import inbound, merged
 from ..resources import BODIES, shipped
 from ..storage.files import Tree
 from ..system.machine import Machine
@@ -58,7 +59,8 @@ class Identity(NamedTuple):
 
 class Answer(NamedTuple):
     """An answer in force. `metadata` is None when IMDS says that there is no load balancer;
-    `source` is "imds", "cache" or "file", `age` in seconds; `instance` is the body of
+    `source` is "imds", "cache" or "file", `age` in seconds; `told` are rules of the configuration,
+    which stand beside it; `instance` is the body of
     `/metadata/instance`, empty if it was not asked for; `guarded` says whether metadata is
     guarded on this VM, None if IMDS was not asked."""
 
@@ -69,11 +71,20 @@ class Answer(NamedTuple):
     age: float = 0.0
     instance: bytes = b""
     guarded: bool | None = None
+    told: tuple[InboundRule, ...] = ()
+
+    @property
+    def whole(self) -> Metadata | None:
+        """It with the rules of the configuration; None if there is neither."""
+        if self.metadata is None and not self.told:
+            return None
+        return merged(self.metadata or Metadata(), self.told)
 
     @property
     def lb(self) -> Facts | None:
-        """What follows from it; None if there is no load balancer."""
-        return derive(self.metadata) if self.metadata else None
+        """What follows from it; None if there is no load balancer, and nothing is told."""
+        whole = self.whole
+        return derive(whole) if whole else None
 
     @property
     def azures(self) -> bool:
@@ -143,7 +154,9 @@ class LastGood:
         except LbhookError as error:
             raise NoAnswerError(*(f"{self._where}: {one}" for one in error.problems)) from None
         age = max(0.0, self.now() - kept.fetched)
-        return Answer(metadata=metadata, source="cache", age=age, instance=kept.instance)
+        return Answer(
+            metadata=metadata, source="cache", age=age, instance=kept.instance, told=self.told
+        )
 
     def find(self, report: Callable[[str], None] = lambda _: None) -> Answer | None:
         """The last good answer of this VM, if there is one; why one that is kept can't be used
@@ -155,6 +168,11 @@ class LastGood:
                 for problem in error.problems:
                     report(problem)
             return None
+
+    @property
+    def told(self) -> tuple[InboundRule, ...]:
+        """The rules of the configuration, which stand without an answer, too."""
+        return inbound(self.settings.rules)
 
     def foreign(self) -> bool:
         """Whether what is kept is certainly another VM's: this disk was captured elsewhere."""

@@ -58,13 +58,17 @@ class AddressPair:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InboundRule:
-    """A load-balancing or inbound NAT rule, of a public or an internal load balancer."""
+    """A load-balancing or inbound NAT rule, of a public or an internal load balancer.
+
+    `by_configuration` is the name of one that Azure has not told; it makes no other rule of it.
+    """
 
     frontend_ip: Address
     frontend_port: int
     protocol: Protocol
     private_ip: Address
     backend_port: int
+    by_configuration: str = field(default="", compare=False)
 
     @property
     def floating_ip(self) -> bool:

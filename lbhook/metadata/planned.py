@@ -75,7 +75,9 @@ def carry_out(plans: Plans, metadata: Metadata) -> tuple[Metadata, tuple[str, ..
 def described(rule: InboundRule) -> str:
     """A rule in a line."""
     front = place(rule.frontend_ip, rule.frontend_port)
-    return f"{rule.protocol} {front} → {place(rule.private_ip, rule.backend_port)}"
+    said = f"{rule.protocol} {front} → {place(rule.private_ip, rule.backend_port)}"
+    name = rule.by_configuration
+    return f"{said}, by configuration: rules.{name}" if name else said
 
 
 def _front(rule: InboundRule) -> tuple[object, ...]:

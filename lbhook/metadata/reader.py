@@ -12,6 +12,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Set
 from typing import Any, NoReturn, TypeVar
 
+from ..config.network import may_be_a_host
 from ..errors import MetadataError, UnreadableBodyError
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
@@ -20,9 +21,6 @@ T = TypeVar("T")
 # Far more than IMDS has to say: 2,400 rules are less than 1 MB.
 MOST_BYTES = 4 * 1024 * 1024
 _DECIMAL = re.compile(r"0|[1-9][0-9]{0,8}", re.ASCII)
-# The broadcast address, and Azure's own DNS, DHCP and health probes: with those of loopback,
-# link and multicast what a virtual network can't have (Microsoft: "Virtual Network FAQ").
-_NEVER = ipaddress.IPv4Address("255.255.255.255"), ipaddress.IPv4Address("168.63.129.16")
 # A whole rule takes more than 80 bytes, so no 4 MiB hold more of them.
 _MOST_ENTRIES = 50_000
 _MOST_DIGITS = 999
@@ -209,8 +207,7 @@ def _address_of(text: str) -> Address:
         _malformed(text, "an address without a scope")
     if getattr(address, "ipv4_mapped", None) is not None:
         _malformed(text, "a plain IPv4 or IPv6 address")
-    special = address.is_unspecified or address.is_multicast or address.is_loopback
-    if special or address.is_link_local or address in _NEVER:
+    if not may_be_a_host(address):
         _malformed(text, "an address that a load balancer or a VM can have")
     return address
 

@@ -86,7 +86,9 @@ class Planner:
             change = change._replace(rendered=False, original=False)
         # Without an answer only what lbhook itself wrote is loaded: it was checked then. And
         # what was put back in its place, which its program may not know.
-        if live and expected and (scope is Scope.WHOLE or ours or self._is_foreign(change)):
+        told = scope is Scope.TOLD and made is not None
+        wanted = scope is Scope.WHOLE or told or ours or self._is_foreign(change)
+        if live and expected and wanted:
             change = self._with_reload(change, expected)
         if scope is Scope.CLEAN:
             return self._cleaned(change, ours)
@@ -141,6 +143,8 @@ class Planner:
         stays = {
             Scope.WHOLE: False,
             Scope.MISSING: actual is not None,
+            # Rendered only where it is asked for.
+            Scope.TOLD: scope is Scope.TOLD and actual and not _rests(cache, target, actual),
             Scope.REST: not ours,
             Scope.CLEAN: not ours,
             Scope.LOAD: True,
@@ -257,14 +261,18 @@ class Planner:
         return changes
 
     def _owing(self, scope: Scope) -> Mapping[str, Installed]:
-        return self._foreign if scope in (Scope.MISSING, Scope.LOAD) else {}
+        return self._foreign if scope in (Scope.MISSING, Scope.TOLD, Scope.LOAD) else {}
 
     def _undone(self, scope: Scope, record: Installed) -> Change | None:
-        if scope in (Scope.MISSING, Scope.LOAD):
+        if scope in (Scope.MISSING, Scope.TOLD, Scope.LOAD):
             # Without an answer nothing is undone; but what is owed is owed.
             known = self._loaded.get(record.path)
             return orphans.owed(self.host, record, known) if self.host.live else None
         return orphans.undo(self.host, record, self.warnings.append)
+
+
+def _rests(cache: RenderCache, target: Target, actual: FileState) -> bool:
+    return actual.content == cache.rest(target).content
 
 
 def _together(errors: Sequence[LbhookError]) -> LbhookError:

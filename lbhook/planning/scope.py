@@ -10,13 +10,15 @@ class Scope(enum.Enum):
     """How far a plan goes.
 
     `WHOLE`: every file as the answer has it. `MISSING`: only files that are missing, from the
-    last good answer or, without one, in their resting form. `REST`: every file that lbhook
-    wrote in its resting form. `CLEAN`: the same, but what was there before lbhook comes back.
-    `LOAD`: no file; only reloads that are owed.
+    last good answer or, without one, in their resting form. `TOLD`: only files that are missing
+    or at rest, from the rules of the configuration, since there was no answer yet. `REST`: every
+    file that lbhook wrote in its resting form. `CLEAN`: the same, but what was there before
+    lbhook comes back. `LOAD`: no file; only reloads that are owed.
     """
 
     WHOLE = "whole"
     MISSING = "missing"
+    TOLD = "told"
     REST = "rest"
     CLEAN = "clean"
     LOAD = "load"
@@ -27,4 +29,14 @@ def scoped(answer: Answer, last_good: LastGood) -> tuple[Scope, Facts | None]:
     if answer.metadata is not None:
         return Scope.WHOLE, answer.lb
     last = last_good.find()
+    if answer.told:
+        # That there is no load balancer is an answer: what was told may have changed since.
+        return Scope.WHOLE, last.lb if last else answer.lb
+    return Scope.MISSING, last.lb if last else None
+
+
+def unanswered(last: Answer | None, last_good: LastGood) -> tuple[Scope, Facts | None]:
+    """The same without an answer, by the last good one."""
+    if last is None and last_good.told:
+        return Scope.TOLD, Answer(metadata=None, source="cache", told=last_good.told).lb
     return Scope.MISSING, last.lb if last else None

@@ -14,7 +14,7 @@ from ..imds.last_good import LastGood
 from ..metadata.facts import Facts
 from ..plan import Closed, Plan
 from ..planning.planner import Planner
-from ..planning.scope import Scope
+from ..planning.scope import Scope, unanswered
 from ..programs.nftables import drops
 
 if TYPE_CHECKING:
@@ -105,7 +105,8 @@ class Execution:
     def _bring_back(self, vm: "Vm | None", last_good: LastGood) -> None:
         """What is missing, from the last good answer."""
         last = last_good.find()
-        if last and last.metadata:
-            plan = self._plan(Scope.MISSING, last.lb, vm)
+        scope, lb = unanswered(last, last_good)
+        if lb:
+            plan = self._plan(scope, lb, vm)
             with contextlib.suppress(ConfigError, ReloadError):
                 self._deploy(plan, {})

@@ -11,7 +11,7 @@ from ..errors import ReloadError
 from ..imds.fetching import Fetcher
 from ..metadata.facts import Facts
 from ..planning.planner import Planner
-from ..planning.scope import Scope
+from ..planning.scope import Scope, unanswered
 
 
 class Restoration:
@@ -33,9 +33,9 @@ class Restoration:
             self.context.reporter.warn("this disk was captured from another VM: its firewall rests")
             rested = self._deploy(Scope.REST, None)
         last = self.fetcher.last_good.find(self.context.reporter.warn)
-        lb = last.lb if last else None
+        scope, lb = unanswered(last, self.fetcher.last_good)
         vm = self.fetcher.vm(last) if last else None
-        done = self._deploy(Scope.MISSING, lb, vm)
+        done = self._deploy(scope, lb, vm)
         problems = (*rested.problems, *done.problems)
         restored = "changed" if done.acted else "unchanged"
         return Report(

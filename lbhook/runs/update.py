@@ -15,7 +15,7 @@ from ..imds.fetching import Fetched, Fetcher
 from ..metadata import facts
 from ..metadata.facts import Facts
 from ..plan import Outcome, Plan
-from ..planning.scope import Scope, scoped
+from ..planning.scope import Scope, scoped, unanswered
 from ..storage import lock
 from ..storage.records import Applied
 from .execution import Execution
@@ -157,7 +157,7 @@ class Update:
                 self._attempt(scope, lb, fetched.vm, records)
                 self._keep_applied(fetched, new=bool(records) or fetched.body is None)
         outcome = "changed" if self._progress.acted else "unchanged"
-        if fetched.answer.metadata is None and scope is Scope.MISSING:
+        if fetched.answer.metadata is None and (scope is Scope.MISSING or outcome == "unchanged"):
             outcome = "absent"
         if self._progress.problems:
             return self._progress.failed(ReloadError(*self._progress.problems), outcome)
@@ -171,8 +171,9 @@ class Update:
             self.context.host.state.keep_applied(
                 Applied(fetched.read, made, self.context.host.proofs, skipped)
             )
-            if fetched.answer.metadata is not None:
-                self._hook.note(fetched.answer.metadata)
+            whole = fetched.answer.whole
+            if whole is not None:
+                self._hook.note(whole)
                 self._note_rules(fetched, new=new)
         except LbhookError as error:  # everything is in force by now
             self.context.reporter.warn(str(error))
@@ -181,13 +182,13 @@ class Update:
         """Say which rules came and went, and write it down. A run that found nothing to do does
         not look: its rules are those of the run before."""
         answer, progress = fetched.answer, self._progress
-        if answer.metadata is None or not (progress.acted or new):
+        if answer.whole is None or not (progress.acted or new):
             return
         outcome = "failed" if progress.problems else "changed"
         progress.rules = History(self.context.host).note(
             self._progress.lb.inbound_rules, answer.source, outcome
         )
-        if progress.rules and not answer.metadata.inbound_rules:
+        if progress.rules and not progress.lb.inbound_rules:
             self.context.reporter.warn("the last inbound rule is gone")
 
     def _keep(self, fetched: Fetched) -> None:
@@ -206,14 +207,19 @@ class Update:
         with self._locked():
             self.context.host.settle_journal(self.context.reporter.warn)
             last = self.fetcher.last_good.find()
-            lb = last.lb if last else None
+            scope, lb = unanswered(last, self.fetcher.last_good)
+            self._progress.lb = lb or Facts()
+            if scope is Scope.TOLD:
+                self.context.reporter.warn(
+                    "no answer yet: only the rules of the configuration are in force"
+                )
             if last and lb:
-                self._progress.answer, self._progress.lb = last, lb
+                self._progress.answer = last
                 self.fetcher.warn_of_age(last)
             vm = self.fetcher.vm(last) if last else None
-            self._attempt(Scope.MISSING, lb, vm)
+            self._attempt(scope, lb, vm)
         error.problems = (*error.problems, *self._progress.problems)
-        return self._progress.failed(error, "kept" if lb else "failed")
+        return self._progress.failed(error, "kept" if last and lb else "failed")
 
     def _records(self, fetched: Fetched) -> Mapping[PurePosixPath, bytes]:
         """The answer as the last good one: it is that when what it asks for is in force."""

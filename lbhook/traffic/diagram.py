@@ -34,6 +34,7 @@ def to_json(lb: Facts, metadata: Metadata) -> dict[str, Any]:
                 "backend_port": rule.backend_port,
                 "floating_ip": rule.floating_ip,
                 "ha_ports": rule.ha_ports,
+                **({"by_configuration": rule.by_configuration} if rule.by_configuration else {}),
             }
             for rule in lb.inbound_rules
         ],
@@ -153,6 +154,11 @@ def firewall_words(way: Way) -> str:
     return f"open, {count(way.counter.packets, 'packet')}" if way.counter else "open"
 
 
+def origin(way: Way) -> str:
+    """Who told of a rule, if it was not Azure."""
+    return "by configuration" if way.rule.by_configuration else ""
+
+
 def _listening_json(way: Way) -> list[dict[str, str]] | None:
     return None if way.listening is None else [asdict(one) for one in way.listening]
 
@@ -235,7 +241,7 @@ def _rows(ways: Sequence[Way]) -> list[str]:
         (one.rule.protocol.value, _port(one.rule.frontend_port), "→", _port(one.rule.backend_port))
         for one in ways
     ]
-    firewall = [firewall_words(one) for one in ways]
+    firewall = [", ".join(filter(None, (firewall_words(one), origin(one)))) for one in ways]
     room = width() - len("    all  65535  →  65535    ") - max(map(len, firewall))
     cells = [
         (*port, fitting(listener_words(one), room), said)

@@ -1,0 +1,26 @@
+"""Rules that the configuration gives, put beside those of an answer."""
+
+from collections.abc import Sequence
+
+from ..config.rules import Rule
+from .model import InboundRule, Metadata, Protocol, with_rules
+
+
+def inbound(rules: Sequence[Rule]) -> tuple[InboundRule, ...]:
+    """They as Azure would have them; each knows its name."""
+    return tuple(
+        InboundRule(
+            frontend_ip=one.frontend_ip,
+            frontend_port=one.frontend_port,
+            protocol=Protocol(one.protocol),
+            private_ip=one.private_ip,
+            backend_port=one.backend_port,
+            by_configuration=one.name,
+        )
+        for one in rules
+    )
+
+
+def merged(metadata: Metadata, told: Sequence[InboundRule]) -> Metadata:
+    """An answer with these as well; one that Azure has, too, is Azure's."""
+    return with_rules(metadata, (*told, *metadata.inbound_rules)) if told else metadata
