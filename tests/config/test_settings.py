@@ -307,7 +307,7 @@ template = "x.j2"
 path = "/x"
 """
     assert problems(text) == (
-        "lbhook.toml: colour: unknown key; known: imds, paths, hooks, metrics, targets",
+        "lbhook.toml: colour: unknown key; known: imds, paths, hooks, metrics, rules, targets",
         'lbhook.toml: paths.state: "var" is not an absolute path without ".."',
         'lbhook.toml: paths.templates: "/etc/x" is not a list',
         'lbhook.toml: imds.endpoint: "http://imds.example" is not http:// with an IP address or'
