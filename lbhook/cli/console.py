@@ -172,13 +172,16 @@ def serial_columns() -> int:
 
 def _folded(line: str, columns: int) -> list[str]:
     """A line as it is read on a serial console, where journald puts the time and who speaks before
-    each."""
+    each. A command, or a piece of JSON, stays in one: the journal has the same lines."""
+    import re
     import textwrap
 
     said, room = line.removeprefix("lbhook: "), columns - len(_SPEAKER)
-    return textwrap.wrap(
-        said, room, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False
+    whole = re.sub(r"`[^`]*`|\{.*\}", lambda found: found[0].replace(" ", "\0"), said)
+    lines = textwrap.wrap(
+        whole, room, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False
     )
+    return [one.replace("\0", " ") for one in lines]
 
 
 def _write(text: str | bytes, *, err: bool = False) -> None:

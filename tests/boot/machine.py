@@ -336,6 +336,10 @@ class Machine:
         listed = self.run(["nft", "-n", "list", "table", "inet", "lbhook"], check=False).stdout
         return {int(port) for port in re.findall(r"(?:tcp|6) \. (\d+)", listed)}
 
+    def said(self, *words: str) -> str:
+        """The same with single blanks: errors of the boot's units are folded, for the console."""
+        return " ".join(self.journal(*words).split())
+
     def journal(self, *words: str) -> str:
         """What was logged in this boot: the journal is not kept."""
         enter = ["nsenter", "-t", str(self._pid), *ENTER, "--"]

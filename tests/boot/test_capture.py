@@ -31,7 +31,7 @@ def test_state_of_another_vm(machine: Machine, azure: Azure) -> None:
     machine.identify(B)
     azure.fall_silent()
     machine.boot(failed=["lbhook-fetch.service", "lbhook.service"])
-    early = machine.journal("--unit=lbhook-restore")
+    early = machine.said("--unit=lbhook-restore")
     assert "this disk was captured from another VM" in early
     assert machine.firewall_ports() == set()
     assert "8080" not in machine.read(NFT) + machine.read(LISTEN) + machine.read(ENV)

@@ -92,7 +92,7 @@ def test_the_access_rules_deny_lbhook(machine: Machine, azure: Azure) -> None:
     guard(machine, "agent-denies")
     machine.boot(timeout=90, failed=["lbhook-fetch.service", "lbhook.service"])
     assert machine.show("lbhook-fetch", "ExecMainStatus") == "76"
-    said = machine.journal("--unit=lbhook-fetch")
+    said = machine.said("--unit=lbhook-fetch")
     assert "do not let in user lbhook, group lbhook" in said
     assert '{"name": "lbhook", "userName": "lbhook", "groupName": "lbhook"}' in said
     fetched = machine.run(["lbhook", "fetch", "--root", "/tmp", "--json"])

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from lbhook.cli import console
 from lbhook.cli.console import Console
 
 from ..program import BODIES, ENVIRONMENT, NOBODY_THERE, Desk, argv, run_lbhook
@@ -169,6 +170,18 @@ def test_errors_on_a_serial_console() -> None:
     whole = [line.removeprefix("<3>") for line in to_journal(*words, stream="{}:{}").splitlines()]
     folded = " ".join(line.removeprefix("<3>").strip() for line in err)
     assert folded == " ".join(line.removeprefix("lbhook: ").strip() for line in whole)
+
+
+def test_a_command_is_not_folded() -> None:
+    """Nor is a piece of JSON: both are there to be copied."""
+    command, rule = (
+        "`lbhook apply --wait 90s --only nftables --only nginx`",
+        '{"a": 1, "b": [2, 3]}',
+    )
+    lines = console._folded(f"lbhook: the words before are folded; run {command} with {rule}", 80)
+    assert max(map(len, lines)) > 48
+    assert any(command in line for line in lines)
+    assert any(rule in line for line in lines)
 
 
 def test_messages_for_programs_are_not_folded() -> None:
