@@ -145,11 +145,12 @@ def installation(invocation: Invocation, root: "Path | None") -> "Installation":
 def lacking(update: "Update") -> tuple[str, ...]:
     """What lbhook's units can't do that the configuration asks for; for one of them it is too
     late to be told."""
-    from ..programs import unit_limits
     from ..system.sd_notify import notifier
 
     if notifier().address:
         return ()
+    from ..programs import unit_limits
+
     found = unit_limits.lacking(update.context.host, update.context.settings)
     return tuple(f"{one.text}; {one.remedy}" for one in found)
 
