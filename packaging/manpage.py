@@ -14,7 +14,7 @@ import click
 
 from lbhook import __version__
 from lbhook.cli.main import MODULES, cli
-from lbhook.config import settings
+from lbhook.config import rules, settings
 from lbhook.config.settings import Settings
 from lbhook.config.shipped import SHIPPED
 
@@ -55,13 +55,14 @@ def _keys() -> Iterator[str]:
     for name in Settings._fields:
         kind = getattr(settings, name.capitalize(), None)
         yield from getattr(kind, "_fields", ())
-    yield from (*settings._TARGET, "vars")
+    yield from (*rules.KEYS, *settings._TARGET, "vars")
     yield from (name for kind in SHIPPED.values() for name in kind.variables)
 
 
 def _converted(text: str) -> Iterator[str]:
     below = True
-    for part in _PART.finditer(text):
+    # Of HTML there are anchors alone.
+    for part in _PART.finditer(re.sub(r"(?m)^<a .*</a>\n", "", text)):
         apart = [] if below else [".PP"]
         below = bool(part["title"])
         if part["code"] is not None:
@@ -90,7 +91,7 @@ def _rows(table: str) -> Iterator[str]:
     columns = head[2 + with_default :]
     for key, *cells in rows:
         default = cells.pop(0).replace("`", "") if with_default else "—"
-        term = "" if default == "—" else f" = {default}"
+        term = "" if default in ("", "—") else f" = {default}"
         keys = ", ".join(_bold(one) for one in re.findall(r"`([^`]+)`", key)) or _text(key)
         more = [f"({name}: {cell})" for name, cell in zip(columns, cells[1:], strict=True) if cell]
         yield from (".TP", f"{keys}{_escaped(term)}", _text(_plain(" ".join((cells[0], *more)))))
@@ -107,11 +108,19 @@ def _plain(text: str) -> str:
 
 
 def _code(text: str) -> Iterator[str]:
-    for line in text.splitlines():
+    for line in (part for one in text.splitlines() for part in _apart(one)):
         # No line ends within a string: TOML would not take it.
         whole = re.sub(r'"[^"]*"', lambda found: found[0].replace(" ", "\0"), line)
         for part in _FOLDED.wrap(whole) or [""]:
             yield re.sub(r"^(?=[.'])", r"\\&", _escaped(part.replace("\0", " ")))
+
+
+def _apart(line: str) -> list[str]:
+    """A line that is too long with a comment behind it: the comment comes first."""
+    found = re.fullmatch(r"(\S.*?)\s{2,}# (.*)", line)
+    if found and len(line) > _FOLDED.width:
+        return [*(f"# {one}" for one in textwrap.wrap(found[2], 60)), found[1]]
+    return [line]
 
 
 def _of_the_program() -> str:
