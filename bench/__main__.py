@@ -15,7 +15,7 @@ from pathlib import Path
 
 from tests.shared import sharing
 
-from . import boots, live, package, peers, runs, sizes
+from . import boots, live, package, peers, runs, sizes, verdicts
 from .measure import CHECKOUT, Result
 from .scene import Bench
 
@@ -52,6 +52,7 @@ def _results(bench: Bench) -> Iterator[Result]:
     yield from live.results(bench)
     yield from boots.results(bench)
     yield from sizes.results()
+    yield from verdicts.results(bench)
     yield from package.results(bench)
     yield from peers.results(bench)
 

@@ -228,3 +228,23 @@ def test_a_copy_that_fails_or_is_late_says_nothing() -> None:
     assert forked(is_late, 0.1) == b""
     with pytest.raises(ChildProcessError):
         os.waitpid(-1, os.WNOHANG)
+
+
+def test_a_copy_ends_with_its_process() -> None:
+    """Also when that one is killed, and could not tell."""
+    code = (
+        "import os, time; from lbhook.processes import forked;"
+        " forked(lambda: print(os.getpid(), flush=True) or time.sleep(60), 60)"
+    )
+    argv = [sys.executable, "-c", code]
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True, cwd=REPO) as process:
+        assert process.stdout
+        copy = int(process.stdout.readline())
+        process.kill()
+    end = time.monotonic() + 30
+    while Path(f"/proc/{copy}").exists() and time.monotonic() < end:
+        if "Z" in Path(f"/proc/{copy}/stat").read_text().rpartition(")")[2].split()[0]:
+            break
+        time.sleep(0.01)
+    else:
+        assert not Path(f"/proc/{copy}").exists()

@@ -10,7 +10,7 @@ from .listing import Listing
 from .nf_tables import FAMILIES
 from .packets import Flow
 from .replica import Replica
-from .rule_copy import Doubt
+from .rule_copy import OF_SENDERS, Doubt
 from .traces import DROP, OURS, Event, Journey
 from .verdict import ROUTING, Door, Verdict
 
@@ -52,9 +52,12 @@ class Decisions:
     def verdict(self, knock: Knock) -> Verdict:
         """What became of a packet, as far as that can be known."""
         found = self._plain(knock)
-        events = [*knock.forth.events, *(knock.back.events if found.answer else ())]
-        for event in events:
+        back = knock.back.events if found.action == "accept" or found.answer else ()
+        events = [*knock.forth.events, *back]
+        for at, event in enumerate(events):
             doubt = self._doubt(event)
+            if doubt and doubt.statement in OF_SENDERS and at < len(knock.forth.events):
+                continue
             if doubt and not _harmless(doubt.action, found.action):
                 named = self._named(event)
                 return replace(named, action="unknown", rule=f"{named.rule}, {doubt.statement}")

@@ -11,6 +11,7 @@ from ..metadata.reader import Address
 from ..system.nlmsg import NETFILTER, Channel, as_number, as_text, attributes, by_kind
 from . import listing
 from .listing import Set
+from .rule_copy import OF_SENDERS
 from .verdict import Counter, Door, Element, Verdict
 
 if TYPE_CHECKING:
@@ -40,7 +41,9 @@ class Firewall:
 
     def call(self, destination: Address, port: int, device: str) -> tuple[Verdict, Verdict]:
         """What becomes of a call to somebody else, and of the answer; raises `FirewallError`."""
-        asked, answered = _tried([device], {}, lambda trial: trial.call(destination, port, device))
+        asked, answered = _tried(
+            [device], {}, lambda trial: trial.call(destination, port, device), OF_SENDERS
+        )
         return asked, answered
 
     def counters(self, names: Sequence[str]) -> Mapping[Element, Counter | None]:
@@ -64,6 +67,7 @@ def _tried(
     devices: Sequence[str],
     absent: Mapping[str, str],
     ask: "Callable[[Trial], Sequence[Verdict]]",
+    askable: Sequence[str] = (),
 ) -> list[Verdict]:
     """What a copy of this machine says, made by a process that ends with it."""
 
@@ -71,7 +75,7 @@ def _tried(
         from .trial import Trial
 
         try:
-            found = [asdict(one) for one in ask(Trial(devices, absent))]
+            found = [asdict(one) for one in ask(Trial(devices, absent, askable))]
             return json.dumps(found).encode()
         except (OSError, ValueError, LookupError, struct.error) as error:
             return json.dumps(_why(error)).encode()

@@ -54,8 +54,10 @@ class Replica:
     rules name.
     """
 
-    def __init__(self, whole: Listing, devices: Collection[str]) -> None:
-        self.whole, self.devices = whole, devices
+    def __init__(
+        self, whole: Listing, devices: Collection[str], askable: Collection[str] = ()
+    ) -> None:
+        self.whole, self.devices, self.askable = whole, devices, askable
         self.doubts: dict[tuple[int, str, str, int], Doubt] = {}
         self.refused: list[str] = []
         self.random = False
@@ -190,6 +192,7 @@ class Replica:
                 keys=lambda name: listing.some_keys(sets[name]) if name in sets else (),
                 over={name for name, one in sets.items() if one.over},
                 missing=self._missing[place],
+                known=self.askable,
             )
         return self._known[place]
 

@@ -20,9 +20,13 @@ _VALUE = 1
 _SOURCES = {12: 4, 8: 16}
 # Left out: they let the packet go on, whatever it is, and what they do besides is not wanted.
 _SILENT = ("log", "flow_offload", "dup")
+# Whose socket it is: of what comes in that is nobody's yet, of an answer whoever listens.
+OF_SENDERS = ("meta skuid", "meta skgid")
 # What a copy can't answer, by the name in nft(8) or iptables-extensions(8).
 _DOUBTFUL = ("socket", "osf", "tunnel", "tproxy")
 _DOUBTFUL_META = {
+    10: OF_SENDERS[0],
+    11: OF_SENDERS[1],
     13: "meta rtclassid",
     14: "meta secmark",
     17: "meta ibrname",
@@ -45,7 +49,7 @@ _BASIC = (
 _PECULIAR = re.compile(
     rb"log\0|flow_offload\0|dup\0|limit\0|connlimit\0|match\0|target\0|dynset\0|numgen\0|"
     rb"hash\0|socket\0|osf\0|tunnel\0|tproxy\0|objref\0|lookup\0|"
-    rb"\x08\0\x02\0\0\0\0[\x0d\x0e\x11\x12\x14\x17\x18\x1a\x1b]|\x08\0\x03\0\0\0\0[\x0c\x08]"
+    rb"\x08\0\x02\0\0\0\0[\x0a\x0b\x0d\x0e\x11\x12\x14\x17\x18\x1a\x1b]|\x08\0\x03\0\0\0\0[\x0c\x08]"
 )
 
 
@@ -73,12 +77,14 @@ class Copied:
 @dataclass(frozen=True, slots=True)
 class Sets:
     """What is to be known of the sets that rules look up: the bytes of a key, the keys of those
-    that name sources, and those whose elements are over a limit only now and then."""
+    that name sources, those whose elements are over a limit only now and then, and those that the
+    copy has not; `known` is what else can be asked of it."""
 
     lengths: Mapping[str, int]
     keys: Callable[[str], Collection[bytes]]
     over: Collection[str]
     missing: Collection[str]
+    known: Collection[str] = ()
 
 
 def is_plain(expressions: bytes) -> bool:
@@ -196,7 +202,8 @@ class _Copy:
         return (name, data), False
 
     def _odd_meta(self, parts: Mapping[int, bytes]) -> bool:
-        return 1 in parts and as_number(parts.get(2, b"")) in _DOUBTFUL_META
+        name = _DOUBTFUL_META.get(as_number(parts.get(2, b"")), "")
+        return 1 in parts and bool(name) and name not in self.sets.known
 
     def _lost(self, why: str, target: int) -> tuple[Statement | None, bool]:
         """A statement that can't be copied: what it loads is not known from here on."""

@@ -40,7 +40,9 @@ _PATIENCE, _TRIES = 3.0, 3
 class Trial:
     """The copy of a machine, made by the process that asks it; raises `OSError`."""
 
-    def __init__(self, devices: Sequence[str], extra: Mapping[str, str]) -> None:
+    def __init__(
+        self, devices: Sequence[str], extra: Mapping[str, str], askable: Sequence[str] = ()
+    ) -> None:
         # Packets are heard of in their order as long as one CPU has them all.
         with contextlib.suppress(OSError):
             os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
@@ -51,7 +53,7 @@ class Trial:
         if not self.links:
             raise OSError(errno.ENODEV, os.strerror(errno.ENODEV))
         self.wires = namespace.enter(machine, extra)
-        self.copy = Replica(self.listing, {*self.links, "lo"})
+        self.copy = Replica(self.listing, {*self.links, "lo"}, askable)
         self.channel = Channel(NETFILTER)
         self.tracer = Tracer(self.channel, Channel(NETFILTER, [GROUP]))
         self.tracer.begin(self.links)

@@ -121,11 +121,12 @@ class Rounds:
         while not all(vm.listens("tcp", port) for port in TCP_PORTS):
             time.sleep(0.01)
 
-    def play(self, rules: str, shell: str = "") -> list[Outcome]:
-        """One round; an empty list if these rules are none to nft, or to a shell."""
+    def play(self, rules: str, shell: str = "", *, whole: bool = False) -> list[Outcome]:
+        """One round; an empty list if these rules are none to nft, or to a shell. Without `whole`
+        a rule that nft refuses is left out."""
         from lbhook.firewall.verdict import Verdict
 
-        said = _asked(self.judge, {"rules": rules, "shell": shell, "doors": DOORS})
+        said = _asked(self.judge, {"rules": rules, "shell": shell, "whole": whole, "doors": DOORS})
         self.refusal = said if isinstance(said, str) else ""
         if self.refusal:
             return []
@@ -162,7 +163,7 @@ def _judge(order: dict[str, Any]) -> Any:
     from lbhook.firewall.verdict import PROTOCOLS
     from lbhook.firewall.verdict import Door as Asked
 
-    if refusal := _refused(order["shell"], order["rules"]):
+    if refusal := _refused(order["shell"], order["rules"], whole=order["whole"]):
         return refusal
     doors = [Door(*one) for one in order["doors"]]
     asked = [
@@ -178,8 +179,8 @@ def _judge(order: dict[str, Any]) -> Any:
     return [dataclasses.asdict(one) for one in Firewall().judge(asked, {})]
 
 
-def _refused(shell: str, rules: str) -> str:
-    """Load rules, but for those that nft refuses; why, if it refuses more than a rule."""
+def _refused(shell: str, rules: str, *, whole: bool) -> str:
+    """Load rules; without `whole`, but for those that nft refuses. Why, if it refuses more."""
     lines = rules.splitlines()
     for _ in range(_TRIES):
         done = subprocess.run(
@@ -193,7 +194,7 @@ def _refused(shell: str, rules: str) -> str:
             return ""
         wrong = {int(one) for one in re.findall(r"^/dev/stdin:(\d+):", done.stderr, re.M)}
         kept = [one for at, one in enumerate(lines, 1) if at not in wrong or one[:4] != "    "]
-        if len(kept) == len(lines):
+        if whole or len(kept) == len(lines):
             break
         lines = kept
     return done.stderr or "refused"

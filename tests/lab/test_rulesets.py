@@ -46,6 +46,97 @@ CHAINS = {
     "limits by a map": "limit name tcp dport map { 443 : slow }; accept",
     "a set that the packet fills": "add @seen { ip saddr }; ip saddr @seen tcp dport 443 accept",
 }
+# As programs write them, by hand and in small; names and order are theirs.
+PROGRAMS = {
+    "kube-proxy, nftables": """
+        table ip kube-proxy {
+            map service-ips { type ipv4_addr . inet_proto . inet_service : verdict;
+                elements = { 10.1.0.4 . tcp . 443 : goto service-a,
+                    10.1.0.4 . tcp . 80 : goto none }; }
+            chain masq { meta mark set meta mark or 0x4000; }
+            chain end-a { ip saddr 10.244.0.5 jump masq; meta l4proto tcp dnat to 10.244.0.5:8080; }
+            chain end-b { ip saddr 10.244.1.5 jump masq; meta l4proto tcp dnat to 10.244.1.5:8080; }
+            chain service-a { ip daddr 10.1.0.4 tcp dport 443 ip saddr != 10.244.0.0/16 jump masq;
+                numgen random mod 2 vmap { 0 : goto end-a, 1 : goto end-b }; }
+            chain none { reject; }
+            chain nat { type nat hook prerouting priority dstnat;
+                tcp dport 443 tcp dport vmap { 443 : goto service-a }; }
+            chain filter { type filter hook input priority -110; ct state new tcp dport 80
+                ip daddr . meta l4proto . th dport vmap { 10.1.0.4 . tcp . 80 : goto none }; }
+        }
+    """,
+    "netavark": """
+        table inet netavark {
+            chain INPUT { type filter hook input priority filter; policy accept;
+                ip saddr 10.88.0.0/16 udp dport 53 accept; }
+            chain FORWARD { type filter hook forward priority filter; policy accept;
+                ct state invalid drop; }
+            chain POSTROUTING { type nat hook postrouting priority srcnat; policy accept; }
+            chain NETAVARK-HOSTPORT-DNAT { tcp dport 8080 goto nv_1_dnat; }
+            chain nv_1_dnat { ip saddr 10.88.0.0/16 meta mark set mark or 0x2000;
+                ip daddr 10.1.0.4 tcp dport 8080 dnat ip to 10.88.0.2:80; }
+            chain PREROUTING { type nat hook prerouting priority dstnat; policy accept;
+                fib daddr type local jump NETAVARK-HOSTPORT-DNAT; }
+        }
+    """,
+    "a docker of nftables": """
+        table ip docker-bridges {
+            map filter-forward-in-jumps { type ifname : verdict; elements = { "docker0" : drop }; }
+            chain filter-FORWARD { type filter hook forward priority filter; policy accept;
+                oifname vmap @filter-forward-in-jumps; }
+            chain nat-prerouting-and-output { tcp dport 8080 dnat to 172.17.0.2:80; }
+            chain nat-PREROUTING { type nat hook prerouting priority dstnat; policy accept;
+                fib daddr type local counter jump nat-prerouting-and-output; }
+            chain raw-PREROUTING { type filter hook prerouting priority raw; policy accept;
+                ip daddr 172.17.0.2 iifname != "docker0" drop; }
+        }
+    """,
+    "firewalld": """
+        table inet firewalld {
+            chain filter_PREROUTING { type filter hook prerouting priority filter + 10;
+                icmpv6 type { nd-router-advert, nd-neighbor-solicit } accept;
+                meta nfproto ipv6 fib saddr . mark . iif oif missing drop; }
+            chain filter_INPUT { type filter hook input priority filter + 10; policy accept;
+                ct state { established, related } accept; ct status dnat accept;
+                iifname "lo" accept;
+                ct state invalid drop; jump filter_INPUT_ZONES;
+                reject with icmpx admin-prohibited; }
+            chain filter_INPUT_ZONES { ip saddr 192.0.2.0/24 goto filter_IN_trusted;
+                iifname "eth0" goto filter_IN_public; goto filter_IN_public; }
+            chain filter_IN_trusted { accept; }
+            chain filter_IN_public { jump filter_IN_public_deny; jump filter_IN_public_allow;
+                meta l4proto { icmp, ipv6-icmp } accept; reject with icmpx admin-prohibited; }
+            chain filter_IN_public_deny { ip saddr 203.0.113.0/24 drop; }
+            chain filter_IN_public_allow { tcp dport 22 accept; tcp dport 443 accept; }
+        }
+    """,
+    "fail2ban and crowdsec": """
+        table inet f2b-table {
+            set addr-set-sshd { type ipv4_addr; elements = { 203.0.113.9, 198.51.100.7 }; }
+            chain f2b-chain { type filter hook input priority filter - 1; policy accept;
+                tcp dport 22 ip saddr @addr-set-sshd reject with icmp port-unreachable; }
+        }
+        table ip crowdsec {
+            set crowdsec-blacklists { type ipv4_addr; flags timeout;
+                elements = { 203.0.113.10 timeout 4h, 192.0.2.77 timeout 4h }; }
+            chain crowdsec-chain-input { type filter hook input priority filter - 10;
+                ip saddr @crowdsec-blacklists drop; }
+        }
+    """,
+    "fw4": """
+        table inet fw4 {
+            chain input { type filter hook input priority filter; policy drop;
+                iif "lo" accept; ct state vmap { established : accept, related : accept };
+                tcp flags & (fin | syn | rst | ack) == syn jump syn_flood;
+                iifname "eth0" jump input_wan; jump handle_reject; }
+            chain syn_flood { limit rate 25000/second burst 5000 packets return; drop; }
+            chain input_wan { meta nfproto ipv4 udp dport 68 accept; tcp dport { 80, 443 } accept;
+                meta l4proto ipv6-icmp accept; jump reject_from_wan; }
+            chain reject_from_wan { iifname "eth0" jump handle_reject; }
+            chain handle_reject { meta l4proto tcp reject with tcp reset; reject; }
+        }
+    """,
+}
 FILES = {
     "switched off": """
         table inet t { flags dormant;
@@ -143,8 +234,8 @@ def played() -> Iterator[Rounds]:
 
 
 def _check(played: Rounds, rules: str, shell: str = "") -> None:
-    outcomes = played.play(rules, shell)
-    assert outcomes, "these rules are refused"
+    outcomes = played.play(rules, shell, whole=True)
+    assert outcomes, played.refusal
     assert [one for one in outcomes if one.wrong or one.unknown] == []
 
 
@@ -165,10 +256,36 @@ def test_a_chain(played: Rounds, rules: str) -> None:
     )
 
 
+@pytest.mark.parametrize("rules", PROGRAMS.values(), ids=PROGRAMS)
+def test_what_programs_write(played: Rounds, rules: str) -> None:
+    """Kubernetes, containers, firewalls and those who ban."""
+    _check(played, rules)
+
+
 @pytest.mark.parametrize("rules", FILES.values(), ids=FILES)
 def test_a_file(played: Rounds, rules: str) -> None:
     """More tables and hooks than one."""
     _check(played, rules)
+
+
+def test_a_rule_about_who_answers(played: Rounds) -> None:
+    """Whose program listens the copy does not know: that is said, and the rule is named."""
+    outcomes = played.play(
+        "table inet t { chain o { type filter hook output priority 0; policy drop;"
+        " meta skuid 99 tcp sport 80 drop; meta l4proto ipv6-icmp accept; tcp sport 80 accept; }; }"
+    )
+    assert {one.verdict.action for one in outcomes if one.door.port == 80} == {"unknown"}
+    assert all("meta skuid" in one.verdict.rule for one in outcomes if one.unknown)
+    assert {one.verdict.action for one in outcomes if one.door.port != 80} == {"drop"}
+    assert [one for one in outcomes if one.wrong] == []
+
+
+def test_a_rule_about_who_sends(played: Rounds) -> None:
+    """What comes in is nobody's yet, and so no such rule is about it."""
+    _check(
+        played,
+        "table inet t { chain i { type filter hook input priority 0; meta skuid 0 drop; }; }",
+    )
 
 
 @pytest.mark.needs("iptables-nft")
