@@ -24,7 +24,7 @@ from ..system.machine import Machine, Socket
 Place = Mapping[str, Any]
 _DAEMONS = ("sshd", "dropbear")
 _UNITS = re.compile(r"(?m)^(?:Id|Triggers)=(?:.* )?(?:ssh|sshd|dropbear)(?:@\S*)?\.s\w+")
-_STARTS = re.compile(r"(?:ssh|sshd|dropbear)(?:[-@].*)?\.(?:service|socket)")
+_STARTS = re.compile(r"(?:ssh|sshd|dropbear)(?:[-@](?!keygen).*)?\.(?:service|socket)")
 # Those whose configuration is in the usual place.
 _SERVICES = {"ssh.service", "sshd.service"}
 _DIRECTORY = Path("etc/ssh")

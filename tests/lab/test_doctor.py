@@ -174,7 +174,7 @@ def test_proxies_are_noted(well: Lab) -> None:
 def test_a_program_is_not_installed(well: Lab) -> None:
     """The target is skipped by every apply."""
     own = '[targets.own]\ntemplate = "lb.env.j2"\npath = "/etc/own"\nrequires = ["no-such"]\n'
-    well.vm.write("/etc/lbhook/lbhook.toml", f"[targets.nftables]\n[targets.nginx]\n{own}")
+    well.vm.write("/etc/lbhook/lbhook.toml.d/own.toml", own)
     assert wrong(well).startswith("targets: own: no-such not installed > install it, or")
 
 

@@ -207,6 +207,7 @@ def test_where_it_listened_last_counts_until_it_listens(tmp_path: Path) -> None:
         ("multi-user.target.wants/sshd-alt.service", True),
         ("multi-user.target.wants/dropbear.service", True),
         ("multi-user.target.wants/sshguard.service", False),
+        ("ssh.service.wants/sshd-keygen.service", False),
     ],
 )
 def test_an_sshd_that_another_unit_starts_keeps_its_places(
