@@ -218,7 +218,7 @@ def test_a_read_only_disk_is_named(stand: Stand, tmp_path: Path) -> None:
     fault = 'mount -o remount,ro "$machine/small"'
     status, said = on_small_disk(stand, tmp_path / "result", "1m", fault)
     assert status == 73
-    assert f"{stand.place}/small/run/lbhook/lock: Read-only file system\n  hint: the file" in said
+    assert f"{stand.place}/small/run/lbhook/lock: Read-only file system\n  hint: mount it" in said
 
 
 @pytest.mark.needs("unshare")
@@ -228,7 +228,7 @@ def test_a_read_only_directory_of_a_target(stand: Stand, tmp_path: Path) -> None
     fault = f"mount --bind {etc} {etc}; mount -o remount,ro,bind {etc}"
     status, said = on_small_disk(stand, tmp_path / "result", "1m", fault)
     assert status == 73
-    assert f"{stand.place}/small/etc/one: Read-only file system\n  hint: the file" in said
+    assert f"{stand.place}/small/etc/one: Read-only file system\n  hint: mount it" in said
 
 
 def fails_at(name: str, path: str, error: int) -> Callable[[str, object], None]:
