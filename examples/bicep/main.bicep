@@ -58,6 +58,8 @@ resource network 'Microsoft.Network/virtualNetworks@2023-11-01' = {
         name: 'vms'
         properties: {
           addressPrefix: '10.1.0.0/24'
+          // The outbound rule below is the way out; Azure gives new networks no other.
+          defaultOutboundAccess: false
           networkSecurityGroup: {
             id: wall.id
           }

@@ -58,6 +58,9 @@ resource "azurerm_subnet" "vms" {
   resource_group_name  = data.azurerm_resource_group.this.name
   virtual_network_name = azurerm_virtual_network.this.name
   address_prefixes     = ["10.1.0.0/24"]
+
+  # The outbound rule below is the way out; Azure gives new networks no other.
+  default_outbound_access_enabled = false
 }
 
 # The outer wall. A Standard load balancer lets nothing in without it; lbhook's firewall is the

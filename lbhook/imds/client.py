@@ -174,6 +174,7 @@ class _Fetch:
             self.hung = self.hung + 1 if error.hung else 0
             service.log(f"{error} (request {request_id})")
             reason, hint = f"{service.endpoint}: {error}", AGAIN if error.cut else _PRIMARY
+            hint = guard.HINT.locked if error.locked else hint
             return Verdict(kind=Kind.TRANSIENT, reason=reason, hint=hint), b""
         self.hung = 0
         size = len(response.body)

@@ -42,6 +42,7 @@ class _Hints(NamedTuple):
     rejected: str
     forgotten: str
     ailing: str
+    locked: str
 
 
 HINT = _Hints(
@@ -53,6 +54,10 @@ HINT = _Hints(
     " docs/troubleshooting.md",
     forgotten=f"{PROGRAM} was restarted, or is very busy: {_LOOK}; lbhook asks again",
     ailing=f"what is wrong is with {PROGRAM}, not with IMDS: {_LOOK}",
+    # systemd 261 and later.
+    locked="`ip route get 169.254.169.254` shows it: systemd-imdsd has locked IMDS, if"
+    " systemd.imds.network=locked is on the kernel's command line; set it to unlocked. Else a route"
+    " of your own is in the way",
 )
 
 

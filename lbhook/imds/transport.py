@@ -4,6 +4,7 @@ The adapter of requests is used without a session: a session would look for prox
 cookies and redirects.
 """
 
+import errno
 import socket
 import time
 import zlib
@@ -23,15 +24,20 @@ from .classification import READABLE, one_line
 # The host is one hop away: a connection that takes longer meets nobody.
 _CONNECT = 1.0
 _CHUNK = 4096
+_LOCKED = "a route of this machine prohibits it"
 
 
 class NoResponseError(Exception):
-    """The network gave nothing, or not all (`cut`); `hung` if the time was up."""
+    """The network gave nothing, or not all (`cut`); `hung` if the time was up, `locked` if a
+    route of this machine prohibits it."""
 
-    def __init__(self, reason: str, *, hung: bool = False, cut: bool = False) -> None:
+    def __init__(
+        self, reason: str, *, hung: bool = False, cut: bool = False, locked: bool = False
+    ) -> None:
         super().__init__(reason)
         self.hung = hung
         self.cut = cut
+        self.locked = locked
 
 
 class Response(NamedTuple):
@@ -72,7 +78,8 @@ def get(
         return Response(status=response.status_code, headers=lower, body=body)
     except (requests.RequestException, HTTPError) as error:
         hung = isinstance(error, requests.Timeout) or clock() >= deadline
-        raise NoResponseError(_reason(error, hung=hung), hung=hung) from None
+        reason = _reason(error, hung=hung)
+        raise NoResponseError(reason, hung=hung, locked=reason == _LOCKED) from None
     finally:
         adapter.close()
 
@@ -157,6 +164,8 @@ def _reason(error: Exception, *, hung: bool) -> str:
         ("Connection refused", "connection refused"),
         ("No route to host", "no route to it"),
         ("Network is unreachable", "no network yet"),
+        # A prohibit route, such as that of systemd-imdsd, and no rule of a firewall: EACCES.
+        (f"[Errno {errno.EACCES}]", _LOCKED),
         ("reset by peer", "connection reset"),
         ("aborted", "connection closed without an answer"),
     ):
