@@ -166,7 +166,13 @@ def plan_json(plan: Plan) -> dict[str, Any]:
         "closes": [*map(_closed_json, plan.closes)],
         "warnings": list(plan.warnings),
         **({"planned": list(plan.planned)} if plan.planned else {}),
+        **({"by_configuration": told} if (told := _told(plan)) else {}),
     }
+
+
+def _told(plan: Plan) -> list[str]:
+    """The rules that Azure did not tell, a line each."""
+    return [described(one) for one in plan.lb.inbound_rules if one.by_configuration]
 
 
 def plan_text(plan: Plan) -> str:
@@ -175,7 +181,7 @@ def plan_text(plan: Plan) -> str:
     import textwrap
 
     parts = [_planned_text(plan.planned)] if plan.planned else []
-    told = [described(one) for one in plan.lb.inbound_rules if one.by_configuration]
+    told = _told(plan)
     if told:
         parts.append("".join(f"# {line}\n" for line in told))
     for change in plan.changes:

@@ -113,7 +113,7 @@ def test_there_is_no_route_to_imds(well: Lab) -> None:
 def test_imds_is_locked(well: Lab) -> None:
     """By a prohibit route, as systemd-imdsd has it: named with what to do, and asked again."""
     well.vm.links(f"route add prohibit {IMDS}/32")
-    found = doctor(well, "--wait", "1")["wrong"]
+    found = doctor(well, "--wait", "1s")["wrong"]
     assert any("a route of this machine prohibits it" in it for it in found)
     assert any("systemd.imds.network=locked" in it for it in found)
 

@@ -104,6 +104,7 @@ def test_whose_they_are_is_seen(tmp_path: Path) -> None:
     assert [one.get("by_configuration") for one in value["inbound_rules"]].count("global") == 1
     line = "tcp 52.1.2.3:443 → 52.1.2.3:443, by configuration: rules.global"
     assert f"# {line}\n" in desk.run("plan").out
+    assert json.loads(desk.run("plan", "--json").out)["by_configuration"] == [line]
     assert line in desk.run("explain", "env").out
 
 
