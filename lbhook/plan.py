@@ -160,12 +160,15 @@ class Closed(NamedTuple):
 
 
 class Plan(NamedTuple):
-    """What an apply would do to every target, in the order it would do it; `planned` are rules
-    that Azure does not have yet, or still has."""
+    """What an apply would do to every target, in the order it would do it; `problems` are
+    what no apply mends by itself; `left_out` are those of the `warnings` that are about listeners
+    which a program can't have; `planned` are rules that Azure does not have yet, or still has."""
 
     changes: tuple[Change, ...] = ()
     closes: tuple[Closed, ...] = ()
     warnings: tuple[str, ...] = ()
+    problems: tuple[str, ...] = ()
+    left_out: tuple[str, ...] = ()
     planned: tuple[str, ...] = ()
     lb: Facts = Facts()
 

@@ -31,6 +31,7 @@ HOUSE: dict[str, tuple[str, ...]] = {
         *("fingerprint", "template_errors", "sandbox", "render", "provenance", "annotation"),
         "cache",
     ),
+    "listening": ("nginx_config", "nginx_sockets", "nginx_verdict"),
     "programs": (
         *("sshd", "nftables", "tunnels", "daemon", "firewalld", "systemd", "nginx", "haproxy"),
         *("check_warnings", "host", "floating_ip", "unit_limits"),
@@ -54,7 +55,8 @@ HOUSE: dict[str, tuple[str, ...]] = {
     ),
     "traffic": ("routes", "paths", "diagram", "html"),
     "planning": (
-        *("scope", "validation", "verification", "orphans", "conflicts", "planner", "closing"),
+        *("scope", "validation", "verification", "failed_start", "surroundings", "listeners"),
+        *("orphans", "conflicts", "planner", "closing"),
         "dry_run",
     ),
     "deployment": ("outcome", "report", "reloads", "revert", "transaction", "recovery"),

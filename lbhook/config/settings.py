@@ -285,6 +285,12 @@ def _with_stand_ins(targets: Sequence[Target]) -> tuple[Target, ...]:
 
 
 def _stand_ins(target: Target, ssh_ports: Sequence[int]) -> Mapping[str, object]:
-    frontend = "lbhook" if target.name == target.kind else f"lbhook-{target.name}"
-    values = {"except_ports": ssh_ports, "frontend": frontend}
-    return {key: one for key, one in values.items() if target.vars.get(key, ()) is None}
+    found: dict[str, object] = {}
+    if target.vars.get("frontend", "") is None:
+        found["frontend"] = "lbhook" if target.name == target.kind else f"lbhook-{target.name}"
+    if "except_ports" in target.vars:
+        # Named by hand it is meant; that other ports are left out says nothing about SSH's.
+        meant = target.vars["except_ports"] or ()
+        ours = (one for one in ssh_ports if one not in target.vars["ports"])
+        found["except_ports"] = tuple(dict.fromkeys((*meant, *ours)))
+    return found

@@ -147,6 +147,7 @@ SHIPPED: Mapping[str, Kind] = {
             "reload_unit": "nginx.service",
         },
         variables={
+            "listen": (schema.choice("port", "address"), "port"),
             **_LISTENERS,
             "parameters": (_PARAMETERS, ""),
         },

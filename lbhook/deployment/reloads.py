@@ -184,7 +184,8 @@ def _prepare(host: Host, change: Change) -> tuple[int, ...]:
         host.daemon(kind_of(change.target).daemon).prepare(change.expected.content, pid)
     from ..programs.systemd import PROGRAMS
 
-    renews = pid and PROGRAMS[change.target.reload_unit].signal
+    program = PROGRAMS.get(change.target.reload_unit)
+    renews = pid and program and program.signal
     return host.machine.children(pid) if renews else ()
 
 

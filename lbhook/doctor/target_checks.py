@@ -42,11 +42,17 @@ def programs(evidence: Evidence) -> Iterator[Finding]:
 
 
 def drift(evidence: Evidence) -> Iterator[Finding]:
-    """What an apply would change or load."""
+    """What an apply would change or load, and what has failed."""
+    for problem in evidence.plan.problems:
+        yield Finding(text=problem, remedy="mend that; `sudo lbhook apply` starts it without them")
     for change in evidence.plan.changes:
         name = change.target.name
         if change.outcome is Outcome.BLOCKED:
-            yield Finding(text=f"{name}: {change.reason}", remedy="mend what it names")
+            # What is somebody else's may be a whole report of a program.
+            why, _, remedy = change.reason.rpartition("; ")
+            one = why and "\n" not in change.reason
+            text, remedy = (why, remedy) if one else (change.reason, "mend what it names")
+            yield Finding(text=f"{name}: {text}", remedy=remedy)
         elif change.touches_file:
             how = _DIFFERENCES.get(change.outcome, "is not what the answer asks for")
             yield Finding(text=f"{name}: {change.path} {how}", remedy=_APPLY)
@@ -185,7 +191,10 @@ def limits(evidence: Evidence) -> Iterator[Finding]:
 
 def warnings(evidence: Evidence) -> Iterator[Finding]:
     """What a plan would say beside what it does."""
-    yield from map(note, evidence.plan.warnings)
+    for warning in evidence.plan.warnings:
+        why, _, remedy = warning.rpartition("; ")
+        left_out = warning in evidence.plan.left_out
+        yield Finding(text=why or remedy, remedy=remedy) if left_out else note(warning)
 
 
 OF_TARGETS: tuple[Check, ...] = (

@@ -1,10 +1,14 @@
 """What a template may see of the load balancer: sorted, without duplicates, worked out."""
 
+import ipaddress
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
 from .model import AddressPair, InboundRule, Metadata, Protocol, TunnelInterface, order
 from .reader import Address
+
+# Of each version of IP what stands for every address.
+EVERYWHERE: tuple[Address, ...] = (ipaddress.IPv4Address(0), ipaddress.IPv6Address(0))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,6 +70,23 @@ def here(facts: Facts, is_local: Callable[[Address], bool]) -> tuple[Facts, tupl
         f"{ip} is not an address of this machine; its listeners are left out" for ip in absent
     )
     return replace(facts, listeners=kept), warnings
+
+
+def on_every_address(facts: Facts) -> Facts:
+    """The facts with each TCP port once for each version of IP, in place of its addresses."""
+    rules: dict[tuple[int, int], list[InboundRule]] = {}
+    for one in facts.listeners:
+        if one.protocol is Protocol.TCP:
+            rules.setdefault((one.port, one.ip.version), []).extend(one.rules)
+    wide = (
+        Listener(
+            ip=ip, protocol=Protocol.TCP, port=port, rules=tuple(rules.get((port, ip.version), ()))
+        )
+        for port in sorted({port for port, _ in rules})
+        for ip in EVERYWHERE
+    )
+    rest = (one for one in facts.listeners if one.protocol is not Protocol.TCP)
+    return replace(facts, listeners=(*wide, *rest))
 
 
 def _listeners(metadata: Metadata) -> tuple[Listener, ...]:

@@ -18,15 +18,19 @@ _SHOWN = 3
 
 def found(changes: Sequence[Change]) -> list[str]:
     """What is wrong with the listeners of a plan: for each two targets the places of both."""
-    owners: dict[Place, Change] = {}
+    owners: dict[object, dict[Place, Change]] = {}
     clashes: dict[tuple[str, str], list[Place]] = {}
     listening = [one for one in changes if kind_of(one.target).daemon]
     for change in listening if len(listening) > 1 else ():
         for place in _wanted(change):
-            owner = owners.setdefault(place, change)
-            if owner is not change and not _shared(owner, change):
-                names = (owner.target.name, change.target.name)
-                clashes.setdefault(names, []).append(place)
+            there = owners.setdefault((place.protocol, place.ip.version, place.port), {})
+            for other, owner in there.items():
+                everywhere = place.ip.is_unspecified or other.ip.is_unspecified
+                if (everywhere or other == place) and _conflict(owner, change):
+                    names = (owner.target.name, change.target.name)
+                    narrow = other if place.ip.is_unspecified else place
+                    clashes.setdefault(names, []).append(narrow)
+            there.setdefault(place, change)
     problems = [_problem(names, clash) for names, clash in clashes.items()]
     return [*filter(None, map(_loop, changes)), *problems]
 
@@ -41,12 +45,12 @@ def _wanted(change: Change) -> "Iterator[Place]":
         yield from (place for place in known if not place.ip.is_loopback)
 
 
-def _shared(one: Change, other: Change) -> bool:
-    """Several server blocks of nginx may have one listener; and what is not written now is not
-    to blame."""
+def _conflict(one: Change, other: Change) -> bool:
+    """Whether two can't have one listener. Several server blocks of nginx may; and what is not
+    written now is not to blame."""
     kinds = {one.target.kind, other.target.kind}
-    written = one.rendered or other.rendered
-    return not written or (len(kinds) == 1 and kind_of(one.target).shared)
+    shared = len(kinds) == 1 and kind_of(one.target).shared
+    return one is not other and (one.rendered or other.rendered) and not shared
 
 
 def _problem(names: tuple[str, str], clash: "Sequence[Place]") -> str:

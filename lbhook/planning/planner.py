@@ -16,7 +16,8 @@ from ..programs import nftables, sshd
 from ..programs.host import Host
 from ..rendering.cache import RenderCache, Rendered
 from ..storage.records import Installed, Loaded
-from . import conflicts, orphans, validation
+from . import conflicts, failed_start, orphans, validation
+from .listeners import Listeners
 from .scope import Scope
 from .verification import verify, verify_again
 
@@ -32,11 +33,14 @@ class Planner:
         self.only = only
         self.reload = reload
         self.warnings: list[str] = []
+        self.problems: list[str] = []
+        self.left_out: list[str] = []
         self._installed: Mapping[str, Installed] = {}
         self._loaded: Mapping[str, Loaded] = {}
         self._foreign: Mapping[str, Installed] = {}
         self._made_of: Mapping[str, str] = {}
         self._skipped: Sequence[str] = ()
+        self._listeners = Listeners(host, settings)
         self._errors: list[LbhookError] = []
 
     def plan(self, scope: Scope, lb: Facts | None, vm: object = None) -> Plan:
@@ -65,7 +69,11 @@ class Planner:
             raise _together(self._errors)
         warnings = (*self.warnings, *self.host.state.damaged)
         return Plan(
-            changes=tuple(changes), warnings=tuple(dict.fromkeys(warnings)), lb=lb or Facts()
+            changes=tuple(changes),
+            warnings=tuple(dict.fromkeys(warnings)),
+            problems=tuple(self.problems),
+            left_out=tuple(self.left_out),
+            lb=lb or Facts(),
         )
 
     def _change(self, scope: Scope, cache: RenderCache, target: Target) -> Change:
@@ -92,11 +100,17 @@ class Planner:
             change = self._with_reload(change, expected)
         if scope is Scope.CLEAN:
             return self._cleaned(change, ours)
-        change = validation.skip_missing(self.host, change)
+        change = self._unless_stuck(validation.skip_missing(self.host, change))
         # Before it is staged: its directory may not be there, and no run is to write a journal of
         # what it skips.
         first = actual is None or str(target.path) in self._skipped
         return validation.skip_unread(self.host, change) if first else change
+
+    def _unless_stuck(self, change: Change) -> Change:
+        """Blocked, if its program can take no change at all."""
+        idle = not change.touches_file and change.reload is not Reload.DUE
+        reason = "" if idle else self._listeners.stuck(change.target)
+        return validation.blocked(change, reason) if reason else change
 
     def _expected(
         self, scope: Scope, cache: RenderCache, target: Target, actual: FileState | None, ours: bool
@@ -155,8 +169,31 @@ class Planner:
             return cache.rest(target)
         if self.host.live:
             nftables.demand_no_kubelet(target, self.host.machine)
+        failure = self._failure(target, actual)
+        if failure:
+            self.problems.append(f"{target.name}: {failure}")
+            return cache.rest(target)
         here, left_out = self._here(target, lb)
-        return cache.make(target, here, left_out, self._before(target, actual))
+        before = self._before(target, actual)
+        made_of = (cache.made_of, left_out)
+        judged = self._listeners.known(target, here, made_of)
+        if not judged or not cache.recognises(judged.target, (*left_out, judged.mark), before):
+            judged = self._listeners.judged(target, here, made_of)
+        self.warnings += judged.notes
+        self.left_out += judged.notes
+        return cache.make(judged.target, judged.lb, (*left_out, judged.mark), before)
+
+    def _failure(self, target: Target, actual: FileState | None) -> str:
+        """Why its listeners are to be at rest; once, until its program runs again."""
+        path = str(target.path)
+        if path in self.host.state.rested() and not failed_start.runs(self.host, target):
+            self.host.rested.add(path)
+            return ""
+        cause = failed_start.cause(self.host, target, actual, self._installed.get(path))
+        if not cause:
+            return ""
+        self.host.rested.add(path)
+        return f"nginx has failed, and its listeners are put to rest until it runs: {cause}"
 
     def _moved(
         self, cache: RenderCache, target: Target, actual: FileState | None

@@ -178,7 +178,7 @@ def _examine_daemon(
     if present.ok:
         raise _refused(_refusal(one, tested, staged[one.path]) for one in changes)
     reason = f"{name} refuses its configuration without this change, too:\n{present.report()}"
-    return [_blocked(one, reason) for one in changes]
+    return [blocked(one, reason) for one in changes]
 
 
 def _warnings(tested: Result, changes: Sequence[Change], staged: Staged) -> Iterator[str]:
@@ -217,7 +217,7 @@ def _examine_command(host: Host, change: Change, candidate: Path) -> Change:
         present = host.run(filled(target.check_live, places), timeout=target.timeout)
         if not present.ok:
             reason = f"its check fails with the file as it stands, too:\n{present.report()}"
-            return _blocked(change, reason)
+            return blocked(change, reason)
     raise _refused([_refusal(change, tested, candidate)])
 
 
@@ -225,7 +225,8 @@ def _skipped(change: Change, reason: str) -> Change:
     return change._replace(outcome=Outcome.SKIPPED, reload=Reload.NONE, reason=reason)
 
 
-def _blocked(change: Change, reason: str) -> Change:
+def blocked(change: Change, reason: str) -> Change:
+    """The change left undone, for a reason that is not its own."""
     return change._replace(outcome=Outcome.BLOCKED, reload=Reload.NONE, reason=reason)
 
 

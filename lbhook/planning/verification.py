@@ -83,7 +83,7 @@ def _proof(host: Host, target: Target, loaded: Loaded) -> str:
     told += [host.kernel.listeners()] if kind.daemon else []
     if not all(told):
         return ""
-    written = host.services.written_pid(target.reload_unit) if kind.daemon else 0
+    written = host.services.written_pid(unit_of(target)) if kind.daemon else 0
     pid = written or main_pid(host, target)
     return fingerprint.digest(target, loaded, told, pid, host.machine.children(pid))
 
@@ -101,18 +101,25 @@ def _told(result: Result) -> str:
 
 
 def main_pid(host: Host, target: Target) -> int:
-    """The running program that has a target's file in its configuration and is signalled; 0 if
-    there is none: what starts it reads the file."""
+    """The running program that has a target's file in its configuration and is signalled, or
+    told by a command of the user's; 0 if there is none: what starts it reads the file."""
     name = kind_of(target).daemon
     if not name:
         return 0
     from ..programs.systemd import PROGRAMS
 
-    if target.reload_unit not in PROGRAMS:
+    name_of_unit = unit_of(target)
+    if name_of_unit not in PROGRAMS:
         return 0
-    unit = host.services.unit(target.reload_unit)
+    unit = host.services.unit(name_of_unit)
     there = unit.active == "active" and host.machine.program(unit.main_pid) == name
     return unit.main_pid if there else 0
+
+
+def unit_of(target: Target) -> str:
+    """The unit of a target's program, also where a command of the user's reloads it."""
+    usual = str(kind_of(target).defaults.get("reload_unit", "")) if target.reload else ""
+    return target.reload_unit or usual
 
 
 def places(host: Host, target: Target) -> Mapping[str, object]:

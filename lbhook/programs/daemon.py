@@ -14,10 +14,13 @@ from ..processes import Result, Run, by_manager
 from ..system.machine import Machine
 
 # `listen` is nginx's word, `bind` haproxy's; both write IPv6 in brackets.
+# A port alone is that of every IPv4 address.
 _PLACE = re.compile(
-    rb"^\s*(?:listen|bind)\s+(?:\[([0-9a-fA-F:.]+)\]|([0-9.]+)):(\d+)([^;#\n]*)", re.MULTILINE
+    rb"^\s*(?:listen|bind)\s+(?:(?:\[([0-9a-fA-F:.]+)\]|([0-9.]+)):)?(\d+)(?=[\s;])([^;#\n]*)",
+    re.MULTILINE,
 )
 _OVER_UDP = frozenset([b"udp", b"quic"])
+_SHOWN = 3
 _SETTLE = 5.0
 _MOMENT = 1.0
 
@@ -79,15 +82,21 @@ class Place(NamedTuple):
 
 
 def places(content: bytes) -> tuple[Place, ...]:
-    """The place of each line of nginx or haproxy that has an address and a port."""
+    """The place of each line of nginx or haproxy that has a port."""
     return tuple(
         Place(
             protocol="udp" if _OVER_UDP.intersection(words.split()) else "tcp",
-            ip=_address(ipv6 or ipv4),
+            ip=_address(ipv6 or ipv4 or b"0.0.0.0"),
             port=int(port),
         )
         for ipv6, ipv4, port, words in _PLACE.findall(content)
     )
+
+
+def listed(places: Sequence[str]) -> str:
+    """The first few of what may be thousands, and how many there are beside them."""
+    more = len(places) - _SHOWN
+    return ", ".join(places[:_SHOWN]) + (f" and {more} more" if more > 0 else "")
 
 
 # The same few addresses stand in every line.

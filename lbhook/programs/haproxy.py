@@ -16,7 +16,7 @@ from ..config.targets import Target
 from ..metadata.reader import Address
 from ..processes import Result
 from ..system.machine import Machine
-from .daemon import Listening, ask_freely
+from .daemon import Listening, ask_freely, listed
 from .systemd import Services
 
 _UNIT = "haproxy.service"
@@ -91,7 +91,7 @@ class Haproxy(Listening):
     def verify(self, target: Target, content: bytes, main_pid: int) -> str:
         """What shows that haproxy does not have the listeners of a file; empty if it has."""
         missing = self.missing(content, main_pid)
-        return f"haproxy does not listen on {', '.join(missing)}" if missing else ""
+        return f"haproxy does not listen on {listed(missing)}" if missing else ""
 
     def _holders(self, main_pid: int) -> tuple[int, ...]:
         """The sockets are the workers'; without -W there is only the main process."""

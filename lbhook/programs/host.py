@@ -3,9 +3,9 @@
 import contextlib
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from .. import processes
 from ..config.settings import Settings
@@ -18,6 +18,7 @@ from ..storage.state import State
 from ..system.machine import Machine
 
 if TYPE_CHECKING:
+    from ..storage.records import Port
     from ..system.netlink import Kernel
     from .daemon import Daemon
     from .systemd import Services
@@ -31,7 +32,9 @@ class Host:
     `live` says that this is the running machine: programs are reloaded and verified, and its
     addresses count. It is false below `--root`. `verified` is what was found to be loaded, and
     when: what is settled before Azure is asked need not be asked again right after. `proofs` say,
-    by path, by what a later run can tell that it still is; without a `kernel` nothing can.
+    by path, by what a later run can tell that it still is; without a `kernel` nothing can. So
+    `judged` says how listeners were judged; `ports` are those of other programs, None if nobody
+    has looked.
     """
 
     def __init__(
@@ -62,6 +65,9 @@ class Host:
         self.kernel = kernel
         self.verified: dict[object, float] = {}
         self.proofs: dict[str, str] = {}
+        self.judged: dict[str, Mapping[str, Any]] = {}
+        self.ports: tuple[Port, ...] | None = None
+        self.rested: set[str] = set()
 
     @property
     def root(self) -> bool:

@@ -16,7 +16,7 @@ from ..config.shipped import kind_of
 from ..config.targets import Target
 from ..metadata.reader import Address
 from ..processes import NOT_FOUND, Result
-from .daemon import Listening, ask_freely
+from .daemon import Listening, ask_freely, listed
 from .systemd import Services
 
 _UNIT = "nginx.service"
@@ -196,7 +196,7 @@ class Nginx(Listening):
     def verify(self, target: Target, content: bytes, main_pid: int) -> str:
         """What shows that nginx does not have the listeners of a file; empty if it has."""
         missing = self.missing(content, main_pid)
-        return f"nginx does not listen on {', '.join(missing)}" if missing else ""
+        return f"nginx does not listen on {listed(missing)}" if missing else ""
 
 
 class _Includes:

@@ -44,23 +44,33 @@ class RenderCache:
     ) -> Rendered:
         """The file as the answer has it. `lb` is what is left of that where this machine lacks
         what is `left_out`; `before` is what is there, and what that was made of."""
-        if self._common is None:
-            answer = fingerprint.answer(self.lb, self.vm)
-            self._common = (fingerprint.templates(self.places), answer)
-        if before and before.made_of and before == self._marked(before, target, left_out):
+        common = self.made_of
+        if before and self.recognises(target, left_out, before):
             return before
         content = self._rendering.render(target, lb, self.vm)
         made = Rendered(content, self.rest(target).resting if kind_of(target).named else "")
         # A template that was edited meanwhile may be what it was rendered from, or not.
-        sure = fingerprint.templates(self.places) == self._common[0]
+        sure = fingerprint.templates(self.places) == common[0]
         return self._marked(made, target, left_out) if sure else made
+
+    def recognises(self, target: Target, left_out: Sequence[str], before: Rendered | None) -> bool:
+        """Whether what is there was made of the same."""
+        return bool(before and before.made_of and before == self._marked(before, target, left_out))
+
+    @property
+    def made_of(self) -> tuple[str, str]:
+        """The digests of the templates and of the answer, taken once."""
+        if self._common is None:
+            answer = fingerprint.answer(self.lb, self.vm)
+            self._common = (fingerprint.templates(self.places), answer)
+        return self._common
 
     def _marked(self, made: Rendered, target: Target, left_out: Sequence[str]) -> Rendered:
         """With the digest of what it is made of."""
-        if not (self._common and self._common[0]):
+        if not self.made_of[0]:
             return made._replace(made_of="")
         file = FileState(content=made.content, mode=target.mode).digest
-        parts = (self._common, target, left_out, file, made.resting)
+        parts = (self.made_of, target, left_out, file, made.resting)
         return made._replace(made_of=fingerprint.digest(*parts))
 
     @property

@@ -18,7 +18,7 @@ from jinja2.sandbox import SandboxedEnvironment
 from ..config.schema import nearest
 from ..config.targets import Target
 from ..errors import ConfigError
-from ..metadata.facts import Facts
+from ..metadata.facts import Facts, on_every_address
 from . import template_errors
 from .fingerprint import SHIPPED_TEMPLATES
 from .sandbox import Values, environment
@@ -35,6 +35,8 @@ class Renderer:
 
     def render(self, target: Target, lb: Facts, vm: object = None) -> bytes:
         """The content of a target's file. Raises `ConfigError` with template and line."""
+        if target.vars.get("listen") == "port":
+            lb = on_every_address(lb)
         return self._render(target.template, target, lb, vm)
 
     def rest(self, target: Target) -> bytes:

@@ -45,6 +45,7 @@ class Execution:
             self._demand_news(plan, vm, last_good)
         closed = self._closes(plan) if lb else ()
         self._deploy(plan, records)
+        self.done = self.done._replace(problems=(*plan.problems, *self.done.problems))
         self._say_closed(closed)
         if scope is Scope.WHOLE and self.context.host.live and not self.done.problems:
             self.context.host.state.keep_refused(None)

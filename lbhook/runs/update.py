@@ -169,8 +169,14 @@ class Update:
             made = {str(one.path): one.made_of for one in changes if one.made_of}
             skipped = {str(one.path): one.outcome is Outcome.SKIPPED for one in changes}
             self.context.host.state.keep_applied(
-                Applied(fetched.read, made, self.context.host.proofs, skipped)
+                Applied(
+                    *(fetched.read, made, self.context.host.proofs, skipped),
+                    judged=self.context.host.judged,
+                    rested=tuple(sorted(self.context.host.rested)),
+                )
             )
+            if self.context.host.ports is not None:
+                self.context.host.state.keep_ports(self.context.host.ports)
             whole = fetched.answer.whole
             if whole is not None:
                 self._hook.note(whole)

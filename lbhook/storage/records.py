@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from pathlib import PurePosixPath
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from ..config.targets import Target
 from ..plan import Change
@@ -73,14 +73,29 @@ class Loaded(NamedTuple):
     queued: bool = False
 
 
+class Port(NamedTuple):
+    """A port that another program has: which one, and its unit; `both` says that a socket for
+    IPv6 may take IPv4 as well."""
+
+    port: int
+    protocol: str
+    ip: str
+    program: str = ""
+    unit: str = ""
+    both: bool = False
+
+
 class Applied(NamedTuple):
     """What an apply has left: when its answer was read, in seconds of this boot; and by path, what
-    each file was made of, what tells that it is still loaded, and whether it was skipped."""
+    each file was made of, what tells that it is still loaded, whether it was skipped, how its
+    listeners were judged, and what was put to rest since its program had failed."""
 
     read: float
     made: Mapping[str, str] = MappingProxyType({})
     proofs: Mapping[str, str] = MappingProxyType({})
     skipped: Mapping[str, bool] = MappingProxyType({})
+    judged: Mapping[str, Mapping[str, Any]] = MappingProxyType({})
+    rested: tuple[str, ...] = ()
 
 
 class Refused(NamedTuple):

@@ -15,12 +15,12 @@ from typing import Any, TypeVar
 from ..config.settings import Paths
 from ..plan import FileState
 from .files import Tree
-from .records import Applied, Installed, Loaded, Refused
+from .records import Applied, Installed, Loaded, Port, Refused
 
 VERSION = 1
 _ASIDE = ".aside"
-_BY_PATH = ("made", "proofs", "skipped")
-R = TypeVar("R", Installed, Loaded, Refused)
+_BY_PATH = ("made", "proofs", "skipped", "judged")
+R = TypeVar("R", Installed, Loaded, Port, Refused)
 
 
 class State:
@@ -79,7 +79,7 @@ class State:
         state = self.paths.state
         records = [self.installed_file, self.told_file, state / "answer.json", self.status_file]
         records += [self._loaded_file, self._refused_file, self.paths.handover]
-        records += [self.history_file]
+        records += [self.history_file, self._ports_file]
         gone = [path for path in records if self._is_there(path)]
         for place in (state / "originals", state / "previous"):
             found = [name for name in self.tree.names(place) if not name.endswith(_ASIDE)]
@@ -145,6 +145,25 @@ class State:
         """By path, what tells that nothing has changed since a program was verified."""
         return dict(self._since_boot().get("proofs", {}))
 
+    def judged(self) -> dict[str, dict[str, Any]]:
+        """By path, how the listeners of each file were judged in this boot."""
+        return dict(self._since_boot().get("judged", {}))
+
+    def rested(self) -> tuple[str, ...]:
+        """The paths of files that were put to rest since their program had failed with them."""
+        return tuple(self._since_boot().get("rested", ()))
+
+    def ports(self) -> tuple[Port, ...]:
+        """The ports that other programs had when lbhook looked last, before this boot too."""
+        listed = self._read(self._ports_file).get("ports", [])
+        found = (self._record(self._ports_file, Port, raw) for raw in listed)
+        return tuple(one for one in found if one)
+
+    def keep_ports(self, ports: Sequence[Port]) -> None:
+        """Record the ports of other programs, if that is not what the record says."""
+        if tuple(ports) != self.ports():
+            self._write(self._ports_file, {"ports": [one._asdict() for one in ports]})
+
     def skipped(self) -> tuple[str, ...]:
         """The paths of the targets that were skipped when they were looked at last."""
         return tuple(path for path, is_so in self._since_boot().get("skipped", {}).items() if is_so)
@@ -161,7 +180,7 @@ class State:
         """Record what an apply has left."""
         known, news = self._since_boot(), applied._asdict()
         by_path = {name: {**known.get(name, {}), **news[name]} for name in _BY_PATH}
-        self._write_loaded(applied=applied.read, **by_path)
+        self._write_loaded(applied=applied.read, rested=applied.rested, **by_path)
 
     def refused(self) -> Refused | None:
         """The input that was refused last."""
@@ -201,6 +220,10 @@ class State:
     @property
     def _loaded_file(self) -> PurePosixPath:
         return self.paths.runtime / "loaded.json"
+
+    @property
+    def _ports_file(self) -> PurePosixPath:
+        return self.paths.state / "ports.json"
 
     @property
     def _refused_file(self) -> PurePosixPath:

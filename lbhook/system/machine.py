@@ -190,6 +190,11 @@ class Machine:
         found = re.search(r"^Max open files +(\S+) +(\S+)", said, re.MULTILINE)
         return (found[1], found[2]) if found else ("", "")
 
+    def most_files(self, pid: int) -> int:
+        """How many files a process may have open; 0 if that can't be read."""
+        found = re.search(r"(?m)^Max open files\s+(\d+)", self._text(f"proc/{pid}/limits"))
+        return int(found[1]) if found else 0
+
     def children(self, pid: int) -> tuple[int, ...]:
         """The processes that a process has started and that have not ended."""
         return tuple(map(int, self._text(f"proc/{pid}/task/{pid}/children").split()))
@@ -228,6 +233,10 @@ class Machine:
         return (
             re.search(r"^NoNewPrivs:\s1$", self._text("proc/self/status"), re.MULTILINE) is not None
         )
+
+    def has_ipv6(self) -> bool:
+        """Whether the kernel has IPv6 at all, be it without an address."""
+        return (self.root / "proc/self/net/if_inet6").exists()
 
     def has_systemd(self) -> bool:
         """Whether systemd is PID 1 here, as sd_booted(3) asks it."""

@@ -304,9 +304,15 @@ class Machine:
         return {line.split()[3] for line in lines if f'"{program}"' in line}
 
     def assert_listens(self, *wanted: str) -> None:
-        """nginx listens there now, and nowhere else once its old workers have ended."""
-        assert set(wanted) <= self.listeners()
-        wait_for(lambda: self.listeners() == set(wanted), f"{wanted} alone")
+        """nginx listens there now (without an address: at the port on every one), and nowhere
+        else once its old workers have ended."""
+        places = {place for one in wanted for place in self._places(one)}
+        assert places <= self.listeners()
+        wait_for(lambda: self.listeners() == places, f"{places} alone")
+
+    @staticmethod
+    def _places(one: str) -> set[str]:
+        return {f"0.0.0.0{one}", f"[::]{one}"} if one.startswith(":") else {one}
 
     def workers(self) -> set[str]:
         """nginx's workers: a reload makes new ones."""

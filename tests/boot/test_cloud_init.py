@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from ..lab.fabric import VM4
 from ..lab.hosts import REPO
 from ..packages import built as built_once
 from .azure import Azure
@@ -54,7 +53,7 @@ def assert_serves(machine: Machine, azure: Azure, port: int, idle: Sequence[str]
     """cloud-init has come to its end, and what Azure sends is answered."""
     machine.run(["cloud-init", "status", "--wait"], check=False, timeout=90)
     machine.assert_sound(idle=idle)
-    machine.assert_listens(f"{VM4}:{port}")
+    machine.assert_listens(f":{port}")
     assert machine.firewall_ports() == {port}
     assert azure.ask(port) != ""
 

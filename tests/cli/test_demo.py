@@ -53,7 +53,7 @@ def test_its_scenes(shown: Ended) -> None:
         "env              created    /run/lbhook/lb.env\n",
         "  LB_INBOUND_1=tcp,2603:10e1:100:2::1:1,443,fd00::4,8443\n",
         "          type filter hook input priority filter + 10; policy drop;\n",
-        "  listen [fd00::4]:8443;",
+        "  listen [::]:8443;",
     ):
         assert line in files
     assert again.endswith(

@@ -161,7 +161,12 @@ def test_a_second_one_of_a_kind() -> None:
         path=PurePosixPath("/etc/nginx/lbhook/listen-tls.conf"),
         requires=("nginx",),
         reload_unit="nginx.service",
-        vars={"ports": (8443,), "except_ports": (22,), "parameters": "ssl"},
+        vars={
+            "listen": "port",
+            "ports": (8443,),
+            "except_ports": (22,),
+            "parameters": "ssl",
+        },
     )
 
 
@@ -198,12 +203,15 @@ def test_env_file_follows_the_runtime_directory() -> None:
         ("[targets.nftables]\nvars = { ssh_ports = [2222, 22] }", (2222, 22)),
         ("[targets.nftables]\nvars = { ssh_ports = [] }", (22,)),
         ("[targets.nftables]\nenabled = false\nvars = { ssh_ports = [2222] }", (22,)),
-        ("[targets.nginx]\nvars = { except_ports = [9] }", (9,)),
-        ("[targets.nginx]\nvars = { except_ports = [] }", ()),
+        ("[targets.nginx]\nvars = { except_ports = [9] }", (9, 22)),
+        ("[targets.nginx]\nvars = { except_ports = [] }", (22,)),
+        ("[targets.nginx]\nvars = { ports = [22, 80] }", ()),
+        ("[targets.nginx]\nvars = { ports = [22], except_ports = [22] }", (22,)),
     ],
 )
 def test_ports_that_never_become_a_web_server(text: str, ports: tuple[int, ...]) -> None:
-    """nginx leaves out the SSH ports of the firewall that is on, or 22, or what it is told."""
+    """nginx leaves out what it is told, and SSH's ports (those of the firewall that is on, or 22)
+    unless they are named."""
     assert target(config.parse(text), "nginx").vars["except_ports"] == ports
 
 

@@ -32,11 +32,12 @@ def place(protocol: str, ip: str, port: int) -> Place:
 
 
 def test_places_are_read_back() -> None:
-    """Of nginx and of haproxy, both families; comments and other forms are none."""
+    """Of nginx and of haproxy, both families; a port alone is that of every address."""
     assert places(CONTENT) == (
         place("tcp", "10.0.0.4", 443),
         place("udp", "fd00::4", 53),
         place("udp", "10.0.0.4", 443),
+        place("tcp", "0.0.0.0", 9),
         place("tcp", "10.0.0.4", 80),
     )
 

@@ -1,0 +1,1 @@
+"""What nginx is told to listen on, what it can have of that, and what it would cost others."""

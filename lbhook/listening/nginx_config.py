@@ -1,0 +1,254 @@
+"""What nginx's whole configuration asks for: its files as text, its `listen` lines as values.
+
+The files are read as nginx 1.22 reads them (https://nginx.org/en/docs/ngx_core_module.html#include,
+https://nginx.org/en/docs/http/ngx_http_core_module.html#listen), and not asked of `nginx -T`: that
+prints nothing where an include is missing, a name can't be resolved or an address is not there yet.
+"""
+
+import fnmatch
+import ipaddress
+import re
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from pathlib import PurePosixPath
+from typing import NamedTuple
+
+from ..metadata.reader import Address
+
+MAIN = PurePosixPath("/etc/nginx/nginx.conf")
+ANY4, ANY6 = ipaddress.IPv4Address(0), ipaddress.IPv6Address(0)
+# A word ends at a blank, `;` or `{`; only at its start do quotes, `#` and `}` mean something.
+_TOKEN = re.compile(
+    r"""\#[^\n]* | "(?:\\.|[^"\\])*" | '(?:\\.|[^'\\])*' | [;{}] | (?:\\.|\$\{|[^\s;{\\])+""",
+    re.VERBOSE | re.DOTALL,
+)
+_LUA = re.compile(r"\w+_by_lua_block")
+_PLACE = re.compile(r"(?:\[(.+)\]|([^\[\]:]*))(?::(\d+)(?:-(\d+))?)?", re.ASCII)
+_PORTS = re.compile(r"\d+(-\d+)?", re.ASCII)
+# A listener with one of these is opened beside the one for all addresses of its port.
+_BINDING = re.compile(
+    r"(bind|deferred|reuseport)$|(setfib|fastopen|backlog|rcvbuf|sndbuf|accept_filter|ipv6only"
+    r"|so_keepalive)="
+)
+_DEPTH = 20
+
+
+class Listen(NamedTuple):
+    """One place of a `listen` line. `context` is http, stream or mail, `server` the number of its
+    block, `line` its file and line, `words` what stands behind the place."""
+
+    ip: Address
+    port: int
+    words: tuple[str, ...] = ()
+    context: str = "http"
+    server: int = 0
+    line: str = ""
+
+    @property
+    def protocol(self) -> str:
+        """tcp or udp."""
+        return "udp" if {"udp", "quic"} & set(self.words) else "tcp"
+
+    @property
+    def speaks(self) -> frozenset[str]:
+        """What a client has to speak there; all servers of one place speak the same."""
+        told = {"ssl", "proxy_protocol", "quic"} & set(self.words)
+        # Beside TLS a client chooses it, elsewhere it is spoken at once.
+        return frozenset(told | ({"http2"} & set(self.words) if "ssl" not in told else set()))
+
+    @property
+    def binds(self) -> bool:
+        """Whether it has a socket of its own beside one for every address."""
+        return any(map(_BINDING.match, self.words))
+
+    @property
+    def dual(self) -> bool:
+        """Whether a listener for every IPv6 address takes IPv4 as well."""
+        return self.ip == ANY6 and "ipv6only=off" in self.words
+
+    @property
+    def place(self) -> str:
+        """Address and port as nginx writes them."""
+        host = f"[{self.ip}]" if self.ip.version == 6 else "*" if self.ip == ANY4 else self.ip
+        return f"{host}:{self.port}"
+
+
+class Configuration(NamedTuple):
+    """What the files ask for. `included` are the numbers of the server blocks that include a
+    file, by its path; 0 stands for what is no server block."""
+
+    listens: tuple[Listen, ...] = ()
+    included: Mapping[str, frozenset[int]] = {}
+    settings: Mapping[str, str] = {}
+    texts: tuple[tuple[str, str], ...] = ()
+
+    def server_of(self, path: str) -> frozenset[int]:
+        """The server blocks that include a file."""
+        return self.included.get(path, frozenset())
+
+
+class Files(NamedTuple):
+    """Where configuration comes from: the text of a file (None if it can't be read), and the
+    names in a directory."""
+
+    read: Callable[[str], str | None]
+    names: Callable[[str], Collection[str]]
+
+
+def read(files: Files, own: Collection[str] = (), main: PurePosixPath = MAIN) -> Configuration:
+    """The configuration without what is in lbhook's `own` files, whose includes are noted."""
+    reader = _Reader(files, own, main)
+    reader.file(str(main))
+    return Configuration(
+        listens=tuple(reader.listens),
+        included={path: frozenset(found) for path, found in reader.included.items()},
+        settings=reader.settings,
+        texts=tuple(reader.texts),
+    )
+
+
+def printed(output: str) -> Files:
+    """The files that `nginx -T` has printed."""
+    parts = re.split(r"(?m)^# configuration file (/.*):\n", output)
+    texts = dict(zip(parts[1::2], parts[2::2], strict=True))
+
+    def names(directory: str) -> Collection[str]:
+        depth = len(PurePosixPath(directory).parts)
+        below = (PurePosixPath(path).parts for path in texts)
+        place = PurePosixPath(directory).parts
+        return {parts[depth] for parts in below if parts[:depth] == place and len(parts) > depth}
+
+    return Files(texts.get, names)
+
+
+class _Reader:
+    """Goes through files and blocks, in nginx's order."""
+
+    def __init__(self, files: Files, own: Collection[str], main: PurePosixPath) -> None:
+        self.files = files
+        self.own = own
+        self.prefix = main.parent
+        self.listens: list[Listen] = []
+        self.included: dict[str, set[int]] = {}
+        self.settings: dict[str, str] = {}
+        self.texts: list[tuple[str, str]] = []
+        self._blocks: list[str] = []
+        self._servers = 0
+        self._heard = False
+        self._depth = 0
+
+    def file(self, path: str) -> None:
+        if path in self.own:
+            self._heard = True
+            server = self._servers if self._blocks[-1:] == ["server"] else 0
+            self.included.setdefault(path, set()).add(server)
+            return
+        text = self.files.read(path) if self._depth < _DEPTH else None
+        if text is None:
+            return
+        self.texts.append((path, text))
+        self._depth += 1
+        for words, end, line in _directives(text):
+            self._take(words, end, f"{path}:{line}")
+        self._depth -= 1
+
+    def _take(self, words: Sequence[str], end: str, line: str) -> None:
+        if end == "{":
+            self._open(words, line)
+        elif end == "}":
+            self._close()
+        elif words[0] == "include" and len(words) > 1:
+            for path in self._paths(str(self.prefix / words[1])):
+                self.file(path)
+        elif words[0] == "listen" and self._blocks[-1:] == ["server"] and len(words) > 1:
+            self._heard = True
+            self.listens += self._listen(words[1:], line)
+        elif not self._blocks or self._blocks == ["events"]:
+            self.settings[words[0]] = " ".join(words[1:])
+
+    def _open(self, words: Sequence[str], line: str) -> None:
+        self._blocks.append(words[0] if words else "")
+        if self._blocks[-1] == "server" and len(self._blocks) == 2:
+            self._servers += 1
+            self._heard, self._line = False, line
+
+    def _close(self) -> None:
+        name = self._blocks.pop() if self._blocks else ""
+        if name == "server" and self._blocks == ["http"] and not self._heard:
+            self.listens += self._listen(("80",), self._line)
+
+    def _listen(self, words: Sequence[str], line: str) -> Iterator[Listen]:
+        for ip, port in _places(words[0]):
+            yield Listen(ip, port, tuple(words[1:]), self._blocks[0], self._servers, line)
+
+    def _paths(self, pattern: str) -> list[str]:
+        """The files that a pattern stands for: as glob(3), in the order of their names."""
+        if not re.search(r"[*?\[]", pattern):
+            return [pattern]
+        found = ["/"]
+        for part in PurePosixPath(pattern).parts[1:]:
+            found = [
+                str(PurePosixPath(place, name))
+                for place in found
+                for name in sorted(self._matching(place, part))
+            ]
+        return found
+
+    def _matching(self, place: str, part: str) -> Iterator[str]:
+        if not re.search(r"[*?\[]", part):
+            yield part
+            return
+        for name in self.files.names(place):
+            hidden = name.startswith(".") and part[0] != "."
+            if fnmatch.fnmatchcase(name, part) and not hidden:
+                yield name
+
+
+def _directives(text: str) -> Iterator[tuple[list[str], str, int]]:
+    """Words of each directive, what ends it (`;`, `{` or `}`), and the line of its first word."""
+    words: list[str] = []
+    line, at, first = 1, 0, 1
+    skip_to = 0
+    for token in _TOKEN.finditer(text):
+        line += text.count("\n", at, token.start())
+        at = token.start()
+        word = token[0]
+        if at < skip_to or word[0] == "#":
+            continue
+        first = first if words else line
+        if word in ("{", "}", ";"):
+            if word == "{" and words and _LUA.fullmatch(words[0]):
+                skip_to = _end_of_block(text, token.end())
+            elif words or word != ";":
+                yield words, word, first
+            words = []
+        else:
+            words.append(word[1:-1] if word[0] in "\"'" else word)
+
+
+def _end_of_block(text: str, start: int) -> int:
+    """Behind the brace that closes a block of Lua."""
+    depth = 1
+    for brace in re.compile(r"[{}]").finditer(text, start):
+        depth += 1 if brace[0] == "{" else -1
+        if not depth:
+            return brace.end()
+    return len(text)
+
+
+def _places(written: str) -> Iterator[tuple[Address, int]]:
+    """The places of a `listen` line; none of a unix socket, or of a name that only DNS knows."""
+    found = _PLACE.fullmatch(f":{written}" if _PORTS.fullmatch(written) else written)
+    if not found or written.startswith("unix:"):
+        return
+    six, host, first, last = found.groups()
+    try:
+        ips = [ANY4] if host in ("", "*") and not six else _ips(six or host)
+    except ValueError:
+        return
+    for port in range(int(first or 80), int(last or first or 80) + 1):
+        yield from ((ip, port) for ip in ips)
+
+
+def _ips(host: str) -> list[Address]:
+    local = ["127.0.0.1", "::1"]
+    return [ipaddress.ip_address(one) for one in (local if host == "localhost" else [host])]

@@ -1,0 +1,259 @@
+"""Which `listen` lines nginx can take, judged for each port by itself before anything is touched.
+
+A line is good if nothing that works stops working for it: no other program or server loses what it
+has, nginx can start with it, and a running nginx can open it by a signal.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple, TypeVar
+
+from ..metadata.reader import Address
+from . import nginx_sockets
+from .nginx_config import ANY4, ANY6, Listen
+from .nginx_sockets import covers, opened, unopenable
+
+_ANYWHERE = (ANY4, ANY6)
+_STOPPED = "`systemctl stop nginx`, `lbhook apply`, `systemctl start nginx`"
+
+
+class Taken(NamedTuple):
+    """A socket of another program: it is there, or was when lbhook looked last. `both` says that
+    it may take IPv4 beside IPv6."""
+
+    ip: Address
+    port: int
+    protocol: str = "tcp"
+    program: str = ""
+    there: bool = True
+    both: bool = False
+
+    def excludes(self, one: Listen) -> bool:
+        """Whether nginx can't have a listener beside it."""
+        versions = (4, 6) if self.both else (self.ip.version,)
+        wide = self.ip in _ANYWHERE or one.ip in _ANYWHERE
+        at_one = self.ip == one.ip or (wide and one.ip.version in versions)
+        return at_one and (self.protocol, self.port) == (one.protocol, one.port)
+
+    def __str__(self) -> str:
+        host = f"[{self.ip}]" if self.ip.version == 6 else self.ip
+        if self.there:
+            return f"{self.program or 'another program'} has {host}:{self.port}"
+        return f"{self.program or 'another program'} had {host}:{self.port} when lbhook looked last"
+
+
+P = TypeVar("P", Listen, Taken)
+
+
+class Scene(NamedTuple):
+    """What there is beside a file: the rest of the configuration, the server blocks that include
+    it, what nginx holds (None if it does not run), and what other programs hold."""
+
+    rest: Sequence[Listen] = ()
+    servers: frozenset[int] = frozenset()
+    context: str = "http"
+    held: Sequence[Listen] | None = None
+    others: Sequence[Taken] = ()
+
+    def by_port(self) -> "dict[int, Scene]":
+        """What matters at each port; at others it is an empty one of the same context."""
+        rest, held, others = _by_port(self.rest), _by_port(self.held or ()), _by_port(self.others)
+        return {
+            port: self._replace(
+                rest=rest.get(port, ()),
+                held=None if self.held is None else held.get(port, ()),
+                others=others.get(port, ()),
+            )
+            for port in {*rest, *held, *others}
+        }
+
+
+class Verdict(NamedTuple):
+    """The lines that a file is to have at a port, and what is to be said of those that it has
+    not, or has in place of others."""
+
+    lines: tuple[Listen, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+def judge(scene: Scene, wanted: Sequence[Listen], form: str, has_ipv6: bool = True) -> Verdict:
+    """What to write for `wanted`, the addresses of the scene's port that rules lead to. As "port"
+    that is every address, of IPv6 as well, as "address" those alone. Where nginx can't take one
+    form it is the other; what it can't take in either is left out."""
+    first = wanted[0]
+    if form == "port" and any(one.dual for one in _peers(scene, first)):
+        # One socket takes both families.
+        return _family(scene, first._replace(ip=ANY6), wanted, form)
+    found: list[Verdict] = []
+    beside: tuple[Listen, ...] = ()
+    for version, everywhere in ((4, ANY4), (6, ANY6)):
+        those = [one for one in wanted if one.ip.version == version]
+        wide = first._replace(ip=everywhere)
+        if those:
+            found.append(_family(scene, wide, those, form))
+        elif form == "port" and (version == 4 or has_ipv6):
+            beside = _beside(scene, wide)
+    lines = tuple(line for one in found for line in one.lines)
+    is_wide = any(line.ip in _ANYWHERE for line in lines)
+    # What no rule asks for comes only with what one has opened everywhere.
+    more = beside if is_wide else ()
+    return Verdict((*lines, *more), tuple(note for one in found for note in one.notes))
+
+
+def _family(scene: Scene, wide: Listen, wanted: Sequence[Listen], form: str) -> Verdict:
+    own = _own(scene, wanted)
+    if own:
+        others = [one for one in own if one.speaks != wide.speaks]
+        return Verdict(notes=tuple(_left_out(wide, _itself(one)) for one in others[:1]))
+    there = {(one.context, one.ip) for one in _peers(scene, wide)}
+    joined = [one for one in wanted if (scene.context, one.ip) in there]
+    wider, narrow = Verdict((wide, *joined)), _narrow(scene, wanted)
+    # What is at the very address tells more than what is at any.
+    problem = next(filter(None, (_problem(scene, one) for one in (*joined, wide))), "")
+    if form == "port":
+        if not problem:
+            return wider
+        return narrow if narrow.lines else Verdict(notes=(_left_out(wide, problem),))
+    held = any(one.ip == wide.ip for one in scene.held or ())
+    if narrow.lines or problem or not held:
+        return narrow
+    why = f"nginx holds {wide.place}, and a signal can't narrow it; once, {_STOPPED}"
+    return Verdict(wider.lines, (f"port {wide.port} stays at every address: {why}",))
+
+
+def _narrow(scene: Scene, wanted: Sequence[Listen]) -> Verdict:
+    """Each address by itself."""
+    problems = {one: _problem(scene, one) for one in wanted}
+    good = tuple(one for one in wanted if not problems[one])
+    notes = [_left_out(one, problems[one], one.place) for one in wanted if problems[one]]
+    return Verdict(good, tuple(notes))
+
+
+def _beside(scene: Scene, wide: Listen) -> tuple[Listen, ...]:
+    """A family that no rule leads to, at the same port: `localhost` is in both. If it can't be,
+    nobody misses it."""
+    alone = [one for one in scene.rest if one.server in scene.servers]
+    return () if alone or _problem(scene, wide) else (wide,)
+
+
+def _own(scene: Scene, wanted: Sequence[Listen]) -> list[Listen]:
+    """The lines of the server block itself that take what the rules send, if they take all."""
+    lines = [one for one in scene.rest if one.server in scene.servers]
+    taking = [
+        [one for one in lines if _same(scene, one, each) and covers(one, each)] for each in wanted
+    ]
+    return [one for those in taking for one in those] if all(taking) else []
+
+
+def _peers(scene: Scene, one: Listen) -> list[Listen]:
+    return [other for other in scene.rest if _same(scene, other, one)]
+
+
+def _same(scene: Scene, one: Listen, other: Listen) -> bool:
+    return one.context == scene.context and one.protocol == other.protocol
+
+
+def _problem(scene: Scene, one: Listen) -> str:
+    """Why nginx can't have a line, and what to do; empty if it can."""
+    found = (_taken, _unlike, _before, _at_start, _at_reload)
+    return next(filter(None, (problem(scene, one) for problem in found)), "")
+
+
+def _taken(scene: Scene, one: Listen) -> str:
+    for other in scene.others:
+        if other.excludes(one):
+            remedy = "stop that" if other.there else "name it in `ports` to take it"
+            return f"{other}; {remedy}, or {_leave(one)}"
+    return ""
+
+
+def _unlike(scene: Scene, one: Listen) -> str:
+    """At one place all servers speak the same, and one of them alone may set its options."""
+    for other in _peers(scene, one):
+        if other.ip != one.ip:
+            continue
+        if other.speaks != one.speaks:
+            theirs, ours = _speaking(other), _speaking(one)
+            return f"{other.line} listens there {theirs}, this target {ours}; {_leave(one)}"
+        if scene.context == "stream":
+            return f"{other.line} listens there already; {_leave(one)}"
+        if "default_server" in other.words and "default_server" in one.words:
+            return f"{other.line} is its default_server already; leave that out of `parameters`"
+        if other.binds and one.binds:
+            return f"{other.line} sets its options already; leave them out of `parameters`"
+    return ""
+
+
+def _before(scene: Scene, one: Listen) -> str:
+    """A listener for an address takes it from those for every address."""
+    peers = _peers(scene, one)
+    if one.ip in _ANYWHERE or any(other.ip == one.ip for other in peers):
+        return ""
+    for other in peers:
+        if covers(other, one) and other.server not in scene.servers:
+            share = other.speaks == one.speaks and scene.context == "http"
+            remedy = '`listen = "port"` shares it' if share else _leave(one)
+            return f"it would go before {other.place} of {other.line}; {remedy}"
+    return ""
+
+
+def _at_start(scene: Scene, one: Listen) -> str:
+    known = {_key(*pair) for pair in nginx_sockets.clashes(opened(scene.rest))}
+    for pair in nginx_sockets.clashes(opened([*scene.rest, one])):
+        if _key(*pair) not in known:
+            other = pair[0] if pair[1].line == one.line else pair[1]
+            where = f"in {other.context} {{}} " if other.context != one.context else ""
+            remedy = _leave(one)
+            return f"nginx could not start: {other.line} {where}opens {other.place}; {remedy}"
+    return ""
+
+
+def _at_reload(scene: Scene, one: Listen) -> str:
+    held = scene.held or ()
+    known = {_key(*pair) for pair in unopenable(opened(scene.rest), held)}
+    for pair in unopenable(opened([*scene.rest, one]), held):
+        if _key(*pair) not in known:
+            return f"nginx holds {pair[1].place}, and a signal can't change that; once, {_STOPPED}"
+    return ""
+
+
+def stuck(scene: Scene) -> str:
+    """Why a running nginx can't take the rest of its configuration by any signal, whatever is in
+    lbhook's files; empty if it can."""
+    sockets = opened(scene.rest)
+    for one, other in unopenable(sockets, scene.held or ()):
+        why = f"{one.line} asks for {one.place} and nginx holds {other.place}"
+        return f"nginx takes no change by a signal: {why}; `systemctl restart nginx` once"
+    held = {(one.protocol, one.ip, one.port) for one in scene.held or ()}
+    for one in sockets if scene.held is not None else ():
+        for taken in scene.others:
+            if taken.there and taken.excludes(one) and (one.protocol, one.ip, one.port) not in held:
+                why = f"{one.line} asks for {one.place} and {taken}"
+                return f"nginx takes no change: {why}; mend that line, or stop that"
+    return ""
+
+
+def _by_port(things: Iterable[P]) -> dict[int, list[P]]:
+    found: dict[int, list[P]] = {}
+    for one in things:
+        found.setdefault(one.port, []).append(one)
+    return found
+
+
+def _key(one: Listen, other: Listen) -> tuple[object, ...]:
+    return (one.context, one.place, other.context, other.place)
+
+
+def _speaking(one: Listen) -> str:
+    return f"with {' and '.join(sorted(one.speaks))}" if one.speaks else "in plain text"
+
+
+def _itself(one: Listen) -> str:
+    return f"{one.line} of the same server block has it {_speaking(one)}; {_leave(one)}"
+
+
+def _leave(one: Listen) -> str:
+    return f"`except_ports = [{one.port}]` leaves it alone"
+
+
+def _left_out(one: Listen, why: str, what: str = "") -> str:
+    return f"{what or f'port {one.port}'} is left out: {why}"

@@ -1,0 +1,58 @@
+"""A program that could not start with what lbhook has written.
+
+Before a boot brings nginx up nobody can see all that will keep it from starting. If it has failed,
+and its configuration is sound, its listeners are put to rest, so that all else it serves comes
+back; a later run brings them to the running nginx, where what it can't open harms nobody.
+"""
+
+import re
+
+from ..config.shipped import kind_of
+from ..config.targets import Target
+from ..errors import LbhookError
+from ..plan import FileState
+from ..programs.host import Host
+from ..storage.records import Installed
+from .verification import unit_of
+
+# nginx names what it can't do with its worst word but one.
+_WORST = re.compile(r"\[(?:emerg|alert)\] (?:\d+#\d+: )?(.*)")
+
+
+def cause(host: Host, target: Target, actual: FileState | None, record: Installed | None) -> str:
+    """Why a target's program has failed, if that may be what lbhook wrote; else empty."""
+    ours = record and actual and actual.digest == record.digest
+    if not ours or not record or not actual or not host.live or not host.root:
+        return ""
+    at_rest = actual.content == record.resting.encode()
+    if at_rest or kind_of(target).daemon != "nginx" or not host.machine.has_systemd():
+        return ""
+    unit = unit_of(target)
+    if not unit or runs(host, target) or not _has_failed(host, unit):
+        return ""
+    # Somebody's mistake in its configuration is not lbhook's to mend, and is blocked as such.
+    sound = host.daemon("nginx").check_present(target.timeout).ok
+    return _said(host, unit) if sound else ""
+
+
+def runs(host: Host, target: Target) -> bool:
+    """Whether a target's program runs by now."""
+    return bool(host.services.written_pid(unit_of(target)))
+
+
+def _has_failed(host: Host, unit: str) -> bool:
+    """Whether it ended by itself with an error: not killed, nor stopped by hand."""
+    try:
+        if host.services.unit(unit).active != "failed":
+            return False
+    except LbhookError:
+        return False
+    argv = ("systemctl", "show", unit, "--property=Result", "--value")
+    return host.run(argv).output.strip() == "exit-code"
+
+
+def _said(host: Host, unit: str) -> str:
+    argv = ("journalctl", "--unit", unit, "--boot", "--output=cat", "--lines=50", "--no-pager")
+    lines = _WORST.findall(host.run(argv).output)
+    telling = [one for one in lines if "still could not" not in one] or lines
+    return telling[-1] if telling else f"`journalctl -u {unit}` says why"

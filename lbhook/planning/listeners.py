@@ -1,0 +1,195 @@
+"""The listeners of nginx's targets on this machine, judged before a file is rendered from them."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from functools import cached_property
+from typing import NamedTuple
+
+from ..config.settings import Settings
+from ..config.shipped import kind_of
+from ..config.targets import Target
+from ..listening import nginx_verdict
+from ..listening.nginx_config import Listen
+from ..listening.nginx_sockets import opened
+from ..listening.nginx_verdict import Scene
+from ..metadata.facts import Facts, Listener
+from ..metadata.model import Protocol
+from ..programs.daemon import places
+from ..programs.host import Host
+from ..rendering import fingerprint
+from .surroundings import Surroundings, stamps
+
+_SHOWN = 8
+_CONTEXTS = {"a server block": "http", "a stream block": "stream"}
+
+
+class Judged(NamedTuple):
+    """What a target's file is rendered from, and what is to be said of what it has not. `mark`
+    stands for the listeners in a digest."""
+
+    target: Target
+    lb: Facts
+    notes: tuple[str, ...] = ()
+    mark: str = ""
+
+
+class Listeners:
+    """Judges for one host and one configuration."""
+
+    def __init__(self, host: Host, settings: Settings) -> None:
+        self.host = host
+        self.active = settings.active()
+        self._added: dict[str, list[Listen]] = {}
+        self._unchanged: list[Target] = []
+
+    def known(self, target: Target, lb: Facts, made_of: object) -> Judged | None:
+        """As an earlier run of this boot has judged it, if nothing has changed since; without its
+        listeners."""
+        if not self._judges(target):
+            return Judged(target, lb)
+        record = self.host.state.judged().get(str(target.path), {})
+        looked = tuple(record.get("looked", ()))
+        if not record or record.get("of") != self._digest(target, made_of, looked):
+            return None
+        self.host.judged[str(target.path)] = record
+        self._unchanged.append(target)
+        return Judged(_as_it_is(target), lb, tuple(record["notes"]), record["mark"])
+
+    def judged(self, target: Target, lb: Facts, made_of: object) -> Judged:
+        """The target and its answer, with the listeners that nginx can have in place of those
+        that rules lead to."""
+        if not self._judges(target):
+            return Judged(target, lb)
+        found, notes = self._judge(target, lb)
+        mark = fingerprint.digest([(one.ip, one.protocol.value, one.port) for one in found])
+        self._around.remember()
+        looked = self._around.looked_at()
+        of = self._digest(target, made_of, looked)
+        record = {"of": of, "looked": looked, "notes": notes, "mark": mark}
+        self.host.judged[str(target.path)] = record if of else {}
+        return Judged(_as_it_is(target), replace(lb, listeners=found), notes, mark)
+
+    def stuck(self, target: Target) -> str:
+        """Why nginx can take no change, or not this one as a whole."""
+        if not self._judges(target):
+            return ""
+        if self._added.get(str(target.path)) and self._lacks(target):
+            return f"nginx takes no more listeners: {self._lacks(target)}"
+        rest = self._around.configuration.listens
+        scene = Scene(rest, held=self._around.held, others=self._taken(target))
+        return nginx_verdict.stuck(scene)
+
+    def _judges(self, target: Target) -> bool:
+        return self.host.live and kind_of(target).daemon == "nginx"
+
+    def _judge(self, target: Target, lb: Facts) -> tuple[tuple[Listener, ...], tuple[str, ...]]:
+        scene = Scene(
+            rest=self._rest(target),
+            servers=self._around.configuration.server_of(str(target.path)),
+            context=_CONTEXTS[kind_of(target).context],
+            held=self._around.held,
+            others=self._taken(target),
+        )
+        scenes, none = scene.by_port(), scene._replace(rest=(), held=scene.held and (), others=())
+        form, has_ipv6 = str(target.vars.get("listen", "address")), self.host.machine.has_ipv6()
+        added, listeners, notes = self._added.setdefault(str(target.path), []), [], []
+        for those in _grouped(target, lb):
+            wanted = [_line(target, scene.context, one) for one in those]
+            # HTTP/3 answers from the address that was asked.
+            shape = form if those[0].protocol is Protocol.TCP else "address"
+            found = nginx_verdict.judge(scenes.get(those[0].port, none), wanted, shape, has_ipv6)
+            added += found.lines
+            listeners += [_listener(one, those) for one in found.lines]
+            notes += [f"{target.name}: {one}" for one in found.notes]
+        if has_ipv6 and self._lacks(target):
+            # What no rule asks for goes first.
+            listeners = [one for one in listeners if one.rules]
+            added[:] = [one for one in added if one.ip in {each.ip for each in listeners}]
+        more = [f"{target.name}: {len(notes) - _SHOWN} more ports are left out"]
+        return tuple(listeners), (*notes[:_SHOWN], *(more if len(notes) > _SHOWN else ()))
+
+    @cached_property
+    def _around(self) -> Surroundings:
+        own = [one for one in self.active if kind_of(one).daemon == "nginx"]
+        installed = self.host.state.installed()
+        gone = [path for path, one in installed.items() if kind_of(one.target()).daemon == "nginx"]
+        lent = {
+            (place.ip, place.port)
+            for path, one in installed.items()
+            if kind_of(one.target()).daemon not in ("", "nginx")
+            for place in places(self._content(one.target()))
+        }
+        paths = {*gone, *(str(one.path) for one in own)}
+        return Surroundings(self.host, paths, lent, any(one.reload for one in own))
+
+    def _content(self, target: Target) -> bytes:
+        found = self.host.tree.state(target.path)
+        return found.content if found else b""
+
+    def _lacks(self, target: Target) -> str:
+        added = self._added.get(str(target.path), ())
+        return self._around.room.lacks(opened([*self._rest(target), *added]))
+
+    def _rest(self, target: Target) -> list[Listen]:
+        """What stands elsewhere, other files of lbhook's among it."""
+        found = [*self._around.configuration.listens]
+        for path, lines in self._added.items():
+            found += lines if path != str(target.path) else []
+        for other in self._unchanged:
+            found += self._installed(other) if other.path != target.path else []
+        return found
+
+    def _installed(self, target: Target) -> Iterator[Listen]:
+        context = _CONTEXTS[kind_of(target).context]
+        for place in places(self._content(target)):
+            words = (
+                ("udp",) if place.protocol == "udp" else tuple(target.vars["parameters"].split())
+            )
+            yield Listen(place.ip, place.port, words, context, -1, str(target.path))
+
+    def _taken(self, target: Target) -> list[nginx_verdict.Taken]:
+        return [*self._around.taken(target.vars["ports"])]
+
+    def _digest(self, target: Target, made_of: object, looked: Sequence[str]) -> str:
+        """What is the same only as long as the verdict would be; empty if that can't be told."""
+        sockets = self.host.kernel.listeners() if self.host.kernel else ""
+        if not sockets or not looked:
+            return ""
+        files = stamps(self.host.machine.root, looked)
+        return fingerprint.digest(target, self.active, made_of, sockets, files)
+
+
+def _as_it_is(target: Target) -> Target:
+    """Rendered with the listeners that it is given."""
+    return target._replace(vars={**target.vars, "listen": "address"})
+
+
+def _grouped(target: Target, lb: Facts) -> Iterator[list[Listener]]:
+    """The listeners of each port and protocol that a target asks for."""
+    ports, but = target.vars["ports"], target.vars["except_ports"]
+    usual = ("udp",) if "quic" in target.vars["parameters"].split() else ("tcp",)
+    protocols = target.vars.get("protocols", usual)
+    found: dict[object, list[Listener]] = {}
+    for one in lb.listeners:
+        meant = (not ports or one.port in ports) and one.port not in but
+        if meant and one.protocol in protocols and one.rules:
+            found.setdefault((one.protocol, one.port), []).append(one)
+    yield from found.values()
+
+
+def _line(target: Target, context: str, one: Listener) -> Listen:
+    passed_on = context == "stream" and one.protocol is Protocol.UDP
+    words = ("udp", "reuseport") if passed_on else tuple(target.vars["parameters"].split())
+    return Listen(one.ip, one.port, words, context, -1, str(target.path))
+
+
+def _listener(line: Listen, those: Sequence[Listener]) -> Listener:
+    """The rules that lead to a line: to its address, or to any of its family."""
+    everywhere = line.ip.is_unspecified
+    rules = (
+        rule
+        for one in those
+        if one.ip == line.ip or (everywhere and one.ip.version == line.ip.version)
+        for rule in one.rules
+    )
+    return Listener(ip=line.ip, protocol=those[0].protocol, port=line.port, rules=tuple(rules))

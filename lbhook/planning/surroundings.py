@@ -1,0 +1,205 @@
+"""What there is on a machine beside lbhook's files for nginx: its configuration, its sockets, and
+those of other programs, now and as they were before a boot."""
+
+import ipaddress
+import itertools
+import os
+from collections.abc import Collection, Iterator, Sequence
+from functools import cached_property
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
+
+from ..listening import nginx_config
+from ..listening.nginx_config import Configuration, Listen
+from ..listening.nginx_sockets import Room
+from ..listening.nginx_verdict import Taken
+from ..programs.host import Host
+from ..storage.records import Port
+
+if TYPE_CHECKING:
+    from ..system.machine import Socket
+
+_UNIT = "nginx.service"
+_NGINX = "nginx"
+# Below the ports that Linux gives to whoever asks for any.
+_FIXED = 32768
+
+
+class Surroundings:
+    """Looks once. `own` are the paths of lbhook's files for nginx; `lent` are the places of its
+    files for other programs, which are no stranger's; with `anywhere`, nginx may run without a
+    unit, in a container."""
+
+    def __init__(
+        self, host: Host, own: Collection[str], lent: Collection[tuple[object, int]], anywhere: bool
+    ) -> None:
+        self.host = host
+        self.own = own
+        self.lent = lent
+        self.anywhere = anywhere
+        self._enabled: dict[str, bool] = {}
+
+    @cached_property
+    def configuration(self) -> Configuration:
+        """nginx's, without what is in `own`."""
+        root = self.host.machine.root
+        words = self.host.machine.arguments(self._main) if self._main else ()
+        named = [word for before, word in itertools.pairwise(words) if before == "-c"]
+        main = PurePosixPath(named[0]) if named else nginx_config.MAIN
+        return nginx_config.read(_files(root), self.own, main)
+
+    @cached_property
+    def held(self) -> tuple[Listen, ...] | None:
+        """What nginx holds; None if it does not run."""
+        return tuple(map(_listen, self._held)) if self._inodes else None
+
+    @cached_property
+    def others(self) -> tuple[Port, ...]:
+        """What other programs hold."""
+        foreign = {one.inode: one for one in self._sockets if one.inode not in self._inodes}
+        foreign = {
+            inode: one for inode, one in foreign.items() if (one.ip, one.port) not in self.lent
+        }
+        holding = self.host.machine.holding(foreign) if self.host.root else {}
+        return tuple(self._port(one, holding.get(inode, 0)) for inode, one in foreign.items())
+
+    @cached_property
+    def expected(self) -> tuple[Port, ...]:
+        """What other programs had, and will have again: their unit is enabled, or nobody knows
+        and this may be a boot."""
+        there = {(one.protocol, one.ip, one.port) for one in self.others}
+        gone = [
+            one for one in self.host.state.ports() if (one.protocol, one.ip, one.port) not in there
+        ]
+        return tuple(filter(self._comes_back, gone))
+
+    def remember(self) -> None:
+        """Keep what other programs have, for the end of the run to write down."""
+        known = (one for one in self.others if one.port < _FIXED and one.program)
+        unique = dict.fromkeys((*known, *self.expected))
+        self.host.ports = tuple(sorted(unique))
+
+    def taken(self, named: Collection[int]) -> Iterator[Taken]:
+        """What nginx can't have; of the ports `named` by the operator only what is there."""
+        yield from (_taken(one, there=True) for one in self.others)
+        yield from (_taken(one, there=False) for one in self.expected if one.port not in named)
+
+    def looked_at(self) -> tuple[str, ...]:
+        """The files and directories that the configuration came from."""
+        paths = [path for path, _ in self.configuration.texts]
+        places = {str(PurePosixPath(path).parent) for path in paths}
+        return tuple(sorted({*paths, *places}))
+
+    @cached_property
+    def room(self) -> Room:
+        """What nginx has room for."""
+        settings = self.configuration.settings
+        workers = settings.get("worker_processes", "1")
+        connections = settings.get("worker_connections", "512")
+        return Room(
+            connections=int(connections) if connections.isdecimal() else 512,
+            workers=int(workers) if workers.isdecimal() else len(os.sched_getaffinity(0)),
+            files=self._files,
+        )
+
+    @property
+    def _files(self) -> int:
+        """How many files its main process may open, or will when it is started; 0 if nobody
+        knows."""
+        machine = self.host.machine
+        if self._main:
+            return machine.most_files(self._main)
+        if not machine.has_systemd():
+            return 0
+        argv = ("systemctl", "show", _UNIT, "--property=LimitNOFILESoft", "--value")
+        shown = self.host.run(argv).output.strip()
+        return int(shown) if shown.isdecimal() else 0
+
+    @cached_property
+    def _main(self) -> int:
+        """nginx's main process; 0 if there is none to be found."""
+        services = self.host.services
+        pid = services.written_pid(_UNIT)
+        if not pid and self.host.machine.has_systemd():
+            pid = services.unit(_UNIT).main_pid
+        return pid if self.host.machine.program(pid) == _NGINX else 0
+
+    @cached_property
+    def _sockets(self) -> "tuple[Socket, ...]":
+        machine = self.host.machine
+        return (*machine.listening(), *machine.bound())
+
+    @cached_property
+    def _inodes(self) -> frozenset[int]:
+        """The sockets of nginx; none if it does not run, or if this process may not look."""
+        machine = self.host.machine
+        if self._main:
+            try:
+                return machine.inodes(self._main)
+            except OSError:
+                return frozenset()
+        if not self.anywhere or not self.host.root:
+            return frozenset()
+        holders = machine.holders({one.inode for one in self._sockets})
+        return frozenset(inode for inode, program in holders.items() if program == _NGINX)
+
+    @property
+    def _held(self) -> "list[Socket]":
+        return [one for one in self._sockets if one.inode in self._inodes]
+
+    def _port(self, one: "Socket", pid: int) -> Port:
+        machine = self.host.machine
+        return Port(
+            port=one.port,
+            protocol=one.protocol,
+            ip=str(one.ip),
+            program=machine.program(pid) if pid else "",
+            unit=machine.unit(pid) if pid else "",
+            both=len(one.versions) > 1,
+        )
+
+    def _comes_back(self, one: Port) -> bool:
+        if not one.unit or not self.host.machine.has_systemd():
+            return self.held is None
+        if one.unit not in self._enabled:
+            shown = self.host.run(("systemctl", "is-enabled", one.unit)).output
+            self._enabled[one.unit] = shown.strip() in ("enabled", "enabled-runtime", "alias")
+        return self._enabled[one.unit]
+
+
+def stamps(root: Path, paths: Sequence[str]) -> tuple[object, ...]:
+    """What differs once a file or a directory has changed."""
+
+    def stamp(path: str) -> object:
+        try:
+            found = (root / path.lstrip("/")).stat()
+        except OSError:
+            return None
+        return found.st_ino, found.st_size, found.st_mtime_ns
+
+    return tuple(map(stamp, paths))
+
+
+def _files(root: Path) -> nginx_config.Files:
+    def text(path: str) -> str | None:
+        try:
+            return (root / path.lstrip("/")).read_text(encoding="utf-8", errors="replace")
+        except OSError:
+            return None
+
+    def names(directory: str) -> Collection[str]:
+        try:
+            return [one.name for one in (root / directory.lstrip("/")).iterdir()]
+        except OSError:
+            return ()
+
+    return nginx_config.Files(text, names)
+
+
+def _listen(one: "Socket") -> Listen:
+    return Listen(one.ip, one.port, ("udp",) if one.protocol == "udp" else ())
+
+
+def _taken(one: Port, there: bool) -> Taken:
+    ip = ipaddress.ip_address(one.ip)
+    return Taken(ip, one.port, one.protocol, one.program, there=there, both=one.both)

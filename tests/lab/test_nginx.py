@@ -1,0 +1,260 @@
+"""nginx as people have it: what it holds, what else it is told to listen on, and who else does."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Iterator
+
+import pytest
+
+from .asker import Asker
+from .fabric import VM4, body, rule
+from .hosts import wait_for
+from .knock import one
+from .lab import Lab, laboratory
+from .rules import FRONT4
+from .vm import LISTEN, NGINX, RESTING
+
+INCLUDE = "include /etc/nginx/lbhook/listen.conf;"
+MAIN = "/etc/nginx/nginx.conf"
+WEB = rule(FRONT4, 80, VM4, 80)
+TLS = rule(FRONT4, 443, VM4, 443)
+SQL = rule(FRONT4, 5432, VM4, 5432)
+SITE = 'server {{ {listen} return 200 "{says}\\n"; }}'
+SECURE = "ssl_certificate /etc/nginx/cert.pem; ssl_certificate_key /etc/nginx/key.pem;"
+
+
+@pytest.fixture
+def lab() -> Iterator[Lab]:
+    """A machine with nginx alone, which a test configures before it is started."""
+    with laboratory() as built:
+        built.vm.run(["nginx", "-s", "quit"])
+        wait_for(lambda: not built.vm.listens("tcp", 9), "the end of nginx")
+        built.vm.write("/etc/lbhook/lbhook.toml", "[targets.nginx]\n")
+        yield built
+
+
+def configure(lab: Lab, *servers: str, outside: str = "") -> None:
+    """Write a configuration with these servers, and another block beside them."""
+    lines = "\n".join(servers)
+    text = NGINX.partition("    server {")[0].replace("access_log", "#")
+    lab.vm.write(MAIN, f"{text}{lines}\n}}\n{outside}\n")
+
+
+def certify(lab: Lab) -> None:
+    """Give the machine a certificate; its own openssl has no configuration."""
+    key, certificate = (str(lab.vm.path(f"/etc/nginx/{name}")) for name in ("key.pem", "cert.pem"))
+    argv = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=site"]
+    subprocess.run([*argv, "-keyout", key, "-out", certificate], check=True, capture_output=True)
+
+
+def start(lab: Lab, port: int) -> None:
+    """Start nginx, and wait for a port of it."""
+    lab.vm.run(["nginx"])
+    wait_for(lambda: lab.vm.listens("tcp", port), f"nginx at {port}")
+
+
+def stop(lab: Lab, port: int) -> None:
+    """As before a boot: lbhook runs before nginx."""
+    lab.vm.run(["nginx", "-s", "stop"])
+    wait_for(lambda: not lab.vm.listens("tcp", port), f"the end of nginx at {port}")
+    lab.vm.run(["rm", "-rf", "/run/lbhook"])
+
+
+def site(says: str, listen: str = INCLUDE) -> str:
+    """A server block that answers with a word."""
+    return SITE.format(listen=listen, says=says)
+
+
+def listeners(lab: Lab) -> list[str]:
+    """The places of the rendered file."""
+    lines = lab.vm.read(LISTEN).splitlines()
+    return [line.partition(";")[0][7:] for line in lines if line.startswith("listen")]
+
+
+def asked(lab: Lab, *words: str) -> subprocess.CompletedProcess[str]:
+    """Apply, as the timer does."""
+    return lab.vm.lbhook("apply", "--skip-refused", *words, check=False)
+
+
+@pytest.mark.parametrize("resting", [RESTING, ""], ids=["at rest", "no file"])
+@pytest.mark.parametrize(
+    "settings",
+    [
+        "[targets.nginx]\n",
+        '[targets.nginx]\nreload = ["nginx", "-s", "reload"]\n',
+        '[targets.nginx.vars]\nlisten = "address"\n',
+    ],
+    ids=["port", "own command", "address"],
+)
+def test_the_path_of_the_readme_refuses_nobody(lab: Lab, resting: str, settings: str) -> None:
+    """nginx has `listen 80;`, which the include takes the place of; then apply, and again by the
+    timer, while a client asks all the time. In the end it goes back the same way."""
+    if not resting:
+        lab.vm.path(LISTEN).unlink()
+    configure(lab, site("old", "listen 80;"))
+    start(lab, 80)
+    lab.balance(body(WEB))
+    client = Asker(lab.vm, VM4, 80)
+    configure(lab, site("new"))
+    lab.vm.write("/etc/lbhook/lbhook.toml", settings)
+    assert asked(lab).returncode == 0
+    wait_for(lambda: one(lab.vm, "tcp", VM4, 80).reply.endswith("new\n"), "the new site")
+    assert asked(lab).returncode == 0
+    configure(lab, site("own", "listen 80;"))
+    lab.vm.run(["nginx", "-s", "reload"])
+    wait_for(lambda: one(lab.vm, "tcp", VM4, 80).reply.endswith("own\n"), "the owner's site")
+    lab.vm.write("/etc/lbhook/lbhook.toml", "")
+    assert asked(lab).returncode == 0
+    assert set(client.stop()) == {"old", "new", "own"}
+
+
+def test_a_socket_for_both_families_is_shared_at_boot(lab: Lab) -> None:
+    """`[::]:80 ipv6only=off` elsewhere, which no `listen 80;` can stand beside: nginx starts, and
+    both sites are served."""
+    configure(lab, site("other", "listen [::]:80 default_server ipv6only=off;"), site("site"))
+    lab.balance(body(WEB))
+    assert asked(lab).returncode == 0
+    assert listeners(lab) == ["[::]:80"]
+    start(lab, 80)
+    assert one(lab.vm, "tcp", VM4, 80).state == "open"
+    assert asked(lab).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("other", "outside", "says"),
+    [
+        ("listen 443 ssl;", "", "listens there with ssl, this target in plain text"),
+        (f"listen {VM4}:443 ssl;", "", "listens there with ssl, this target in plain text"),
+        ("listen 443 proxy_protocol;", "", "with proxy_protocol"),
+        (
+            "listen 81;",
+            "stream {{ server {{ listen 443; return s; }} }}",
+            "in stream {} opens *:443",
+        ),
+    ],
+    ids=["tls", "tls at the address", "proxy_protocol", "stream"],
+)
+@pytest.mark.parametrize("form", ["port", "address"])
+def test_what_others_serve_goes_on(
+    lab: Lab, other: str, outside: str, says: str, form: str
+) -> None:
+    """Another server, or a stream, has the port of a rule: it alone is left out, at a boot and on
+    a running nginx; doctor and plan say so, too, and nginx can start with what is written."""
+    modules = "/usr/lib/nginx/modules/ngx_stream_module.so"
+    if outside and not lab.vm.path(modules).exists():
+        pytest.skip("no stream module")
+    certify(lab)
+    configure(lab, site("site"), site("other", f"{other} {SECURE}"), outside=outside.format())
+    if outside:
+        lab.vm.write(MAIN, f"load_module {modules};\n{lab.vm.read(MAIN)}")
+    lab.vm.write("/etc/lbhook/lbhook.toml", f'[targets.nginx.vars]\nlisten = "{form}"\n')
+    start(lab, 443 if "443" in other + outside else 81)
+    lab.balance(body(WEB, TLS))
+    for at in ("run", "boot"):
+        if at == "boot":
+            stop(lab, 443)
+        done = asked(lab)
+        assert done.returncode == 0, done.stderr
+        assert "443 is left out: " in done.stderr
+        assert not any(place.endswith("443") for place in listeners(lab))
+        assert any(place.endswith("80") for place in listeners(lab))
+        # A listener for an address would go before one for all, whatever that speaks.
+        assert (says if form == "port" else f"{MAIN}:") in done.stderr
+        assert "443 is left out" in lab.vm.lbhook("plan").stdout + lab.vm.lbhook("plan").stderr
+        assert "443 is left out" in " ".join(lab.vm.lbhook("doctor", check=False).stdout.split())
+        if at == "boot":
+            start(lab, 443)
+        assert one(lab.vm, "tcp", VM4, 80).reply.endswith("site\n")
+
+
+def test_the_port_of_another_program(lab: Lab) -> None:
+    """It keeps its port, while nginx runs and at the next boot, in which nginx is first; the
+    firewall and the other listeners follow. SSH's port is never nginx's."""
+    lab.vm.write(
+        "/etc/lbhook/lbhook.toml",
+        "[targets.nftables]\n[targets.nginx]\nvars = { except_ports = [444] }\n",
+    )
+    configure(lab, site("site"))
+    start(lab, 9)
+    database = lab.vm.serve("tcp,0.0.0.0,5432")
+    rules = (WEB, SQL, rule(FRONT4, 22, VM4, 2222), rule(FRONT4, 444, VM4, 22))
+    lab.balance(body(*rules))
+    done = asked(lab)
+    assert done.returncode == 0
+    assert "port 5432 is left out: " in done.stderr
+    assert "has 0.0.0.0:5432; stop that, or" in done.stderr
+    assert listeners(lab) == ["80", "[::]:80", "2222", "[::]:2222"]
+    assert one(lab.client, "tcp", FRONT4, 5432).state == "open"
+    database.terminate()
+    database.wait()
+    stop(lab, 80)
+    done = asked(lab)
+    assert done.returncode == 0
+    assert "had 0.0.0.0:5432 when lbhook looked last" in done.stderr
+    start(lab, 80)
+    lab.vm.serve("tcp,0.0.0.0,5432")
+    lab.vm.write("/etc/lbhook/lbhook.toml", "[targets.nginx]\nvars = { except_ports = [5432] }\n")
+    done = asked(lab)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_line_that_only_a_restart_brings(lab: Lab) -> None:
+    """nginx holds an address, and somebody adds `listen 80;`: no reload works. That is said in one
+    sentence, nothing is touched, and after one restart all is in step."""
+    lab.vm.write("/etc/lbhook/lbhook.toml", '[targets.nginx.vars]\nlisten = "address"\n')
+    configure(lab, site("site"))
+    start(lab, 9)
+    lab.balance(body(WEB))
+    assert asked(lab).returncode == 0
+    configure(lab, site("site"), site("other", "listen 80;"))
+    lab.balance(body(WEB, TLS))
+    before = lab.vm.read(LISTEN)
+    for _ in range(2):
+        done = asked(lab)
+        assert done.returncode == 69
+        assert "`systemctl restart nginx` once" in done.stdout + done.stderr
+        assert "same was refused before" not in done.stderr
+        assert lab.vm.read(LISTEN) == before
+        assert one(lab.vm, "tcp", VM4, 80).reply.endswith("site\n")
+    lab.vm.write("/etc/lbhook/lbhook.toml", "[targets.nginx]\n")
+    stop(lab, 80)
+    start(lab, 80)
+    assert asked(lab).returncode == 0
+    assert one(lab.vm, "tcp", VM4, 443).reply.endswith("site\n")
+
+
+def test_a_wildcard_that_comes_and_goes(lab: Lab) -> None:
+    """Debian's default site beside lbhook's file, then without it: every new rule is followed, and
+    nobody is refused."""
+    both = "listen 80 default_server; listen [::]:80 default_server;"
+    configure(lab, site("default", both), site("site"))
+    start(lab, 80)
+    lab.balance(body(WEB))
+    client = Asker(lab.vm, VM4, 80)
+    assert asked(lab).returncode == 0
+    configure(lab, site("site"))
+    lab.balance(body(WEB, TLS))
+    assert asked(lab).returncode == 0
+    wait_for(lambda: one(lab.vm, "tcp", VM4, 443).reply.endswith("site\n"), "the new rule")
+    configure(lab, site("default", both), site("site"))
+    lab.balance(body(WEB))
+    assert asked(lab).returncode == 0
+    assert set(client.stop()) <= {"default", "site"}
+
+
+def test_no_room_for_all_listeners(lab: Lab) -> None:
+    """Each listener takes one of a worker's connections: nginx would start and serve nobody."""
+    configure(lab, site("site"))
+    main = lab.vm.read(MAIN).replace("events {}", "events { worker_connections 300; }")
+    lab.vm.write(MAIN, main)
+    start(lab, 9)
+    many = [rule(FRONT4, 20000 + number, VM4, 20000 + number) for number in range(298)]
+    lab.balance(body(*many))
+    done = asked(lab)
+    assert done.returncode == 69
+    assert "of its 300 worker_connections; set them to" in done.stderr
+    lab.balance(body(*many[:200]))
+    assert asked(lab).returncode == 0
+    assert len(listeners(lab)) == 200
+    assert one(lab.vm, "tcp", VM4, 20000).reply.endswith("site\n")

@@ -1,0 +1,167 @@
+"""nginx's configuration as values: from what `nginx -T` prints, and from files."""
+
+import subprocess
+from ipaddress import ip_address
+from pathlib import Path, PurePosixPath
+
+import pytest
+
+from lbhook.listening import nginx_config
+from lbhook.listening.nginx_config import Files, Listen
+
+# `nginx -T` of Debian 12 (1.22.1), cut down to the lines that matter, with two sites beside the
+# default one.
+PRINTED = """\
+# configuration file /etc/nginx/nginx.conf:
+user www-data;
+worker_processes auto;
+pid /run/nginx.pid;
+include /etc/nginx/modules-enabled/*.conf;
+
+events {
+\tworker_connections 768;
+\t# multi_accept on;
+}
+
+http {
+\tlog_format odd '$remote_addr; { "$request" }';
+\tinclude /etc/nginx/mime.types;
+\tinclude conf.d/*.conf;
+\tinclude /etc/nginx/sites-enabled/*;
+}
+stream {
+\tserver { listen 10.1.0.4:53 udp reuseport; proxy_pass 127.0.0.1:53; }
+\tinclude /etc/nginx/lbhook/stream.conf;
+}
+
+# configuration file /etc/nginx/modules-enabled/50-mod-stream.conf:
+load_module modules/ngx_stream_module.so;
+
+# configuration file /etc/nginx/mime.types:
+types { text/html html; }
+
+# configuration file /etc/nginx/conf.d/shop.conf:
+server {
+    listen 443 ssl http2; listen [::]:443 ssl http2;
+    server_name "shop.example" ${name};
+    location ~ "^/[a-z]{2}/;" { return 301 https://$host$request_uri; }
+}
+server { include /etc/nginx/lbhook/listen.conf; }
+server { server_name no.listen; }
+
+# configuration file /etc/nginx/sites-enabled/default:
+server {
+\tlisten 80 default_server;
+\tlisten [::]:80 default_server ipv6only=off backlog=600;
+\tlisten unix:/run/web.sock;
+\tlisten 127.0.0.1:8000-8001;
+\tlisten localhost:9;
+\tlisten nobody.example:10;
+}
+"""
+LUA = """\
+http { server {
+    content_by_lua_block { if x then y = {1} end
+    }
+    listen 81;
+} }
+"""
+OWN = ("/etc/nginx/lbhook/listen.conf", "/etc/nginx/lbhook/stream.conf")
+
+
+def shown(listens: tuple[Listen, ...]) -> list[tuple[str, str]]:
+    """Where each line is, short, and what it asks for."""
+    return [
+        (
+            f"{one.context} {one.server} {one.line.rpartition('/')[2]}",
+            " ".join([one.place, *one.words]),
+        )
+        for one in listens
+    ]
+
+
+def test_what_nginx_prints() -> None:
+    """Includes in nginx's order, comments, quotes and braces in words, ports in every form, a
+    server without a line, and what lbhook's own files are included by."""
+    found = nginx_config.read(nginx_config.printed(PRINTED), OWN)
+    assert shown(found.listens) == [
+        ("http 1 shop.conf:2", "*:443 ssl http2"),
+        ("http 1 shop.conf:2", "[::]:443 ssl http2"),
+        ("http 3 shop.conf:7", "*:80"),
+        ("http 4 default:2", "*:80 default_server"),
+        ("http 4 default:3", "[::]:80 default_server ipv6only=off backlog=600"),
+        ("http 4 default:5", "127.0.0.1:8000"),
+        ("http 4 default:5", "127.0.0.1:8001"),
+        ("http 4 default:6", "127.0.0.1:9"),
+        ("http 4 default:6", "[::1]:9"),
+        ("stream 5 nginx.conf:18", "10.1.0.4:53 udp reuseport"),
+    ]
+    assert found.server_of(OWN[0]) == {2}
+    assert found.server_of(OWN[1]) == {0}
+    assert found.settings["worker_connections"] == "768"
+
+
+def test_a_block_of_lua_is_no_configuration() -> None:
+    """Its braces are another language's."""
+    files = Files({"/etc/nginx/nginx.conf": LUA}.get, lambda _: ())
+    assert shown(nginx_config.read(files).listens) == [("http 1 nginx.conf:4", "*:81")]
+
+
+@pytest.mark.parametrize(
+    ("line", "speaks", "binds", "protocol"),
+    [
+        ("listen 443 ssl http2;", {"ssl"}, False, "tcp"),
+        ("listen 80 http2;", {"http2"}, False, "tcp"),
+        ("listen 443 quic reuseport;", {"quic"}, True, "udp"),
+        ("listen 80 proxy_protocol;", {"proxy_protocol"}, False, "tcp"),
+        ("listen 80 so_keepalive=on;", set(), True, "tcp"),
+        ("listen 80 backlog=7;", set(), True, "tcp"),
+        ("listen 80 default_server deferred;", set(), True, "tcp"),
+    ],
+)
+def test_what_the_words_mean(line: str, speaks: set[str], binds: bool, protocol: str) -> None:
+    """What a client has to speak, and whether a line has a socket of its own."""
+    text = f"http {{ server {{ {line} }} }}"
+    files = Files({"/etc/nginx/nginx.conf": text}.get, lambda _: ())
+    (found,) = nginx_config.read(files).listens
+    assert (set(found.speaks), found.binds, found.protocol) == (speaks, binds, protocol)
+
+
+def test_broken_and_endless_files_end() -> None:
+    """Braces that do not match, an include of itself, and one that is not there."""
+    text = "include nginx.conf; include gone.conf; } } http { server { listen 80; "
+    files = Files({"/etc/nginx/nginx.conf": text}.get, lambda _: ())
+    places = {one.place for one in nginx_config.read(files).listens}
+    assert places == {"*:80"}
+
+
+@pytest.mark.needs("nginx")
+def test_the_files_are_those_that_nginx_reads(tmp_path: Path) -> None:
+    """In the same order as `nginx -T` prints them."""
+    for name in ("conf.d/b.conf", "conf.d/a.conf", "conf.d/.hidden.conf", "sites/one/x"):
+        file = tmp_path / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text("# nothing\n")
+    main = tmp_path / "nginx.conf"
+    includes = "include conf.d/*.conf; include sites/*/x; include none/*.conf;"
+    main.write_text(f"pid {tmp_path}/pid;\nevents {{}}\nhttp {{ {includes} }}\n")
+    argv = ["nginx", "-T", "-e", "stderr", "-c", str(main)]
+    done = subprocess.run(argv, capture_output=True, text=True, check=True)
+    printed = nginx_config.printed(done.stdout)
+    files = Files(
+        lambda path: Path(path).read_text() if Path(path).is_file() else None,
+        lambda path: [one.name for one in Path(path).iterdir()] if Path(path).is_dir() else (),
+    )
+    texts = nginx_config.read(files, main=PurePosixPath(main)).texts
+    assert [path for path, _ in texts] == [
+        line[21:-1] for line in done.stdout.splitlines() if line.startswith("# configuration file ")
+    ]
+    assert [path for path, _ in texts] == [
+        path for path, _ in nginx_config.read(printed, main=PurePosixPath(main)).texts
+    ]
+
+
+def test_an_address_as_nginx_writes_it() -> None:
+    """For messages."""
+    assert Listen(ip_address("ace::1"), 80).place == "[ace::1]:80"
+    assert Listen(ip_address("10.1.0.4"), 80).place == "10.1.0.4:80"

@@ -1,0 +1,150 @@
+"""What there is beside lbhook's files for nginx: below a root, as the kernel writes it."""
+
+from pathlib import Path
+
+import pytest
+
+from lbhook.listening.nginx_sockets import Room
+from lbhook.plan import FileState
+from lbhook.planning import failed_start
+from lbhook.planning.surroundings import Surroundings, stamps
+from lbhook.storage.records import Installed, Port
+
+from ..stand import Runner, Stand
+
+LISTEN = "/etc/nginx/lbhook/listen.conf"
+HEAD = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt uid inode\n"
+SQL = Port(5432, "tcp", "0.0.0.0", "postgres", "postgresql.service")
+
+
+@pytest.fixture
+def stand(tmp_path: Path) -> Stand:
+    """A machine with systemd."""
+    built = Stand(tmp_path)
+    put(built, "run/systemd/system/here")
+    return built
+
+
+def put(stand: Stand, name: str, text: str = "") -> None:
+    """Write a file of the machine."""
+    file = stand.place / "machine" / name
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(text, encoding="utf-8")
+
+
+def process(stand: Stand, pid: int, name: str, *inodes: int, unit: str = "") -> None:
+    """Let a program run that holds these sockets."""
+    put(stand, f"proc/{pid}/comm", f"{name}\n")
+    put(stand, f"proc/{pid}/cgroup", f"0::/system.slice/{unit}\n")
+    put(stand, f"proc/{pid}/limits", "Max open files            1024                 524288\n")
+    place = stand.place / "machine/proc" / str(pid) / "fd"
+    place.mkdir()
+    for inode in inodes:
+        (place / str(inode)).symlink_to(f"socket:[{inode}]")
+
+
+def sockets(stand: Stand, *rows: tuple[str, int]) -> None:
+    """Let these sockets listen: address and port in hex, and an inode."""
+    lines = "".join(
+        f" 0: {where} 00000000:0000 0A 0:0 00:0 0 0 0 {inode} 1\n" for where, inode in rows
+    )
+    put(stand, "proc/self/net/tcp", HEAD + lines)
+
+
+def around(stand: Stand, anywhere: bool = False) -> Surroundings:
+    """What there is, as root sees it."""
+    host = stand.host(stand.settings(""))
+    return Surroundings(host, {LISTEN}, set(), anywhere)
+
+
+def test_whose_a_socket_is(stand: Stand) -> None:
+    """nginx's by its main process, all else by whoever holds it; a unit comes with it."""
+    sockets(stand, ("00000000:0050", 11), ("0100007F:1F90", 12))
+    process(stand, 100, "nginx", 11, unit="nginx.service")
+    process(stand, 200, "app", 12, unit="app.service")
+    put(stand, "run/nginx.pid", "100\n")
+    seen = around(stand)
+    assert [one.place for one in seen.held or ()] == ["*:80"]
+    assert seen.others == (Port(8080, "tcp", "127.0.0.1", "app", "app.service"),)
+    assert seen.room == Room(connections=512, workers=1, files=1024)
+
+
+def test_nginx_without_a_unit(stand: Stand) -> None:
+    """In a container with the network of this machine, told by a command of the user's."""
+    sockets(stand, ("00000000:0050", 11))
+    process(stand, 100, "nginx", 11)
+    assert around(stand).held is None
+    assert [one.place for one in around(stand, anywhere=True).held or ()] == ["*:80"]
+
+
+@pytest.mark.parametrize(
+    ("answer", "comes"), [("enabled\n", True), ("disabled\n", False), ("", False)]
+)
+def test_what_another_program_had(stand: Stand, answer: str, comes: bool) -> None:
+    """It counts for as long as its unit is enabled, and not for a port that is named."""
+    stand.runner = Runner(lambda argv: (0, answer if "is-enabled" in argv else ""))
+    sockets(stand)
+    stand.host(stand.settings("")).state.keep_ports((SQL,))
+    seen = around(stand)
+    assert [one.program for one in seen.taken(())] == (["postgres"] if comes else [])
+    assert [*seen.taken((5432,))] == []
+    seen.remember()
+    assert seen.host.ports == ((SQL,) if comes else ())
+
+
+def test_what_had_no_unit_counts_before_nginx_runs(stand: Stand) -> None:
+    """Nobody knows whether it comes again, and this may be a boot."""
+    sockets(stand, ("00000000:0050", 11))
+    stand.host(stand.settings("")).state.keep_ports((SQL._replace(unit=""),))
+    assert [one.there for one in around(stand).taken(()) if one.port == 5432] == [False]
+    process(stand, 100, "nginx", 11)
+    put(stand, "run/nginx.pid", "100\n")
+    assert [one for one in around(stand).taken(()) if one.port == 5432] == []
+
+
+def test_the_configuration_of_the_running_nginx(stand: Stand) -> None:
+    """That which it was started with, and what differs once a file of it changes."""
+    process(stand, 100, "nginx")
+    put(stand, "run/nginx.pid", "100\n")
+    put(stand, "proc/100/cmdline", "nginx: master process\0-c\0/etc/own/nginx.conf\0")
+    put(stand, "etc/own/nginx.conf", f"http {{ server {{ include {LISTEN}; listen 81; }} }}")
+    seen = around(stand)
+    assert [one.place for one in seen.configuration.listens] == ["*:81"]
+    assert seen.configuration.server_of(LISTEN) == {1}
+    root, looked = stand.place / "machine", seen.looked_at()
+    before = stamps(root, looked)
+    assert before == stamps(root, looked)
+    put(stand, "etc/own/more.conf")
+    assert before != stamps(root, looked)
+
+
+@pytest.mark.parametrize(
+    ("active", "result", "sound", "why"),
+    [
+        ("failed", "exit-code", 0, "bind() to 0.0.0.0:80 failed (13: Permission denied)"),
+        ("failed", "signal", 0, ""),
+        ("failed", "exit-code", 1, ""),
+        ("inactive", "success", 0, ""),
+    ],
+)
+def test_why_it_could_not_start(
+    stand: Stand, active: str, result: str, sound: int, why: str
+) -> None:
+    """It ended by itself, with what lbhook wrote and a configuration that is sound."""
+
+    def answer(argv: tuple[str, ...]) -> tuple[int, str]:
+        if argv[0] == "journalctl":
+            return 0, "nginx: [emerg] bind() to 0.0.0.0:80 failed (13: Permission denied)\n"
+        if argv[0] == "nginx":
+            return sound, ""
+        return 0, f"{result}\n" if "--value" in argv else f"ActiveState={active}\nMainPID=0\n"
+
+    stand.runner = Runner(answer)
+    settings = stand.settings("[targets.nginx]")
+    target = next(one for one in settings.targets if one.name == "nginx")
+    file = FileState(content=b"listen 80;\n", mode=0o644)
+    record = Installed("nginx", LISTEN, file.digest, 0o644, kind="nginx", resting="listen 9;\n")
+    host = stand.host(settings)
+    assert failed_start.cause(host, target, file, record) == why
+    rest = FileState(content=b"listen 9;\n", mode=0o644)
+    assert failed_start.cause(host, target, rest, record._replace(digest=rest.digest)) == ""
