@@ -852,11 +852,11 @@ def test_signals_while_waiting(desk: Desk, number: signal.Signals, status: int, 
     """Interrupted while it waits for IMDS: at once, with its status, without a traceback."""
     with started(
         *("-c", desk.config, "apply", "--root", desk.root, "--endpoint", NOBODY_THERE),
-        *("--wait", "20s"),
+        *("--wait", "100s"),
     ) as process:
         line = first_line(process)
         assert re.fullmatch(
-            rf"lbhook: waiting up to (\d\d?) s: {NOBODY_THERE}: connection refused\n", line
+            rf"lbhook: waiting up to \d+ s: {NOBODY_THERE}: connection refused\n", line
         )
         begin = time.monotonic()
         process.send_signal(number)
