@@ -34,7 +34,7 @@ HOUSE: dict[str, tuple[str, ...]] = {
     "listening": ("nginx_config", "nginx_sockets", "nginx_verdict"),
     "programs": (
         *("sshd", "nftables", "tunnels", "daemon", "firewalld", "systemd", "nginx", "haproxy"),
-        *("check_warnings", "host", "floating_ip", "unit_limits"),
+        *("check_warnings", "host", "floating_ip", "unit_limits", "boot_jobs"),
     ),
     "context": (),
     "imds": (
@@ -46,6 +46,7 @@ HOUSE: dict[str, tuple[str, ...]] = {
             "confirmation",
             "last_good",
             "handover",
+            "arrival",
         ),
         "fetching",
     ),

@@ -17,6 +17,7 @@ from ..errors import LbhookError
 @click.option("--no-reload", is_flag=True, help="Install, and leave the reloads owed.")
 @options.accept_empty
 @click.option("--skip-refused", is_flag=True, help="Do not try again what was refused before.")
+@click.option("--await-answer", is_flag=True, hidden=True)
 @options.outcome
 @pass_invocation
 def apply(invocation: Invocation, /, as_json: bool, no_reload: bool, **options: Any) -> int:

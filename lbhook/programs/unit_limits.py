@@ -41,6 +41,8 @@ _HEAD = """# Written by `lbhook install`, from the configuration; the next one w
 # What else its targets need goes into a file of its own beside this one: docs/units.md.
 [Service]
 """
+# Whether there is something to restore, lbhook-restore.service sees by the usual directory.
+_ELSEWHERE = "[Unit]\nConditionDirectoryNotEmpty="
 
 
 class Need(NamedTuple):
@@ -74,6 +76,8 @@ def needs(host: Host, settings: Settings) -> tuple[Need, ...]:
 def drop_in(wanted: Sequence[Need]) -> str:
     """The text of a drop-in that lets a unit do that; empty if nothing is wanted."""
     lines = dict.fromkeys(line for one in wanted for line in _lines(one))
+    if any(one.name == "paths.state" for one in wanted):
+        lines = {**lines, _ELSEWHERE: None}
     return _HEAD + "".join(f"{line}\n" for line in lines) if lines else ""
 
 

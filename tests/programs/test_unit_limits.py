@@ -175,7 +175,10 @@ def test_what_else_is_written(stand: Stand) -> None:
     """Metrics, and lbhook's own records where the configuration moves them."""
     (stand.disk / "srv/lbhook").mkdir(parents=True)
     text = '[paths]\nstate = "/srv/lbhook"\n[metrics]\ntextfile = "/etc/app/lbhook.prom"\n'
-    assert drop_in(stand, text) == ["ReadWritePaths=-/etc/app", "ReadWritePaths=-/srv/lbhook"]
+    assert drop_in(stand, text) == [
+        *("ReadWritePaths=-/etc/app", "ReadWritePaths=-/srv/lbhook"),
+        "ConditionDirectoryNotEmpty=",
+    ]
     assert [line.partition(":")[0] for line in lacks(stand, text)] == [
         *("metrics.textfile", "paths.state")
     ]
