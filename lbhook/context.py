@@ -24,7 +24,6 @@ class Options(NamedTuple):
     accept_empty: bool = False
     skip_refused: bool = False
     hand_over: bool = False
-    await_answer: bool = False
     plans: "Plans | None" = None
 
 

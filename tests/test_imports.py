@@ -46,7 +46,6 @@ HOUSE: dict[str, tuple[str, ...]] = {
             "confirmation",
             "last_good",
             "handover",
-            "arrival",
         ),
         "fetching",
     ),

@@ -21,6 +21,7 @@ OLDEST = 249
 # The directives by the version of systemd that brought them; 0: before 200.
 BROUGHT = {
     0: "Description Documentation Wants After Before Conflicts DefaultDependencies WantedBy Type "
+    "ConditionDirectoryNotEmpty "
     "ExecStart ExecStartPost ExecReload ExecStopPost RemainAfterExit NotifyAccess User Restart "
     "RestartSec RestartPreventExitStatus TimeoutStartSec CapabilityBoundingSet NoNewPrivileges "
     "PrivateTmp Environment StandardError SystemCallFilter OnBootSec OnUnitInactiveSec PathChanged",

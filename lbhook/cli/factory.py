@@ -57,6 +57,30 @@ def update(
     return Update(_context(invocation, settings, root, options))
 
 
+def await_answer(invocation: Invocation) -> None:
+    """Read what a change takes while a boot goes on. Then let the unit ask that asks, and wait for
+    its end: the configuration may be there only now."""
+    from ..programs.boot_jobs import BootJobs
+    from ..programs.nginx import Nginx  # noqa: F401
+    from ..rendering import render, sandbox  # noqa: F401
+    from ..runs.update import Update  # noqa: F401
+
+    manager = invocation.console.manager
+    jobs = BootJobs()
+    jobs.lead()
+    jobs.await_answer(lambda: manager.status("Waiting for lbhook-fetch.service", waiting=True))
+
+
+def await_network(invocation: Invocation) -> None:
+    """Read what a question takes while a boot goes on, and wait until it can be asked."""
+    from ..imds import client  # noqa: F401
+    from ..programs.boot_jobs import BootJobs
+    from ..runs.update import Update  # noqa: F401
+
+    manager = invocation.console.manager
+    BootJobs().follow(lambda: manager.status("Waiting for the network", waiting=True))
+
+
 def _context(
     invocation: Invocation,
     settings: "Settings",

@@ -17,10 +17,12 @@ from ..errors import LbhookError
 @click.option("--no-reload", is_flag=True, help="Install, and leave the reloads owed.")
 @options.accept_empty
 @click.option("--skip-refused", is_flag=True, help="Do not try again what was refused before.")
-@click.option("--await-answer", is_flag=True, hidden=True)
+@click.option("--early", is_flag=True, hidden=True)
 @options.outcome
 @pass_invocation
-def apply(invocation: Invocation, /, as_json: bool, no_reload: bool, **options: Any) -> int:
+def apply(
+    invocation: Invocation, /, as_json: bool, no_reload: bool, early: bool, **options: Any
+) -> int:
     """Bring this machine in step with Azure: fetch, render, check, install, reload, verify.
 
     \b
@@ -31,6 +33,8 @@ def apply(invocation: Invocation, /, as_json: bool, no_reload: bool, **options: 
     """
     if options["reload"] and no_reload:
         raise click.UsageError("--reload and --no-reload can't both be meant")
+    if early:
+        factory.await_answer(invocation)
     try:
         update = factory.update(invocation, load=not no_reload, **options)
         result = update.apply()

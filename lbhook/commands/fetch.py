@@ -13,9 +13,10 @@ from ..cli.invocation import Invocation, pass_invocation
 @options.asking
 @options.root
 @click.option("--hand-over", is_flag=True, help="Leave the answer for root's `apply --cached`.")
+@click.option("--early", is_flag=True, hidden=True)
 @options.outcome
 @pass_invocation
-def fetch(invocation: Invocation, /, as_json: bool, **options: Any) -> int:
+def fetch(invocation: Invocation, /, as_json: bool, early: bool, **options: Any) -> int:
     """Ask the metadata service, and keep a good answer for `apply --cached`.
 
     Needs no root where the state directory is writable, and changes nothing else. With
@@ -28,6 +29,8 @@ def fetch(invocation: Invocation, /, as_json: bool, **options: Any) -> int:
     """
     from ..deployment import report
 
+    if early:
+        factory.await_network(invocation)
     result = factory.update(invocation, **options).fetch()
     text = report.fetched_text(result, handed_over=bool(options["hand_over"]))
     invocation.console.manager.status(text)

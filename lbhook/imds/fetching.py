@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, NamedTuple
 
 from ..context import Context
-from ..errors import LbhookError, NoAnswerError, NoLoadBalancerError, ProtocolError
+from ..errors import LbhookError, NoLoadBalancerError, ProtocolError
 from ..metadata.model import ABSENT, NOTHING, Metadata, parse
 from ..metadata.ranges import kind
 from .last_good import Answer, LastGood, describe_age, from_file
@@ -135,7 +135,7 @@ class Fetcher:
         self._demand_azure()
         last = self.last_good.find(self.context.reporter.warn)
         service = self._service(last)
-        reading = self._arriving(service) if self._is_early() else service.fetch()
+        reading = service.fetch()
         if self._is_silent(reading.metadata) and self._would_surprise(last):
             from . import confirmation
 
@@ -157,34 +157,6 @@ class Fetcher:
         )
         kept = reading.body if reading.metadata else None
         return Fetched(answer=answer, body=kept, read=self.context.boottime())
-
-    def _is_early(self) -> bool:
-        """Whether this is the unit's process, which is started before there is a network."""
-        host = self.context.host
-        return self.context.options.hand_over and host.live and host.machine.has_systemd()
-
-    def _arriving(self, service: "client.Service") -> "client.Reading":
-        """Ask as soon as there is a way; if that was too soon, once more."""
-        from ..programs.boot_jobs import BootJobs
-        from .arrival import Arrival
-        from .transport import has_route
-
-        jobs = BootJobs(self.context.host.run)
-        arrival = Arrival(
-            lambda: has_route(service.endpoint),
-            jobs.online_since,
-            self.context.clock,
-            self.context.sleep,
-        )
-        arrival.await_route()
-        try:
-            return service.fetch()
-        except NoAnswerError:
-            left = arrival.left(service.wait)
-            if not left:
-                raise
-        service.wait = left
-        return service.fetch()
 
     def _instance(
         self, service: "client.Service", reading: "client.Reading", last: Answer | None

@@ -10,7 +10,6 @@ import time
 import zlib
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
-from urllib.parse import urlsplit
 
 import requests
 from requests.adapters import HTTPAdapter
@@ -83,18 +82,6 @@ def get(
         raise NoResponseError(reason, hung=hung, locked=reason == _LOCKED) from None
     finally:
         adapter.close()
-
-
-def has_route(endpoint: str) -> bool:
-    """Whether the kernel knows a way to an endpoint. Nothing is sent."""
-    parts = urlsplit(endpoint)
-    try:
-        (kind, *_, address), *_ = socket.getaddrinfo(parts.hostname, parts.port or 80)
-        with socket.socket(kind, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as channel:
-            channel.connect(address)
-    except OSError:
-        return False
-    return True
 
 
 def _adapter(deadline: float, clock: Callable[[], float]) -> HTTPAdapter:

@@ -6,19 +6,21 @@ import os
 import select
 import time
 from collections.abc import Callable, Mapping
+from pathlib import Path
 
-from ..processes import Run
+from .. import processes
 
 ASKING = "lbhook-fetch.service"
-ONLINE = "network-online.target"
-# Programs can be tested and signalled, and addresses are there.
-_READY = ("basic.target", ONLINE)
-_PROPERTIES = ("Id", "ActiveState", "MainPID", "Job", "ActiveEnterTimestampMonotonic")
+# The configuration is there, since cloud-init writes it before; addresses are, and programs can be
+# tested and signalled.
+READY = ("basic.target", "network-online.target")
+# Root's own. The user lbhook may not wait for a job of systemd, and sees it by this at once.
+MARK = Path("/run/lbhook/booted")
+_PROPERTIES = ("Id", "ActiveState", "MainPID", "Job")
 # As long as systemd itself waits for a network, and more.
 _LONGEST = 300.0
-# TimeoutStartSec= of the unit that asks, which knows itself if it needs more.
-_ASKED = 360.0
 _SLICE = 10.0
+_LOOK = 1.0
 _TICK = 0.02
 
 
@@ -40,39 +42,44 @@ class BootJobs:
 
     def __init__(
         self,
-        run: Run,
+        run: processes.Run = processes.run,
+        mark: Path = MARK,
         await_end: Callable[[int, float], None] = await_end,
         clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
     ) -> None:
-        self._run = run
-        self._await_end, self._clock = await_end, clock
+        self._run, self._mark, self._await_end = run, mark, await_end
+        self._clock, self._sleep = clock, sleep
 
-    def await_answer(self, tell: Callable[[float, float], None]) -> None:
-        """Return when the unit that asks has ended, well or not, and the boot is as far as it is
-        for a unit without an order of its own. `tell` hears now and then of the seconds that have
-        gone, and of those that are left."""
-        begin = self._clock()
-        units = self._show()
-        while _is_under_way(units[ASKING]):
-            self._await_end(int(units[ASKING].get("MainPID") or 0), _SLICE)
-            waited = self._clock() - begin
-            if waited >= _SLICE:
-                tell(waited, max(_ASKED - waited, _SLICE))
-            units = self._show()
-        if any(units[name].get("ActiveState") != "active" for name in _READY):
-            self._run(("systemctl", "start", *_READY), timeout=_LONGEST)
+    def lead(self) -> None:
+        """Return when the boot is as far as a unit needs it that reads the configuration and uses
+        the network, and let `follow` return. Takes root, and takes back no job that stops."""
+        self._run(("systemctl", "start", "--job-mode=fail", *READY), timeout=_LONGEST)
+        self._mark.touch()
 
-    def online_since(self) -> float | None:
-        """When systemd took the network to be up, in seconds of `time.monotonic`; None if it has
-        not yet, or can't be asked."""
-        online = self._show()[ONLINE]
-        if online.get("ActiveState") != "active":
-            return None
-        return int(online.get("ActiveEnterTimestampMonotonic") or 0) / 1e6
+    def follow(self, tell: Callable[[], None]) -> None:
+        """Return when the boot is as far, without any right. `tell` is called now and then."""
+        begin = look = self._clock()
+        while not self._mark.exists():
+            if self._clock() >= look:
+                tell()
+                if self._is_ready() or self._clock() - begin >= _LONGEST:
+                    return
+                look = self._clock() + _LOOK
+            self._sleep(_TICK)
 
-    def _show(self) -> Mapping[str, Mapping[str, str]]:
+    def await_answer(self, tell: Callable[[], None]) -> None:
+        """Return when the unit that asks has ended, well or not. `tell` is called now and then."""
+        while _is_under_way(unit := self._show(ASKING)[ASKING]):
+            tell()
+            self._await_end(int(unit.get("MainPID") or 0), _SLICE)
+
+    def _is_ready(self) -> bool:
+        units = self._show(*READY)
+        return all(unit.get("ActiveState") == "active" for unit in units.values())
+
+    def _show(self, *names: str) -> Mapping[str, Mapping[str, str]]:
         """What systemd says of each; nothing of those that it can't be asked of."""
-        names = (ASKING, *_READY)
         shown = self._run(("systemctl", "show", *names, f"--property={','.join(_PROPERTIES)}"))
         blocks = [block.splitlines() for block in shown.output.split("\n\n")]
         units = [dict(one.split("=", 1) for one in block if "=" in one) for block in blocks]

@@ -115,29 +115,11 @@ class Update:
     def _apply(self) -> Report:
         self.context.host.demand_rights(self.context.settings)
         permissions.demand(self.context.settings)
-        if self.context.options.await_answer:
-            self._await_answer()
         try:
             result = self._bring_in_step()
         except LbhookError as error:
             result = self._progress.ended(error)
         return self._tell(result)
-
-    def _await_answer(self) -> None:
-        """Read what a first change takes, and wait for the unit that started with this one."""
-        from ..programs.boot_jobs import BootJobs
-
-        if not self.fetcher.last_good.find():
-            from ..programs.nginx import Nginx  # noqa: F401
-            from ..rendering import render, sandbox  # noqa: F401
-
-        def tell(waited: float, left: float) -> None:
-            from ..imds.client import Waiting
-
-            reason = "lbhook-fetch.service has not ended"
-            self.context.reporter.watch(Waiting(reason, attempts=0, waited=waited, left=left))
-
-        BootJobs(self.context.host.run).await_answer(tell)
 
     def _tell(self, result: Report) -> Report:
         """Tell the neighbours, or tell again what was owed; that it fails undoes nothing."""

@@ -51,7 +51,7 @@ class Azure:
         """Let it answer again."""
         self.fabric.links(f"addr add {IMDS}/32 dev lo")
 
-    def ask(self, port: int, seconds: float = 2) -> str:
+    def ask(self, port: int, seconds: float = 30) -> str:
         """What the client gets from the load balancer's port; empty if nothing in time."""
         argv = ["curl", "-s", "--max-time", f"{seconds}", f"http://{FRONT}:{port}/"]
         return self.client.run(argv, check=False).stdout.strip()

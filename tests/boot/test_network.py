@@ -34,8 +34,8 @@ def unplug(machine: Machine, azure: Azure, *, for_ever: bool = False) -> None:
 
 
 def test_network_late(machine: Machine, azure: Azure) -> None:
-    """Those who ask and apply wait for it with everything read, ask once, and change nothing
-    before it is there; a first boot does not restore, the next one does."""
+    """Those who ask and apply are there before it, ask once, and change nothing until it is up; a
+    first boot does not restore, the next one does."""
     azure.send(8080)
     for restored in ("no", "yes"):
         unplug(machine, azure)

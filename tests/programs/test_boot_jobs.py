@@ -3,24 +3,26 @@
 import subprocess
 import time
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import pytest
 
 from lbhook.processes import Result
-from lbhook.programs.boot_jobs import ASKING, ONLINE, BootJobs, await_end
+from lbhook.programs.boot_jobs import ASKING, READY, BootJobs, await_end
 
-READY = {"basic.target": "active", ONLINE: "active"}
-OVER = {ASKING: "inactive"}
+BOOTED = dict.fromkeys(READY, "active")
 
 
 class Manager:
-    """systemd, with one state after the other; the last one stays."""
+    """systemd, with one state after the other; the last one stays. Time goes when it is slept."""
 
-    def __init__(self, *states: Mapping[str, str], job: int = 0) -> None:
-        self.states, self.job = list(states), job
+    def __init__(self, place: Path, *states: Mapping[str, str], jobs: Sequence[int] = ()) -> None:
+        self.mark = place / "booted"
+        self.states, self.numbers = list(states), list(jobs)
         self.started: list[tuple[str, ...]] = []
         self.awaited: list[int] = []
-        self.now = 0.0
+        self.told, self.now = 0, 0.0
+        self.jobs = BootJobs(self.run, self.mark, self.await_end, lambda: self.now, self.sleep)
 
     def run(
         self, argv: Sequence[str], timeout: float = 30.0, env: object = None, stdin: bytes = b""
@@ -30,73 +32,72 @@ class Manager:
             self.started.append(tuple(argv[1:]))
             return Result(tuple(argv), 0, "", 0.0)
         state = self.states.pop(0) if len(self.states) > 1 else self.states[0]
-        job = self.job if len(self.states) > 1 else 0
+        job = self.numbers.pop(0) if self.numbers else ""
         units = [
-            f"Id={name}\nActiveState={active}\nMainPID=7\nJob={job or ''}\n"
-            "ActiveEnterTimestampMonotonic=2500000\n"
+            f"Id={name}\nActiveState={active}\nMainPID=7\nJob={job}\n"
             for name, active in state.items()
         ]
         return Result(tuple(argv), 0, "\n".join(units), 0.0)
 
     def await_end(self, pid: int, seconds: float) -> None:
-        """Note who was waited for, for as long as that may take."""
+        """Note who was waited for."""
         self.awaited.append(pid)
+
+    def sleep(self, seconds: float) -> None:
+        """Let time go by."""
         self.now += seconds
 
-    @property
-    def jobs(self) -> BootJobs:
-        """What is tested."""
-        return BootJobs(self.run, self.await_end, lambda: self.now)
+    def tell(self) -> None:
+        """Count what it hears."""
+        self.told += 1
 
 
-def told(manager: Manager) -> list[tuple[float, float]]:
-    """Wait for the answer; what was told meanwhile."""
-    said: list[tuple[float, float]] = []
-    manager.jobs.await_answer(lambda gone, left: said.append((gone, left)))
-    return said
-
-
-@pytest.mark.parametrize("fetch", ["inactive", "failed", "active"])
-def test_nothing_is_waited_for_that_is_over(fetch: str) -> None:
+@pytest.mark.parametrize("state", ["inactive", "failed", "active"])
+def test_what_is_over_is_not_waited_for(tmp_path: Path, state: str) -> None:
     """Well or not: one question, and on it goes."""
-    manager = Manager({ASKING: fetch, **READY})
-    assert told(manager) == []
-    assert (manager.awaited, manager.started) == ([], [])
+    manager = Manager(tmp_path, {ASKING: state})
+    manager.jobs.await_answer(manager.tell)
+    assert (manager.awaited, manager.told) == ([], 0)
 
 
-def test_what_is_under_way_is_waited_for() -> None:
-    """To the end of its process, and systemd hears that this takes its time."""
-    manager = Manager({ASKING: "activating", **READY}, {**OVER, **READY})
-    assert told(manager) == [(10.0, 350.0)]
-    assert manager.awaited == [7]
+def test_what_is_under_way_is_waited_for(tmp_path: Path) -> None:
+    """To the end of its process and of its job, and systemd hears that this takes its time."""
+    over = {ASKING: "inactive"}
+    manager = Manager(tmp_path, over, {ASKING: "activating"}, over, jobs=[12, 12])
+    manager.jobs.await_answer(manager.tell)
+    assert (manager.awaited, manager.told) == ([7, 7], 2)
 
 
-def test_what_is_about_to_start_is_waited_for() -> None:
-    """It has a job, and is still inactive."""
-    manager = Manager({**OVER, **READY}, {**OVER, **READY}, job=12)
-    told(manager)
-    assert manager.awaited == [7]
-
-
-@pytest.mark.parametrize("name", READY)
-def test_an_early_start_is_no_early_change(name: str) -> None:
-    """Programs can be tested and addresses are there when it goes on."""
-    manager = Manager({**OVER, **READY, name: "inactive"})
-    told(manager)
-    assert manager.started == [("start", "basic.target", ONLINE)]
-
-
-def test_systemd_that_says_nothing_holds_nothing_up() -> None:
+def test_systemd_that_says_nothing_holds_no_answer_up(tmp_path: Path) -> None:
     """Whatever is wrong with it, the last good answer is put in force."""
-    manager = Manager({})
-    assert told(manager) == []
-    assert manager.jobs.online_since() is None
+    manager = Manager(tmp_path, {})
+    manager.jobs.await_answer(manager.tell)
+    assert manager.awaited == []
 
 
-def test_since_when_the_network_is_up() -> None:
-    """In seconds; while it comes up, nobody knows."""
-    assert Manager({ONLINE: "active"}).jobs.online_since() == 2.5
-    assert Manager({ONLINE: "inactive"}).jobs.online_since() is None
+def test_who_may_waits_for_the_jobs(tmp_path: Path) -> None:
+    """Until systemctl returns; then the other one may go on."""
+    manager = Manager(tmp_path, {})
+    manager.jobs.lead()
+    assert manager.started == [("start", "--job-mode=fail", *READY)]
+    manager.jobs.follow(manager.tell)
+    assert (manager.now, manager.told) == (0.0, 0)
+
+
+@pytest.mark.parametrize("late", READY)
+def test_who_may_not_looks_now_and_then(tmp_path: Path, late: str) -> None:
+    """Once a second, and all of it must be there."""
+    manager = Manager(tmp_path, {**BOOTED, late: "inactive"}, {**BOOTED, late: "inactive"}, BOOTED)
+    manager.jobs.follow(manager.tell)
+    assert 2.0 <= manager.now < 2.2
+    assert manager.told == 3
+
+
+def test_a_boot_that_nobody_can_tell_of_is_not_waited_for_without_end(tmp_path: Path) -> None:
+    """Without a D-Bus, and without the one that leads."""
+    manager = Manager(tmp_path, {})
+    manager.jobs.follow(manager.tell)
+    assert 300 <= manager.now < 302
 
 
 def test_the_end_of_a_process() -> None:
