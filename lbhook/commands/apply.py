@@ -17,7 +17,7 @@ from ..errors import LbhookError
 @click.option("--no-reload", is_flag=True, help="Install, and leave the reloads owed.")
 @options.accept_empty
 @click.option("--skip-refused", is_flag=True, help="Do not try again what was refused before.")
-@click.option("--early", is_flag=True, hidden=True)
+@click.option("--early", is_flag=True, help="In a unit: be ready before the answer is there.")
 @options.outcome
 @pass_invocation
 def apply(
