@@ -41,6 +41,9 @@ class _Item:
     refusals: int = 0
 
 
+_Made = tuple[_Item, bytes]
+
+
 def _always(kind: int, content: bytes) -> _Item:
     """What is sent once, or not at all."""
     return _Item(kind, lambda refusals: None if refusals else content)
@@ -72,27 +75,34 @@ class Replica:
 
     def load(self, channel: Channel) -> None:
         """Load it; raises `OSError` if that can't be done."""
-        waiting: list[_Item] = []
+        waiting: list[_Made] = []
         room = 0
         for item in self._items():
-            waiting.append(item)
-            room += len(item.make(0) or b"") + 20
+            content = item.make(0)
+            if content is None:
+                continue
+            waiting.append((item, content))
+            room += len(content) + 20
             if room > channel.room:
                 self._sent(channel, waiting)
                 waiting, room = [], 0
         self._sent(channel, waiting)
 
-    def _sent(self, channel: Channel, items: list[_Item]) -> None:
+    def _sent(self, channel: Channel, made: list[_Made]) -> None:
+        """Send some at once; what is refused is made anew, or left out."""
         for _ in range(_TRIES):
-            items = [one for one in items if one.make(one.refusals) is not None]
-            if not items:
+            if not made:
                 return
-            made = [(one.kind, one.make(one.refusals) or b"") for one in items]
-            failed = nf_tables.commit(channel, made)
+            failed = nf_tables.commit(channel, [(item.kind, content) for item, content in made])
             if not failed:
                 return
             for place in failed:
-                items[place].refusals += 1
+                made[place][0].refusals += 1
+            again = [
+                (item, item.make(item.refusals) if place in failed else content)
+                for place, (item, content) in enumerate(made)
+            ]
+            made = [(item, content) for item, content in again if content is not None]
         raise OSError(errno.ENOTSUP, os.strerror(errno.ENOTSUP))
 
     def _items(self) -> Iterator[_Item]:
