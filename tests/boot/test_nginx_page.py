@@ -1,0 +1,151 @@
+"""docs/nginx.md to the letter, on a machine that serves a site already: a client asks every 10 ms
+through the whole path, and is never refused."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Sequence
+
+import pytest
+
+from ..lab.fabric import PROBE4, VM4
+from ..lab.hosts import wait_for
+from ..lab.steady import Question, Steady
+from ..packages import built
+from ..test_docs import Block, blocks, read
+from .azure import FRONT, Azure
+from .machine import CONFIGURATION, LISTEN, Machine
+from .test_parameters import certify
+
+PAGE = "docs/nginx.md"
+NAME, KEY = "shop.example", "/etc/letsencrypt/live/shop.example/privkey.pem"
+CERTIFICATE = "/etc/letsencrypt/live/shop.example/fullchain.pem"
+DEFAULT_SITE = "/etc/nginx/sites-enabled/default"
+BEHIND = """
+[Service]
+ExecStart=/usr/bin/python3 -m http.server --bind 127.0.0.1 --directory /srv/shop 3000
+"""
+# This is no Azure machine.
+ENDPOINT = '[imds]\nendpoint = "http://169.254.169.254"\n'
+
+
+def block(file: str) -> Block:
+    """What the page has for a file."""
+    (only,) = (one for one in blocks(PAGE) if one.file == file)
+    return only
+
+
+def commands(heading: str) -> list[str]:
+    """The commands of root's below a heading."""
+    section = read(PAGE).split(f"\n## {heading}\n", 1)[1].split("\n## ")[0]
+    shown = re.findall(r"^```console\n(.*?)^```$", section, re.M | re.S)
+    return [line.removeprefix("# ") for text in shown for line in text.splitlines()]
+
+
+def as_it_was(site: str) -> str:
+    """The site with listen lines of its own."""
+    for own, include in re.findall(r"^\| `(listen .*)` \| `(include .*)` \|$", read(PAGE), re.M):
+        site = site.replace(include, own)
+    assert "lbhook" not in site
+    return site
+
+
+@pytest.fixture(params=["default site", "no default site"])
+def shop(request: pytest.FixtureRequest, bare: Machine, azure: Azure) -> Machine:
+    """A machine with Debian's nginx and a shop, on which lbhook has never been."""
+    if request.param == "default site":
+        bare.path(DEFAULT_SITE).parent.mkdir(parents=True, exist_ok=True)
+        bare.path(DEFAULT_SITE).symlink_to("/etc/nginx/sites-available/default")
+    site = block("/etc/nginx/conf.d/shop.conf")
+    bare.write("/etc/nginx/conf.d/shop.conf", as_it_was(site.text))
+    bare.write(CERTIFICATE, "")
+    for one in ("", ".next"):
+        certify(bare, NAME, f"{KEY}{one}", f"{CERTIFICATE}{one}")
+    bare.write("/srv/shop/index.html", "the shop\n")
+    bare.write("/var/www/html/.well-known/acme-challenge/token", "proof\n")
+    bare.write("/etc/systemd/system/behind.service", BEHIND)
+    bare.write(f"{CONFIGURATION}.d/endpoint.toml", ENDPOINT)
+    bare.write(f"/root/{built.deb().name}", "")
+    bare.path(f"/root/{built.deb().name}").write_bytes(built.deb().read_bytes())
+    azure.send(80, 443)
+    bare.switch_on()
+    bare.wait_until_up()
+    assert bare.active("nginx") == "active", bare.journal("--unit=nginx")
+    bare.run(["systemctl", "start", "behind.service"])
+    wait_for(lambda: ask(azure, "https") == "the shop", "the shop")
+    return bare
+
+
+def ask(azure: Azure, scheme: str, path: str = "/") -> str:
+    """What a client is told; who answers by TLS is told by `steady`."""
+    port = {"http": 80, "https": 443}[scheme]
+    argv = ["curl", "-sk", "--max-time", "10", "--resolve", f"{NAME}:{port}:{FRONT}"]
+    return azure.client.run([*argv, f"{scheme}://{NAME}{path}"], check=False).stdout.strip()
+
+
+def steady(azure: Azure, machine: Machine) -> Steady:
+    """Ask for both ports, again and again."""
+    moved = "HTTP/1.1 301 Moved Permanently\r\n"
+    certificate = machine.read(CERTIFICATE) + machine.read(f"{CERTIFICATE}.next")
+    return Steady(
+        azure.client,
+        Question(FRONT, 80, NAME, moved),
+        Question(FRONT, 443, NAME, "HTTP/1.1 200 OK\r\n", certificate),
+    )
+
+
+def run(machine: Machine, lines: Sequence[str]) -> None:
+    """Run commands one after the other, in root's shell."""
+    assert lines
+    for line in lines:
+        machine.run(["sh", "-c", f"cd /root && {line}"], timeout=120)
+
+
+def put(machine: Machine, file: str) -> None:
+    """Write what the page has for a file."""
+    machine.write(file, block(file).text)
+
+
+def renew(machine: Machine, azure: Azure) -> None:
+    """As certbot does: another certificate in place, then its hook as the page has it."""
+    for file in (KEY, CERTIFICATE):
+        machine.run(["mv", f"{file}.next", file])
+    (certbot,) = commands("certbot")
+    run(machine, [shlex.split(certbot)[-1]])
+    new = Question(FRONT, 443, NAME, "HTTP/1.1 200 OK\r\n", machine.read(CERTIFICATE))
+    wait_for(lambda: _answered(azure, new), "the new certificate")
+
+
+def _answered(azure: Azure, question: Question) -> bool:
+    asked, failures = Steady(azure.client, question).stop()
+    return asked > 0 and not failures
+
+
+def test_the_page_and_nobody_is_refused(shop: Machine, azure: Azure) -> None:
+    """lbhook comes, a certificate is renewed, the probe gets its answer, and lbhook leaves, all
+    while nginx is the same process."""
+    install, *apply = commands("lbhook takes the `listen` lines")
+    asking = steady(azure, shop)
+    main = shop.show("nginx", "MainPID")
+    run(shop, [install])
+    put(shop, "/etc/lbhook/lbhook.toml.d/vm.toml")
+    put(shop, "/etc/nginx/conf.d/shop.conf")
+    run(shop, apply)
+    assert "# from" in shop.read(LISTEN)
+    assert shop.firewall_ports() == {80, 443}
+    assert ask(azure, "http", "/.well-known/acme-challenge/token") == "proof"
+    renew(shop, azure)
+    put(shop, "/etc/nginx/conf.d/probe.conf")
+    run(shop, commands("Health probes"))
+    probe = ["curl", "-s", "--interface", PROBE4, "--max-time", "10", f"http://{VM4}:8080/healthz"]
+    assert azure.fabric.run(probe).stdout == "ok\n"
+    shop.run(["lbhook", "apply"])
+    assert shop.status()["outcome"] == "unchanged"
+    shop.write("/etc/nginx/conf.d/shop.conf", as_it_was(block("/etc/nginx/conf.d/shop.conf").text))
+    run(shop, commands("Back again"))
+    assert shop.firewall_ports() == set()
+    assert shop.show("nginx", "MainPID") == main
+    asked, failures = asking.stop()
+    assert failures == []
+    assert asked > 100
