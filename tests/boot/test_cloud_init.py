@@ -10,7 +10,7 @@ import pytest
 from ..lab.hosts import REPO
 from ..packages import built as built_once
 from .azure import Azure
-from .machine import CONFIGURATION, Machine
+from .machine import CONFIGURATION, LISTEN, RESTING, Machine
 
 # Packages come from the disk, a network is there, and nobody has locales.
 CLOUD = """
@@ -71,24 +71,35 @@ def test_configuration_for_an_image(machine: Machine, azure: Azure) -> None:
         machine.power_off()
 
 
-def test_nginx_that_cloud_init_installs(machine: Machine, azure: Azure) -> None:
-    """Its package tries to start it, which it does not do before its listeners are there."""
-    azure.send(8080)
+@pytest.mark.parametrize(("port", "laid_down"), [(8080, False), (80, True)])
+def test_nginx_that_cloud_init_installs(
+    machine: Machine, azure: Azure, port: int, laid_down: bool
+) -> None:
+    """Its package tries to start it, which it does not do before its listeners are there; where
+    the image has their resting form, Debian's own site has port 80 at first."""
+    azure.send(port)
     machine.boot()
     machine.run(["systemctl", "stop", "lbhook-refresh.timer"])
     machine.run(["lbhook", "clean"])
     machine.run(["sh", "-c", NO_NGINX])
     machine.run(["rm", "-rf", "/etc/nginx", CONFIGURATION])
     machine.run(["mkdir", "-p", "/etc/nginx/lbhook"])
+    if laid_down:
+        machine.write(LISTEN, RESTING)
     machine.power_off()
     hand_in(machine, example("cloud-init-nginx.yaml"))
-    machine.boot(timeout=90)
-    assert "unmet condition check" in machine.journal("--unit=nginx")
-    assert_serves(machine, azure, 8080)
+    if laid_down:
+        # nginx runs already when lbhook is started once more.
+        machine.switch_on()
+        machine.wait_until_up()
+    else:
+        machine.boot()
+    assert ("unmet condition check" in machine.journal("--unit=nginx")) != laid_down
+    assert_serves(machine, azure, port)
     machine.power_off()
     machine.boot(timeout=60)
     assert_early(machine)
-    assert_serves(machine, azure, 8080)
+    assert_serves(machine, azure, port)
 
 
 @pytest.fixture(params=BUILT)
