@@ -117,3 +117,16 @@ class ConfigError(LbhookError):
     """Configuration, a template, or a rendered file that its check refused."""
 
     status = 78
+
+
+# What can't be written outweighs what is wrong, and that what a program refuses.
+_GRAVEST = (WriteError, ConfigError, ReloadError)
+
+
+def together(errors: Sequence[LbhookError]) -> LbhookError:
+    """One error with the problems of all, each once, the gravest first; its kind is theirs."""
+    kinds = [kind for kind in _GRAVEST if any(isinstance(one, kind) for one in errors)]
+    ranked = sorted(errors, key=lambda one: [isinstance(one, kind) for kind in kinds], reverse=True)
+    problems = dict.fromkeys(problem for one in ranked for problem in one.problems)
+    hints = dict.fromkeys(one.hint for one in ranked if one.hint)
+    return next(iter(kinds), LbhookError)(*problems, hint="; ".join(hints))

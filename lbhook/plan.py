@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from .config.shipped import kind_of
 from .config.targets import Argv, Target
+from .errors import LbhookError
 from .metadata.facts import Facts
 
 
@@ -62,7 +63,8 @@ class Change(NamedTuple):
     `reason` says why it is skipped, blocked or reloaded; `original` that the file was there
     before lbhook and will be kept; `resting` is what has to stay in the file when the target is
     dropped. `rendered` is false when `expected` is only what happens to be there; `made_of` is the
-    digest of that and of what it was rendered from, empty if it is not known.
+    digest of that and of what it was rendered from, empty if it is not known. `failure` is why it
+    can't be planned: nothing is to be done about it then.
     """
 
     target: Target
@@ -75,6 +77,7 @@ class Change(NamedTuple):
     resting: str = ""
     rendered: bool = True
     made_of: str = ""
+    failure: LbhookError | None = None
 
     @property
     def path(self) -> PurePosixPath:
@@ -122,6 +125,10 @@ class Change(NamedTuple):
     def due(self, reason: str) -> "Change":
         """The change with a reload that is due for a reason."""
         return self._replace(reload=Reload.DUE, reason=reason)
+
+    def failed(self, error: LbhookError) -> "Change":
+        """The change left undone, because of an error."""
+        return self._replace(outcome=Outcome.UNCHANGED, reload=Reload.NONE, failure=error)
 
     def diff(self) -> str:
         """The difference of the content as a unified diff, mode and owner as lines before it."""
@@ -176,6 +183,11 @@ class Plan(NamedTuple):
     def to_do(self) -> bool:
         """Whether an apply would change a file or reload something."""
         return any(one.touches_file or one.reload is Reload.DUE for one in self.changes)
+
+    @property
+    def failures(self) -> tuple[LbhookError, ...]:
+        """What can't be planned."""
+        return tuple(one.failure for one in self.changes if one.failure)
 
 
 def compare(

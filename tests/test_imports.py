@@ -56,10 +56,12 @@ HOUSE: dict[str, tuple[str, ...]] = {
     "traffic": ("routes", "paths", "diagram", "html"),
     "planning": (
         *("scope", "validation", "verification", "failed_start", "surroundings", "listeners"),
-        *("orphans", "conflicts", "planner", "closing"),
-        "dry_run",
+        *("orphans", "conflicts", "groups", "planner", "closing", "dry_run"),
     ),
-    "deployment": ("outcome", "report", "reloads", "revert", "transaction", "recovery"),
+    "deployment": (
+        *("outcome", "report", "others", "reloads", "refusals", "revert", "transaction"),
+        *("deployment", "recovery"),
+    ),
     "runs": (
         *("progress", "history", "hooks", "metrics", "publisher", "execution", "update", "undo"),
         *("restoration", "resting_forms"),

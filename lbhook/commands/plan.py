@@ -7,6 +7,7 @@ import click
 from ..cli import factory, options
 from ..cli.console import coloured_diff
 from ..cli.invocation import Invocation, pass_invocation
+from ..errors import together
 
 
 @click.command(short_help="What apply would do, as a diff; changes nothing.")
@@ -41,4 +42,6 @@ def plan(invocation: Invocation, /, as_json: bool, exit_code: bool, **options: A
         invocation.json(report.plan_json(result))
     else:
         invocation.console.out(coloured_diff(report.plan_text(result)))
+    if result.failures:
+        raise together(result.failures)
     return int(exit_code and result.to_do)

@@ -2,18 +2,26 @@
 
 from typing import NamedTuple
 
+from ..errors import LbhookError
 from ..plan import Change, Closed, Outcome, Reload
 
 
 class Done(NamedTuple):
-    """What became of each change; `problems` are those of blocked targets. `acted` says whether
-    a file was replaced or removed, or anything reloaded; `closed` is what the firewall closed."""
+    """What became of each change. `failures` are those of targets that were put back or not even
+    begun, `blocked` those of others that could not follow. `acted` says whether a file was
+    replaced or removed, or anything reloaded; `closed` is what the firewall closed."""
 
     changes: tuple[Change, ...] = ()
     warnings: tuple[str, ...] = ()
-    problems: tuple[str, ...] = ()
+    failures: tuple[LbhookError, ...] = ()
+    blocked: tuple[LbhookError, ...] = ()
     acted: bool = False
     closed: tuple[Closed, ...] = ()
+
+    @property
+    def errors(self) -> tuple[LbhookError, ...]:
+        """Everything that went wrong."""
+        return (*self.failures, *self.blocked)
 
 
 def together(first: Done, then: Done) -> tuple[Change, ...]:

@@ -4,13 +4,16 @@ from collections.abc import Callable
 
 from ..config import permissions
 from ..context import Context
-from ..errors import ConfigError, LbhookError, ReloadError
+from ..errors import LbhookError, WriteError, together
 from ..imds.last_good import LastGood
 from ..planning.planner import Planner
 from ..planning.scope import Scope
+from ..programs.host import Host
+from ..storage.records import Loaded
+from . import others
+from .deployment import Deployment
 from .outcome import Done
 from .report import Report
-from .transaction import Transaction
 
 
 class Recovery:
@@ -27,7 +30,7 @@ class Recovery:
         """Settle; with `load` false, reloads stay owed. Raises `WriteError` if a file can't be
         put back."""
         try:
-            self.context.host.settle_journal(self.context.reporter.warn)
+            settle(self.context.host, self.context.reporter.warn)
         except BaseException:
             # The others are back, and their programs want to know.
             self._pay(load)
@@ -44,22 +47,38 @@ class Recovery:
         return self._deploy(Scope.LOAD) if self.context.host.live and load else Done()
 
     def _deploy(self, scope: Scope) -> Done:
-        done = Done()
-        try:
-            transaction = Transaction(
-                self.context.host,
-                Planner(self.context.host, self.context.settings).plan(scope, None),
-            )
-            try:
-                transaction.carry_out()
-            finally:
-                done = transaction.done
-        except (ReloadError, ConfigError) as error:
-            for problem in error.problems:
-                self.context.reporter.warn(problem)
-        for warning in done.warnings:
+        plan = Planner(self.context.host, self.context.settings).plan(scope, None)
+        done = Deployment(self.context.host, plan).carry_out()
+        # What can't be planned is said by the plan that follows, which has the same.
+        failures = [one for one in done.failures if one not in plan.failures]
+        for warning in (*done.warnings, *together(failures).problems):
             self.context.reporter.warn(warning)
-        return done
+        for error in failures:
+            if isinstance(error, WriteError):
+                raise error
+        return done._replace(failures=())
+
+
+def settle(host: Host, warn: Callable[[str], None]) -> None:
+    """Put back what a run that did not come to its end left half done. Raises `WriteError`."""
+    entries = host.journal.unfinished()
+    host.settle_journal(warn)
+    if not (host.live and entries):
+        return
+    state = host.state
+    loaded, before, records = (
+        state.loaded(),
+        state.before(),
+        {**state.foreign(), **state.installed()},
+    )
+    held = {}
+    for path in (str(one.path) for one in entries if one.target):
+        if path in records and path not in loaded:
+            target = records[path].target()
+            if not others.same(others.seen(host, target), before.get(path)):
+                held[path] = Loaded(digest="", held=True)
+    if held:
+        state.keep_loaded({**loaded, **held})
 
 
 def settled(context: Context, work: Callable[[], Report]) -> Report:
@@ -70,7 +89,7 @@ def settled(context: Context, work: Callable[[], Report]) -> Report:
         host.demand_rights(settings)
         permissions.demand(settings)
         with host.locked(settings.paths.runtime):
-            host.settle_journal(context.reporter.warn)
+            settle(host, context.reporter.warn)
             return work()
     except LbhookError as error:
         return Report(

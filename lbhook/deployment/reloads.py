@@ -4,14 +4,18 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 
 from ..config.shipped import kind_of
-from ..config.targets import Argv
+from ..config.targets import Argv, Target
 from ..errors import LbhookError, ReloadError
 from ..plan import Change, FileState, Outcome, Reload
-from ..planning.verification import main_pid, observe, places, verify
+from ..planning.verification import main_pid, observe, places, unit_of, verify
 from ..processes import filled
 from ..programs import floating_ip
 from ..programs.host import Host
 from ..storage.records import Loaded
+from . import others
+
+# A signal may come late.
+_SETTLE = 3.0
 
 
 class Loader:
@@ -21,7 +25,9 @@ class Loader:
         self.host = host
         self.results: dict[str, Reload] = {}
         self._reloaded: list[list[Change]] = []
-        self._workers: dict[str, tuple[int, ...]] = {}
+        self._workers: dict[str, tuple[int, tuple[int, ...]]] = {}
+        self._others: dict[str, str] = {}
+        self._left: set[str] = set()
         self._kept: frozenset[Argv] = frozenset()
 
     @property
@@ -66,15 +72,17 @@ class Loader:
                 loaded[path] = self._record(change, change.expected, result)
         return loaded
 
-    def load_old(self) -> tuple[str, ...]:
-        """Reload again, with the files as they are now, what was reloaded; says how it went."""
+    def load_old(self, before: Mapping[str, Loaded]) -> tuple[str, ...]:
+        """Have the programs run what they ran `before`, with the files as they are now; says how
+        that is: a program that went on with what it had is left alone, and one that would load
+        more than that is not reloaded."""
         olds = [self._old(one) for group in reversed(self._reloaded) for one in group]
-        return tuple(self._load_old(group) for group in _grouped(olds))
+        return tuple(self._load_old(group, before) for group in _grouped(olds))
 
     @property
     def reloaded(self) -> frozenset[str]:
-        """The paths of what was reloaded, whether or not it worked."""
-        return frozenset(str(one.path) for group in self._reloaded for one in group)
+        """The paths of what has not, or not for certain, what it had before."""
+        return frozenset(str(one.path) for group in self._reloaded for one in group) - self._left
 
     def loaded_again(self, before: Mapping[str, Loaded]) -> dict[str, Loaded]:
         """After a put-back: what was not reloaded is still loaded as it was `before`."""
@@ -93,11 +101,11 @@ class Loader:
         yield from (partial(self._verify, one) for group in groups for one in group)
 
     def _reload(self, group: list[Change]) -> None:
-        self._reloaded.append(group)
         paths = [str(one.path) for one in group]
         self.results.update(dict.fromkeys(paths, Reload.FAILED))
         for change in group:
-            self._workers[str(change.path)] = _prepare(self.host, change)
+            self._prepare(change)
+        self._reloaded.append(group)
         first = next((one for one in group if one.touches_file), group[0])
         done = Reload.DONE if self._is_replaced(first) else reload(self.host, first)
         self.results.update(dict.fromkeys(paths, done))
@@ -118,19 +126,52 @@ class Loader:
             self.results[path] = Reload.FAILED
             raise ReloadError(f"{change.target.name}: {problem}")
 
+    def _prepare(self, change: Change) -> None:
+        """Make a running program ready for its reload, and note what it has until then."""
+        path, pid = str(change.path), main_pid(self.host, change.target)
+        if pid and change.expected:
+            daemon = self.host.daemon(kind_of(change.target).daemon)
+            daemon.prepare(change.expected.content, pid)
+        self._others[path] = others.seen(self.host, change.target)
+        signalled = _signalled(self.host, change.target)
+        self._workers[path] = (signalled, self.host.machine.children(signalled))
+
+    def _goes_on(self, change: Change, timeout: float) -> bool:
+        """Whether a program that is signalled has not taken its new configuration: its workers
+        are the old ones."""
+        pid, workers = self._workers.get(str(change.path), (0, ()))
+        renewed = self.host.services.renewed
+        return bool(pid and workers) and not renewed(pid, workers, timeout)
+
     def _stale(self, change: Change) -> str:
-        """What shows that a program has not taken a configuration that adds no listener: its
-        workers are the old ones."""
-        workers = self._workers.get(str(change.path), ())
-        pid = main_pid(self.host, change.target)
-        timeout = change.target.timeout
-        if not workers or not pid or self.host.services.renewed(pid, workers, timeout):
+        """What shows that a program has not taken a configuration that adds no listener."""
+        if not self._goes_on(change, change.target.timeout):
             return ""
-        name = kind_of(change.target).daemon
+        name = kind_of(change.target).daemon or others.program(change.target)
         return f"{name} goes on with its old configuration; its log says why"
 
-    def _load_old(self, olds: Sequence[Change]) -> str:
-        names = ", ".join(one.target.name for one in olds)
+    def _load_old(self, olds: Sequence[Change], before: Mapping[str, Loaded]) -> str:
+        names, state = ", ".join(one.target.name for one in olds), self.host.state
+        paths = [str(one.path) for one in olds]
+        failed = self.results.get(paths[0]) is Reload.FAILED
+        if self._goes_on(olds[0], 0.0 if failed else _SETTLE):
+            self._left |= {*paths}
+            state.keep_loaded({**state.loaded(), **_those(before, paths)})
+            return f"not reloaded: {names}: its program goes on with what it had"
+        if not all(self._knows(one, before) for one in olds):
+            held = {path: Loaded(digest="", held=True) for path in paths}
+            state.keep_loaded({**state.loaded(), **held})
+            return (
+                f"not reloaded: {names}: its program may have the new file still, and a reload"
+                " would load what else has changed in its configuration"
+            )
+        return self._reload_old(olds, names)
+
+    def _knows(self, change: Change, before: Mapping[str, Loaded]) -> bool:
+        now = others.seen(self.host, change.target)
+        return others.same(now, before.get(str(change.path)))
+
+    def _reload_old(self, olds: Sequence[Change], names: str) -> str:
         try:
             result = reload(self.host, olds[0])
         except LbhookError as failure:
@@ -150,7 +191,8 @@ class Loader:
         queued = result is Reload.QUEUED
         # Before its job has run, the program shows what it had before.
         observed = "" if queued else observe(self.host, change.target)
-        return Loaded(digest=file.digest, observed=observed, queued=queued)
+        seen = self._others.get(str(change.path), "")
+        return Loaded(digest=file.digest, observed=observed, queued=queued, others=seen)
 
 
 def reload(host: Host, change: Change) -> Reload:
@@ -176,17 +218,20 @@ def reload(host: Host, change: Change) -> Reload:
     return Reload.NONE
 
 
-def _prepare(host: Host, change: Change) -> tuple[int, ...]:
-    """Make a running program ready for its reload; returns the workers that it has until then,
-    if a signal renews them."""
-    pid = main_pid(host, change.target)
-    if pid and change.expected:
-        host.daemon(kind_of(change.target).daemon).prepare(change.expected.content, pid)
-    from ..programs.systemd import PROGRAMS
+def _signalled(host: Host, target: Target) -> int:
+    """The main process of a running program that renews its workers on a signal; 0 if none."""
+    from ..programs.systemd import PROGRAMS, RUNNING
 
-    program = PROGRAMS.get(change.target.reload_unit)
-    renews = pid and program and program.signal
-    return host.machine.children(pid) if renews else ()
+    program = PROGRAMS.get(unit_of(target))
+    if not program or not program.signal:
+        return 0
+    unit = host.services.unit(unit_of(target))
+    there = unit.active in RUNNING and host.machine.program(unit.main_pid) == program.name
+    return unit.main_pid if there else 0
+
+
+def _those(loaded: Mapping[str, Loaded], paths: Sequence[str]) -> Mapping[str, Loaded]:
+    return {path: loaded[path] for path in paths if path in loaded}
 
 
 def _stays(change: Change) -> bool:

@@ -1,7 +1,5 @@
 """The way back from a deployment that failed: files, programs and records, and what to say."""
 
-import contextlib
-import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import PurePosixPath
 
@@ -10,7 +8,8 @@ from ..errors import ConfigError, LbhookError, PutBackError, ReloadError, WriteE
 from ..plan import Plan
 from ..programs import floating_ip
 from ..programs.host import Host
-from ..storage.records import Loaded, Refused
+from ..storage.records import Loaded
+from . import refusals
 from .reloads import Loader
 
 _AGAIN = "the next run tries again before anything else"
@@ -46,7 +45,7 @@ class PutBack:
         if isinstance(error, LbhookError):
             error.problems = (*problems, *notes)
         if self.host.live and isinstance(error, (ConfigError, ReloadError)):
-            self._remember_refusal(error.status, problems)
+            refusals.remember(self.host, self.plan.changes, type(error)(*problems))
 
     def _put_files_back(self) -> tuple[list[str], PutBackError | None]:
         failure = None
@@ -62,21 +61,10 @@ class PutBack:
         try:
             floating_ip.take_back(self.host, self.plan.changes)
             state.keep_loaded(self.loader.loaded_again(self.loaded_before))
-            said = self.loader.load_old()
+            said = self.loader.load_old(self.loaded_before)
             loaded = state.loaded()
             paths = {str(one.path) for one in self.plan.changes}
             state.keep_loaded(loaded, paths - (self.loader.reloaded - loaded.keys()))
             return said
         except (WriteError, ReloadError) as failure:
             return failure.problems
-
-    def _remember_refusal(self, status: int, problems: tuple[str, ...]) -> None:
-        refused = Refused(fingerprint=fingerprint(self.plan), status=status, problems=problems)
-        with contextlib.suppress(LbhookError):  # then it is tried again, which does no harm
-            self.host.state.keep_refused(refused)
-
-
-def fingerprint(plan: Plan) -> str:
-    """What stands for answer, configuration and templates together: what they come to."""
-    wanted = [(repr(one.target), one.expected) for one in plan.changes]
-    return hashlib.sha256(repr(wanted).encode()).hexdigest()

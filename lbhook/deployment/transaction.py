@@ -23,7 +23,8 @@ class Transaction:
     """Carries out one plan on one host. With `load` false, reloads are left owed; with
     `recorded` false, the plan has lbhook's own record among its files, and nothing may be left
     out of it; with `checked` false, it is not checked. `records` are further files of lbhook's
-    own that belong to the plan: the answer that it was made from.
+    own that belong to the plan: the answer that it was made from. `last` says that
+    no other transaction of its run follows.
 
     `done` is what it came to, also if it failed.
     """
@@ -36,6 +37,7 @@ class Transaction:
         recorded: bool = True,
         checked: bool = True,
         records: Mapping[PurePosixPath, bytes] | None = None,
+        last: bool = True,
     ) -> None:
         self.host = host
         self.plan = plan
@@ -43,6 +45,7 @@ class Transaction:
         self.recorded = recorded
         self.checked = checked
         self.records = records or {}
+        self.last = last
         self.done = Done()
         self._loader = Loader(host)
         self._loaded_before: Mapping[str, Loaded] = {}
@@ -58,7 +61,7 @@ class Transaction:
             verdict = self._replace_all(touched) if touched else self._only_load()
         except BaseException:
             untouched = validation.Verdict(changes=self.plan.changes)
-            self.done = self._nothing_done() if touched else self._all_done(untouched)
+            self.done = Done(self.undone()) if touched else self._all_done(untouched)
             raise
         self.done = self._all_done(verdict)
         return self.done
@@ -68,7 +71,8 @@ class Transaction:
         from ..programs import systemd  # noqa: F401
 
         try:
-            self.host.journal.begin([*self._entries(touched)])
+            entries = [*self._entries(touched)]
+            self.host.journal.begin(entries, last=self.last)
             staged = self._stage(touched)
             verdict = self._check(staged)
             going = [one for one in verdict.changes if one.touches_file]
@@ -104,8 +108,8 @@ class Transaction:
         tree, state = self.host.tree, self.host.state
         for change in touched:
             after = change.expected.digest if change.expected else ""
-            name = change.target.name
-            yield Entry(path=change.path, before=change.actual, after=after, target=name)
+            name, rest = change.target.name, change.resting if self.recorded else ""
+            yield Entry(change.path, change.actual, after, target=name, rest=rest)
         if not self.recorded:
             return
         for record in self._records():
@@ -151,7 +155,8 @@ class Transaction:
             paths = {str(one.path) for one in going}
             loaded = {path: one for path, one in self._loaded_before.items() if path not in paths}
             foreign = {str(one.path): Installed.foreign(one) for one in going if one.original}
-            self.host.state.keep_debts(loaded, foreign)
+            before = {path: one for path, one in self._loaded_before.items() if path in paths}
+            self.host.state.keep_debts(loaded, foreign, before)
 
     def _replace(self, going: Sequence[Change]) -> None:
         tree, state = self.host.tree, self.host.state
@@ -218,9 +223,9 @@ class Transaction:
         return Done(
             changes=changes,
             warnings=(*verdict.warnings, *self._late),
-            problems=(
-                *(f"{one.target.name}: blocked: {one.reason}" for one in blocked),
-                *(f"{one.target.name}: {one.reason}" for one in failed),
+            blocked=(
+                *(ReloadError(f"{one.target.name}: blocked: {one.reason}") for one in blocked),
+                *(ReloadError(f"{one.target.name}: {one.reason}") for one in failed),
             ),
             acted=self._loader.acted or any(one.touches_file for one in changes),
         )
@@ -228,10 +233,10 @@ class Transaction:
     def _with_result(self, change: Change) -> Change:
         return change._replace(reload=self._loader.results.get(str(change.path), change.reload))
 
-    def _nothing_done(self) -> Done:
-        """Every file is as it was; what was to be reloaded failed, is owed, or is as it was."""
+    def undone(self) -> tuple[Change, ...]:
+        """Every file as it was; what was to be reloaded failed, is owed, or is as it was."""
         loaded = self.host.state.loaded()
-        return Done(changes=tuple(self._undone(one, loaded) for one in self.plan.changes))
+        return tuple(self._undone(one, loaded) for one in self.plan.changes)
 
     def _undone(self, change: Change, loaded: Mapping[str, Loaded]) -> Change:
         is_back = change.touches_file and change.path not in self._stuck
@@ -240,7 +245,7 @@ class Transaction:
         if reload is not Reload.FAILED and change.reload is Reload.DUE:
             as_it_was = known and change.actual and known.digest == change.actual.digest
             reload = Reload.NONE if as_it_was or not change.actual else Reload.OWED
-        return change._replace(outcome=outcome, reload=reload or change.reload)
+        return change._replace(outcome=outcome, reload=reload or change.reload, made_of="")
 
     def _put_back(self, error: BaseException) -> None:
         from .revert import PutBack

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ..errors import LbhookError, UsageError
+from ..errors import LbhookError, UsageError, together
 from ..imds.fetching import Fetched
 from ..layout import count, wrapped
 from ..metadata.facts import Facts
@@ -110,9 +110,10 @@ def _planned(update: Update, fetched: Fetched | None) -> tuple[Plan, LbhookError
     if not fetched:
         return Plan(), None
     try:
-        return update.plan(fetched), None
+        plan = update.plan(fetched)
     except LbhookError as error:
         return Plan(), error
+    return plan, together(plan.failures) if plan.failures else None
 
 
 def _lines(finding: Finding) -> Iterator[str]:

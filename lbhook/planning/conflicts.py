@@ -5,7 +5,8 @@ that nginx itself has outside `stream {}`; nginx then fails at its next start.
 """
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING, NamedTuple
 
 from ..config.shipped import kind_of
 from ..plan import Change, Outcome
@@ -16,23 +17,31 @@ if TYPE_CHECKING:
 _SHOWN = 3
 
 
-def found(changes: Sequence[Change]) -> list[str]:
+class Conflict(NamedTuple):
+    """What is wrong with the listeners of some targets, by the paths of their files."""
+
+    paths: tuple[PurePosixPath, ...]
+    problem: str
+
+
+def found(changes: Sequence[Change]) -> list[Conflict]:
     """What is wrong with the listeners of a plan: for each two targets the places of both."""
-    owners: dict[object, dict[Place, Change]] = {}
-    clashes: dict[tuple[str, str], list[Place]] = {}
-    listening = [one for one in changes if kind_of(one.target).daemon]
-    for change in listening if len(listening) > 1 else ():
-        for place in _wanted(change):
+    owners: dict[object, dict[Place, int]] = {}
+    clashes: dict[tuple[int, int], list[Place]] = {}
+    listening = [at for at, one in enumerate(changes) if kind_of(one.target).daemon]
+    for at in listening if len(listening) > 1 else ():
+        for place in _wanted(changes[at]):
             there = owners.setdefault((place.protocol, place.ip.version, place.port), {})
             for other, owner in there.items():
                 everywhere = place.ip.is_unspecified or other.ip.is_unspecified
-                if (everywhere or other == place) and _conflict(owner, change):
-                    names = (owner.target.name, change.target.name)
+                if (everywhere or other == place) and _conflict(changes[owner], changes[at]):
                     narrow = other if place.ip.is_unspecified else place
-                    clashes.setdefault(names, []).append(narrow)
-            there.setdefault(place, change)
-    problems = [_problem(names, clash) for names, clash in clashes.items()]
-    return [*filter(None, map(_loop, changes)), *problems]
+                    clashes.setdefault((owner, at), []).append(narrow)
+            there.setdefault(place, at)
+    return [
+        *(Conflict((one.path,), _loop(one)) for one in changes if _loop(one)),
+        *(_between(changes[one], changes[two], clashes[one, two]) for one, two in clashes),
+    ]
 
 
 def _wanted(change: Change) -> "Iterator[Place]":
@@ -53,13 +62,14 @@ def _conflict(one: Change, other: Change) -> bool:
     return one is not other and (one.rendered or other.rendered) and not shared
 
 
-def _problem(names: tuple[str, str], clash: "Sequence[Place]") -> str:
+def _between(one: Change, two: Change, clash: "Sequence[Place]") -> Conflict:
     more = len(clash) - _SHOWN
     listed = ", ".join(map(str, clash[:_SHOWN])) + (f" and {more} more" if more > 0 else "")
-    return (
-        f"{' and '.join(names)} would both listen on {listed}; "
+    problem = (
+        f"{one.target.name} and {two.target.name} would both listen on {listed}; "
         "divide them with vars.ports or vars.except_ports"
     )
+    return Conflict((one.path, two.path), problem)
 
 
 def _loop(change: Change) -> str:

@@ -2,17 +2,18 @@
 
 import tempfile
 from collections.abc import Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from ..config import permissions
 from ..context import Context
+from ..errors import LbhookError
 from ..imds.fetching import Fetched, Fetcher
 from ..metadata.facts import Facts
 from ..plan import Change, Closed, Plan
 from ..programs import floating_ip
 from ..programs.host import UNFINISHED
 from ..storage import lock
-from . import closing, validation
+from . import closing, groups, validation
 from .planner import Planner
 from .scope import scoped
 
@@ -37,11 +38,7 @@ class DryRun:
             self.context.options.reload,
         )
         plan = planner.plan(scope, lb, fetched.vm)
-        with tempfile.TemporaryDirectory(prefix="lbhook-") as scratch:
-            staged = validation.scratch(plan, Path(scratch))
-            verdict = validation.examine(self.context.host, plan.changes, staged)
-            coming = floating_ip.coming(self.context.host, plan.changes)
-            verdict = validation.examine_live(self.context.host, verdict, staged, coming)
+        verdict = self._examine(plan)
         closes = self._closes(verdict.changes, lb)
         unfinished = (UNFINISHED,) if self._is_unfinished() else ()
         warnings = (*unfinished, *plan.warnings, *verdict.warnings)
@@ -50,6 +47,26 @@ class DryRun:
             closes=closes,
             warnings=warnings,
             planned=fetched.planned,
+        )
+
+    def _examine(self, plan: Plan) -> validation.Verdict:
+        """What the checks say of each group by itself."""
+        coming = floating_ip.coming(self.context.host, plan.changes)
+        found: dict[PurePosixPath, Change] = {}
+        warnings: tuple[str, ...] = ()
+        with tempfile.TemporaryDirectory(prefix="lbhook-") as scratch:
+            staged = validation.scratch(plan, Path(scratch))
+            for group in groups.divided(plan.changes)[1]:
+                try:
+                    verdict = validation.examine(self.context.host, group, staged)
+                    verdict = validation.examine_live(self.context.host, verdict, staged, coming)
+                except LbhookError as error:
+                    refused = [one.failed(error) if one.touches_file else one for one in group]
+                    verdict = validation.Verdict(changes=tuple(refused))
+                found.update({one.path: one for one in verdict.changes})
+                warnings += verdict.warnings
+        return validation.Verdict(
+            changes=tuple(found.get(one.path, one) for one in plan.changes), warnings=warnings
         )
 
     def _is_unfinished(self) -> bool:

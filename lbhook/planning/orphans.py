@@ -8,6 +8,7 @@ from ..programs.host import Host
 from ..storage.records import Installed, Loaded
 
 _REASON = "no longer in the configuration"
+HELD = "put back; its program may have the new file still"
 # Not a template: it only says that the target is not to be undone yet.
 _INSTALLED = "installed"
 
@@ -48,6 +49,8 @@ def owed(host: Host, record: Installed, known: Loaded | None) -> Change | None:
         outcome=Outcome.UNCHANGED,
         rendered=False,
     )
+    if known and known.held:
+        return change._replace(reload=Reload.OWED, reason=HELD)
     is_loaded = known is not None and known.digest == actual.digest
     return None if is_loaded or not change.reloads else change.due("owed from an earlier run")
 

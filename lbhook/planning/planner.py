@@ -1,22 +1,22 @@
 """From an answer to a plan: every target rendered, compared with the disk, and with what the
 programs of this machine have loaded."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from ..config.settings import Settings
 from ..config.shipped import kind_of
 from ..config.targets import Target
-from ..errors import ConfigError, LbhookError, ReloadError, WriteError
+from ..errors import ConfigError, LbhookError, ReloadError
 from ..metadata import facts
 from ..metadata.facts import Facts
 from ..metadata.reader import Address
-from ..plan import Change, FileState, Plan, Reload, compare
+from ..plan import Change, FileState, Outcome, Plan, Reload, compare
 from ..programs import nftables, sshd
 from ..programs.host import Host
 from ..rendering.cache import RenderCache, Rendered
 from ..storage.records import Installed, Loaded
-from . import conflicts, failed_start, orphans, validation
+from . import conflicts, failed_start, groups, orphans, validation
 from .listeners import Listeners
 from .scope import Scope
 from .verification import verify, verify_again
@@ -41,10 +41,9 @@ class Planner:
         self._made_of: Mapping[str, str] = {}
         self._skipped: Sequence[str] = ()
         self._listeners = Listeners(host, settings)
-        self._errors: list[LbhookError] = []
 
     def plan(self, scope: Scope, lb: Facts | None, vm: object = None) -> Plan:
-        """What is to be done. Raises `ConfigError` or `WriteError` with all problems."""
+        """What is to be done; a target that can't be planned has its `failure`."""
         self._installed = self.host.state.installed()
         self._loaded = self.host.state.loaded()
         self._foreign = self.host.state.foreign()
@@ -57,19 +56,14 @@ class Planner:
             try:
                 changes.append(self._change(scope, cache, target))
             except LbhookError as error:
-                self._errors.append(error)
+                changes.append(_unplanned(target, error))
         changes += self._dropped(scope)
-        overlapping = conflicts.found(changes)
-        if overlapping:
+        if conflicts.found(changes):
             changes = [validation.skip_unread(self.host, one) for one in changes]
-            overlapping = conflicts.found(changes)
-        if overlapping:
-            self._errors.append(ConfigError(*overlapping, hint="nothing was changed"))
-        if self._errors:
-            raise _together(self._errors)
+            changes = [*_without(changes, conflicts.found(changes))]
         warnings = (*self.warnings, *self.host.state.damaged)
         return Plan(
-            changes=tuple(changes),
+            changes=groups.held_together(changes),
             warnings=tuple(dict.fromkeys(warnings)),
             problems=tuple(self.problems),
             left_out=tuple(self.left_out),
@@ -97,7 +91,7 @@ class Planner:
         told = scope is Scope.TOLD and made is not None
         wanted = scope is Scope.WHOLE or told or ours or self._is_foreign(change)
         if live and expected and wanted:
-            change = self._with_reload(change, expected)
+            change = self._with_reload(scope, change, expected)
         if scope is Scope.CLEAN:
             return self._cleaned(change, ours)
         change = self._unless_stuck(validation.skip_missing(self.host, change))
@@ -249,13 +243,17 @@ class Planner:
         )
         return self.host.machine.addresses().union(lb.floating_ips if giving else ())
 
-    def _with_reload(self, change: Change, expected: FileState) -> Change:
+    def _with_reload(self, scope: Scope, change: Change, expected: FileState) -> Change:
         """The change with a reload that is due although the file is as it should be."""
         if change.touches_file or not change.reloads:
             return change
         loaded = self._loaded.get(str(change.path))
         if loaded is None:
             return change.due("not loaded since this machine booted")
+        if loaded.held:
+            # Nothing but an answer makes a program load what it did not run.
+            held = change.due(orphans.HELD)
+            return held if scope is Scope.WHOLE else held._replace(reload=Reload.OWED)
         if loaded.digest != expected.digest:
             return change.due("owed from an earlier run")
         if not self.host.root:
@@ -294,7 +292,7 @@ class Planner:
                 change = None if path in wanted else self._undone(scope, record)
                 changes += [change] if change else []
             except LbhookError as error:
-                self._errors.append(error)
+                changes.append(_unplanned(record.target(), error))
         return changes
 
     def _owing(self, scope: Scope) -> Mapping[str, Installed]:
@@ -312,9 +310,14 @@ def _rests(cache: RenderCache, target: Target, actual: FileState) -> bool:
     return actual.content == cache.rest(target).content
 
 
-def _together(errors: Sequence[LbhookError]) -> LbhookError:
-    """One error with the problems of all; what can't be written outweighs what is wrong."""
-    kind = WriteError if any(isinstance(one, WriteError) for one in errors) else ConfigError
-    problems = dict.fromkeys(problem for one in errors for problem in one.problems)
-    hints = dict.fromkeys(one.hint for one in errors if one.hint)
-    return kind(*problems, hint="; ".join(hints))
+def _unplanned(target: Target, error: LbhookError) -> Change:
+    none = Change(target=target, expected=None, actual=None, outcome=Outcome.UNCHANGED)
+    return none._replace(rendered=False).failed(error)
+
+
+def _without(changes: Sequence[Change], found: Sequence[conflicts.Conflict]) -> Iterator[Change]:
+    """The changes, those that are in each other's way left undone."""
+    for change in changes:
+        problems = [one.problem for one in found if change.path in one.paths]
+        error = ConfigError(*problems, hint="their files are as they were")
+        yield change.failed(error) if problems else change

@@ -106,13 +106,13 @@ def main_pid(host: Host, target: Target) -> int:
     name = kind_of(target).daemon
     if not name:
         return 0
-    from ..programs.systemd import PROGRAMS
+    from ..programs.systemd import PROGRAMS, RUNNING
 
     name_of_unit = unit_of(target)
     if name_of_unit not in PROGRAMS:
         return 0
     unit = host.services.unit(name_of_unit)
-    there = unit.active == "active" and host.machine.program(unit.main_pid) == name
+    there = unit.active in RUNNING and host.machine.program(unit.main_pid) == name
     return unit.main_pid if there else 0
 
 

@@ -63,7 +63,12 @@ class Daemon(Protocol):
         machine's yet, and is one of `addresses`."""
 
     def prepare(self, content: bytes, main_pid: int) -> None:
-        """Before a reload, what else the running program needs for a file."""
+        """Before a reload, what else the running program needs for a file. Raises `ReloadError`
+        where it could not listen."""
+
+    def others(self, own: Collection[str]) -> str:
+        """What stands for the rest of the configuration as it would be loaded now, without the
+        files in `own`; empty if nobody can tell."""
 
     def verify(self, target: Target, content: bytes, main_pid: int) -> str:
         """What shows that the running program, after some time, does not have what a file asks
@@ -129,8 +134,9 @@ class Sockets:
 
         return tuple(map(str, self._wait_for_none(closed, _SETTLE)))
 
-    def wait_until_free(self, content: bytes, holders: Callable[[], Sequence[int]]) -> None:
-        """Wait a moment while other programs have the places of a file."""
+    def taken(self, content: bytes, holders: Callable[[], Sequence[int]]) -> tuple[str, ...]:
+        """The places of a file that other programs have, after a moment to give them up, each
+        with the name of one that has it."""
         wanted = places(content)
 
         def taken() -> Sequence[Place]:
@@ -138,7 +144,13 @@ class Sockets:
             held = {place for place, inode in self._open() if own is not None and inode not in own}
             return [place for place in wanted if _has(held, place)]
 
-        self._wait_for_none(taken, _MOMENT)
+        left = self._wait_for_none(taken, _MOMENT)
+        return tuple(f"{self._holder(place)} has {place}" for place in left)
+
+    def _holder(self, place: Place) -> str:
+        inodes = {inode for one, inode in self._open() if _has({one}, place)}
+        names = self.machine.holders(inodes).values()
+        return next(iter(sorted(names)), "another program")
 
     def _open(self) -> Iterator[tuple[Place, int]]:
         """The places where this machine listens, and the inodes of their sockets."""

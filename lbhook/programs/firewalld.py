@@ -62,6 +62,11 @@ class Firewalld:
     def prepare(self, content: bytes, main_pid: int) -> None:
         """Nothing: it needs nothing but its file."""
 
+    def others(self, own: Collection[str]) -> str:
+        """Never mind: a reload that stopped half-way has shut new connections out, and has to
+        come to an end."""
+        return "firewalld"
+
     def verify(self, target: Target, content: bytes, main_pid: int) -> str:
         """What shows that a policy is not in force; empty if it is.
 

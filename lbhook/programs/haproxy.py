@@ -6,6 +6,7 @@ there at its start; `-c` binds nothing; after a reload that can't bind the old w
 nobody is told.
 """
 
+import hashlib
 import re
 import shlex
 import tempfile
@@ -13,6 +14,7 @@ from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path, PurePosixPath
 
 from ..config.targets import Target
+from ..errors import ReloadError
 from ..metadata.reader import Address
 from ..processes import Result
 from ..system.machine import Machine
@@ -85,8 +87,23 @@ class Haproxy(Listening):
 
     def prepare(self, content: bytes, main_pid: int) -> None:
         """Wait until nginx has given up what is haproxy's from now on: a new worker that can't
-        bind at once pauses the old one, and listeners that it takes over from it stay closed."""
-        self._sockets.wait_until_free(content, lambda: self._holders(main_pid))
+        bind at once pauses the old one, and listeners that it takes over from it stay closed.
+        Raises `ReloadError` if another program keeps it: for two seconds of each try all
+        listeners of haproxy would refuse connections."""
+        taken = self._sockets.taken(content, lambda: self._holders(main_pid))
+        if taken:
+            hint = "stop that program, or leave the port out: `except_ports`"
+            raise ReloadError(f"haproxy can't listen: {', '.join(taken)}", hint=hint)
+
+    def others(self, own: Collection[str]) -> str:
+        """What stands for the files of its command line but those in `own`."""
+        start = self._running() or self._configured()
+        files = [name for name in start.files() if name not in own] if start else []
+        try:
+            read = [(name, (self.machine.root / name.lstrip("/")).read_bytes()) for name in files]
+        except OSError:
+            return ""
+        return hashlib.sha256(repr(read).encode()).hexdigest() if start else ""
 
     def verify(self, target: Target, content: bytes, main_pid: int) -> str:
         """What shows that haproxy does not have the listeners of a file; empty if it has."""
@@ -162,6 +179,10 @@ class _Start:
         options = self.env.get("EXTRAOPTS", "-S /run/haproxy-master.sock")
         line = f'EXTRAOPTS="{options} -f {place}"'
         return f"create {place}, put `{line}` into /etc/default/haproxy, and restart haproxy"
+
+    def files(self) -> list[str]:
+        """The files that it reads."""
+        return [name for place in self._places() for name in self._files(place, ())]
 
     def _places(self) -> Iterator[str]:
         """The files and directories of its command line."""

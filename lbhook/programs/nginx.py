@@ -5,6 +5,7 @@ main process then can't bind; a file that no configuration includes is never rea
 """
 
 import fnmatch
+import hashlib
 import ipaddress
 import re
 import resource
@@ -23,6 +24,7 @@ _UNIT = "nginx.service"
 _UNBOUND = re.compile(r"bind\(\) to (?:\[([0-9a-fA-F:.]+)\]|([0-9.]+)):\d+ failed \(99:")
 # An upstream that is no address is the name of a block.
 _NAME = re.compile(r"[A-Za-z_][\w.-]*", re.ASCII)
+_FILE = re.compile(r"^# configuration file (/.*):$", re.MULTILINE)
 _INCLUDE = re.compile(r"(?:^|[;{}])\s*include\s+([^;]+?)\s*;", re.MULTILINE)
 # Shows each candidate at the place of its live file, for nginx alone. Where there is no file yet,
 # its directory (or the nearest above it) is first covered with one that has the same in it: what
@@ -192,6 +194,15 @@ class Nginx(Listening):
 
     def prepare(self, content: bytes, main_pid: int) -> None:
         """Nothing: it tries again by itself where it can't bind at once."""
+
+    def others(self, own: Collection[str]) -> str:
+        """What stands for everything that `nginx -T` prints but the files in `own`."""
+        result = self._ask(("nginx", "-T"))
+        if not result.ok:
+            return ""
+        parts = _FILE.split(result.output)[1:]
+        rest = [pair for pair in zip(parts[::2], parts[1::2], strict=True) if pair[0] not in own]
+        return hashlib.sha256(repr(rest).encode()).hexdigest()
 
     def verify(self, target: Target, content: bytes, main_pid: int) -> str:
         """What shows that nginx does not have the listeners of a file; empty if it has."""

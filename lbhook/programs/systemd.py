@@ -39,6 +39,8 @@ PROGRAMS = {
 }
 _MOMENT = 1.0
 _SETTLING = ("activating", "reloading", "deactivating", "refreshing", "maintenance")
+# haproxy says that it is reloading for as long as its new worker tries to listen.
+RUNNING = ("active", "reloading", "refreshing")
 _ENABLED = ("enabled", "enabled-runtime", "static", "generated")
 _PROPERTIES = ("ActiveState", "MainPID", "Job", "UnitFileState", "ReloadResult")
 

@@ -1,4 +1,4 @@
-"""A plan made and carried out, unless the same was refused before."""
+"""A plan made and carried out; where that fails, what is missing comes back."""
 
 import contextlib
 from collections.abc import Mapping, Sequence
@@ -6,15 +6,15 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from ..context import Context
+from ..deployment.deployment import Deployment
 from ..deployment.outcome import Done
 from ..deployment.report import closed_warnings
-from ..deployment.transaction import Transaction
-from ..errors import ConfigError, LbhookError, ReloadError
+from ..errors import LbhookError, ReloadError
 from ..imds.last_good import LastGood
 from ..metadata.facts import Facts
-from ..plan import Closed, Plan
+from ..plan import Change, Closed, Plan
 from ..planning.planner import Planner
-from ..planning.scope import Scope, unanswered
+from ..planning.scope import Scope
 from ..programs.nftables import drops
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class Execution:
-    """One for a host. `done` is what it came to, also if it failed."""
+    """One for a host. `done` is what it came to, also if it was interrupted."""
 
     def __init__(self, context: Context) -> None:
         self.context = context
@@ -36,28 +36,28 @@ class Execution:
         last_good: LastGood,
         records: Mapping[PurePosixPath, bytes],
     ) -> None:
-        """Bring files and programs to where `aim` says. Raises a `LbhookError` if that fails, and
-        if it is told to skip what was refused and nothing has changed since."""
-        plan = self._plan(scope, lb, vm)
-        for warning in plan.warnings:
-            self.context.reporter.warn(warning)
-        if self.context.options.skip_refused:
-            self._demand_news(plan, vm, last_good)
-        closed = self._closes(plan) if lb else ()
-        self._deploy(plan, records)
-        self.done = self.done._replace(problems=(*plan.problems, *self.done.problems))
-        self._say_closed(closed)
-        if scope is Scope.WHOLE and self.context.host.live and not self.done.problems:
-            self.context.host.state.keep_refused(None)
-
-    def _plan(self, scope: Scope, lb: Facts | None, vm: "Vm | None") -> Plan:
+        """Bring files and programs to where the answer says. What fails is in `done`."""
         planner = Planner(
             self.context.host,
             self.context.settings,
             self.context.options.only,
             self.context.options.reload,
         )
-        return planner.plan(scope, lb, vm)
+        plan = planner.plan(scope, lb, vm)
+        for warning in plan.warnings:
+            self.context.reporter.warn(warning)
+        before = last_good.find() if scope is Scope.WHOLE else None
+        closed = self._closes(plan) if lb else ()
+        gone = self._deploy(plan, records)
+        left_out = tuple(map(ReloadError, plan.problems))
+        self.done = self.done._replace(blocked=(*left_out, *self.done.blocked))
+        self._say_closed(closed)
+        if gone and before and before.metadata and before.lb != lb:
+            self._bring_back(gone, before.lb, vm)
+        # A run that was killed may have left nothing to do but this.
+        self.context.host.journal.end()
+        if scope is Scope.WHOLE and self.context.host.live and not self.done.errors:
+            self.context.host.state.keep_refused({})
 
     def _closes(self, plan: Plan) -> tuple[Closed, ...]:
         """What the firewall will close: to be looked at before it does."""
@@ -77,37 +77,37 @@ class Execution:
             for warning in closed_warnings(firewall.target.name, closed):
                 self.context.reporter.warn(warning)
 
-    def _deploy(self, plan: Plan, records: Mapping[PurePosixPath, bytes]) -> None:
-        transaction = Transaction(
-            self.context.host, plan, load=self.context.options.load, records=records
+    def _deploy(
+        self, plan: Plan, records: Mapping[PurePosixPath, bytes], again: bool = True
+    ) -> tuple[Change, ...]:
+        """Also returns what has failed and has no file."""
+        skip = self.context.options.skip_refused and again
+        deployment = Deployment(
+            self.context.host,
+            plan,
+            load=self.context.options.load,
+            records=records,
+            skip_refused=skip,
         )
         try:
-            transaction.carry_out()
+            deployment.carry_out()
         finally:
-            self.done = transaction.done
+            self.done = deployment.done
         for warning in self.done.warnings:
             self.context.reporter.warn(warning)
+        failed = [one for group in deployment.failed for one in group]
+        return tuple(one for one in failed if not (one.actual or one.dropped))
 
-    def _demand_news(self, plan: Plan, vm: "Vm | None", last_good: LastGood) -> None:
-        """Raise again what was refused before, if nothing has changed since; what is missing
-        comes back all the same."""
-        from ..deployment import revert
-
-        refused = self.context.host.state.refused()
-        if refused and refused.fingerprint == revert.fingerprint(plan):
-            self._bring_back(vm, last_good)
-            self.context.host.state.keep_refused(refused)
-            kind = ReloadError if refused.status == ReloadError.status else ConfigError
-            raise kind(
-                *refused.problems,
-                hint="the same was refused before; not tried again until something differs",
-            )
-
-    def _bring_back(self, vm: "Vm | None", last_good: LastGood) -> None:
+    def _bring_back(self, gone: Sequence[Change], lb: Facts | None, vm: "Vm | None") -> None:
         """What is missing, from the last good answer."""
-        last = last_good.find()
-        scope, lb = unanswered(last, last_good)
-        if lb:
-            plan = self._plan(scope, lb, vm)
-            with contextlib.suppress(ConfigError, ReloadError):
-                self._deploy(plan, {})
+        first = self.done
+        names = [one.target.name for one in gone]
+        plan = Planner(self.context.host, self.context.settings, only=names).plan(
+            Scope.MISSING, lb, vm
+        )
+        self._deploy(plan, {}, again=False)
+        back = {one.path: one for one in self.done.changes if one.touches_file}
+        self.done = first._replace(
+            changes=tuple(back.get(one.path, one) for one in first.changes),
+            acted=first.acted or self.done.acted,
+        )

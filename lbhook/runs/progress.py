@@ -25,9 +25,16 @@ class Progress:
         return self.settled.acted or self.done.acted
 
     @property
-    def problems(self) -> tuple[str, ...]:
-        """What went wrong after files were in place."""
-        return (*self.settled.problems, *self.done.problems)
+    def errors(self) -> tuple[LbhookError, ...]:
+        """Those of targets that did not follow."""
+        return (*self.settled.errors, *self.done.errors)
+
+    @property
+    def outcome(self) -> str:
+        """What a run with an answer comes to, in the words of the report."""
+        if self.done.failures and not self.done.acted:
+            return "failed"
+        return "changed" if self.acted else "unchanged"
 
     def report(self, outcome: str) -> Report:
         """What it comes to."""

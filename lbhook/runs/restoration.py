@@ -3,11 +3,11 @@
 from ..config.shipped import kind_of
 from ..context import Context
 from ..deployment import outcome
+from ..deployment.deployment import Deployment
 from ..deployment.outcome import Done
 from ..deployment.recovery import settled
 from ..deployment.report import Report
-from ..deployment.transaction import Transaction
-from ..errors import ReloadError
+from ..errors import together
 from ..imds.fetching import Fetcher
 from ..metadata.facts import Facts
 from ..planning.planner import Planner
@@ -36,15 +36,16 @@ class Restoration:
         scope, lb = unanswered(last, self.fetcher.last_good)
         vm = self.fetcher.vm(last) if last else None
         done = self._deploy(scope, lb, vm)
-        problems = (*rested.problems, *done.problems)
+        errors = (*rested.errors, *done.errors)
         restored = "changed" if done.acted else "unchanged"
         return Report(
-            outcome="failed" if problems else restored if lb else "absent",
-            status=ReloadError.status if problems else 0,
+            outcome="failed" if errors else restored if lb else "absent",
+            status=together(errors).status if errors else 0,
             source="cache",
             lb=lb or Facts(),
             changes=outcome.together(rested, done),
-            problems=problems,
+            problems=together(errors).problems,
+            hint=together(errors).hint,
         )
 
     def _deploy(self, scope: Scope, lb: Facts | None, vm: object = None) -> Done:
@@ -53,7 +54,7 @@ class Restoration:
         if not early:
             return Done()
         plan = Planner(self.context.host, settings, only=early).plan(scope, lb, vm)
-        done = Transaction(self.context.host, plan).carry_out()
+        done = Deployment(self.context.host, plan).carry_out()
         for warning in (*plan.warnings, *done.warnings):
             self.context.reporter.warn(warning)
         return done

@@ -5,11 +5,12 @@ from pathlib import PurePosixPath
 
 from ..config.targets import Target
 from ..context import Context
+from ..deployment.deployment import Deployment
 from ..deployment.recovery import settled
 from ..deployment.reloads import Loader
 from ..deployment.report import Report
 from ..deployment.transaction import Transaction
-from ..errors import ReloadError, UsageError
+from ..errors import ReloadError, UsageError, together
 from ..plan import Change, Plan, Reload, compare
 from ..planning.orphans import resting
 from ..planning.planner import Planner
@@ -74,7 +75,14 @@ class Undo:
         for warning in plan.warnings:
             self.context.reporter.warn(warning)
         # Not checked: what is put to rest, or back, harms nobody, whatever else is broken.
-        done = Transaction(self.context.host, plan, load=False, checked=False).carry_out()
+        done = Deployment(self.context.host, plan, load=False, checked=False).carry_out()
+        if done.errors:
+            # What is left to do is known as long as there is state.
+            failure = together(done.errors)
+            rest = tuple(one for one in done.changes if one.touches_file)
+            return self._report(rest)._replace(
+                status=failure.status, problems=failure.problems, hint=failure.hint
+            )
         results, problems = self._load(plan)
         gone = (*self.context.host.state.forget(), *self._forget_metrics())
         changes = tuple(

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 from ..config import permissions
 from ..context import Context
-from ..deployment.recovery import Recovery
+from ..deployment.recovery import Recovery, settle
 from ..deployment.report import Report
-from ..errors import BusyError, LbhookError, NoAnswerError, ReloadError, RightsError
+from ..errors import BusyError, LbhookError, NoAnswerError, RightsError, together
 from ..imds.fetching import Fetched, Fetcher
 from ..metadata import facts
 from ..metadata.facts import Facts
@@ -147,7 +147,7 @@ class Update:
         scope, lb = scoped(fetched.answer, self.fetcher.last_good)
         self._progress.lb = lb or Facts()
         with self._locked():
-            self.context.host.settle_journal(self.context.reporter.warn)
+            settle(self.context.host, self.context.reporter.warn)
             if fetched.read < self.context.host.state.applied():
                 self.context.reporter.warn(
                     "a later answer has been applied meanwhile; this one is dropped"
@@ -155,12 +155,15 @@ class Update:
             else:
                 records = self._records(fetched)
                 self._attempt(scope, lb, fetched.vm, records)
-                self._keep_applied(fetched, new=bool(records) or fetched.body is None)
-        outcome = "changed" if self._progress.acted else "unchanged"
-        if fetched.answer.metadata is None and (scope is Scope.MISSING or outcome == "unchanged"):
+                if self._progress.outcome != "failed":
+                    self._keep_applied(fetched, new=bool(records) or fetched.body is None)
+        outcome = self._progress.outcome
+        if fetched.answer.metadata is None and (
+            outcome == "unchanged" or (scope is Scope.MISSING and outcome != "failed")
+        ):
             outcome = "absent"
-        if self._progress.problems:
-            return self._progress.failed(ReloadError(*self._progress.problems), outcome)
+        if self._progress.errors:
+            return self._progress.failed(together(self._progress.errors), outcome)
         return self._progress.report(outcome)
 
     def _keep_applied(self, fetched: Fetched, *, new: bool) -> None:
@@ -190,7 +193,7 @@ class Update:
         answer, progress = fetched.answer, self._progress
         if answer.whole is None or not (progress.acted or new):
             return
-        outcome = "failed" if progress.problems else "changed"
+        outcome = "failed" if progress.errors else "changed"
         progress.rules = History(self.context.host).note(
             self._progress.lb.inbound_rules, answer.source, outcome
         )
@@ -211,7 +214,7 @@ class Update:
     def _without_answer(self, error: NoAnswerError) -> Report:
         """Bring back what is missing, and change nothing that is there."""
         with self._locked():
-            self.context.host.settle_journal(self.context.reporter.warn)
+            settle(self.context.host, self.context.reporter.warn)
             last = self.fetcher.last_good.find()
             scope, lb = unanswered(last, self.fetcher.last_good)
             self._progress.lb = lb or Facts()
@@ -224,7 +227,8 @@ class Update:
                 self.fetcher.warn_of_age(last)
             vm = self.fetcher.vm(last) if last else None
             self._attempt(scope, lb, vm)
-        error.problems = (*error.problems, *self._progress.problems)
+        problems = (problem for one in self._progress.errors for problem in one.problems)
+        error.problems = (*error.problems, *problems)
         return self._progress.failed(error, "kept" if last and lb else "failed")
 
     def _records(self, fetched: Fetched) -> Mapping[PurePosixPath, bytes]:

@@ -1,10 +1,13 @@
 """What an unfinished run leaves, so that the next one can put every file back.
 
 A journal is a directory with what each file was before. It appears and disappears by a
-rename; whatever else a kill leaves is in it, or is removed by name.
+rename; whatever else a kill leaves is in it, or is removed by name. A run has one for each of its
+transactions, and keeps all of them side by side: they are what `rollback` goes back to.
 """
 
+import contextlib
 import json
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import NamedTuple
@@ -14,16 +17,21 @@ from ..plan import FileState, same
 from .files import Tree
 
 _LIST = "journal.json"
+# There as long as the run that it belongs to has not come to its end.
+_MORE = "more"
+_KEPT = re.compile(r"previous(\.\d+)?")
 
 
 class Entry(NamedTuple):
     """One file: what it was before (None: there was none), and the digest of what it becomes
-    (empty: removed, or not known yet). `target` is empty for lbhook's own records."""
+    (empty: removed, or not known yet). `target` is empty for lbhook's own records. `rest` is what
+    is put where nothing was, because another program fails without the file."""
 
     path: PurePosixPath
     before: FileState | None
     after: str
     target: str = ""
+    rest: str = ""
 
 
 class Journal:
@@ -33,11 +41,15 @@ class Journal:
         self.tree = tree
         self.state = state
 
-    def begin(self, entries: Sequence[Entry]) -> None:
-        """Write down what every file is, before any of them is touched."""
+    def begin(self, entries: Sequence[Entry], *, last: bool = True) -> None:
+        """Write down what every file is, before any of them is touched. Where this is not the
+        `last` transaction of its run, those that follow are kept beside it, also if the run is
+        killed and another goes on with it."""
         self.tree.remove_directory(self._new)
         try:
             self._write(entries)
+            if not (last or self._is_going_on()):
+                self.tree.write(self._new / _MORE, b"", mode=0o600)
         except LbhookError:
             self.tree.remove_directory(self._new)
             raise
@@ -53,7 +65,7 @@ class Journal:
         self.tree.write(self._new / _LIST, listed.encode(), mode=0o600)
 
     def unfinished(self) -> tuple[Entry, ...]:
-        """What a run that did not come to its end was about to change."""
+        """What a transaction that did not come to its end was about to change."""
         return self._entries(self._open)
 
     def put_back(self) -> tuple[Entry, ...]:
@@ -83,15 +95,34 @@ class Journal:
         return tuple(touched)
 
     def commit(self) -> None:
-        """The run came to its end: from now on the journal is what `rollback` goes back to."""
+        """It came to its end: from now on the journal is what `rollback` goes back to."""
         self.tree.move(self._open, self._committed)
         self._finish()
 
     def _finish(self) -> None:
         for entry in self._entries(self._committed):
             self.tree.remove(self.tree.second(entry.path))
-        self._drop(self._previous, "previous.old")
-        self.tree.move(self._committed, self._previous)
+        kept = self._kept()
+        if self._is_going_on():
+            self.tree.move(self._committed, self.state / f"previous.{len(kept)}")
+            return
+        for journal in reversed(kept):
+            self._drop(journal, "previous.old")
+        self.tree.move(self._committed, self.state / "previous")
+
+    def _is_going_on(self) -> bool:
+        """Whether the run that replaced what is kept has not come to its end."""
+        return _MORE in self.tree.names(self.state / "previous")
+
+    def _kept(self) -> Sequence[PurePosixPath]:
+        """The journals of the last run, in order."""
+        names = [name for name in self.tree.names(self.state) if _KEPT.fullmatch(name)]
+        return [self.state / name for name in sorted(names, key=lambda one: (len(one), one))]
+
+    def end(self) -> None:
+        """The run came to its end: the next one is another."""
+        if self._is_going_on():
+            self.tree.remove(self.state / "previous" / _MORE)
 
     def tidy(self) -> None:
         """Remove what a kill in the middle of this module's own renames left behind."""
@@ -103,15 +134,20 @@ class Journal:
             self._finish()
 
     def previous(self) -> tuple[Entry, ...]:
-        """What the last run that came to its end replaced."""
-        return self._entries(self._previous)
+        """What the last run replaced; a file that it replaced twice as it was before both."""
+        found: dict[PurePosixPath, Entry] = {}
+        for journal in self._kept():
+            for entry in self._entries(journal):
+                found.setdefault(entry.path, entry)
+        return tuple(found.values())
 
     def backup(self, path: PurePosixPath) -> PurePosixPath:
-        """Where the last run that came to its end keeps what a file was before it."""
-        for at, entry in enumerate(self.previous()):
-            if entry.path == path:
-                return self._previous / str(at)
-        return self._previous / "none"
+        """Where the last run keeps what a file was before it."""
+        for journal in self._kept():
+            for at, entry in enumerate(self._entries(journal)):
+                if entry.path == path:
+                    return journal / str(at)
+        return self.state / "previous" / "none"
 
     @property
     def _new(self) -> PurePosixPath:
@@ -125,10 +161,6 @@ class Journal:
     def _committed(self) -> PurePosixPath:
         return self.state / "journal.committed"
 
-    @property
-    def _previous(self) -> PurePosixPath:
-        return self.state / "previous"
-
     def _put_back(self, entry: Entry) -> bool:
         actual = self.tree.state(entry.path)
         if entry.before is None:
@@ -136,7 +168,7 @@ class Journal:
             # becomes of lbhook's own record is not known beforehand.
             ours = actual is not None and entry.after in ("", actual.digest)
             if ours:
-                self.tree.remove(entry.path)
+                self._put_to_rest(entry)
             return ours
         if actual is not None and same(entry.before, actual):
             return False
@@ -147,6 +179,14 @@ class Journal:
         self.tree.stage(entry.path, entry.before)
         self.tree.replace(entry.path)
         return True
+
+    def _put_to_rest(self, entry: Entry) -> None:
+        if entry.rest:
+            # No room, perhaps: then there is no file, as before.
+            with contextlib.suppress(WriteError):
+                return self.tree.write(entry.path, entry.rest.encode())
+            self.tree.discard(entry.path)
+        return self.tree.remove(entry.path)
 
     def _drop(self, path: PurePosixPath, name: str) -> None:
         """Remove a journal so that a kill leaves all of it or, by name, none of it."""
@@ -185,6 +225,7 @@ class Journal:
             before=before,
             after=str(raw["after"]),
             target=str(raw["target"]),
+            rest=str(raw.get("rest", "")),
         )
 
 
@@ -192,5 +233,5 @@ def _as_json(entry: Entry) -> dict[str, object]:
     before = None
     if entry.before is not None:
         before = {key: value for key, value in entry.before._asdict().items() if key != "content"}
-    values = {"path": str(entry.path), "after": entry.after, "target": entry.target}
-    return {**values, "before": before}
+    values = entry._asdict()
+    return {**values, "path": str(entry.path), "before": before}

@@ -66,11 +66,15 @@ class Installed(NamedTuple):
 
 class Loaded(NamedTuple):
     """What a target's program has taken in this boot: the digest of the file, and what
-    `observe` printed then. `queued` while the job that reloads it has not run."""
+    `observe` printed then. `queued` while the job that reloads it has not run. `others` stands
+    for the other files of its program as they were then, empty if that could not be told. With
+    `held` it may have a file that was put back since, and a reload would load more than that."""
 
     digest: str
     observed: str = ""
     queued: bool = False
+    others: str = ""
+    held: bool = False
 
 
 class Port(NamedTuple):
@@ -99,8 +103,7 @@ class Applied(NamedTuple):
 
 
 class Refused(NamedTuple):
-    """An input that was refused or put back; `fingerprint` is that of the rendered files."""
+    """Why a group of targets was put back; `at` is seconds of a clock that goes only forward."""
 
-    fingerprint: str
-    status: int
     problems: tuple[str, ...]
+    at: float = 0.0

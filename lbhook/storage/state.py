@@ -81,14 +81,16 @@ class State:
         records += [self._loaded_file, self._refused_file, self.paths.handover]
         records += [self.history_file, self._ports_file]
         gone = [path for path in records if self._is_there(path)]
-        for place in (state / "originals", state / "previous"):
+        journals = [name for name in self.tree.names(state) if name.startswith("previous")]
+        places = [state / name for name in ("originals", *journals)]
+        for place in places:
             found = [name for name in self.tree.names(place) if not name.endswith(_ASIDE)]
             records += [place / name for name in found]
             gone += [place] if found else []
         self.look_again()
         for path in records:
             self.tree.remove(path)
-        for place in (state / "originals", state / "previous", state):
+        for place in (*places, state):
             if not self.tree.names(place):
                 self.tree.remove_directory(place)
         return tuple(gone)
@@ -115,10 +117,21 @@ class State:
         if (loaded, foreign) != (self.loaded(), before):
             self._write_loaded(files=_dicts(loaded), foreign=_dicts(foreign))
 
-    def keep_debts(self, loaded: Mapping[str, Loaded], foreign: Mapping[str, Installed]) -> None:
-        """Record what is loaded for certain while files are replaced; `foreign` are targets
-        whose file was not lbhook's, should it be put back and never be installed."""
-        self._write_loaded(files=_dicts(loaded), foreign=_dicts({**self.foreign(), **foreign}))
+    def keep_debts(
+        self,
+        loaded: Mapping[str, Loaded],
+        foreign: Mapping[str, Installed],
+        before: Mapping[str, Loaded],
+    ) -> None:
+        """Record what is loaded for certain while files are replaced, and what was `before`;
+        `foreign` are targets whose file was not lbhook's, should it be put back and never be
+        installed."""
+        owing = {**self.foreign(), **foreign}
+        self._write_loaded(files=_dicts(loaded), foreign=_dicts(owing), before=_dicts(before))
+
+    def before(self) -> dict[str, Loaded]:
+        """What was loaded of the files that a run replaced last, by path."""
+        return self._records(self._since_boot().get("before", {}), Loaded)
 
     def foreign(self) -> dict[str, Installed]:
         """Targets that were about to be installed over somebody else's file in this boot."""
@@ -182,16 +195,17 @@ class State:
         by_path = {name: {**known.get(name, {}), **news[name]} for name in _BY_PATH}
         self._write_loaded(applied=applied.read, rested=applied.rested, **by_path)
 
-    def refused(self) -> Refused | None:
-        """The input that was refused last."""
-        return self._record(self._refused_file, Refused, self._read(self._refused_file))
+    def refused(self) -> dict[str, Refused]:
+        """The groups of targets that were refused, by the digest of all that it hung on."""
+        file = self._refused_file
+        return self._records(self._read(file).get("groups", {}), Refused, file)
 
-    def keep_refused(self, refused: Refused | None) -> None:
-        """Record that an input was refused, or that none is."""
-        if refused is None:
+    def keep_refused(self, refused: Mapping[str, Refused]) -> None:
+        """Record what was refused, if that is not what the record says."""
+        if not refused:
             self.tree.remove(self._refused_file)
         elif refused != self.refused():
-            self._write(self._refused_file, refused._asdict())
+            self._write(self._refused_file, {"groups": _dicts(refused)})
 
     def told(self) -> dict[str, Any]:
         """What the hook was `told` last, and what it is `owed`, as far as there is any."""

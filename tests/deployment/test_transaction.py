@@ -6,7 +6,6 @@ import subprocess
 
 import pytest
 
-from lbhook.deployment import revert
 from lbhook.deployment.outcome import Done
 from lbhook.deployment.transaction import Transaction
 from lbhook.plan import Outcome, Plan, Reload
@@ -50,7 +49,8 @@ def test_a_skipped_target_does_not_stop_the_others(stand: Stand) -> None:
 
 def test_nothing_is_replaced_before_the_last_check_has_passed(stand: Stand) -> None:
     """Promise 2: every candidate is staged and checked first; one refusal stops all."""
-    text = NO_ENV + target("one") + target("two", check=["check"])
+    text = NO_ENV + target("one", reload=["load"])
+    text += target("two", reload=["load"], check=["check"])
     stand.apply(stand.settings(text), A)
     before = contents(stand.disk, without=("run",))
     stand.runner = Runner(lambda argv: (1, "no") if argv[0] == "check" else None)
@@ -65,18 +65,6 @@ def test_a_file_without_a_reload_is_only_written(stand: Stand) -> None:
     settings = stand.settings(NO_ENV + target("one", reload=None))
     assert outcomes(stand.apply(settings, A)) == {"one": ("created", "none")}
     assert stand.runner.taken() == []
-
-
-def test_a_fingerprint_is_of_what_is_wanted(stand: Stand) -> None:
-    """Answer, configuration or template: any of them makes another; the disk does not."""
-    settings = stand.settings(NO_ENV + target("one"))
-    plan = stand.plan(settings, A)
-    same = revert.fingerprint(plan)
-    other = stand.settings(NO_ENV + target("one", mode="0600"))
-    assert revert.fingerprint(stand.plan(settings, B)) != same
-    assert revert.fingerprint(stand.plan(other, A)) != same
-    stand.apply(settings, A)
-    assert revert.fingerprint(stand.plan(settings, A)) == same
 
 
 def test_an_empty_plan_is_carried_out_without_a_trace(stand: Stand) -> None:

@@ -182,28 +182,36 @@ def test_somebody_elses_mistake_blocks_haproxy_alone(haproxy: Lab) -> None:
 
 
 def test_a_backend_that_is_not_there_is_refused(haproxy: Lab) -> None:
-    """Nothing changes, and the message has what haproxy says."""
+    """haproxy is left alone, the firewall is not held back, and the message has what haproxy
+    says."""
     haproxy.vm.write("/etc/lbhook/lbhook.toml", f'{SETTINGS}vars = {{ backend = "none" }}\n')
     done = haproxy.vm.lbhook("apply", check=False)
     assert done.returncode == 78
     assert "unable to find required default_backend: 'none'" in done.stderr
     assert not haproxy.vm.path(FRONTEND).exists()
-    assert not haproxy.vm.path(NFT).exists()
+    assert haproxy.vm.path(NFT).exists()
 
 
-def test_a_port_that_another_program_has_puts_everything_back(haproxy: Lab) -> None:
-    """haproxy takes the signal and goes on with its old worker; its sockets show that."""
+def test_a_port_that_another_program_has_is_not_even_tried(haproxy: Lab) -> None:
+    """haproxy is not told, since it would refuse all connections while it tries; the timer tries
+    again when the port is free."""
     haproxy.vm.apply()
-    haproxy.vm.serve(f"tcp,{VM4},9100")
-    before = [haproxy.vm.read(name) for name in (NFT, FRONTEND)]
+    process = haproxy.vm.serve(f"tcp,{VM4},9100")
+    before, there = haproxy.vm.read(FRONTEND), workers(haproxy)
     haproxy.balance(body(*WEB, rule(FRONT4, 90, VM4, 9100)))
-    done = haproxy.vm.lbhook("apply", check=False)
-    assert done.returncode == 69
-    assert f"haproxy does not listen on {VM4} port 9100" in done.stderr
-    assert [haproxy.vm.read(name) for name in (NFT, FRONTEND)] == before
+    for words in ((), ("--skip-refused",), ("--skip-refused",)):
+        done = haproxy.vm.lbhook("apply", *words, check=False)
+        assert done.returncode == 69
+        assert f"has {VM4} port 9100" in done.stderr
+        assert ("haproxy was not reloaded for it again" in done.stderr) == bool(words)
+        assert (haproxy.vm.read(FRONTEND), workers(haproxy)) == (before, there)
+    assert "9100" in haproxy.vm.read(NFT)
     targets = [Target("tcp", frontend, 80) for frontend in (FRONT4, FRONT6)]
     assert states(haproxy.client, *targets) == {"open"}
-    assert one(haproxy.client, "tcp", FRONT4, 90).state == "filtered"
+    process.terminate()
+    process.wait()
+    haproxy.vm.lbhook("apply", "--skip-refused")
+    assert one(haproxy.client, "tcp", FRONT4, 90).state == "open"
 
 
 def test_a_haproxy_that_does_not_read_the_file_is_left_alone(lab: Lab) -> None:

@@ -89,11 +89,11 @@ def test_waiting_until_places_are_free() -> None:
         own = os.getpid()
         waited: list[float] = []
         busy = Sockets(Machine(), waited.append, lambda: next(begun) / 4)
-        busy.wait_until_free(content, lambda: (own,))
+        busy.taken(content, lambda: (own,))
         assert waited == []
-        busy.wait_until_free(content, lambda: (NOBODY,))
+        busy.taken(content, lambda: (NOBODY,))
         assert len(waited) == 3
-    busy.wait_until_free(content, lambda: (NOBODY,))
+    busy.taken(content, lambda: (NOBODY,))
     assert len(waited) == 3
 
 
@@ -110,7 +110,7 @@ def test_whose_a_socket_is_may_be_hidden() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         content = b"bind 127.0.0.1:%d\n" % server.getsockname()[1]
         assert sockets(Secretive()).missing(content, lambda: (NOBODY,)) == ()
-        sockets(Secretive()).wait_until_free(content, lambda: (NOBODY,))
+        sockets(Secretive()).taken(content, lambda: (NOBODY,))
     assert sockets(Secretive()).missing(content, lambda: (NOBODY,)) != ()
 
 

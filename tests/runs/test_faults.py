@@ -13,7 +13,9 @@ from ..stand import GROUP, NO_ENV, USER, Stand, body, contents, target
 
 A, B = body(80, 443), body(80, 8443)
 REPOSITORY = Path(__file__).parents[2]
-TWO = NO_ENV + target("one") + target("two")
+PAIR = ["load", "pair"]
+# One reload makes one group of them: all or nothing.
+TWO = NO_ENV + target("one", reload=PAIR) + target("two", reload=PAIR)
 RUNTIME = ("run", "var/lib/lbhook/originals")
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="not root: can't give a file away")
 
@@ -25,6 +27,10 @@ def stand(tmp_path: Path) -> Stand:
     built.template("ports.j2")
     built.apply(built.settings(TWO), A)
     return built
+
+
+HELD = "{}: not changed, since it goes together with {}".format
+BY_APP = (HELD("one", "app"), HELD("two", "app"))
 
 
 def refused(stand: Stand, text: str) -> tuple[int, tuple[str, ...], str]:
@@ -41,7 +47,7 @@ def test_a_directory_in_the_way(stand: Stand) -> None:
     (stand.disk / "etc/two").mkdir()
     assert refused(stand, TWO) == (
         73,
-        (f"{stand.disk}/etc/two: is not a regular file",),
+        (f"{stand.disk}/etc/two: is not a regular file", HELD("one", "two")),
         "remove what is there, or give the target another path",
     )
 
@@ -50,7 +56,10 @@ def test_a_fifo_in_the_way_does_not_hang(stand: Stand) -> None:
     """What is no regular file is not even opened."""
     (stand.disk / "etc/two").unlink()
     os.mkfifo(stand.disk / "etc/two")
-    assert refused(stand, TWO)[:2] == (73, (f"{stand.disk}/etc/two: is not a regular file",))
+    assert refused(stand, TWO)[:2] == (
+        73,
+        (f"{stand.disk}/etc/two: is not a regular file", HELD("one", "two")),
+    )
 
 
 def test_a_symbolic_link_in_the_way_is_not_followed(stand: Stand) -> None:
@@ -61,7 +70,7 @@ def test_a_symbolic_link_in_the_way_is_not_followed(stand: Stand) -> None:
     (stand.disk / "etc/two").symlink_to(elsewhere)
     assert refused(stand, TWO) == (
         73,
-        (f"{stand.disk}/etc/two: is a symbolic link, which is not followed",),
+        (f"{stand.disk}/etc/two: is a symbolic link, which is not followed", HELD("one", "two")),
         "remove the link, or give the target the path that it leads to",
     )
     assert elsewhere.read_text() == "mine\n"
@@ -70,9 +79,9 @@ def test_a_symbolic_link_in_the_way_is_not_followed(stand: Stand) -> None:
 def test_a_file_where_a_directory_should_be(stand: Stand) -> None:
     """An element of the path is a file."""
     stand.put("/etc/app", "a file\n")
-    assert refused(stand, TWO + target("app", path="/etc/app/conf")) == (
+    assert refused(stand, TWO + target("app", path="/etc/app/conf", reload=PAIR)) == (
         73,
-        (f"{stand.disk}/etc/app/conf: Not a directory",),
+        (f"{stand.disk}/etc/app/conf: Not a directory", *BY_APP),
         "an element of the path is not a directory",
     )
 
@@ -91,9 +100,9 @@ def test_a_directory_that_is_a_link_of_another_user_is_refused(stand: Stand) -> 
     link = stand.disk / "alias"
     link.symlink_to("/etc")
     os.lchown(link, 65534, 65534)
-    assert refused(stand, TWO + target("app", path="/alias/app")) == (
+    assert refused(stand, TWO + target("app", path="/alias/app", reload=PAIR)) == (
         73,
-        (f"{stand.disk}/alias/app: {stand.disk}/alias is a symbolic link of another user",),
+        (f"{stand.disk}/alias/app: {stand.disk}/alias is a symbolic link of another user", *BY_APP),
         "remove the link, or give the target the path that it leads to",
     )
 
@@ -101,16 +110,22 @@ def test_a_directory_that_is_a_link_of_another_user_is_refused(stand: Stand) -> 
 def test_a_link_that_leads_to_itself(stand: Stand) -> None:
     """It ends, with an error."""
     (stand.disk / "loop").symlink_to("loop")
-    status, problems, _ = refused(stand, TWO + target("app", path="/loop/app"))
-    assert (status, problems) == (73, (f"{stand.disk}/loop/app: more than 40 symbolic links",))
+    status, problems, _ = refused(stand, TWO + target("app", path="/loop/app", reload=PAIR))
+    assert (status, problems) == (
+        73,
+        (f"{stand.disk}/loop/app: more than 40 symbolic links", *BY_APP),
+    )
 
 
 def test_a_vanished_template(stand: Stand) -> None:
     """It is named with the places that were searched."""
-    gone = target("three", template="gone.j2")
+    gone = target("three", template="gone.j2", reload=PAIR)
     assert refused(stand, TWO + gone)[:2] == (
         78,
-        (f"gone.j2: no such template in {stand.place}/templates or among the shipped ones",),
+        (
+            f"gone.j2: no such template in {stand.place}/templates or among the shipped ones",
+            *(HELD(name, "three") for name in ("one", "two")),
+        ),
     )
 
 
@@ -167,7 +182,7 @@ def on_small_disk(stand: Stand, result: Path, size: str, fault: str) -> tuple[in
     """One apply of the real program on a disk of its own."""
     result.mkdir()
     # Whoever runs the tests is root in there.
-    keys = {"owner": "root", "group": "root", "reload": None}
+    keys = {"owner": "root", "group": "root", "reload": PAIR}
     targets = NO_ENV + target("one", **keys) + target("two", **keys)
     config = stand.place / "lbhook.toml"
     config.write_text(f'[paths]\ntemplates = ["{stand.place}/templates"]\n{targets}')
@@ -260,7 +275,7 @@ RECORD = "/var/lib/lbhook/installed.json"
 def test_an_exceeded_quota_puts_everything_back(stand: Stand, step: str, path: str) -> None:
     """Promise 2: what was begun is undone, and it is named."""
     stand.step = fails_at(step, path, 122)
-    text = NO_ENV + target("one") + target("two", mode="0600")
+    text = NO_ENV + target("one", reload=PAIR) + target("two", mode="0600", reload=PAIR)
     before = contents(stand.disk, without=(*RUNTIME, "var"))
     report = stand.apply(stand.settings(text), B)
     assert (report.status, report.hint) == (73, "the quota is used up")

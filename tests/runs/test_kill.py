@@ -21,17 +21,18 @@ ALL = (
     target(
         "one", reload=["load", "one", "{path}"], verify=["verify", "one"], remove=["unload", "one"]
     )
-    + target("two", reload=["load", "two", "{path}"])
-    + target("three", reload=["load-pair"], remove=["unload", "three"])
-    + target("four", reload=["load-pair"], mode="0600")
+    + target("two", reload=["load-rest"])
+    + target("three", reload=["load-rest"], remove=["unload", "three"])
+    + target("four", reload=["load-rest"], mode="0600")
 )
 LESS = target(
     "one", reload=["load", "one", "{path}"], verify=["verify", "one"], remove=["unload", "one"]
-) + target("four", reload=["load-pair"], mode="0600")
-# history.json has the time at which a run wrote down what came and went.
+) + target("four", reload=["load-rest"], mode="0600")
+# history.json has the time at which a run wrote down what came and went; what a kill left beside
+# it is taken over by the next run that has something to write.
 OWN = (
     *(f"run/lbhook/{name}" for name in ("status.json", "lock", "loaded.json", "refused.json")),
-    "var/lib/lbhook/history.json",
+    *(f"var/lib/lbhook/{name}" for name in ("history.json", ".history.json.lbhook")),
 )
 
 
@@ -80,8 +81,8 @@ class Programs:
 
     def concerned(self, argv: tuple[str, ...]) -> tuple[str, ...]:
         """The targets that a command loads."""
-        if argv[0] == "load-pair":
-            return ("three", "four")
+        if argv[0] == "load-rest":
+            return ("two", "three", "four")
         return argv[1:2] if argv[0] in ("load", "unload") else ()
 
 

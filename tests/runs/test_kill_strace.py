@@ -42,9 +42,10 @@ SCENES = {
 }
 
 
-def write(place: Path, names: tuple[str, ...], answer: bytes) -> None:
-    """Configuration and answer."""
-    targets = "".join(target(name, reload=None) for name in names)
+def write(place: Path, names: tuple[str, ...], answer: bytes, apart: bool) -> None:
+    """Configuration and answer; one reload makes one group of targets, two `apart` make two."""
+    groups = {name: ["load", "two" if apart and name in FILES[2:] else "one"] for name in names}
+    targets = "".join(target(name, reload=groups[name]) for name in names)
     paths = f'[paths]\ntemplates = ["{place}/templates"]\n'
     (place / "lbhook.toml").write_text(paths + NO_ENV + targets)
     (place / "body.json").write_bytes(answer)
@@ -100,9 +101,9 @@ def prepared(place: Path, scene: Scene) -> Path:
         "{% for one in lb.listeners %}{{ one.port }}\n{% endfor %}"
     )
     if scene.before:
-        write(place, scene.before, body(80, 443))
+        write(place, scene.before, body(80, 443), not scene.fails)
         assert apply(place, origin) == 0
-    write(place, scene.after, body(80, 8443))
+    write(place, scene.after, body(80, 8443), not scene.fails)
     return origin
 
 

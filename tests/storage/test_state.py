@@ -78,7 +78,7 @@ def test_what_is_as_recorded_is_not_written_again(state: State) -> None:
     """Not a byte, not a time."""
     state.keep_installed({"/etc/one": ONE})
     state.keep_loaded({"/etc/one": Loaded(digest="d1")})
-    refused = Refused(fingerprint="f", status=78, problems=("p",))
+    refused = {"f": Refused(problems=("p",))}
     state.keep_refused(refused)
     before = everything(state.tree.root)
     state.keep_installed({"/etc/one": ONE})
@@ -88,13 +88,13 @@ def test_what_is_as_recorded_is_not_written_again(state: State) -> None:
 
 
 def test_a_refusal_is_kept_and_dropped(state: State) -> None:
-    """The last one."""
-    assert state.refused() is None
-    refused = Refused(fingerprint="f", status=78, problems=("p", "q"))
+    """Each by what it hung on."""
+    assert state.refused() == {}
+    refused = {"f": Refused(problems=("p", "q"))}
     state.keep_refused(refused)
     assert again(state).refused() == refused
-    state.keep_refused(None)
-    assert again(state).refused() is None
+    state.keep_refused({})
+    assert again(state).refused() == {}
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"version": 2, "files": {}}', b"\xff"])
