@@ -63,7 +63,7 @@ class Simulation:
         if self.fault == "black hole":
             # The kernel knocks once, and again after a second, when lbhook has given up.
             self.now = min(self.now + CONNECT, deadline)
-            raise NoResponseError("no connection in time", hung=True)
+            raise NoResponseError("connection timed out", hung=True)
         if self.fault == "hang":
             self.now = deadline
             raise NoResponseError("no answer in time", hung=True)

@@ -168,7 +168,7 @@ class Closed(NamedTuple):
 
 class Plan(NamedTuple):
     """What an apply would do to every target, in the order it would do it; `problems` are
-    what no apply mends by itself; `left_out` are those of the `warnings` that are about listeners
+    what no apply fixes by itself; `left_out` are those of the `warnings` that are about listeners
     which a program can't have; `planned` are rules that Azure does not have yet, or still has."""
 
     changes: tuple[Change, ...] = ()

@@ -60,9 +60,7 @@ def _run() -> int:
         import traceback
 
         invocation.console.bug(traceback.format_exc())
-        invocation.console.problems(
-            ("this is a bug in lbhook; nothing of this answer is in force",), ""
-        )
+        invocation.console.problems(("this is a bug in lbhook; no change was applied",), "")
         return BUG
     finally:
         invocation.console.done()

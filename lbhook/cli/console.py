@@ -110,7 +110,7 @@ class Console:
             self._say("error", problem, hint=hint if wanted else "")
 
     def bug(self, trace: str) -> None:
-        """What only whoever mends lbhook can read."""
+        """What only whoever fixes lbhook can read."""
         self._say("error", trace, plain=trace, folded=False)
 
     def done(self) -> None:

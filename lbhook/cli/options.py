@@ -166,7 +166,7 @@ _GOING = click.option(
     "going",
     multiple=True,
     metavar="RULE",
-    help="As if Azure had not the rules that are like this.",
+    help="As if Azure did not have the rules that match RULE.",
 )
 
 

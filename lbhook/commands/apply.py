@@ -9,7 +9,7 @@ from ..cli.invocation import Invocation, pass_invocation
 from ..errors import LbhookError
 
 
-@click.command(short_help="Bring this machine in step with Azure.")
+@click.command(short_help="Bring this machine up to date with Azure.")
 @options.general
 @options.source
 @options.targets
@@ -23,7 +23,7 @@ from ..errors import LbhookError
 def apply(
     invocation: Invocation, /, as_json: bool, no_reload: bool, early: bool, **options: Any
 ) -> int:
-    """Bring this machine in step with Azure: fetch, render, check, install, reload, verify.
+    """Bring this machine up to date with Azure: fetch, render, check, install, reload, verify.
 
     \b
     Examples:

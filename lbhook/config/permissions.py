@@ -13,7 +13,7 @@ from .settings import Settings
 def demand(settings: Settings) -> None:
     """Raise `RightsError` if, run as root, a file that decides what is written is not root's.
 
-    The message names the command that mends it. Shipped templates are exempt.
+    The message names the command that fixes it. Shipped templates are exempt.
     """
     if os.geteuid() != 0:
         return
@@ -42,7 +42,7 @@ def _ways(file: Path) -> Iterator[Path]:
 
 
 def problem(path: Path) -> str:
-    """Who else than root can write a file, and the command that mends it; empty if nobody."""
+    """Who else than root can write a file, and the command that fixes it; empty if nobody."""
     try:
         found = path.stat()
     except FileNotFoundError:

@@ -162,7 +162,7 @@ def _settled(tables: Tables) -> Settings:
     targets = _Targets(tables, paths, taken).read(tables.merged.get("targets", {}))
     told = rules.read(tables, tables.merged.get("rules", {}), _NAME)
     if tables.problems:
-        raise ConfigError(*tables.problems, hint="nothing was changed; mend the configuration")
+        raise ConfigError(*tables.problems, hint="nothing was changed; fix the configuration")
     return Settings(
         imds=Imds(**imds),
         paths=paths,

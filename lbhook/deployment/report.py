@@ -77,17 +77,17 @@ class Report(NamedTuple):
         has = f"{count(numbers['inbound_rules'], 'inbound rule')}, "
         has += f"{count(numbers['listeners'], 'listener')} here"
         asked = (
-            "" if self.attempts < 2 else f" after {self.attempts} questions in {self.waited:.0f} s"
+            "" if self.attempts < 2 else f" after {self.attempts} requests in {self.waited:.0f} s"
         )
         whom = "the last good answer" if self.source == "cache" else "Azure"
         return {
             "changed": f"{self._verb}: {has}{asked}",
-            "unchanged": f"in step with {whom}: {has}{asked}",
+            "unchanged": f"up to date with {whom}: {has}{asked}",
             "kept": "kept: no answer to go by; the last good one stays in force",
             "absent": f"absent: {ABSENT}; what is there stays",
             "failed": "failed: no answer to go by, and no last good one to fall back on"
             if self.status == NoAnswerError.status
-            else "failed: nothing of this answer is in force",
+            else "failed: no change was applied",
         }[self.outcome]
 
 
@@ -196,7 +196,7 @@ def plan_text(plan: Plan) -> str:
     if not plan.to_do and any(_left_out(one) for one in plan.changes):
         parts.append("Nothing to do, but for what is left out.\n")
     elif not plan.to_do:
-        parts.append("Nothing to do: this machine is in step.\n")
+        parts.append("Nothing to do: this machine is up to date.\n")
     return "\n".join(parts)
 
 

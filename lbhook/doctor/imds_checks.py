@@ -44,7 +44,7 @@ def route(evidence: Evidence) -> Iterator[Finding]:
         yield Finding(
             text=f"{imds} is asked by way of {way.device}, the default route is by way of"
             f" {default.device}; it answers the primary NIC only",
-            remedy=f"`ip route replace {imds}/32 dev {default.device}`, and mend the"
+            remedy=f"`ip route replace {imds}/32 dev {default.device}`, and fix the"
             " configuration of the network, or it comes back",
         )
     elif way.source and way.source != (primary := _primary(evidence, way.device, imds.version)):

@@ -13,7 +13,7 @@ from ..programs import unit_limits
 from ..programs.daemon import places
 from .findings import Check, Evidence, Finding, note, unsure
 
-_APPLY = "`lbhook plan` shows it, `sudo lbhook apply` mends it"
+_APPLY = "`lbhook plan` shows it, `sudo lbhook apply` fixes it"
 # Debian's, and that of Red Hat.
 _MAIN_FILES = ("etc/nftables.conf", "etc/sysconfig/nftables.conf")
 _UNIT = "nftables.service"
@@ -44,14 +44,14 @@ def programs(evidence: Evidence) -> Iterator[Finding]:
 def drift(evidence: Evidence) -> Iterator[Finding]:
     """What an apply would change or load, and what has failed."""
     for problem in evidence.plan.problems:
-        yield Finding(text=problem, remedy="mend that; `sudo lbhook apply` starts it without them")
+        yield Finding(text=problem, remedy="fix that; `sudo lbhook apply` starts it without them")
     for change in evidence.plan.changes:
         name = change.target.name
         if change.outcome is Outcome.BLOCKED:
             # What is somebody else's may be a whole report of a program.
             why, _, remedy = change.reason.rpartition("; ")
             one = why and "\n" not in change.reason
-            text, remedy = (why, remedy) if one else (change.reason, "mend what it names")
+            text, remedy = (why, remedy) if one else (change.reason, "fix what it names")
             yield Finding(text=f"{name}: {text}", remedy=remedy)
         elif change.touches_file:
             how = _DIFFERENCES.get(change.outcome, "is not what the answer asks for")

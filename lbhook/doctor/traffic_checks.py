@@ -43,7 +43,7 @@ def listening(evidence: Evidence) -> Iterator[Finding]:
     deaf = [one for one in _here(evidence) if "nobody listens" in one.problems]
     for ways in _by_place(deaf, lambda one: one.elsewhere):
         near = ways[0].elsewhere
-        who = ", ".join(dict.fromkeys(one.program or "somebody" for _, one in near))
+        who = ", ".join(dict.fromkeys(one.program or "a program" for _, one in near))
         places = ", ".join(dict.fromkeys(str(ip) for ip, _ in near))
         remedy = (
             f"{who} listens there on {places} only: let it listen on {ways[0].rule.private_ip}"
@@ -111,7 +111,7 @@ def own_frontend(evidence: Evidence) -> Iterator[Finding]:
         call = calls.get((rule.frontend_ip, rule.frontend_port))
         if not call or rule.protocol is not Protocol.TCP or not rule.frontend_ip.is_private:
             continue
-        who = ", ".join(machine.holders({call.inode}).values()) or "somebody"
+        who = ", ".join(machine.holders({call.inode}).values()) or "a program"
         yield Finding(
             text=f"{who} here calls {place(rule.frontend_ip, rule.frontend_port)} and has no"
             " answer: an internal load balancer does not send a backend's own traffic back to it",

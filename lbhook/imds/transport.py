@@ -156,7 +156,7 @@ def _cut(raw: Any) -> NoResponseError:
 
 def _reason(error: Exception, *, hung: bool) -> str:
     if isinstance(error, requests.ConnectTimeout):
-        return "no connection in time"
+        return "connection timed out"
     if hung:
         return "no answer in time"
     text = str(error)

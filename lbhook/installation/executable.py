@@ -96,7 +96,7 @@ def _demand_outside(part: Path) -> None:
 
 
 def unreadable(part: Path) -> Iterator[str]:
-    """What keeps others from reading a part, with the command that mends it: one for a whole
+    """What keeps others from reading a part, with the command that fixes it: one for a whole
     virtual environment."""
     prefix = Path(sys.prefix)
     is_venv = sys.prefix != sys.base_prefix

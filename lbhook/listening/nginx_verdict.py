@@ -228,7 +228,7 @@ def stuck(scene: Scene) -> str:
         for taken in scene.others:
             if taken.there and taken.excludes(one) and (one.protocol, one.ip, one.port) not in held:
                 why = f"{one.line} asks for {one.place} and {taken}"
-                return f"nginx takes no change: {why}; mend that line, or stop that"
+                return f"nginx takes no change: {why}; fix that line, or stop that"
     return ""
 
 

@@ -30,7 +30,7 @@ def cause(host: Host, target: Target, actual: FileState | None, record: Installe
     unit = unit_of(target)
     if not unit or runs(host, target) or not _has_failed(host, unit):
         return ""
-    # Somebody's mistake in its configuration is not lbhook's to mend, and is blocked as such.
+    # Somebody's mistake in its configuration is not lbhook's to fix, and is blocked as such.
     sound = host.daemon("nginx").check_present(target.timeout).ok
     return _said(host, unit) if sound else ""
 

@@ -249,7 +249,7 @@ class Planner:
             return change
         loaded = self._loaded.get(str(change.path))
         if loaded is None:
-            return change.due("not loaded since this machine booted")
+            return change.due("first load since this machine booted")
         if loaded.held:
             # Nothing but an answer makes a program load what it did not run.
             held = change.due(orphans.HELD)

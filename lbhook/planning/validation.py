@@ -235,7 +235,7 @@ def _unread(daemon: "Daemon", change: Change) -> Change:
 
 
 def _refused(refusals: Iterable[str]) -> ConfigError:
-    return ConfigError(*refusals, hint="nothing was changed")
+    return ConfigError(*refusals, hint="its file was not changed")
 
 
 def _refusal(change: Change, result: Result, candidate: Path) -> str:

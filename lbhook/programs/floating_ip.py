@@ -30,7 +30,7 @@ def listed(target: Target, content: bytes) -> tuple[Address, ...]:
         except ValueError:
             problems.append(f"{target.name}: {target.path}:{number}: {word} is not an address")
     if problems:
-        raise ConfigError(*problems, hint=f"mend {target.template}")
+        raise ConfigError(*problems, hint=f"fix {target.template}")
     return tuple(dict.fromkeys(found))
 
 

@@ -132,7 +132,7 @@ class Host:
         ]
         if self.live and not self.root and needing:
             raise RightsError(
-                f"apply: not root, but {', '.join(needing)} must be loaded into this machine",
+                f"apply: not root, but {', '.join(needing)} must be reloaded on this machine",
                 hint="use sudo; or --root DIR to write below a directory",
             )
 

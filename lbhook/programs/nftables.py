@@ -35,7 +35,7 @@ def demand_no_kubelet(target: Target, machine: Machine) -> None:
     if target.kind == "nftables" and target.vars["policy"] == "enforce" and machine.has_kubelet():
         raise ConfigError(
             f'{target.name}: a kubelet is here, and policy "enforce" would cut off its node',
-            hint='nothing was changed; set policy = "mark"',
+            hint='the firewall was not changed; set policy = "mark"',
         )
 
 

@@ -96,7 +96,7 @@ def _shipped() -> BaseLoader:
 
 def _refused(target: Target, problem: str) -> ConfigError:
     return ConfigError(
-        problem, hint=f"nothing was changed; mend the template of target {target.name}"
+        problem, hint=f"its file was not changed; fix the template of target {target.name}"
     )
 
 

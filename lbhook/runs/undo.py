@@ -19,7 +19,7 @@ from ..storage.journal import Entry
 from ..storage.records import Installed
 from . import metrics
 
-_NEXT = "the next apply brings this machine in step with Azure again"
+_NEXT = "the next apply brings this machine up to date with Azure again"
 
 
 class Undo:

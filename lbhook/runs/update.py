@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 class Update:
-    """Brings one host in step with what Azure says."""
+    """Brings one host up to date with what Azure says."""
 
     def __init__(self, context: Context) -> None:
         self.context = context

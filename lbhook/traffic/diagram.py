@@ -131,10 +131,10 @@ def listener_words(way: Way) -> str:
     if not way.listening:
         if "nobody listens" not in way.problems:
             return ""
-        places = ", ".join(f"{one.program or 'somebody'} on {ip}" for ip, one in way.elsewhere)
+        places = ", ".join(f"{one.program or 'a program'} on {ip}" for ip, one in way.elsewhere)
         return f"only {places}" if places else "nobody listens"
     names = (
-        f"{one.program or 'somebody'} ({one.unit})" if one.unit else one.program or "somebody"
+        f"{one.program or 'a program'} ({one.unit})" if one.unit else one.program or "a program"
         for one in way.listening
     )
     return ", ".join(names)

@@ -1,4 +1,4 @@
-"""The picture of `show` as one page of HTML that asks nobody for anything."""
+"""The picture of `show` as one page of HTML that makes no network requests."""
 
 import base64
 import hashlib
@@ -127,7 +127,7 @@ def _listens(way: Way) -> str:
         words = listener_words(way)
         return f'<td role="cell" class="{"wrong" if words else "none"}">{words or none}</td>'
     parts = (
-        f"<div>{escape(one.program or 'somebody')}<small>{escape(one.unit)}</small></div>"
+        f"<div>{escape(one.program or 'a program')}<small>{escape(one.unit)}</small></div>"
         for one in way.listening
     )
     return f'<td role="cell">{"".join(parts)}</td>'

@@ -191,7 +191,7 @@ def test_joined_to_the_pool_after_boot(machine: Machine, azure: Azure) -> None:
 
 def test_configuration_edited(machine: Machine, azure: Azure) -> None:
     """With the path unit, an edit is in force at once; a mistake changes nothing, and the edit
-    that mends it is."""
+    that fixes it is."""
     machine.enable("lbhook-refresh.path", "paths.target")
     azure.send(8080, 8081)
     machine.boot()
@@ -204,7 +204,7 @@ def test_configuration_edited(machine: Machine, azure: Azure) -> None:
     assert "did you mean" in machine.journal("--unit=lbhook-refresh")
     machine.assert_listens(":8081")
     machine.write(CONFIGURATION, f"{SETTINGS}vars = {{ ports = [8080] }}\n")
-    wait_for(partial(_listens, machine, 8080), "the edit that mends it")
+    wait_for(partial(_listens, machine, 8080), "the edit that fixes it")
     machine.wait_for_state("lbhook-refresh", "inactive")
     machine.assert_sound()
 

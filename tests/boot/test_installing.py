@@ -81,13 +81,13 @@ def test_the_single_file(bare: Machine) -> None:
 
 def test_under_a_strict_umask(bare: Machine) -> None:
     """As hardened images have it: the user that asks Azure can read what `install` puts down. A
-    configuration that he can't read is said, with the command that mends it."""
+    configuration that he can't read is said, with the command that fixes it."""
     run(bare, ["umask 027; python3 lbhook.pyz install"])
     text = r"[targets.nftables]\n[targets.nginx]\n"
     run(bare, [f"umask 027; printf '{text}' >{CONFIGURATION}.d/vm.toml"])
     said = bare.run(["lbhook", "plan"]).stderr
-    (mends,) = re.findall(r"vm.toml: the user lbhook, .*can't read it; `(.*)`", said)
-    run(bare, [mends])
+    (fixes,) = re.findall(r"vm.toml: the user lbhook, .*can't read it; `(.*)`", said)
+    run(bare, [fixes])
     assert "can't read it" not in bare.run(["lbhook", "plan"]).stderr
     run(bare, ["systemctl start lbhook.service lbhook-refresh.timer"])
     assert_in_force(bare, 8080)

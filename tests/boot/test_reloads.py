@@ -215,7 +215,7 @@ def test_the_port_of_another_program(running: Machine, azure: Azure) -> None:
 
 def test_mistake_of_somebody_else(running: Machine, azure: Azure) -> None:
     """nginx's configuration is broken elsewhere: blocked, and the firewall follows all the same;
-    once it is mended, nginx does, too."""
+    once it is fixed, nginx does, too."""
     for port, way in enumerate(WAYS, 8081):
         before = running.listeners()
         running.write("/etc/nginx/conf.d/other.conf", "no such directive;\n")

@@ -60,7 +60,7 @@ def test_its_scenes(shown: Ended) -> None:
         "env              unchanged  /run/lbhook/lb.env\n"
         "nftables         unchanged  /etc/nftables.d/lbhook.nft\n"
         "nginx            unchanged  /etc/nginx/lbhook/listen.conf\n"
-        "in step with Azure: 2 inbound rules, 2 listeners here\n\n"
+        "up to date with Azure: 2 inbound rules, 2 listeners here\n\n"
     )
     assert "\n-LB_UDP_PORTS=\n+LB_UDP_PORTS=53\n" in rule
     assert "changed: 3 inbound rules, 3 listeners here\n" in brought

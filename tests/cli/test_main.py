@@ -40,7 +40,7 @@ ABSENT = (
     "this VM is not in a backend pool of a Standard load balancer and has no Standard public IP,"
     " or not yet"
 )
-NOTHING_CHANGED = "  hint: nothing was changed; mend the configuration\n"
+NOTHING_CHANGED = "  hint: nothing was changed; fix the configuration\n"
 each_command = pytest.mark.parametrize("command", COMMANDS)
 
 
@@ -69,6 +69,17 @@ def refused(desk: Desk, status: int, err: str, *args: str | Path) -> None:
     ended = desk.apply(*args)
     assert (ended.err, ended.status) == (err, status)
     assert desk.files() == before
+
+
+def held_back(desk: Desk, status: int, err: str, path: str = "etc/motd") -> None:
+    """An apply must end with this status and this whole stderr; one target's file is as it was,
+    and the others follow."""
+    before = desk.files().get(path)
+    ended = desk.apply()
+    assert (ended.err, ended.status) == (err, status)
+    assert desk.files().get(path) == before
+    others = {"run/lbhook/lb.env", "etc/motd"} - {path, "etc/motd" if "nft" in path else ""}
+    assert others <= {*desk.files()}
 
 
 # Help
@@ -369,7 +380,7 @@ def test_render_what_is_not_there(tmp_path: Path) -> None:
         78,
         "",
         f"lbhook: own.j2: no such template in {tmp_path}, /etc/lbhook/templates or among the"
-        " shipped ones\n  hint: nothing was changed; mend the template of target own\n",
+        " shipped ones\n  hint: its file was not changed; fix the template of target own\n",
     )
 
 
@@ -417,7 +428,7 @@ def test_plan_exit_code(desk: Desk) -> None:
     assert desk.run("plan").status == 0
     assert desk.apply().status == 0
     assert desk.run("plan", "--exit-code") == Ended(
-        0, "Nothing to do: this machine is in step.\n", ""
+        0, "Nothing to do: this machine is up to date.\n", ""
     )
 
 
@@ -435,7 +446,7 @@ def test_apply_twice(desk: Desk) -> None:
     assert desk.apply() == Ended(
         0,
         "env              unchanged  /run/lbhook/lb.env\n"
-        "in step with Azure: 2 inbound rules, 2 listeners here\n",
+        "up to date with Azure: 2 inbound rules, 2 listeners here\n",
         "",
     )
     assert desk.apply("-q") == Ended(0, "", "")
@@ -451,7 +462,7 @@ def test_the_last_good_answer(desk: Desk) -> None:
     machine = Path("/etc/machine-id")
     if not (machine.exists() and re.fullmatch(r"[0-9a-f]{32}\n?", machine.read_text())):
         lacking("no machine id, and without an identity the last good answer is never used")
-    assert desk.run("plan", "--cached").out == "Nothing to do: this machine is in step.\n"
+    assert desk.run("plan", "--cached").out == "Nothing to do: this machine is up to date.\n"
     assert "50.0.0.1  →  10.1.0.4" in desk.run("show", "--cached").out
     assert "LB_TCP_PORTS=443\n" in desk.run("render", "env", "--cached").out
 
@@ -615,8 +626,8 @@ def test_unknown_keys_and_wrong_types(desk: Desk) -> None:
 def test_bad_templates(desk: Desk, template: str, problem: str) -> None:
     """Template and line, what is wrong, and which target it is for."""
     desk.own_target(template)
-    hint = "  hint: nothing was changed; mend the template of target motd\n"
-    refused(desk, 78, f"lbhook: {problem}\n{hint}")
+    hint = "  hint: its file was not changed; fix the template of target motd\n"
+    held_back(desk, 78, f"lbhook: {problem}\n{hint}")
 
 
 def test_no_such_template(desk: Desk) -> None:
@@ -625,14 +636,14 @@ def test_no_such_template(desk: Desk) -> None:
     (desk.templates / "motd.j2").unlink()
     err = (
         "lbhook: motd.j2: no such template in TMP/templates or among the shipped ones\n"
-        "  hint: nothing was changed; mend the template of target motd\n"
+        "  hint: its file was not changed; fix the template of target motd\n"
     )
-    refused(desk, 78, err)
+    held_back(desk, 78, err)
 
 
 @pytest.mark.needs("nft")
 def test_a_file_that_its_check_refuses(desk: Desk) -> None:
-    """The command, its output, and the line of the file that it names; no target is changed."""
+    """The command, its output, and the line of the file that it names; the other targets follow."""
     desk.configure("[targets.nftables]\n")
     (desk.templates / "lbhook.nft.j2").write_text(
         "table inet lbhook {\n\tchain input {\n\t\ttcp dport 99999 accept\n\t}\n}\n"
@@ -646,9 +657,9 @@ def test_a_file_that_its_check_refuses(desk: Desk) -> None:
         "  \t\ttcp dport 99999 accept\n"
         "  \t\t          ^^^^^\n"
         "      3 | \t\ttcp dport 99999 accept\n"
-        "  hint: nothing was changed\n"
+        "  hint: its file was not changed\n"
     )
-    refused(desk, 78, err)
+    held_back(desk, 78, err, "etc/nftables.d/lbhook.nft")
 
 
 def test_an_own_check_that_refuses(desk: Desk) -> None:
@@ -657,9 +668,9 @@ def test_an_own_check_that_refuses(desk: Desk) -> None:
     err = (
         "lbhook: motd: /etc/motd: refused by its check\n"
         "`grep -q goodbye /etc/motd` ended with status 1\n"
-        "  hint: nothing was changed\n"
+        "  hint: its file was not changed\n"
     )
-    refused(desk, 78, err)
+    held_back(desk, 78, err)
 
 
 _BODY_HINT = "  hint: nothing was changed; if Azure goes on sending this, tell its support\n"
@@ -729,14 +740,14 @@ def test_an_endpoint_that_takes_its_time(desk: Desk, fault: str) -> None:
 
 @pytest.mark.parametrize("path", ["run/lbhook/lb.env", "etc/motd"])
 def test_a_destination_that_is_a_directory(desk: Desk, path: str) -> None:
-    """A directory in the way is not removed, and no other target is changed."""
+    """A directory in the way is not removed, and the other targets follow."""
     desk.own_target("hello\n")
     (desk.root / path).mkdir(parents=True)
     err = (
         f"lbhook: TMP/root/{path}: is not a regular file\n"
         "  hint: remove what is there, or give the target another path\n"
     )
-    refused(desk, 73, err)
+    held_back(desk, 73, err, path)
     assert (desk.root / path).is_dir()
 
 
@@ -744,7 +755,7 @@ _READ_ONLY = 'mount --bind "$1" "$1" && mount -o remount,bind,ro "$1" && shift &
 
 
 def test_a_destination_that_is_read_only(desk: Desk) -> None:
-    """No file is written where one of them can't be; root meets a read-only file system."""
+    """What can't be written holds nothing else back; root meets a read-only file system."""
     desk.own_target("hello\n")
     folder = desk.root / "etc"
     folder.mkdir()
@@ -764,12 +775,13 @@ def test_a_destination_that_is_read_only(desk: Desk) -> None:
         lacking("root, but not allowed to mount")
     expected = f"lbhook: {desk.root}/etc/motd: {reason}\n  hint: {hint}\n"
     assert (err, done.returncode) == (expected, status)
-    assert desk.files() == {}
+    assert "etc/motd" not in desk.files()
+    assert "run/lbhook/lb.env" in desk.files()
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="concerns root alone")
 def test_a_configuration_that_others_can_write(desk: Desk) -> None:
-    """What root obeys must be root's; the message has the command that mends it."""
+    """What root obeys must be root's; the message has the command that fixes it."""
     desk.config.chmod(0o666)
     err = (
         "lbhook: TMP/lbhook.toml: can be written by others; run `chmod go-w TMP/lbhook.toml`\n"

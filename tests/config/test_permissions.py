@@ -58,7 +58,7 @@ def test_a_file_of_another_user(place: Path, name: str) -> None:
 
 
 def test_a_file_that_others_can_write(place: Path) -> None:
-    """With the command that mends it."""
+    """With the command that fixes it."""
     (place / "lbhook.toml").chmod(0o646)
     file = f"{place}/lbhook.toml"
     assert problems(place) == (f"{file}: can be written by others; run `chmod go-w {file}`",)

@@ -62,7 +62,7 @@ def problems(text: str) -> tuple[str, ...]:
     """Everything that is wrong with a configuration of one file."""
     with pytest.raises(ConfigError) as caught:
         config.parse(text)
-    assert caught.value.hint == "nothing was changed; mend the configuration"
+    assert caught.value.hint == "nothing was changed; fix the configuration"
     return caught.value.problems
 
 
@@ -258,7 +258,7 @@ def test_drop_ins_in_order(tmp_path: Path) -> None:
 
 
 def test_a_problem_names_the_file_that_set_the_key(tmp_path: Path) -> None:
-    """With several files, each problem says which one to mend."""
+    """With several files, each problem says which one to fix."""
     main = write(
         tmp_path, main='[imds]\nwait = "1s"\nabsent = "x"\n', a="[imds]\nwait = 5\n", b="[imds\n"
     )

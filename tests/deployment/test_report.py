@@ -123,7 +123,7 @@ def test_text_of_an_apply(lb: Facts) -> None:
         "env              created    /run/lbhook/lb.env\n"
         "nftables         changed    /etc/nftables.d/lbhook.nft  (reload done)\n"
         "nginx            unchanged  /etc/nginx/lbhook/listen.conf\n"
-        "changed: 2 inbound rules, 2 listeners here after 4 questions in 12 s\n"
+        "changed: 2 inbound rules, 2 listeners here after 4 requests in 12 s\n"
     )
 
 
@@ -145,7 +145,7 @@ def test_reasons_fit_the_terminal() -> None:
         "  refused:\n"
         "  `nft` ended\n"
         f"    {'x' * 90}\n"
-        "in step with Azure: 0 inbound rules, 0 listeners here\n"
+        "up to date with Azure: 0 inbound rules, 0 listeners here\n"
     )
 
 
@@ -153,10 +153,10 @@ def test_reasons_fit_the_terminal() -> None:
     ("outcome", "line"),
     [
         ("changed", "changed: 0 inbound rules, 0 listeners here\n"),
-        ("unchanged", "in step with Azure: 0 inbound rules, 0 listeners here\n"),
+        ("unchanged", "up to date with Azure: 0 inbound rules, 0 listeners here\n"),
         ("kept", "kept: no answer to go by; the last good one stays in force\n"),
         ("absent", f"absent: {model.ABSENT}; what is there stays\n"),
-        ("failed", "failed: nothing of this answer is in force\n"),
+        ("failed", "failed: no change was applied\n"),
     ],
 )
 def test_every_outcome_has_a_sentence(outcome: str, line: str) -> None:
@@ -219,7 +219,7 @@ def test_plan_names_the_sockets_that_it_closes() -> None:
 
 def test_plan_without_anything_to_do() -> None:
     """A plan in step says so; what it leaves out is not in step."""
-    assert report.plan_text(Plan()) == "Nothing to do: this machine is in step.\n"
+    assert report.plan_text(Plan()) == "Nothing to do: this machine is up to date.\n"
     for outcome in (Outcome.SKIPPED, Outcome.BLOCKED):
         left_out = change(WEB, outcome, reason="nginx not installed")
         assert report.plan_text(Plan(changes=(left_out,))) == (

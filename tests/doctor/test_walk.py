@@ -216,9 +216,7 @@ def test_an_answer_that_can_t_be_gone_by(stand: Stand) -> None:
 PLACES = {
     "Azure": (),
     "Rules": (
-        Finding(
-            text=f"it is wrong in a way that {'takes many words ' * 4}to say", remedy="mend it"
-        ),
+        Finding(text=f"it is wrong in a way that {'takes many words ' * 4}to say", remedy="fix it"),
         Finding(text="a command said\n  so:  much", remedy=""),
         unsure("nobody can tell"),
     ),
@@ -234,7 +232,7 @@ def test_a_report_for_people() -> None:
         "Rules\n"
         "! it is wrong in a way that takes many words takes many words takes many words\n"
         "  takes many words to say\n"
-        "    mend it\n"
+        "    fix it\n"
         "! a command said\n"
         "    so:  much\n"
         "? nobody can tell\n"

@@ -478,7 +478,7 @@ def test_the_budget_bounds_connecting(wait: float) -> None:
         begin = time.monotonic()
         error = failure(service(url, wait=wait))
         took = time.monotonic() - begin
-    assert error.problems[1] == f"the last reason: {url}: no connection in time"
+    assert error.problems[1] == f"the last reason: {url}: connection timed out"
     assert wait - 0.51 <= took < wait + SLACK
 
 

@@ -328,7 +328,7 @@ def test_a_program_that_only_root_can_read(readable: Path, installing: Make, clo
 
 @needs_root
 def test_a_virtual_environment_that_only_root_can_read(readable: Path) -> None:
-    """One command mends all of it; a directory above it is entered, and need not be listed."""
+    """One command fixes all of it; a directory above it is entered, and need not be listed."""
     readable.chmod(0o711)
     for path in (readable / "python", *readable.glob("python/*")):
         path.chmod(0o750 if path.is_dir() else 0o640)

@@ -219,7 +219,7 @@ def test_something_differs(well: Lab, damage: str, text: str) -> None:
     well.vm.run(["sh", "-euc", damage])
     found = wrong(well)
     assert found.startswith(text)
-    assert found.endswith(" > `lbhook plan` shows it, `sudo lbhook apply` mends it")
+    assert found.endswith(" > `lbhook plan` shows it, `sudo lbhook apply` fixes it")
 
 
 def test_another_program_has_the_port(well: Lab) -> None:

@@ -160,7 +160,7 @@ def test_rules_come_and_go_and_connections_stay(haproxy: Lab, frontend: str) -> 
 
 
 def test_somebody_elses_mistake_blocks_haproxy_alone(haproxy: Lab) -> None:
-    """The firewall follows the rules; haproxy goes on with what it has, until that is mended."""
+    """The firewall follows the rules; haproxy goes on with what it has, until that is fixed."""
     haproxy.vm.apply()
     haproxy.vm.write(MAIN, HAPROXY.format(mode="tcp") + "nonsense\n")
     haproxy.balance(body(*WEB, *MORE))

@@ -153,7 +153,7 @@ def alerts() -> list[str]:
 
 
 def test_prometheus_s_own_tool_takes_the_rules() -> None:
-    """It checks them, and runs their tests, in which each of them goes off and is silent."""
+    """It checks them, and runs their tests, in which each of them fires and is silent."""
     require("promtool")
     tests = RULES.with_name("lbhook.test.yaml")
     host = Host("promtool")

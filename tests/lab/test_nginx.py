@@ -201,7 +201,7 @@ def test_the_port_of_another_program(lab: Lab) -> None:
 
 def test_a_line_that_only_a_restart_brings(lab: Lab) -> None:
     """nginx holds an address, and somebody adds `listen 80;`: no reload works. That is said in one
-    sentence, nothing is touched, and after one restart all is in step."""
+    sentence, nothing is touched, and after one restart all is up to date."""
     lab.vm.write("/etc/lbhook/lbhook.toml", '[targets.nginx.vars]\nlisten = "address"\n')
     configure(lab, site("site"))
     start(lab, 9)

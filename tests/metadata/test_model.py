@@ -447,7 +447,7 @@ def test_a_pair_that_lacks_a_key_is_left_out(name: str, key: str) -> None:
 
 
 def test_something_wrong_and_something_missing_is_not_partial() -> None:
-    """Asking again would not mend it: all of it is listed, what is wrong first."""
+    """Asking again would not fix it: all of it is listed, what is wrong first."""
     body = {"loadbalancer": {"publicIpAddresses": [], "inboundRules": [{**INBOUND}]}}
     entry: dict[str, Any] = body["loadbalancer"]["inboundRules"][0]
     entry["backendPort"] = 70000

@@ -62,7 +62,7 @@ def refusals(machine: Host, *changes: Change) -> tuple[str, ...]:
     """What is refused."""
     with pytest.raises(ConfigError) as caught:
         examined(machine, *changes)
-    assert caught.value.hint == "nothing was changed"
+    assert caught.value.hint == "its file was not changed"
     return caught.value.problems
 
 

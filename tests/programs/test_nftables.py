@@ -170,7 +170,7 @@ def test_a_kubernetes_node_is_not_cut_off(tmp_path: Path) -> None:
     stand = node(tmp_path)
     report = stand.apply(stand.settings(FIREWALL), body(80))
     assert (report.status, report.problems) == (78, (REFUSED,))
-    assert report.hint == 'nothing was changed; set policy = "mark"'
+    assert report.hint == 'the firewall was not changed; set policy = "mark"'
     assert stand.text("/etc/nftables.d/lbhook.nft") is None
 
 

@@ -32,7 +32,7 @@ def refused(template: str, lb: Facts | None = None, **values: Any) -> str:
     """What is said about a template that can't be rendered."""
     with pytest.raises(ConfigError) as caught:
         rendered(template, lb, **values)
-    assert caught.value.hint == "nothing was changed; mend the template of target t"
+    assert caught.value.hint == "its file was not changed; fix the template of target t"
     (problem,) = caught.value.problems
     return problem
 

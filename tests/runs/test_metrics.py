@@ -65,7 +65,7 @@ def test_a_failure_keeps_what_is_still_true(stand: Stand) -> None:
 
 
 def test_without_any_success_there_is_a_zero(stand: Stand) -> None:
-    """So that an alert that subtracts it from now goes off."""
+    """So that an alert that subtracts it from now fires."""
     stand.apply(stand.settings(ONE), None)
     found = left(stand)
     names = ("last_success_timestamp_seconds", "answer_timestamp_seconds", "inbound_rules")

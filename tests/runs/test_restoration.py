@@ -34,7 +34,7 @@ def reboot(stand: Stand) -> None:
 
 
 def applied(stand: Stand, answer: bytes) -> Settings:
-    """A machine that was in step when it went down."""
+    """A machine that was up to date when it went down."""
     settings = stand.settings(ALL)
     stand.apply(settings, answer)
     last = stand.update(settings, None).fetcher.last_good

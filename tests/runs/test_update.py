@@ -100,7 +100,7 @@ def test_after_a_boot_every_reload_is_owed_once(stand: Stand) -> None:
     stand.runner.taken()
     stand.boot_id = "boot-2"
     assert {one.reason for one in stand.plan(settings, A).changes} == {
-        "not loaded since this machine booted"
+        "first load since this machine booted"
     }
     report = stand.apply(settings, A)
     assert outcomes(report) == {"one": ("unchanged", "done"), "two": ("unchanged", "done")}
