@@ -125,7 +125,7 @@ def _answered(azure: Azure, question: Question) -> bool:
 def test_the_page_and_nobody_is_refused(shop: Machine, azure: Azure) -> None:
     """lbhook comes, a certificate is renewed, the probe gets its answer, and lbhook leaves, all
     while nginx is the same process."""
-    install, *apply = commands("lbhook takes the `listen` lines")
+    install, *apply = commands("Give lbhook the `listen` lines")
     asking = steady(azure, shop)
     main = shop.show("nginx", "MainPID")
     run(shop, [install])
