@@ -125,7 +125,8 @@ def test_metadata_silent_at_the_first_boot(machine: Machine, azure: Azure) -> No
 @pytest.mark.parametrize("answers", [True, False], ids=["answer", "silence"])
 def test_power_cut_in_the_middle_of_an_apply(machine: Machine, azure: Azure, answers: bool) -> None:
     """The next boot settles what was half done, with or without an answer: each file is whole,
-    all are of one answer, and that is in force."""
+    all are of one answer, and that is in force. It is the new one: firewall and listeners had
+    followed it, and so it was the last good one (decision 11)."""
     azure.send(8080)
     machine.write("/etc/lbhook/lbhook.toml", SETTINGS.replace("[imds]", '[imds]\nwait_cached="1s"'))
     machine.write("/etc/lbhook/lbhook.toml.d/slow.toml", SLOW)
@@ -133,23 +134,21 @@ def test_power_cut_in_the_middle_of_an_apply(machine: Machine, azure: Azure, ans
     machine.write("/etc/lbhook/templates/slow.j2", "{{ lb.listeners[0].port }}\n")
     machine.write("/etc/quick", "")
     machine.boot()
-    old = {path: machine.read(path) for path in (NFT, LISTEN, "/etc/slow/port")}
+    old = machine.read(LISTEN)
     azure.send(8081)
     machine.path("/etc/quick").unlink()
     machine.run(["systemctl", "--no-block", "reload", "lbhook"])
     wait_for(machine.path("/run/reloading").exists, "the slow reload")
-    assert machine.read(LISTEN) != old[LISTEN]
+    assert machine.read(LISTEN) != old
     machine.kill()
     machine.write("/etc/quick", "")
     if not answers:
         azure.fall_silent()
     machine.boot(failed=() if answers else ["lbhook-fetch.service"])
     assert "did not come to its end" in machine.said("--unit=lbhook-restore")
-    port = 8081 if answers else 8080
-    machine.assert_listens(f":{port}")
-    assert machine.firewall_ports() == {port}
-    assert machine.read("/etc/slow/port") == f"{port}\n"
-    assert answers or {path: machine.read(path) for path in old} == old
+    machine.assert_listens(":8081")
+    assert machine.firewall_ports() == {8081}
+    assert machine.read("/etc/slow/port") == "8081\n"
     assert machine.active("nginx") == "active"
     assert "owed" not in machine.reloads().values()
 
