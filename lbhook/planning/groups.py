@@ -85,7 +85,8 @@ def _claims(change: Change, given: frozenset[Address]) -> Iterator[object]:
     yield from _given(change)
     for file in _files(change) if kind_of(target).daemon else ():
         there = [one for one in places(file.content) if not one.ip.is_loopback]
-        yield from there
+        # At any address: one that listens everywhere is in the way of all.
+        yield from ((one.protocol, one.port) for one in there)
         yield from (one.ip for one in there if one.ip in given)
 
 

@@ -50,6 +50,8 @@ def test_a_listener_that_moves_joins_the_two_programs() -> None:
     before, after = b"listen 10.0.0.4:80;\n", b"bind 10.0.0.4:80\n"
     rest = b"listen 127.0.0.127:9;\n"
     assert names(change("nginx", rest, before), change("haproxy", after)) == [["nginx", "haproxy"]]
+    everywhere = b"listen 0.0.0.0:80;\n"
+    assert names(change("nginx", everywhere), change("haproxy", after)) == [["nginx", "haproxy"]]
     other = b"listen 10.0.0.4:81;\n"
     assert names(change("haproxy", after), change("nginx", other)) == [["nginx"], ["haproxy"]]
     assert names(change("nginx", rest), change("haproxy", b"bind 127.0.0.127:9\n")) == [

@@ -16,6 +16,9 @@ from lbhook.config.settings import Settings
 from ..stand import NO_ENV, Runner, Stand, body, contents, target
 
 NAMES = ("one", "two", "three", "four")
+# Which of them are one transaction, since they have one reload; what gives up three has its own.
+GROUPS = ((0,), (1, 2, 3))
+WITHOUT_THREE = ((0,), (1, 3), (2,))
 OLD, NEW = body(80, 443), body(80, 8443)
 ALL = (
     target(
@@ -179,6 +182,16 @@ def settled(stand: Stand, programs: Programs) -> tuple[object, object, dict[str,
     return contents(stand.disk, without=OWN), state.loaded(), memory
 
 
+def in_force(stand: Stand, programs: Programs) -> tuple[object, object, dict[str, str]]:
+    """As `settled`, but for what the last run replaced."""
+    files, *rest = settled(stand, programs)
+    assert isinstance(files, dict)
+    kept = {name: one for name, one in files.items() if "lbhook/previous" not in name}
+    loaded, memory = rest
+    assert isinstance(memory, dict)
+    return kept, loaded, memory
+
+
 def disturbed(
     scene: Scene, error: type[BaseException]
 ) -> Iterator[tuple[str, Stand, Programs, Settings]]:
@@ -202,6 +215,14 @@ def steps_of(scene: Scene) -> list[str]:
 def texts(stand: Stand) -> list[str | None]:
     """What the files hold."""
     return [stand.text(f"/etc/{name}") for name in NAMES]
+
+
+def each_whole(scene: Scene, found: list[str | None], *allowed: list[str | None]) -> bool:
+    """Whether each group is as one of the machines has it: never half of it."""
+    groups = WITHOUT_THREE if scene.after[0] == LESS else GROUPS
+    return all(
+        any(all(found[at] == one[at] for at in group) for one in allowed) for group in groups
+    )
 
 
 def between(scene: Scene) -> list[str | None]:
@@ -246,13 +267,13 @@ def test_a_kill_before_any_step_is_settled_without_an_answer(scene: Scene) -> No
 
 
 def test_interrupted_anywhere_a_run_puts_everything_back(quiet_scene: Scene) -> None:
-    """Promise 2: an interrupt before any step leaves every file and every program as they were,
-    or, once the run was through, as they should be."""
+    """Promise 2: an interrupt before any step leaves every group of files and its programs as
+    they were or, once it was through, as they should be."""
     origin, _ = quiet_scene.machine(quiet_scene.place, Power())
     quiet, _, settings = quiet_scene.copy("quiet", Power())
     quiet_scene.apply(quiet, settings)
     for step, stand, programs, _ in disturbed(quiet_scene, KeyboardInterrupt):
-        assert texts(stand) in (texts(origin), texts(quiet)), step
+        assert each_whole(quiet_scene, texts(stand), texts(origin), texts(quiet)), step
         for name, text in programs.memory.items():
             assert text == stand.text(f"/etc/{name}"), step
 
@@ -292,12 +313,13 @@ def test_an_error_of_the_disk_at_any_step_puts_everything_back(
     for number, step in enumerate(steps_of(quiet_scene), 1):
         stand, programs, after = quiet_scene.copy(f"at-{number}", Disk(number, for_good=for_good))
         status = quiet_scene.apply(stand, after)
-        whole = {73: [texts(origin)], 0: [texts(quiet)]}[status]
-        assert texts(stand) in whole, f"{number}: {step}"
+        whole = {73: [texts(origin), texts(quiet)], 0: [texts(quiet)]}[status]
+        assert each_whole(quiet_scene, texts(stand), *whole), f"{number}: {step}"
         again, programs_again = quiet_scene.machine(stand.place, Power())
         programs_again.memory = programs.memory
         assert quiet_scene.apply(again, after) == 0, f"{number}: {step}"
-        assert settled(again, programs_again) == settled(quiet, known), f"{number}: {step}"
+        # What one run did in the quiet scene two have done here: the last is what rollback undoes.
+        assert in_force(again, programs_again) == in_force(quiet, known), f"{number}: {step}"
         shutil.rmtree(stand.place)
 
 

@@ -75,10 +75,10 @@ def calls(place: Path, machine: Path, *more: str) -> dict[str, int]:
 
 
 def error(place: Path, origin: Path) -> tuple[str, ...]:
-    """What makes strace fail the `fchmod` of the record. Two others follow it: what was applied
-    when, and what came of it."""
+    """What makes strace fail the `fchmod` of the record. Three others follow it: what was applied
+    when, which rules came and went, and what came of it."""
     counted = calls(place, shutil.copytree(origin, place / "counted"))
-    inject = ("-e", f"inject=fchmod:error=EIO:when={counted['fchmod'] - 2}")
+    inject = ("-e", f"inject=fchmod:error=EIO:when={counted['fchmod'] - 3}")
     machine = shutil.copytree(origin, place / "failed")
     assert apply(place, machine, *strace("-o", "/dev/null", "-e", "trace=fchmod", *inject)) == 73
     assert texts(machine) == texts(origin)
