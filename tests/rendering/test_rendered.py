@@ -183,15 +183,24 @@ def test_proxies_accept_any_listeners(name: str, body: bytes) -> None:
         assert result.ok, result.report()
 
 
-@pytest.mark.parametrize("name", DAEMONS)
+@pytest.mark.parametrize("name", [*DAEMONS, "nginx by address"])
 @given(body=valid_bodies())
 def test_proxies_listen_where_rules_lead_and_nowhere_else(name: str, body: bytes) -> None:
-    """Each listener once, but SSH's; a tunnel is the kernel's, and only a stream passes UDP on."""
+    """Each listener once, but SSH's; a tunnel is the kernel's, and only a stream passes UDP on.
+    nginx listens at the port, on every address, unless it is told otherwise (decision 10)."""
+    target = TARGETS[name.split()[0]]
+    if name == "nginx by address":
+        target = target._replace(vars={**target.vars, "listen": "address"})
     protocols = ("tcp", "udp") if name == "nginx-stream" else ("tcp",)
-    wanted = [
-        Place(one.protocol.value, one.ip, one.port)
+    listeners = [
+        one
         for one in facts.derive(model.parse(body)).listeners
         if one.rules and one.port != 22 and one.protocol.value in protocols
     ]
-    found = [one for one in places(render(TARGETS[name], body)) if not one.ip.is_loopback]
+    wanted = [Place(one.protocol.value, one.ip, one.port) for one in listeners]
+    if name == "nginx":
+        everywhere = [ipaddress.ip_address(ip) for ip in ("0.0.0.0", "::")]
+        ports = dict.fromkeys(one.port for one in listeners)
+        wanted = [Place("tcp", ip, port) for port in ports for ip in everywhere]
+    found = [one for one in places(render(target, body)) if not one.ip.is_loopback]
     assert sorted(map(str, found)) == sorted(map(str, wanted))
