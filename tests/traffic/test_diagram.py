@@ -105,7 +105,7 @@ def test_what_is_wrong_is_marked() -> None:
         "    tcp     80  →     80  nginx (nginx.service)  open, 1 packet",
         "!   tcp     81  →     81  nobody listens         open",
         "!   tcp     82  →     82  nginx (nginx.service)  dropped by inet lbhook input",
-        "    tcp     83  →     83  somebody, haproxy      open",
+        "    tcp     83  →     83  a program, haproxy     open",
         "    tcp     84  →     84",
         "! 50.0.0.2  →  10.1.0.5  not an address of this machine",
         "    tcp     80  →     80                         open",
