@@ -214,6 +214,7 @@ SHIPPED: Mapping[str, Kind] = {
         variables={
             "backend": (_PROXY, "servers"),
             "frontend": (_PROXY, None),
+            "defaults": (_PROXY, None),
             "mode": (schema.choice("tcp", "http"), None),
             **_LISTENERS,
             "parameters": (

@@ -231,9 +231,17 @@ class Planner:
             )
         if not self.host.live:
             return lb, ()
-        kept, warnings = facts.here(lb, self._local(lb).__contains__)
+        local, anywhere = self._local(lb), self._bound_anywhere(target)
+        kept, warnings = facts.here(lb, lambda ip: ip in local or ip.version in anywhere)
         self.warnings += [f"{target.name}: {warning}" for warning in warnings]
         return kept, warnings
+
+    def _bound_anywhere(self, target: Target) -> Sequence[int]:
+        """The IP versions of which a program can listen at addresses that are elsewhere: by the
+        kernel's leave, or by haproxy's `transparent`."""
+        if "transparent" in str(target.vars.get("parameters", "")).split():
+            return (4, 6)
+        return [one for one in (4, 6) if self.host.machine.binds_anywhere(one)]
 
     def _local(self, lb: Facts) -> frozenset[Address]:
         """The addresses that this machine has, or is given by another target."""

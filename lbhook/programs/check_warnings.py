@@ -7,7 +7,7 @@ owner's, and old news.
 
 import re
 
-_WARNING = re.compile(r"^(?:nginx: )?\[(?:warn|WARNING)\] *(.*?)\.?$", re.MULTILINE)
+_WARNING = re.compile(r"^(?:nginx: )?\[(?:warn|WARNING|ALERT)\] *(.*?)\.?$", re.MULTILINE)
 _LISTENER = re.compile(r"^\s*listen\s+([^\s;]+)", re.MULTILINE)
 _FRONTEND = re.compile(r"^frontend\s+(\S+)", re.MULTILINE)
 _LINE = re.compile(r":\d+\b(?=\]|$)")

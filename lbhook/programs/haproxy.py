@@ -23,7 +23,7 @@ from .systemd import Services
 
 _UNIT = "haproxy.service"
 _STUB = """
-defaults
+defaults {defaults}
     mode {mode}
     timeout connect 5s
     timeout client 5s
@@ -45,9 +45,12 @@ class Haproxy(Listening):
         """Whether a file is good beside a backend, on any machine and for any user: certificates
         that it names may be elsewhere, or not for this user's eyes."""
         mode, backend = target.vars.get("mode") or "tcp", target.vars.get("backend", "servers")
+        defaults = target.vars.get("defaults") or ""
         with tempfile.TemporaryDirectory(prefix="lbhook-") as scratch:
             stub = Path(scratch, "haproxy.cfg")
-            stub.write_text(_STUB.format(mode=mode, backend=backend), encoding="utf-8")
+            stub.write_text(
+                _STUB.format(mode=mode, backend=backend, defaults=defaults), encoding="utf-8"
+            )
             argv = ("haproxy", "-c", "-f", str(stub), "-f", str(candidate))
             result = _said(ask_freely(self.run, self.machine, argv, target.timeout))
         alerts = [line for line in result.output.splitlines() if line.startswith("[ALERT]")]

@@ -85,6 +85,11 @@ class Machine:
         six = [ip for name, ip in self._ipv6() if name in interfaces]
         return (*four, *map(ipaddress.ip_network, six))
 
+    def binds_anywhere(self, version: int) -> bool:
+        """Whether programs may listen at addresses of an IP version that this machine lacks, as
+        where an address moves between machines: ip_nonlocal_bind of ip(7)."""
+        return self._text(f"proc/sys/net/ipv{version}/ip_nonlocal_bind") == "1"
+
     def listening(self) -> tuple[Socket, ...]:
         """The TCP sockets that listen in this network namespace."""
         return tuple(self._sockets("tcp", sockets.LISTEN))

@@ -76,3 +76,39 @@ def test_a_restart_before_an_apply_is_mended(haproxy: Machine) -> None:
     haproxy.run(["lbhook", "apply"])
     haproxy.wait_for_state("haproxy", "active")
     assert haproxy.listeners("haproxy") == {f"{VM4}:8080"}
+
+
+def test_a_port_that_another_program_has(haproxy: Machine, azure: Azure) -> None:
+    """Status 69 and not tried: haproxy's unit is never told, at this apply and at those of the
+    timer; firewall and file are told apart; and when the port is free the timer takes it."""
+    for command in documented():
+        haproxy.run(["sh", "-euc", command])
+    workers = haproxy.run(["pgrep", "-x", "haproxy"]).stdout
+    azure.send(8080, 8081)
+    with haproxy.occupied(VM4, 8081):
+        for words in ([], ["--skip-refused"]):
+            done = haproxy.run(["lbhook", "apply", *words], check=False)
+            assert done.returncode == 69, done.stderr
+            assert f"has {VM4} port 8081" in done.stderr
+        assert "8081" not in haproxy.read(FRONTEND)
+        assert haproxy.firewall_ports() == {8080, 8081}
+        assert haproxy.run(["pgrep", "-x", "haproxy"]).stdout == workers
+        assert "Reload failed" not in haproxy.journal("-u", "haproxy")
+    haproxy.run(["lbhook", "apply", "--skip-refused"])
+    assert haproxy.listeners("haproxy") == {f"{VM4}:8080", f"{VM4}:8081"}
+
+
+def test_a_unit_that_is_reloading_counts_as_running(haproxy: Machine, azure: Azure) -> None:
+    """A reload in which haproxy can't listen is a failure and is put back, whatever kept it from
+    listening; what it served before goes on."""
+    for command in documented():
+        haproxy.run(["sh", "-euc", command])
+    # No such interface: `haproxy -c` does not look, and binding fails.
+    setting = '[targets.haproxy.vars]\nparameters = "interface nowhere0"\n'
+    haproxy.write(f"{CONFIGURATION}.d/interface.toml", setting)
+    done = haproxy.run(["lbhook", "apply"], check=False)
+    assert done.returncode == 69, (done.stdout, done.stderr)
+    assert "nowhere0" not in haproxy.read(FRONTEND)
+    again = haproxy.run(["lbhook", "apply", "--skip-refused"], check=False)
+    assert (again.returncode, "haproxy was not reloaded for it again" in again.stderr) == (69, True)
+    assert haproxy.listeners("haproxy") == {f"{VM4}:8080"}

@@ -281,3 +281,41 @@ def test_a_target_that_is_dropped_leaves_what_haproxy_can_start_with(haproxy: La
     assert became(haproxy.vm.apply())["haproxy"] == ("removed", "done")
     assert "bind 127.0.0.127:10\n" in haproxy.vm.read(FRONTEND)
     wait_for(lambda: one(haproxy.client, "tcp", FRONT4, 80).state == "refused", "a closed port")
+
+
+NAMED = """
+global
+    log stderr local0
+defaults web
+    mode http
+    timeout connect 5s
+    timeout client 50s
+    timeout server 50s
+backend servers from web
+    server one 127.0.0.1:8000
+defaults databases
+    mode tcp
+    timeout connect 5s
+    timeout client 1h
+    timeout server 1h
+listen pg from databases
+    bind 127.0.0.1:5432
+    server db 127.0.0.1:5433
+"""
+
+
+def test_a_defaults_section_is_named_or_haproxys_alert_is_passed_on(lab: Lab) -> None:
+    """Without a name the frontend takes whichever came last; with one it takes that."""
+    lab.vm.path("/etc/haproxy/conf.d").mkdir(parents=True)
+    lab.vm.write(MAIN, NAMED)
+    pid = "/run/haproxy.pid"
+    lab.vm.run(["haproxy", "-W", "-D", "-p", pid, "-f", MAIN, "-f", "/etc/haproxy/conf.d"])
+    lab.balance(body(*WEB))
+    lab.vm.write("/etc/lbhook/lbhook.toml", SETTINGS)
+    said = lab.vm.lbhook("apply").stderr
+    assert "haproxy: its check warns: parsing [/etc/haproxy/conf.d/lbhook.cfg:" in said
+    assert "defaults section 'databases'" in said
+    lab.vm.write("/etc/lbhook/lbhook.toml", f'{SETTINGS}vars = {{ defaults = "web" }}\n')
+    assert "its check warns" not in lab.vm.lbhook("apply").stderr
+    assert "frontend lbhook from web\n" in lab.vm.read(FRONTEND)
+    assert lab.vm.lbhook("plan").stdout.startswith("Nothing to do")

@@ -106,6 +106,23 @@ def test_listeners_on_other_machines_addresses_are_left_out(stand: Stand) -> Non
     )
 
 
+@pytest.mark.parametrize("how", ["kernel", "transparent"])
+def test_an_address_that_moves_keeps_its_listeners(stand: Stand, how: str) -> None:
+    """Where programs may listen at it before it comes: by ip_nonlocal_bind, or haproxy's own."""
+    parameters = "transparent" if how == "transparent" else ""
+    if how == "kernel":
+        place = stand.place / "machine/proc/sys/net/ipv4"
+        place.mkdir(parents=True)
+        (place / "ip_nonlocal_bind").write_text("1\n")
+    haproxy = f'[targets.haproxy]\nowner = "{USER}"\ngroup = "{GROUP}"\n'
+    settings = stand.settings(f'{NO_ENV}{haproxy}vars = {{ parameters = "{parameters}" }}\n')
+    plan = Planner(stand.host(settings), settings).plan(Scope.WHOLE, facts.derive(parse(A)))
+    change = next(one for one in plan.changes if one.target.name == "haproxy")
+    assert change.expected
+    assert b"bind 10.0.0.4:80" in change.expected.content
+    assert plan.warnings == ()
+
+
 def test_dropped_files_are_not_a_matter_of_one_target(stand: Stand) -> None:
     """With --only nothing is undone; nor without an answer."""
     settings = stand.settings(NO_ENV + target("two"))
