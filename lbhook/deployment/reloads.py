@@ -140,8 +140,13 @@ class Loader:
         """Whether a program that is signalled has not taken its new configuration: its workers
         are the old ones."""
         pid, workers = self._workers.get(str(change.path), (0, ()))
-        renewed = self.host.services.renewed
-        return bool(pid and workers) and not renewed(pid, workers, timeout)
+        if not (pid and workers):
+            return False
+        services, unit = self.host.services, unit_of(change.target)
+        renewed = services.renewed(pid, workers, timeout)
+        if renewed and unit == "haproxy.service":
+            renewed = services.stays_renewed(unit, workers, change.target.timeout)
+        return not renewed
 
     def _stale(self, change: Change) -> str:
         """What shows that a program has not taken a configuration that adds no listener."""

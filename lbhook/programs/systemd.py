@@ -119,6 +119,12 @@ class Services:
             self.sleep(0.01)
         return True
 
+    def stays_renewed(self, name: str, workers: Collection[int], timeout: float) -> bool:
+        """As `renewed`, once a unit that says how its reload went has done so: a new worker of
+        haproxy that can't listen goes again after some seconds."""
+        unit = self._settled(name, timeout)
+        return not set(self.machine.children(unit.main_pid)) <= set(workers)
+
     def _settled(self, name: str, timeout: float) -> Unit:
         end = self.clock() + timeout
         unit = self.unit(name)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from ..lab.fabric import VM4
+from ..lab.hosts import wait_for
 from ..test_docs import blocks
 from .azure import Azure
 from .machine import CONFIGURATION, SETTINGS, Machine
@@ -103,12 +104,18 @@ def test_a_unit_that_is_reloading_counts_as_running(haproxy: Machine, azure: Azu
     listening; what it served before goes on."""
     for command in documented():
         haproxy.run(["sh", "-euc", command])
-    # No such interface: `haproxy -c` does not look, and binding fails.
-    setting = '[targets.haproxy.vars]\nparameters = "interface nowhere0"\n'
-    haproxy.write(f"{CONFIGURATION}.d/interface.toml", setting)
+    # For IPv4, too: it is seen only when haproxy has tried.
+    argv = ["systemd-socket-activate", "--listen=8081", "/bin/true"]
+    haproxy.run(["systemd-run", "--unit=other", *argv])
+    wait_for(lambda: "*:8081" in haproxy.listeners("systemd-socket-"), "the other program")
+    azure.send(8080, 8081)
     done = haproxy.run(["lbhook", "apply"], check=False)
     assert done.returncode == 69, (done.stdout, done.stderr)
-    assert "nowhere0" not in haproxy.read(FRONTEND)
+    assert f"haproxy does not listen on {VM4} port 8081" in done.stderr
+    assert "8081" not in haproxy.read(FRONTEND)
     again = haproxy.run(["lbhook", "apply", "--skip-refused"], check=False)
     assert (again.returncode, "haproxy was not reloaded for it again" in again.stderr) == (69, True)
     assert haproxy.listeners("haproxy") == {f"{VM4}:8080"}
+    haproxy.run(["systemctl", "stop", "other"])
+    haproxy.run(["lbhook", "apply", "--skip-refused"])
+    assert haproxy.listeners("haproxy") == {f"{VM4}:8080", f"{VM4}:8081"}
