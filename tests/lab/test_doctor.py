@@ -301,7 +301,7 @@ def test_units_wait_for_each_other(well: Lab) -> None:
     """After an edit of somebody's: systemd starts one of them not at all."""
     install(well)
     edit = "/etc/systemd/system/lbhook.service.d/own.conf"
-    well.vm.write(edit, "[Unit]\nBefore=lbhook-fetch.service\n")
+    well.vm.write(edit, "[Unit]\nBefore=lbhook-fetch.service\nAfter=lbhook-fetch.service\n")
     (found,) = of_units(well)
     assert found.startswith("units: the units wait for each other: ")
     assert "lbhook.service" in found
