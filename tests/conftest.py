@@ -38,6 +38,8 @@ def _refuse_foreign_sockets(event: str, arguments: tuple[Any, ...]) -> None:
 sys.addaudithook(_refuse_foreign_sockets)
 # A shell's background job ignores Ctrl-C, and so would every program that a test starts.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+# And one under nohup the loss of a terminal.
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
