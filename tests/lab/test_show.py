@@ -30,7 +30,7 @@ def test_the_way_of_the_traffic(lab: Lab) -> None:
         f"    udp     53  →   5353  {python}  open, 0 packets\n"
         "!   udp     54  →   7777  nobody listens  open, 0 packets\n"
         f"! {FRONT4}  →  {AWAY}  not an address of this machine\n"
-        "    tcp     90  →    443                  open, 0 packets\n"
+        "    tcp     90  →    443  nginx           open, 0 packets\n"
         f"  {FRONT6}  →  {VM6}\n"
         "    tcp     80  →    443  nginx           open, 0 packets\n"
         f"!   udp     53  →   5353  {python}  dropped by inet lbhook input\n"
