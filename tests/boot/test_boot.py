@@ -81,7 +81,8 @@ def test_an_unchanged_run_in_its_sandbox_asks_nobody(machine: Machine, azure: Az
         own = "systemctl --quiet"
         return [line for line in machine.read("/run/lbhook/asked").splitlines() if line != own]
 
-    assert asked() == ["nft --stateless", "systemctl show"]
+    # How often each is asked depends on whether nginx is up by then.
+    assert {*asked()} == {"nft --stateless", "systemctl show"}
     assert asked() == []
     machine.run(["/usr/sbin/nft", "add table inet somebodys"])
     assert asked() == ["nft --stateless"]
@@ -161,7 +162,9 @@ def test_metadata_late(machine: Machine, azure: Azure) -> None:
     machine.boot(timeout=60)
     report = machine.status()
     assert (report["outcome"], report["source"]) == ("changed", "imds")
-    assert report["waited_seconds"] > 15
+    # Of some 22 s; a slow machine asks later.
+    assert report["attempts"] > 1
+    assert report["waited_seconds"] > 5
     machine.assert_listens(":8080")
     assert machine.firewall_ports() == {8080}
     assert azure.ask(8080) == f"{VM4}:8080"
