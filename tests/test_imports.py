@@ -25,7 +25,7 @@ HOUSE: dict[str, tuple[str, ...]] = {
     ),
     "metadata": ("reader", "ranges", "model", "instance", "facts", "planned", "told"),
     "plan": (),
-    "system": ("sockets", "machine", "netlink", "nlmsg", "sd_notify"),
+    "system": ("sockets", "machine", "netlink", "nlmsg", "sd_notify", "unit_properties"),
     "storage": ("lock", "directory", "files", "journal", "records", "state"),
     "rendering": (
         *("fingerprint", "template_errors", "sandbox", "render", "provenance", "annotation"),

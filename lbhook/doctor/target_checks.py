@@ -11,6 +11,7 @@ from ..config.targets import Target
 from ..plan import Outcome, Reload
 from ..programs import unit_limits
 from ..programs.daemon import places
+from ..system import unit_properties
 from .findings import Check, Evidence, Finding, note, unsure
 
 _APPLY = "`lbhook plan` shows it, `sudo lbhook apply` fixes it"
@@ -152,9 +153,9 @@ def running(evidence: Evidence) -> Iterator[Finding]:
         return
     wanted = "--property=Id,ActiveState,StateChangeTimestampMonotonic"
     shown = evidence.host.run(("systemctl", "show", *units, wanted)).output
-    listed = r"^Id=(.+)\nActiveState=(.+)(?:\nStateChangeTimestampMonotonic=(\d+))?$"
-    for name, state, changed in re.findall(listed, shown, re.M):
-        if state == "failed" and _is_healed(evidence, changed):
+    for unit in unit_properties.read(shown):
+        name, state = unit.get("Id", ""), unit.get("ActiveState", "")
+        if state == "failed" and _is_healed(evidence, unit.get("StateChangeTimestampMonotonic")):
             yield note(f"{name} failed; a later run has put Azure's answer in force")
         elif state == "failed":
             yield Finding(text=f"{name} has failed", remedy=f"`journalctl -u {name}` says why")
@@ -163,7 +164,7 @@ def running(evidence: Evidence) -> Iterator[Finding]:
             yield Finding(text=f"{name} does not run: {units[name]}", remedy=remedy)
 
 
-def _is_healed(evidence: Evidence, changed: str) -> bool:
+def _is_healed(evidence: Evidence, changed: str | None) -> bool:
     """Whether an answer was put in force after a unit failed, at so many microseconds of
     CLOCK_MONOTONIC (`systemctl show`)."""
     failed_for = evidence.host.clock() - int(changed or 0) / 1e6

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from .. import processes
+from ..system import unit_properties
 
 ASKING = "lbhook-fetch.service"
 # The configuration is there, since cloud-init writes it before; addresses are, and programs can be
@@ -81,9 +82,7 @@ class BootJobs:
     def _show(self, *names: str) -> Mapping[str, Mapping[str, str]]:
         """What systemd says of each; nothing of those that it can't be asked of."""
         shown = self._run(("systemctl", "show", *names, f"--property={','.join(_PROPERTIES)}"))
-        blocks = [block.splitlines() for block in shown.output.split("\n\n")]
-        units = [dict(one.split("=", 1) for one in block if "=" in one) for block in blocks]
-        said = {unit.get("Id", ""): unit for unit in units}
+        said = {unit.get("Id", ""): unit for unit in unit_properties.read(shown.output)}
         return {name: said.get(name, {}) for name in names}
 
 

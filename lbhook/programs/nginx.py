@@ -17,6 +17,7 @@ from ..config.shipped import kind_of
 from ..config.targets import Target
 from ..metadata.reader import Address
 from ..processes import NOT_FOUND, Result
+from ..system import unit_properties
 from .daemon import Listening, ask_freely, listed
 from .systemd import Services
 
@@ -177,7 +178,7 @@ class Nginx(Listening):
             return soft, hard
         names = ("LimitNOFILESoft", "LimitNOFILE")
         shown = self.run(("systemctl", "show", _UNIT, f"--property={','.join(names)}")).output
-        values = dict(line.split("=", 1) for line in shown.splitlines() if "=" in line)
+        values = unit_properties.read(shown)[0]
         return values.get(names[0], ""), values.get(names[1], "")
 
     def lacks_only(self, tested: Result, addresses: Collection[Address]) -> bool:

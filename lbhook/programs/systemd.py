@@ -16,6 +16,7 @@ from ..config.targets import Argv
 from ..errors import ReloadError
 from ..plan import Reload
 from ..processes import Result, Run
+from ..system import unit_properties
 from ..system.machine import Machine
 
 
@@ -79,7 +80,7 @@ class Services:
         if not self.machine.has_systemd():
             return self._without_systemd(name)
         shown = self._run("systemctl", "show", name, f"--property={','.join(_PROPERTIES)}")
-        values = dict(line.split("=", 1) for line in shown.output.splitlines() if "=" in line)
+        values = unit_properties.read(shown.output)[0]
         return Unit(
             name=name,
             active=values.get("ActiveState", "inactive"),

@@ -16,6 +16,7 @@ from ..config.permissions import open_to_all
 from ..config.settings import Paths, Settings
 from ..config.shipped import SHIPPED
 from ..config.toml_files import DEFAULT_FILE
+from ..system import unit_properties
 from .host import Host
 
 # Those that write files, all of which run as root.
@@ -160,10 +161,7 @@ def _quoted(word: str) -> str:
 def _effective(host: Host) -> Mapping[str, Mapping[str, str]]:
     """The properties of each unit that systemd has read."""
     shown = host.run(("systemctl", "show", *UNITS, f"--property={','.join(_SHOWN)}")).output
-    units = [
-        dict(line.split("=", 1) for line in unit.splitlines() if "=" in line)
-        for unit in shown.split("\n\n")
-    ]
+    units = unit_properties.read(shown)
     return {one["Id"]: one for one in units if one.get("LoadState") == "loaded" and "Id" in one}
 
 
