@@ -56,8 +56,7 @@ class Report(NamedTuple):
 
     def to_text(self) -> str:
         """A line for each target, and one that sums up."""
-        size = max([16, *(len(one.target.name) for one in self.changes)])
-        lines = [_change_line(self._unsaid(one), size) for one in self.changes]
+        lines, _ = _change_lines([*map(self._unsaid, self.changes)])
         return "".join(f"{line}\n" for line in [*self.rules, *lines, self.summary()])
 
     def _unsaid(self, change: Change) -> Change:
@@ -105,8 +104,7 @@ def fetched_text(report: Report, *, handed_over: bool = False) -> str:
 
 def restored_text(report: Report) -> str:
     """A line for each target that was missing, and what it came to."""
-    size = max([16, *(len(one.target.name) for one in report.changes)])
-    lines = [_change_line(one, size) for one in report.changes]
+    lines, _ = _change_lines(report.changes)
     rules = count(counts(report.lb)["inbound_rules"], "inbound rule")
     last = {
         "changed": f"restored: {rules} of the last good answer",
@@ -119,8 +117,7 @@ def restored_text(report: Report) -> str:
 
 def undone_text(report: Report) -> str:
     """What `rollback` or `clean` put back and removed."""
-    size = max([16, *(len(one.target.name) for one in report.changes)])
-    lines = [_change_line(one, size) for one in report.changes]
+    lines, size = _change_lines(report.changes)
     lines += [f"{'state':<{size}} removed    {path}" for path in report.removed]
     if not lines and not report.problems:
         lines = ["nothing to put back"]
@@ -246,6 +243,12 @@ def _plan_notes(change: Change) -> list[str]:
 
 def _left_out(change: Change) -> bool:
     return change.outcome in (Outcome.SKIPPED, Outcome.BLOCKED)
+
+
+def _change_lines(changes: Sequence[Change]) -> tuple[list[str], int]:
+    """A line for each target, and the width of their names."""
+    size = max([16, *(len(one.target.name) for one in changes)])
+    return [_change_line(one, size) for one in changes], size
 
 
 def _change_line(change: Change, size: int) -> str:

@@ -75,7 +75,7 @@ class Planner:
         actual = self.host.tree.state(target.path)
         ours = self._is_ours(target, actual)
         expected, made = self._expected(scope, cache, target, actual, ours)
-        record = self._installed.get(str(target.path))
+        record = self._record(target)
         written = record.digest if record else None
         live = self.host.live
         change = compare(target, expected, actual, written=written, live=live)
@@ -125,7 +125,7 @@ class Planner:
         answer none is closed."""
         if not (self.host.live and sshd.follows(target)):
             return target
-        record = self._installed.get(str(target.path))
+        record = self._record(target)
         known, keep = record.sshd if record else (), scope is Scope.MISSING
         # Netlink is asked first, which answers in a hundredth of the time.
         told = self.host.kernel.listening() if self.host.kernel else None
@@ -183,7 +183,7 @@ class Planner:
         if path in self.host.state.rested() and not failed_start.runs(self.host, target):
             self.host.rested.add(path)
             return ""
-        cause = failed_start.cause(self.host, target, actual, self._installed.get(path))
+        cause = failed_start.cause(self.host, target, actual, self._record(target))
         if not cause:
             return ""
         self.host.rested.add(path)
@@ -194,7 +194,7 @@ class Planner:
     ) -> Rendered | None:
         """A firewall that differs from what is there by new places of sshd alone: an operator is
         to come in, answer or not."""
-        record = self._installed.get(str(target.path))
+        record = self._record(target)
         now = [one["text"] for one in target.vars.get("sshd", ())]
         if not (record and actual and cache.lb) or {*now} <= {*record.sshd}:
             return None
@@ -205,14 +205,18 @@ class Planner:
 
     def _before(self, target: Target, actual: FileState | None) -> Rendered | None:
         """What is there, as it was made in this boot."""
-        record = self._installed.get(str(target.path))
+        record = self._record(target)
         if not (record and actual):
             return None
         made_of = self._made_of.get(str(target.path), "")
         return Rendered(actual.content, record.resting, made_of)
 
+    def _record(self, target: Target) -> Installed | None:
+        """What is recorded of a target's file, if lbhook installed it."""
+        return self._installed.get(str(target.path))
+
     def _is_ours(self, target: Target, actual: FileState | None) -> bool:
-        record = self._installed.get(str(target.path))
+        record = self._record(target)
         return bool(record and actual and record.digest == actual.digest)
 
     def _is_foreign(self, change: Change) -> bool:
