@@ -5,6 +5,7 @@ import json
 import os
 import pwd
 import socket
+from typing import Any
 
 import pytest
 
@@ -21,9 +22,9 @@ from .test_server import LB, Clock, accepts, get, until
 USER = pwd.getpwuid(os.geteuid()).pw_name
 
 
-def guarded(*steps: Step, **keys: object) -> Emulator:
+def guarded(*steps: Step, **keys: Any) -> Emulator:
     """An emulator whose metadata is guarded, with some steps."""
-    return Emulator(playbook=Playbook(guarded=True, steps=steps), limit=None, **keys)  # type: ignore[arg-type]
+    return Emulator(playbook=Playbook(guarded=True, steps=steps), limit=None, **keys)
 
 
 def finished(imds: Emulator) -> bool:

@@ -2,6 +2,7 @@
 
 import ipaddress
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -100,12 +101,12 @@ def test_one_family_alone(tmp_path: Path) -> None:
     ],
 )
 def test_only_a_daemon_of_root_is_a_gate(
-    tmp_path: Path, name: str, keys: dict[str, object], is_gate: bool
+    tmp_path: Path, name: str, keys: dict[str, Any], is_gate: bool
 ) -> None:
     """Not what a session forwards, nor what a user calls sshd."""
     socket(tmp_path, "0.0.0.0 8080", 7)
     process(tmp_path, 40, "sshd")
-    process(tmp_path, 50, name, 7, **keys)  # type: ignore[arg-type]
+    process(tmp_path, 50, name, 7, **keys)
     assert (found(tmp_path) == ["0.0.0.0:8080"]) is is_gate
 
 
