@@ -66,6 +66,9 @@ class Loader:
         loaded = self.host.state.loaded()
         for change in changes:
             path, result = str(change.path), self.results.get(str(change.path), change.reload)
+            known = loaded.get(path)
+            if known and known.held and result is Reload.OWED:
+                continue  # until the next answer
             if change.dropped or result in (Reload.OWED, Reload.FAILED):
                 loaded.pop(path, None)
             elif change.expected and self._is_news(path, result):
