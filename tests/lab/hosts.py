@@ -15,6 +15,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
+from ipaddress import IPv4Address
 from pathlib import Path
 from typing import TypeVar
 
@@ -176,12 +177,13 @@ class Host:
         self.path(path).parent.mkdir(parents=True, exist_ok=True)
         self.path(path).write_text(text)
 
-    def listens(self, protocol: str, port: int) -> bool:
-        """Say whether a socket of the host waits at a port, on any address."""
+    def listens(self, protocol: str, port: int, ip: str = "") -> bool:
+        """Say whether a socket of the host waits at a port, on any address or on this of IPv4."""
         state = {"tcp": "0A", "udp": "07"}[protocol]
         tables = (Path(f"/proc/{self.pid}/net/{protocol}{family}") for family in ("", "6"))
         rows = (row.split() for table in tables for row in table.read_text().splitlines())
-        return any(row[1].endswith(f":{port:04X}") and row[3] == state for row in rows)
+        place = f"{IPv4Address(ip).packed[::-1].hex().upper() if ip else ''}:{port:04X}"
+        return any(row[1].endswith(place) and row[3] == state for row in rows)
 
     def links(self, commands: str) -> None:
         """Configure interfaces, addresses and routes by lines for ip."""

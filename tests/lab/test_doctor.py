@@ -86,7 +86,7 @@ def test_the_page_shows_what_comes(well: Lab) -> None:
         "/etc/nginx/nginx.conf", NGINX.replace("    server {", f"    {loopback}server {{")
     )
     well.vm.run(["nginx", "-s", "reload"])
-    wait_for(lambda: well.vm.listens("tcp", 8081), "nginx on loopback")
+    wait_for(lambda: well.vm.listens("tcp", 8081, "127.0.0.1"), "nginx on loopback")
     policy = "iptables-nft -A INPUT -m conntrack --ctstate ESTABLISHED -j ACCEPT"
     well.vm.run(["sh", "-euc", f"{policy}; iptables-nft -A INPUT -p tcp --dport 8081 -j ACCEPT"])
     well.vm.run(["iptables-nft", "-P", "INPUT", "DROP"])
