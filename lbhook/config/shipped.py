@@ -19,7 +19,8 @@ class Kind(NamedTuple):
     the loopback interface; `early` that it is wanted before there is a network, and asks nothing
     of a service. `suffix` is how the name of the file must end, lest its program not read it.
     `agree` raises `Misfit` where variables contradict each other. Two of a kind that is `single`
-    would take each other's work away.
+    would take each other's work away. With `binds_once` a program that can't have a listener at
+    its reload does not try again, and its other listeners are shut meanwhile.
     """
 
     defaults: Mapping[str, Any]
@@ -34,6 +35,7 @@ class Kind(NamedTuple):
     single: bool = False
     suffix: str = ""
     early: bool = False
+    binds_once: bool = False
 
 
 _AZURE_PROBES = ("168.63.129.16", "fe80::1234:5678:9abc")
@@ -225,6 +227,7 @@ SHIPPED: Mapping[str, Kind] = {
         daemon="haproxy",
         named=True,
         local_only=True,
+        binds_once=True,
     ),
 }
 

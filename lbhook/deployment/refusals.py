@@ -1,8 +1,8 @@
 """What was refused, and is not tried again as long as all that the verdict hung on is the same.
 
-That is haproxy's alone: each reload in which it can't listen shuts its other listeners for two
-seconds. What else fails is tried again by every run: it harms nobody, and nobody can list what
-heals it.
+That is for haproxy, which binds but once: each reload in which it can't listen shuts its other
+listeners for two seconds. What else fails is tried again by every run: it harms nobody, and nobody
+can list what heals it.
 """
 
 import contextlib
@@ -44,7 +44,7 @@ def remember(host: Host, group: Sequence[Change], error: LbhookError) -> None:
 
 def _circumstances(host: Host, group: Sequence[Change]) -> str:
     """What stands for all that it hangs on whether haproxy can listen; empty for others."""
-    if {kind_of(one.target).daemon for one in group} != {"haproxy"}:
+    if not group or not all(kind_of(one.target).binds_once for one in group):
         return ""
     wanted = [(one.target, one.expected) for one in group]
     seen = sorted({others.seen(host, one.target) for one in group})

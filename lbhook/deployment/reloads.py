@@ -254,8 +254,8 @@ def _due(changes: Sequence[Change]) -> list[Change]:
 
 def _grouped(changes: Sequence[Change]) -> list[list[Change]]:
     groups: dict[object, list[Change]] = {}
-    # What nginx gives up haproxy may be about to take.
-    for change in sorted(changes, key=lambda one: kind_of(one.target).daemon == "haproxy"):
+    # What one program gives up one that binds but once may be about to take.
+    for change in sorted(changes, key=lambda one: kind_of(one.target).binds_once):
         groups.setdefault(_key(change), []).append(change)
     return list(groups.values())
 

@@ -84,18 +84,9 @@ class Host:
         return Services(self.run, self.machine, self.kill, self.sleep, self.clock)
 
     def daemon(self, name: str) -> "Daemon":
-        """What is peculiar to a program that takes a file of lbhook's."""
-        if name == "firewalld":
-            from .firewalld import Firewalld
-
-            return Firewalld(self.run, self.root, self.machine.root / "etc/firewalld")
-        if name == "haproxy":
-            from .haproxy import Haproxy
-
-            return Haproxy(self.run, self.machine, self.sleep, self.clock)
-        from .nginx import Nginx
-
-        return Nginx(self.run, self.machine, self.sleep, self.clock)
+        """What is peculiar to a program that takes a file of lbhook's. Raises `KeyError` for one
+        that has no module: names come from lbhook's own tables, never from a configuration."""
+        return _DAEMONS[name](self)
 
     @contextlib.contextmanager
     def locked(
@@ -155,3 +146,29 @@ def _kernel() -> "Kernel":
     from ..system.netlink import Kernel
 
     return Kernel()
+
+
+def _firewalld(host: Host) -> "Daemon":
+    from .firewalld import Firewalld
+
+    return Firewalld(host.run, host.root, host.machine.root / "etc/firewalld")
+
+
+def _haproxy(host: Host) -> "Daemon":
+    from .haproxy import Haproxy
+
+    return Haproxy(host.run, host.machine, host.sleep, host.clock)
+
+
+def _nginx(host: Host) -> "Daemon":
+    from .nginx import Nginx
+
+    return Nginx(host.run, host.machine, host.sleep, host.clock)
+
+
+# By the name that a process of it has; each is imported where its program is asked.
+_DAEMONS: Mapping[str, Callable[[Host], "Daemon"]] = {
+    "firewalld": _firewalld,
+    "haproxy": _haproxy,
+    "nginx": _nginx,
+}
