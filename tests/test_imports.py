@@ -1,6 +1,7 @@
 """The wings: who imports whom, who may touch what, and what a start has to load."""
 
 import ast
+import importlib
 import re
 import subprocess
 import sys
@@ -239,8 +240,63 @@ def test_an_unchanged_answer_needs_no_templates(tmp_path: Path) -> None:
     assert loaded(*words) == {"lbhook.runs.update"}
 
 
+# What a word in backticks must be to name a place of the house: a module, or a name in one.
+_PLACE = re.compile(r"[a-z_]+(/[a-z_]+)?")
+
+
+def _rows(heading: str) -> list[list[str]]:
+    """The rows of a table of docs/architecture.md, below a heading."""
+    text = (REPO / "docs" / "architecture.md").read_text(encoding="utf-8")
+    _, _, section = text.partition(f"\n## {heading}\n")
+    lines = re.findall(r"^\| (.*) \|$", section.partition("\n## ")[0], re.MULTILINE)
+    return [[cell.strip() for cell in line.split("|")] for line in lines[1:]]
+
+
+def _coded(cell: str) -> list[str]:
+    return re.findall(r"`([^`]+)`", cell)
+
+
+def _house() -> dict[str, list[str]]:
+    """The cells of the documented table behind each of its places."""
+    rows = [line for line in _rows("The house") if _coded(line[0])]
+    return {_coded(row[0])[0].rstrip("/"): row[1:] for row in rows}
+
+
 def test_the_documentation_has_the_same_house() -> None:
     """The table of docs/architecture.md is this order."""
-    text = (REPO / "docs" / "architecture.md").read_text(encoding="utf-8")
-    rows = re.findall(r"^\| `([a-z_]+)/?` \|.+\|.*\|.*\|$", text, re.MULTILINE)
-    assert rows == list(HOUSE)
+    assert list(_house()) == list(HOUSE)
+
+
+@pytest.mark.parametrize("place", HOUSE)
+def test_what_the_documentation_says_others_import_is_there(place: str) -> None:
+    """Each `module.Name` of the table's last column exists, and its module is imported by others:
+    by a whole place below it."""
+    names = [name.rpartition(".") for name in _coded(_house()[place][2])]
+    used = set().union(*(of(one)[0] for one in MODULES if _wing(one) != place))
+    assert names or place == "commands"
+    for module, _, name in names:
+        full = ".".join(filter(None, (place, module)))
+        assert full in MODULES, f"{place}: no module {module}"
+        assert full in used or full == "program", f"{full} is imported by nobody else"
+        assert hasattr(importlib.import_module(f"lbhook.{full}"), name), f"{full} has no {name}"
+
+
+@pytest.mark.parametrize("place", HOUSE)
+def test_modules_that_the_documentation_names_are_there(place: str) -> None:
+    """What a row says of itself names modules of its own package, or of another one by both."""
+    known = {*HOUSE, *HOUSE[place], *(one.replace(".", "/") for one in MODULES)}
+    named = {word for word in _coded(_house()[place][0]) if _PLACE.fullmatch(word)}
+    assert named - known == set()
+
+
+def test_what_is_to_be_changed_is_found() -> None:
+    """Each place of "Where do I change ...?" is a module, or a file or directory of this
+    repository; a name in brackets behind a module is in it."""
+    cells = [places for _, places in _rows("Where do I change ...?")]
+    found = re.findall(r"`([a-z][\w./-]*)`(?: \(`(\w+)`\))?", "\n".join(cells))
+    assert len(found) > len(cells)
+    for place, name in found:
+        there = (PACKAGE / f"{place}.py", PACKAGE / place, REPO / place)
+        assert any(one.exists() for one in there), place
+        module = f"lbhook.{place.replace('/', '.')}"
+        assert not name or hasattr(importlib.import_module(module), name), f"{place}: {name}"

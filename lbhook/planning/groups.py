@@ -51,8 +51,8 @@ def _is_busy(group: Group) -> bool:
 
 
 def _order(group: Group) -> tuple[int, bool]:
-    """What goes, goes first: it may be replaced by what comes. Then what a boot wants. What one program
-    gives up one that binds but once may be about to take."""
+    """What goes, goes first: it may be replaced by what comes. Then what a boot wants. What one
+    program gives up one that binds but once may be about to take."""
     rank = 0 if all(one.dropped for one in group) else 1 if is_early(group) else 2
     return rank, any(kind_of(one.target).binds_once for one in group)
 
