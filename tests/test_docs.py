@@ -260,6 +260,18 @@ def test_parts_of_a_firewall_are_rendered_so(page: str) -> None:
         assert any(block.text in text for text in golden), block.text
 
 
+def test_no_page_promises_an_apply_of_all_or_nothing() -> None:
+    """A target that fails holds no other back (decision 0011): `rollback` alone is all or nothing,
+    and one transaction is what nft makes of a table."""
+    packages = ("packaging/lbhook.8.in", "packaging/lbhook.spec", "debian/control")
+    pages = [page for page in PAGES if "/decisions/" not in page and page != "CHANGELOG.md"]
+    for page in (*pages, *packages):
+        prose = " ".join(read(page).split())
+        for sentence in re.split(r"(?<=\.) |\| \|", prose):
+            if re.search(r"\bor nothing\b|\bone transaction\b", sentence):
+                assert re.search(r"`rollback`|\btable\b", sentence), (page, sentence)
+
+
 # Every key, name and filter
 
 
