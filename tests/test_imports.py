@@ -24,7 +24,7 @@ HOUSE: dict[str, tuple[str, ...]] = {
         *("schema", "network", "accounts", "targets", "shipped", "toml_files", "rules"),
         *("settings", "permissions"),
     ),
-    "metadata": ("reader", "ranges", "model", "instance", "facts", "planned", "told"),
+    "metadata": ("reader", "ranges", "model", "instance", "facts", "planned", "configured"),
     "plan": (),
     "system": ("sockets", "machine", "netlink", "nlmsg", "sd_notify", "unit_properties"),
     "storage": ("lock", "directory", "files", "journal", "records", "state"),

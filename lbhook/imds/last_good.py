@@ -16,7 +16,7 @@ from ..errors import LbhookError, NoAnswerError, UsageError
 from ..metadata.facts import Facts, derive
 from ..metadata.model import InboundRule, Metadata, parse
 from ..metadata.reader import MOST_BYTES
-from ..metadata.told import inbound, merged
+from ..metadata.configured import inbound, merged
 from ..resources import BODIES, shipped
 from ..storage.files import Tree
 from ..system.machine import Machine

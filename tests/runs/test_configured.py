@@ -8,7 +8,7 @@ import pytest
 from lbhook.deployment import report
 from lbhook.metadata.facts import derive
 from lbhook.metadata.model import parse
-from lbhook.metadata.told import inbound, merged
+from lbhook.metadata.configured import inbound, merged
 from lbhook.runs.restoration import Restoration
 from lbhook.traffic import diagram
 from lbhook.traffic.paths import told as picture_of
