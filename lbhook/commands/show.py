@@ -79,7 +79,9 @@ def show(
     if as_json and not here:
         invocation.json(value)
         return status
-    picture = paths.seen(lb, update.context.host) if update.context.host.live else paths.told(lb)
+    picture = (
+        paths.seen(lb, update.context.host) if update.context.host.live else paths.rules_only(lb)
+    )
     also_open = nftables.also_open(update.context.settings.active())
     picture = replace(picture, also_open=also_open)
     if html:

@@ -160,7 +160,7 @@ def _settled(tables: Tables) -> Settings:
     metrics = Metrics(**tables.section(".metrics", tables.merged.get("metrics", {}), _METRICS))
     taken = {metrics.textfile: "metrics.textfile"} if metrics.textfile else {}
     targets = _Targets(tables, paths, taken).read(tables.merged.get("targets", {}))
-    told = rules.read(tables, tables.merged.get("rules", {}), _NAME)
+    own_rules = rules.read(tables, tables.merged.get("rules", {}), _NAME)
     if tables.problems:
         raise ConfigError(*tables.problems, hint="nothing was changed; fix the configuration")
     return Settings(
@@ -171,7 +171,7 @@ def _settled(tables: Tables) -> Settings:
         targets=_with_stand_ins(targets),
         files=tuple(tables.files),
         endpoint_named="endpoint" in imds,
-        rules=told,
+        rules=own_rules,
     )
 
 

@@ -163,12 +163,12 @@ def plan_json(plan: Plan) -> dict[str, Any]:
         "closes": [*map(_closed_json, plan.closes)],
         "warnings": list(plan.warnings),
         **({"planned": list(plan.planned)} if plan.planned else {}),
-        **({"by_configuration": told} if (told := _told(plan)) else {}),
+        **({"by_configuration": configured} if (configured := _configured(plan)) else {}),
     }
 
 
-def _told(plan: Plan) -> list[str]:
-    """The rules that Azure did not tell, a line each."""
+def _configured(plan: Plan) -> list[str]:
+    """The rules of the configuration, a line each."""
     return [described(one) for one in plan.lb.inbound_rules if one.by_configuration]
 
 
@@ -178,9 +178,9 @@ def plan_text(plan: Plan) -> str:
     import textwrap
 
     parts = [_planned_text(plan.planned)] if plan.planned else []
-    told = _told(plan)
-    if told:
-        parts.append("".join(f"# {line}\n" for line in told))
+    configured = _configured(plan)
+    if configured:
+        parts.append("".join(f"# {line}\n" for line in configured))
     for change in plan.changes:
         if change.touches_file:
             parts.append(change.diff())

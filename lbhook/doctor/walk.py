@@ -91,7 +91,7 @@ def _evidence(update: Update) -> Evidence:
         absent=bool(fetched and fetched.answer.metadata is None),
         plan=plan,
         refusal=refusal,
-        picture=paths.seen(lb, host) if host.live else paths.told(lb),
+        picture=paths.seen(lb, host) if host.live else paths.rules_only(lb),
         since_applied=update.since_applied(),
     )
 

@@ -37,7 +37,9 @@ class Fetcher:
     def ask(self) -> Fetched:
         """The answer in force. Raises `LbhookError` if there is none that may be acted on."""
         fetched = self._find()
-        fetched = fetched._replace(answer=fetched.answer._replace(told=self.last_good.told))
+        fetched = fetched._replace(
+            answer=fetched.answer._replace(configured=self.last_good.configured)
+        )
         answer = fetched.answer
         if self.context.options.require_lb:
             _demand_load_balancer(answer)

@@ -13,10 +13,10 @@ from typing import Any, NamedTuple
 from ..config.schema import nearest
 from ..config.settings import Settings
 from ..errors import LbhookError, NoAnswerError, UsageError
+from ..metadata.configured import inbound, merged
 from ..metadata.facts import Facts, derive
 from ..metadata.model import InboundRule, Metadata, parse
 from ..metadata.reader import MOST_BYTES
-from ..metadata.configured import inbound, merged
 from ..resources import BODIES, shipped
 from ..storage.files import Tree
 from ..system.machine import Machine
@@ -59,10 +59,10 @@ class Identity(NamedTuple):
 
 class Answer(NamedTuple):
     """An answer in force. `metadata` is None when IMDS says that there is no load balancer;
-    `source` is "imds", "cache" or "file", `age` in seconds; `told` are rules of the configuration,
-    which stand beside it; `instance` is the body of
-    `/metadata/instance`, empty if it was not asked for; `guarded` says whether metadata is
-    guarded on this VM, None if IMDS was not asked."""
+    `source` is "imds", "cache" or "file", `age` in seconds; `configured` are rules of the
+    configuration, which stand beside it; `instance` is the body of `/metadata/instance`, empty if
+    it was not asked for; `guarded` says whether metadata is guarded on this VM, None if IMDS was
+    not asked."""
 
     metadata: Metadata | None
     source: str
@@ -71,18 +71,18 @@ class Answer(NamedTuple):
     age: float = 0.0
     instance: bytes = b""
     guarded: bool | None = None
-    told: tuple[InboundRule, ...] = ()
+    configured: tuple[InboundRule, ...] = ()
 
     @property
     def whole(self) -> Metadata | None:
         """It with the rules of the configuration; None if there is neither."""
-        if self.metadata is None and not self.told:
+        if self.metadata is None and not self.configured:
             return None
-        return merged(self.metadata or Metadata(), self.told)
+        return merged(self.metadata or Metadata(), self.configured)
 
     @property
     def lb(self) -> Facts | None:
-        """What follows from it; None if there is no load balancer, and nothing is told."""
+        """What follows from it; None if there is no load balancer, and no rule is configured."""
         whole = self.whole
         return derive(whole) if whole else None
 
@@ -155,7 +155,11 @@ class LastGood:
             raise NoAnswerError(*(f"{self._where}: {one}" for one in error.problems)) from None
         age = max(0.0, self.now() - kept.fetched)
         return Answer(
-            metadata=metadata, source="cache", age=age, instance=kept.instance, told=self.told
+            metadata=metadata,
+            source="cache",
+            age=age,
+            instance=kept.instance,
+            configured=self.configured,
         )
 
     def find(self, report: Callable[[str], None] = lambda _: None) -> Answer | None:
@@ -170,7 +174,7 @@ class LastGood:
             return None
 
     @property
-    def told(self) -> tuple[InboundRule, ...]:
+    def configured(self) -> tuple[InboundRule, ...]:
         """The rules of the configuration, which stand without an answer, too."""
         return inbound(self.settings.rules)
 

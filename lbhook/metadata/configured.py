@@ -21,6 +21,6 @@ def inbound(rules: Sequence[Rule]) -> tuple[InboundRule, ...]:
     )
 
 
-def merged(metadata: Metadata, told: Sequence[InboundRule]) -> Metadata:
+def merged(metadata: Metadata, configured: Sequence[InboundRule]) -> Metadata:
     """An answer with these as well; one that Azure has, too, is Azure's."""
-    return with_rules(metadata, (*told, *metadata.inbound_rules)) if told else metadata
+    return with_rules(metadata, (*configured, *metadata.inbound_rules)) if configured else metadata

@@ -60,7 +60,7 @@ class AddressPair:
 class InboundRule:
     """A load-balancing or inbound NAT rule, of a public or an internal load balancer.
 
-    `by_configuration` is the name of one that Azure has not told; it makes no other rule of it.
+    `by_configuration` is the name of one that the configuration gives; it makes no other rule.
     """
 
     frontend_ip: Address

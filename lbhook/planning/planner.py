@@ -88,8 +88,8 @@ class Planner:
             change = change._replace(rendered=False, original=False)
         # Without an answer only what lbhook itself wrote is loaded: it was checked then. And
         # what was put back in its place, which its program may not know.
-        told = scope is Scope.TOLD and made is not None
-        wanted = scope is Scope.WHOLE or told or ours or self._is_foreign(change)
+        configured = scope is Scope.CONFIGURED and made is not None
+        wanted = scope is Scope.WHOLE or configured or ours or self._is_foreign(change)
         if live and expected and wanted:
             change = self._with_reload(scope, change, expected)
         if scope is Scope.CLEAN:
@@ -152,7 +152,9 @@ class Planner:
             Scope.WHOLE: False,
             Scope.MISSING: actual is not None,
             # Rendered only where it is asked for.
-            Scope.TOLD: scope is Scope.TOLD and actual and not _rests(cache, target, actual),
+            Scope.CONFIGURED: scope is Scope.CONFIGURED
+            and actual
+            and not _rests(cache, target, actual),
             Scope.REST: not ours,
             Scope.CLEAN: not ours,
             Scope.LOAD: True,
@@ -308,10 +310,10 @@ class Planner:
         return changes
 
     def _owing(self, scope: Scope) -> Mapping[str, Installed]:
-        return self._foreign if scope in (Scope.MISSING, Scope.TOLD, Scope.LOAD) else {}
+        return self._foreign if scope in (Scope.MISSING, Scope.CONFIGURED, Scope.LOAD) else {}
 
     def _undone(self, scope: Scope, record: Installed) -> Change | None:
-        if scope in (Scope.MISSING, Scope.TOLD, Scope.LOAD):
+        if scope in (Scope.MISSING, Scope.CONFIGURED, Scope.LOAD):
             # Without an answer nothing is undone; but what is owed is owed.
             known = self._loaded.get(record.path)
             return orphans.owed(self.host, record, known) if self.host.live else None

@@ -10,15 +10,15 @@ class Scope(enum.Enum):
     """How far a plan goes.
 
     `WHOLE`: every file as the answer has it. `MISSING`: only files that are missing, from the
-    last good answer or, without one, in their resting form. `TOLD`: only files that are missing
-    or at rest, from the rules of the configuration, since there was no answer yet. `REST`: every
-    file that lbhook wrote in its resting form. `CLEAN`: the same, but what was there before
+    last good answer or, without one, in their resting form. `CONFIGURED`: only files that are
+    missing or at rest, from the rules of the configuration, since there was no answer yet. `REST`:
+    every file that lbhook wrote in its resting form. `CLEAN`: the same, but what was there before
     lbhook comes back. `LOAD`: no file; only reloads that are owed.
     """
 
     WHOLE = "whole"
     MISSING = "missing"
-    TOLD = "told"
+    CONFIGURED = "configured"
     REST = "rest"
     CLEAN = "clean"
     LOAD = "load"
@@ -29,14 +29,16 @@ def scoped(answer: Answer, last_good: LastGood) -> tuple[Scope, Facts | None]:
     if answer.metadata is not None:
         return Scope.WHOLE, answer.lb
     last = last_good.find()
-    if answer.told:
-        # That there is no load balancer is an answer: what was told may have changed since.
+    if answer.configured:
+        # That there is no load balancer is an answer: what is configured may have changed since.
         return Scope.WHOLE, last.lb if last else answer.lb
     return Scope.MISSING, last.lb if last else None
 
 
 def unanswered(last: Answer | None, last_good: LastGood) -> tuple[Scope, Facts | None]:
     """The same without an answer, by the last good one."""
-    if last is None and last_good.told:
-        return Scope.TOLD, Answer(metadata=None, source="cache", told=last_good.told).lb
+    if last is None and last_good.configured:
+        return Scope.CONFIGURED, Answer(
+            metadata=None, source="cache", configured=last_good.configured
+        ).lb
     return Scope.MISSING, last.lb if last else None

@@ -218,7 +218,7 @@ class Update:
             last = self.fetcher.last_good.find()
             scope, lb = unanswered(last, self.fetcher.last_good)
             self._progress.lb = lb or Facts()
-            if scope is Scope.TOLD:
+            if scope is Scope.CONFIGURED:
                 self.context.reporter.warn(
                     "no answer yet: only the rules of the configuration are in force"
                 )

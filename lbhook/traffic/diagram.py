@@ -10,7 +10,7 @@ from ..metadata.facts import Facts
 from ..metadata.model import AddressPair, Metadata
 from ..metadata.ranges import kind
 from ..metadata.reader import Address
-from .paths import Picture, Way, told
+from .paths import Picture, Way, rules_only
 
 T = TypeVar("T")
 VERSION = 1
@@ -95,7 +95,7 @@ def to_text(
     parts = [
         table("Public addresses of this VM", [_pair_row(one) for one in lb.public_ips]),
         *_own_private(lb),
-        _inbound(picture or told(lb), everything=everything),
+        _inbound(picture or rules_only(lb), everything=everything),
         table("Outbound rules", [_pair_row(one) for one in lb.outbound_rules]),
     ]
     if tunnels:
@@ -155,7 +155,7 @@ def firewall_words(way: Way) -> str:
 
 
 def origin(way: Way) -> str:
-    """Who told of a rule, if it was not Azure."""
+    """Who gave a rule, if it was not Azure."""
     return "by configuration" if way.rule.by_configuration else ""
 
 

@@ -82,8 +82,8 @@ class Picture:
     also_open: tuple[str, ...] = ()
 
 
-def told(lb: Facts) -> Picture:
-    """What Azure says alone: nothing of this machine was looked at."""
+def rules_only(lb: Facts) -> Picture:
+    """The rules and nothing else: nothing of this machine was looked at."""
     return Picture(ways=tuple(Way(rule=rule) for rule in lb.inbound_rules))
 
 

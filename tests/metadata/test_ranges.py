@@ -10,7 +10,7 @@ from lbhook.metadata.facts import derive
 from lbhook.metadata.model import parse
 from lbhook.metadata.ranges import Range, kind
 from lbhook.traffic import diagram, html
-from lbhook.traffic.paths import Way, told
+from lbhook.traffic.paths import Way, rules_only
 
 from ..program import Desk
 from ..stand import NO_ENV, Stand, rule
@@ -91,7 +91,7 @@ def test_they_are_shown_as_what_they_are() -> None:
     )
     value = diagram.to_json(lb, metadata)
     assert value["private_ips"] == [{"frontend_ip": "100.64.0.9", "private_ip": "10.1.0.4"}]
-    assert "Not public, though Azure" in html.to_html(lb, metadata, told(lb), "here")
+    assert "Not public, though Azure" in html.to_html(lb, metadata, rules_only(lb), "here")
     plain = parse(body("51.0.0.1"))
     assert "private_ips" not in diagram.to_json(derive(plain), plain)
 

@@ -6,17 +6,17 @@ from pathlib import Path
 import pytest
 
 from lbhook.deployment import report
+from lbhook.metadata.configured import inbound, merged
 from lbhook.metadata.facts import derive
 from lbhook.metadata.model import parse
-from lbhook.metadata.configured import inbound, merged
 from lbhook.runs.restoration import Restoration
 from lbhook.traffic import diagram
-from lbhook.traffic.paths import told as picture_of
+from lbhook.traffic.paths import rules_only
 
 from ..program import Desk
 from ..stand import NO_ENV, Stand, body, target
 
-TOLD = """
+CONFIGURED = """
 [rules.global]
 frontend_ip = "52.1.2.3"
 protocol = "tcp"
@@ -37,7 +37,7 @@ def stand(tmp_path: Path) -> Stand:
 
 def test_beside_an_answer(stand: Stand) -> None:
     """Both are in force; what is dropped from the configuration is gone."""
-    stand.apply(stand.settings(ONE + TOLD), body(80))
+    stand.apply(stand.settings(ONE + CONFIGURED), body(80))
     assert stand.text(FILE) == "80\n443\n"
     stand.apply(stand.settings(ONE), body(80))
     assert stand.text(FILE) == "80\n"
@@ -45,7 +45,7 @@ def test_beside_an_answer(stand: Stand) -> None:
 
 def test_without_any_answer(stand: Stand) -> None:
     """At a first boot without IMDS they are in force, and no run says that all is well."""
-    result = stand.apply(stand.settings(ONE + TOLD), None)
+    result = stand.apply(stand.settings(ONE + CONFIGURED), None)
     assert (stand.text(FILE), result.status) == ("443\n", 75)
     assert "no answer yet: only the rules of the configuration are in force" in stand.warnings
 
@@ -53,10 +53,10 @@ def test_without_any_answer(stand: Stand) -> None:
 def test_in_place_of_a_resting_form(stand: Stand) -> None:
     """Which an installation has laid down; what is not at rest stays as it is."""
     stand.put(FILE, "none\n")
-    stand.apply(stand.settings(ONE + TOLD), None)
+    stand.apply(stand.settings(ONE + CONFIGURED), None)
     assert stand.text(FILE) == "443\n"
     stand.put(FILE, "8080\n")
-    stand.apply(stand.settings(ONE + TOLD), None)
+    stand.apply(stand.settings(ONE + CONFIGURED), None)
     assert stand.text(FILE) == "8080\n"
 
 
@@ -64,11 +64,11 @@ def test_without_a_new_answer_the_last_good_one_stands_too(stand: Stand) -> None
     """A failure takes nothing of Azure's away; with `--cached` an edit is followed."""
     from lbhook.context import Options
 
-    settings = stand.settings(ONE + TOLD)
+    settings = stand.settings(ONE + CONFIGURED)
     stand.update(settings, None).fetcher.last_good.keep(body(80))
     stand.apply(settings, None)
     assert stand.text(FILE) == "80\n443\n"
-    edited = stand.settings(ONE + TOLD.replace("443", "444"))
+    edited = stand.settings(ONE + CONFIGURED.replace("443", "444"))
     stand.apply(edited, None)
     assert stand.text(FILE) == "80\n443\n"
     stand.apply(edited, None, Options(cached=True))
@@ -77,7 +77,7 @@ def test_without_a_new_answer_the_last_good_one_stands_too(stand: Stand) -> None
 
 def test_before_there_is_a_network(stand: Stand) -> None:
     """`restore` makes the early files from them where there was no answer yet."""
-    settings = stand.settings(TOLD)
+    settings = stand.settings(CONFIGURED)
     env = Restoration(stand.update(settings, None).context).carry_out()
     assert env.status == 0
     text = stand.text("/run/lbhook/lb.env") or ""
@@ -88,7 +88,7 @@ def test_before_there_is_a_network(stand: Stand) -> None:
 def test_they_are_no_load_balancer(tmp_path: Path) -> None:
     """`--require-lb` asks for Azure's."""
     desk = Desk(tmp_path)
-    desk.configure(TOLD)
+    desk.configure(CONFIGURED)
     (tmp_path / "empty.json").write_bytes(body())
     ended = desk.run("show", "--metadata", str(tmp_path / "empty.json"), "--require-lb")
     assert ended.status == 66
@@ -97,7 +97,7 @@ def test_they_are_no_load_balancer(tmp_path: Path) -> None:
 def test_whose_they_are_is_seen(tmp_path: Path) -> None:
     """In `show`, its JSON, `explain` and `plan`."""
     desk = Desk(tmp_path)
-    desk.configure(TOLD)
+    desk.configure(CONFIGURED)
     shown = desk.run("show").out
     assert "by configuration" in shown
     value = json.loads(desk.run("show", "--json").out)
@@ -113,13 +113,15 @@ def test_one_that_azure_has_too_is_azure_s() -> None:
     from lbhook.config import settings
 
     rule = (
-        TOLD.replace("52.1.2.3", "50.0.0.1").replace("floating_ip = true", "").replace("443", "80")
+        CONFIGURED.replace("52.1.2.3", "50.0.0.1")
+        .replace("floating_ip = true", "")
+        .replace("443", "80")
     )
-    told = inbound(settings.parse(f'{rule}private_ip = "10.0.0.4"\n').rules)
-    both = merged(parse(body(80)), told)
+    configured = inbound(settings.parse(f'{rule}private_ip = "10.0.0.4"\n').rules)
+    both = merged(parse(body(80)), configured)
     assert [one.by_configuration for one in both.inbound_rules] == [""]
     lb = derive(both)
-    assert "by configuration" not in diagram.to_text(lb, both, picture_of(lb))
+    assert "by configuration" not in diagram.to_text(lb, both, rules_only(lb))
     assert report.counts(lb)["inbound_rules"] == 1
 
 
@@ -128,7 +130,7 @@ def test_an_empty_answer_is_judged_by_azure_s_own_rules(stand: Stand) -> None:
     from lbhook.context import Options
     from lbhook.emulator.server import Emulator
 
-    settings = stand.settings(ONE + TOLD)
+    settings = stand.settings(ONE + CONFIGURED)
     stand.update(settings, None).fetcher.last_good.keep(body(80))
     with Emulator(body()) as imds:
         asked = settings._replace(

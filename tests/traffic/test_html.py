@@ -11,7 +11,7 @@ from lbhook.firewall.verdict import Counter
 from lbhook.metadata import facts, model
 from lbhook.metadata.model import Metadata
 from lbhook.traffic import html
-from lbhook.traffic.paths import Picture, Process, told
+from lbhook.traffic.paths import Picture, Process, rules_only
 
 from ..browser import Browser, browser
 from ..program import BODIES, Desk, run_lbhook
@@ -132,7 +132,7 @@ def file(tmp_path: Path) -> Path:
     lb = facts.derive(metadata)
     pairs = facts.derive(model.parse((BODIES / "documented.json").read_bytes()))
     shown = html.to_html(pairs, Metadata(warnings=("<odd>",)), PICTURE, "vm-<1>, today")
-    (tmp_path / "tunnels.html").write_text(html.to_html(lb, metadata, told(lb), "vm"))
+    (tmp_path / "tunnels.html").write_text(html.to_html(lb, metadata, rules_only(lb), "vm"))
     (tmp_path / "page.html").write_text(shown)
     return tmp_path / "page.html"
 

@@ -70,7 +70,7 @@ def lb(body: Body) -> Facts:
 
 def test_a_machine_that_is_not_looked_at(lb: Facts) -> None:
     """Nothing is known of the ways, and nothing is wrong with them."""
-    ways = paths.told(lb).ways
+    ways = paths.rules_only(lb).ways
     assert [way.rule for way in ways] == list(lb.inbound_rules)
     assert {(way.local, way.listening, way.verdict, way.problems) for way in ways} == {
         (None, None, None, ())
