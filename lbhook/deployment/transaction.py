@@ -58,15 +58,15 @@ class Transaction:
         self._loaded_before = self.host.state.loaded()
         touched = [one for one in self.plan.changes if one.touches_file]
         try:
-            verdict = self._replace_all(touched) if touched else self._only_load()
+            examined = self._replace_all(touched) if touched else self._only_load()
         except BaseException:
-            untouched = validation.Verdict(changes=self.plan.changes)
+            untouched = validation.Examined(changes=self.plan.changes)
             self.done = Done(self.undone()) if touched else self._all_done(untouched)
             raise
-        self.done = self._all_done(verdict)
+        self.done = self._all_done(examined)
         return self.done
 
-    def _replace_all(self, touched: Sequence[Change]) -> validation.Verdict:
+    def _replace_all(self, touched: Sequence[Change]) -> validation.Examined:
         # What a way back takes is read before anything is touched.
         from ..programs import systemd  # noqa: F401
 
@@ -74,17 +74,17 @@ class Transaction:
             entries = [*self._entries(touched)]
             self.host.journal.begin(entries, last=self.last)
             staged = self._stage(touched)
-            verdict = self._check(staged)
-            going = [one for one in verdict.changes if one.touches_file]
+            examined = self._check(staged)
+            going = [one for one in examined.changes if one.touches_file]
             self._record_debts(going)
             self._replace(going)
-            self._load(verdict.changes, self._loader.load)
-            self._record(verdict.changes)
+            self._load(examined.changes, self._loader.load)
+            self._record(examined.changes)
             self._commit()
         except BaseException as error:
             self._put_back(error)
             raise
-        return verdict
+        return examined
 
     def _commit(self) -> None:
         """After its first rename there is nothing to put back any more; the next run tidies up."""
@@ -95,13 +95,13 @@ class Transaction:
                 raise
             self._late = error.problems
 
-    def _only_load(self) -> validation.Verdict:
+    def _only_load(self) -> validation.Examined:
         """No file differs: reloads alone, which have nothing to put back."""
         try:
             self._load(self.plan.changes, self._loader.pay)
         finally:
             self._record(self.plan.changes)
-        return validation.Verdict(changes=self.plan.changes)
+        return validation.Examined(changes=self.plan.changes)
 
     def _entries(self, touched: Sequence[Change]) -> Iterator[Entry]:
         """Everything that may be replaced: the targets' files, lbhook's record, originals."""
@@ -133,21 +133,21 @@ class Transaction:
                 staged[change.path] = tree.outside(tree.candidate(change.path))
         return staged
 
-    def _check(self, staged: validation.Staged) -> validation.Verdict:
+    def _check(self, staged: validation.Staged) -> validation.Examined:
         if not self.checked:
-            return validation.Verdict(changes=self.plan.changes)
-        verdict = validation.examine(self.host, self.plan.changes, staged)
+            return validation.Examined(changes=self.plan.changes)
+        examined = validation.examine(self.host, self.plan.changes, staged)
         if self.host.live:
             floating_ip.lend(self.host, self.plan.changes)
-        verdict = validation.examine_live(self.host, verdict, staged)
-        for change in verdict.changes:
+        examined = validation.examine_live(self.host, examined, staged)
+        for change in examined.changes:
             if change.path in staged and not change.touches_file:
                 self.host.tree.discard(change.path)
         if not self.load:
             floating_ip.take_back(self.host, self.plan.changes)
         if not self.recorded:
-            _demand_all(verdict)
-        return verdict
+            _demand_all(examined)
+        return examined
 
     def _record_debts(self, going: Sequence[Change]) -> None:
         """Before a file is replaced, what is loaded of it is no longer known to be right."""
@@ -216,13 +216,13 @@ class Transaction:
                 installed[path] = Installed.of(change, installed.get(path))
         return installed
 
-    def _all_done(self, verdict: validation.Verdict) -> Done:
-        changes = tuple(self._with_result(one) for one in verdict.changes)
+    def _all_done(self, examined: validation.Examined) -> Done:
+        changes = tuple(self._with_result(one) for one in examined.changes)
         blocked = [one for one in changes if one.outcome is Outcome.BLOCKED]
         failed = [one for one in self.plan.changes if one.reload is Reload.FAILED]
         return Done(
             changes=changes,
-            warnings=(*verdict.warnings, *self._late),
+            warnings=(*examined.warnings, *self._late),
             blocked=(
                 *(ReloadError(f"{one.target.name}: blocked: {one.reason}") for one in blocked),
                 *(ReloadError(f"{one.target.name}: {one.reason}") for one in failed),
@@ -257,8 +257,10 @@ class Transaction:
             self._stuck = retreat.stuck
 
 
-def _demand_all(verdict: validation.Verdict) -> None:
-    left_out = [one for one in verdict.changes if one.outcome in (Outcome.SKIPPED, Outcome.BLOCKED)]
+def _demand_all(examined: validation.Examined) -> None:
+    left_out = [
+        one for one in examined.changes if one.outcome in (Outcome.SKIPPED, Outcome.BLOCKED)
+    ]
     if left_out:
         problems = (f"{one.target.name}: {one.outcome.value}: {one.reason}" for one in left_out)
         raise ReloadError(*problems, hint="all or nothing: nothing was changed")

@@ -31,7 +31,7 @@ class Kind(enum.Enum):
     REFUSED = "refused"
 
 
-class Verdict(NamedTuple):
+class Meaning(NamedTuple):
     """The class of one answer, and what it tells the operator: why it is no good one, and what
     to do if it stays. `retry_after` in seconds; `unsigned` says that the agent of guarded
     metadata is to be waited for."""
@@ -73,7 +73,7 @@ def classify(
     body: bytes,
     now: Callable[[], float] = time.time,
     asker: Callable[[], guard.Asker] = guard.asker,
-) -> Verdict:
+) -> Meaning:
     """What an answer means, by its status and the beginning of its message."""
     message = _message(body)
     text = f"IMDS answered {status}" + (f": {one_line(message, 200)}" if message else "")
@@ -83,7 +83,7 @@ def classify(
     if 300 <= status < 400:
         where = headers.get("location", "elsewhere")[:80]
         reason = f"what answered is not IMDS: it redirects ({status}) to {where!a}"
-        return Verdict(kind=Kind.REFUSED, reason=f"{reason}; is something in between?")
+        return Meaning(kind=Kind.REFUSED, reason=f"{reason}; is something in between?")
     guarded = _classify_guarded(status, headers, body, text, asker)
     if guarded:
         return guarded._replace(retry_after=after)
@@ -95,10 +95,10 @@ def classify(
         return _classify_refused(status, text, body)
     reason = f"{text} ({_TEMPORARY[status]})" if status in _TEMPORARY else text
     if status == 429:
-        return Verdict(
+        return Meaning(
             kind=Kind.TRANSIENT, reason=reason, hint=_SHARE, retry_after=after, slow_down=True
         )
-    return Verdict(kind=Kind.TRANSIENT, reason=reason, hint=hint, retry_after=after)
+    return Meaning(kind=Kind.TRANSIENT, reason=reason, hint=hint, retry_after=after)
 
 
 def _classify_guarded(
@@ -107,7 +107,7 @@ def _classify_guarded(
     body: bytes,
     text: str,
     asker: Callable[[], guard.Asker],
-) -> Verdict | None:
+) -> Meaning | None:
     """What IMDS and the agent say where metadata is guarded; None if it is nothing of that."""
     own = guard.own_reason(status, headers, body)
     said = f"{status} without a body, as {guard.PROGRAM} answers: {own}"
@@ -115,20 +115,20 @@ def _classify_guarded(
         signed = guard.HEADER in headers
         reason = f"{text} ({'its signature is no good' if signed else 'it is not signed'})"
         hint = guard.HINT.rejected if signed else guard.HINT.unsigned
-        return Verdict(kind=Kind.TRANSIENT, reason=reason, hint=hint, unsigned=True)
+        return Meaning(kind=Kind.TRANSIENT, reason=reason, hint=hint, unsigned=True)
     if status == 421:
         hint = guard.HINT.forgotten if own else IN_BETWEEN
-        return Verdict(kind=Kind.TRANSIENT, reason=said if own else text, hint=hint)
+        return Meaning(kind=Kind.TRANSIENT, reason=said if own else text, hint=hint)
     if status == 403:
         told = said if own else f"{text}; {guard.DENIED}"
-        return Verdict(kind=Kind.REFUSED, reason=f"{told} {asker()}", hint=asker().rule)
+        return Meaning(kind=Kind.REFUSED, reason=f"{told} {asker()}", hint=asker().rule)
     if own:
         kind = Kind.OURS if status == 405 else Kind.TRANSIENT
-        return Verdict(kind=kind, reason=said, hint=guard.HINT.ailing)
+        return Meaning(kind=kind, reason=said, hint=guard.HINT.ailing)
     return None
 
 
-def _classify_good(headers: Mapping[str, str], body: bytes, after: float) -> Verdict:
+def _classify_good(headers: Mapping[str, str], body: bytes, after: float) -> Meaning:
     kind = headers.get("content-type", "")
     encoding = headers.get("content-encoding", "identity").lower()
     problem = ""
@@ -139,28 +139,28 @@ def _classify_good(headers: Mapping[str, str], body: bytes, after: float) -> Ver
     elif len(body) > MOST_BYTES:
         problem = f"the answer is longer than {MOST_BYTES // 1024 // 1024} MiB"
     if problem:
-        return Verdict(kind=Kind.TRANSIENT, reason=problem, hint=IN_BETWEEN, retry_after=after)
-    return Verdict(kind=Kind.GOOD, reason="")
+        return Meaning(kind=Kind.TRANSIENT, reason=problem, hint=IN_BETWEEN, retry_after=after)
+    return Meaning(kind=Kind.GOOD, reason="")
 
 
-def _classify_missing(text: str, message: str, hint: str, after: float) -> Verdict:
+def _classify_missing(text: str, message: str, hint: str, after: float) -> Meaning:
     plain = message.lower().replace("\u2019", "'").replace("n't", " not")
     begins = re.sub(r"[^a-z/]+", " ", plain).strip()
     found = (one for one in _MISSING if begins.startswith(one[0]))
     _, kind, meaning = next(found, ("", Kind.TRANSIENT, _UPDATING))
     if kind is Kind.ABSENT:
-        return Verdict(kind=kind, reason=f"no load balancer: {ABSENT}", retry_after=after)
+        return Meaning(kind=kind, reason=f"no load balancer: {ABSENT}", retry_after=after)
     if kind is Kind.OURS:
-        return Verdict(kind=kind, reason=f"{text}; the path is wrong, or a proxy answered")
-    return Verdict(kind=kind, reason=f"{text} ({meaning})", hint=hint, retry_after=after)
+        return Meaning(kind=kind, reason=f"{text}; the path is wrong, or a proxy answered")
+    return Meaning(kind=kind, reason=f"{text} ({meaning})", hint=hint, retry_after=after)
 
 
-def _classify_refused(status: int, text: str, body: bytes) -> Verdict:
+def _classify_refused(status: int, text: str, body: bytes) -> Meaning:
     if status == 405:
-        return Verdict(kind=Kind.OURS, reason=f"{text}{_OURS}")
+        return Meaning(kind=Kind.OURS, reason=f"{text}{_OURS}")
     if status == 400:
-        return Verdict(kind=Kind.OURS, reason=text + (_newest_versions(body) or _OURS))
-    return Verdict(kind=Kind.REFUSED, reason=f"{text}; IMDS never says that: what answered?")
+        return Meaning(kind=Kind.OURS, reason=text + (_newest_versions(body) or _OURS))
+    return Meaning(kind=Kind.REFUSED, reason=f"{text}; IMDS never says that: what answered?")
 
 
 def one_line(text: str, most: int) -> str:

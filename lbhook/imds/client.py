@@ -13,7 +13,7 @@ from ..errors import LbhookError, MetadataError, NoAnswerError, ProtocolError, U
 from ..metadata.model import Metadata, parse
 from ..metadata.reader import decode
 from . import guard
-from .classification import AGAIN, IN_BETWEEN, Kind, Verdict, classify, one_line
+from .classification import AGAIN, IN_BETWEEN, Kind, Meaning, classify, one_line
 from .transport import NoResponseError, Response, get
 
 # The whole VM may ask five times a second; lbhook asks once, and a question that nobody takes
@@ -140,28 +140,28 @@ class _Fetch:
         while True:
             started = self.service.clock()
             self.attempts += 1
-            verdict, body = self._ask(started)
-            if verdict.kind is Kind.GOOD:
+            meaning, body = self._ask(started)
+            if meaning.kind is Kind.GOOD:
                 metadata = self._parse(body)
                 if metadata:
                     return self._reading(body, metadata)
-            elif verdict.kind in (Kind.OURS, Kind.REFUSED):
+            elif meaning.kind in (Kind.OURS, Kind.REFUSED):
                 hint = "waiting will not help; nothing was changed"
-                raise ProtocolError(verdict.reason, hint=verdict.hint or hint)
+                raise ProtocolError(meaning.reason, hint=meaning.hint or hint)
             else:
-                self.absent = self.absent or verdict.kind is Kind.ABSENT
-                self.last = NoAnswerError(verdict.reason, hint=verdict.hint)
-            if verdict.unsigned:
+                self.absent = self.absent or meaning.kind is Kind.ABSENT
+                self.last = NoAnswerError(meaning.reason, hint=meaning.hint)
+            if meaning.unsigned:
                 self._wait_for_agent()
-            following = self._following(verdict, started)
+            following = self._following(meaning, started)
             if following is not None:
-                self._sleep_until(following, verdict.kind)
-            elif verdict.kind is Kind.ABSENT:
+                self._sleep_until(following, meaning.kind)
+            elif meaning.kind is Kind.ABSENT:
                 return self._reading(body, None)
             else:
                 raise self._given_up()
 
-    def _ask(self, started: float) -> tuple[Verdict, bytes]:
+    def _ask(self, started: float) -> tuple[Meaning, bytes]:
         service, request_id = self.service, str(uuid.uuid4())
         url = f"{service.endpoint}{service.path}"
         parameters = {"api-version": service.api_version}
@@ -175,7 +175,7 @@ class _Fetch:
             service.log(f"{error} (request {request_id})")
             reason, hint = f"{service.endpoint}: {error}", AGAIN if error.cut else _PRIMARY
             hint = guard.HINT.locked if error.locked else hint
-            return Verdict(kind=Kind.TRANSIENT, reason=reason, hint=hint), b""
+            return Meaning(kind=Kind.TRANSIENT, reason=reason, hint=hint), b""
         self.hung = 0
         size = len(response.body)
         service.log(f"status {response.status}, {size} bytes (request {request_id})")
@@ -218,13 +218,13 @@ class _Fetch:
             whole = max(whole, self.service.absent_wait)
         return self.begin + whole
 
-    def _following(self, verdict: Verdict, started: float) -> float | None:
+    def _following(self, meaning: Meaning, started: float) -> float | None:
         """When to ask again; None if there is no time left for it."""
-        self.pace = min(self.pace * 2, _SLOWEST) if verdict.slow_down else _PACE
+        self.pace = min(self.pace * 2, _SLOWEST) if meaning.slow_down else _PACE
         if not self.service.wait and not self.absent:
             return None
-        now, end = self.service.clock(), self._end(verdict.kind)
-        following = max(started + self.pace, now + verdict.retry_after)
+        now, end = self.service.clock(), self._end(meaning.kind)
+        following = max(started + self.pace, now + meaning.retry_after)
         if following < end:
             return following
         # The last moments of the time are worth one more question, whatever the pace.

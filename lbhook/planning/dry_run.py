@@ -38,18 +38,18 @@ class DryRun:
             self.context.options.reload,
         )
         plan = planner.plan(scope, lb, fetched.vm)
-        verdict = self._examine(plan)
-        closes = self._closes(verdict.changes, lb)
+        examined = self._examine(plan)
+        closes = self._closes(examined.changes, lb)
         unfinished = (UNFINISHED,) if self._is_unfinished() else ()
-        warnings = (*unfinished, *plan.warnings, *verdict.warnings)
+        warnings = (*unfinished, *plan.warnings, *examined.warnings)
         return plan._replace(
-            changes=verdict.changes,
+            changes=examined.changes,
             closes=closes,
             warnings=warnings,
             planned=fetched.planned,
         )
 
-    def _examine(self, plan: Plan) -> validation.Verdict:
+    def _examine(self, plan: Plan) -> validation.Examined:
         """What the checks say of each group by itself."""
         coming = floating_ip.coming(self.context.host, plan.changes)
         found: dict[PurePosixPath, Change] = {}
@@ -58,14 +58,14 @@ class DryRun:
             staged = validation.scratch(plan, Path(scratch))
             for group in groups.divided(plan.changes)[1]:
                 try:
-                    verdict = validation.examine(self.context.host, group, staged)
-                    verdict = validation.examine_live(self.context.host, verdict, staged, coming)
+                    examined = validation.examine(self.context.host, group, staged)
+                    examined = validation.examine_live(self.context.host, examined, staged, coming)
                 except LbhookError as error:
                     refused = [one.failed(error) if one.touches_file else one for one in group]
-                    verdict = validation.Verdict(changes=tuple(refused))
-                found.update({one.path: one for one in verdict.changes})
-                warnings += verdict.warnings
-        return validation.Verdict(
+                    examined = validation.Examined(changes=tuple(refused))
+                found.update({one.path: one for one in examined.changes})
+                warnings += examined.warnings
+        return validation.Examined(
             changes=tuple(found.get(one.path, one) for one in plan.changes), warnings=warnings
         )
 

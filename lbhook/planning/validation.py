@@ -20,7 +20,7 @@ _NO_KERNEL = "Operation not permitted"
 Staged = Mapping[PurePosixPath, Path]
 
 
-class Verdict(NamedTuple):
+class Examined(NamedTuple):
     """What the checks say of changes: those to go on with (skipped and blocked ones marked),
     and warnings. A refusal is a `ConfigError`."""
 
@@ -63,7 +63,7 @@ def skip_unread(host: Host, change: Change) -> Change:
     return _skipped(change, unread) if unread else change
 
 
-def examine(host: Host, changes: Sequence[Change], staged: Staged) -> Verdict:
+def examine(host: Host, changes: Sequence[Change], staged: Staged) -> Examined:
     """Check each candidate by itself.
 
     Raises `ConfigError` with the command, its output and the lines it names.
@@ -87,7 +87,7 @@ def examine(host: Host, changes: Sequence[Change], staged: Staged) -> Verdict:
     if refusals:
         raise _refused(refusals)
     going = tuple(skipped.get(one.path, one) for one in changes)
-    return Verdict(changes=going, warnings=tuple(warnings))
+    return Examined(changes=going, warnings=tuple(warnings))
 
 
 def _check(host: Host, change: Change, candidate: Path) -> Result | None:
@@ -115,20 +115,20 @@ def _unable(host: Host, result: Result) -> bool:
 
 
 def examine_live(
-    host: Host, verdict: Verdict, staged: Staged, coming: Collection[Address] = ()
-) -> Verdict:
+    host: Host, examined: Examined, staged: Staged, coming: Collection[Address] = ()
+) -> Examined:
     """Check each candidate in place of the old file, on a live machine as root.
 
     `coming` are addresses that the machine will have by then. Raises `ConfigError`.
     """
     if not (host.live and host.root):
-        return verdict
-    decided, warnings = {}, list(verdict.warnings)
-    for name, changes in _by_daemon(host, verdict.changes, staged).items():
+        return examined
+    decided, warnings = {}, list(examined.warnings)
+    for name, changes in _by_daemon(host, examined.changes, staged).items():
         found = _examine_daemon(host, name, changes, staged, coming, warnings)
         decided.update({one.path: one for one in found})
     refusals: list[str] = []
-    for change in verdict.changes:
+    for change in examined.changes:
         if change.path in staged and change.target.check_live:
             try:
                 decided[change.path] = _examine_command(host, change, staged[change.path])
@@ -136,8 +136,8 @@ def examine_live(
                 refusals += error.problems
     if refusals:
         raise _refused(refusals)
-    going = tuple(decided.get(one.path, one) for one in verdict.changes)
-    return Verdict(changes=going, warnings=tuple(warnings))
+    going = tuple(decided.get(one.path, one) for one in examined.changes)
+    return Examined(changes=going, warnings=tuple(warnings))
 
 
 def _by_daemon(

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from lbhook.emulator.replies import error
-from lbhook.imds.classification import Kind, Verdict, classify
+from lbhook.imds.classification import Kind, Meaning, classify
 from lbhook.imds.guard import Asker
 from lbhook.metadata.reader import MOST_BYTES
 
@@ -22,8 +22,8 @@ IN_BETWEEN = "IMDS sends nothing of the kind: is a proxy or an agent in between?
 WALL = 1_800_000_000.0
 
 
-def judge(status: int, text: str | None = None, **headers: str) -> Verdict:
-    """The verdict on an error answer."""
+def judge(status: int, text: str | None = None, **headers: str) -> Meaning:
+    """The meaning of an error answer."""
     named = {name.replace("_", "-"): value for name, value in headers.items()}
     body = b"" if text is None else json.dumps({"error": text}).encode()
     return classify(status, {**JSON, **named}, body, lambda: WALL, lambda: ASKER)
@@ -108,12 +108,12 @@ def test_a_row_of_the_table(status: int, text: str, kind: Kind, meaning: str) ->
     """Kind and whole reason, and what to do; absence is told in words of its own."""
     reason = ABSENT if kind is Kind.ABSENT else f"IMDS answered {status}: {text}{meaning}"
     hint = {Kind.TRANSIENT: UPDATED}.get(kind, "") if status >= 400 else IN_BETWEEN
-    assert judge(status, text) == Verdict(kind=kind, reason=reason, hint=hint)
+    assert judge(status, text) == Meaning(kind=kind, reason=reason, hint=hint)
 
 
 def test_being_asked_too_often_slows_down() -> None:
     """429 is the one status that changes the pace."""
-    assert judge(429, "Too many requests") == Verdict(
+    assert judge(429, "Too many requests") == Meaning(
         kind=Kind.TRANSIENT,
         reason="IMDS answered 429: Too many requests (asked too often by this VM)",
         hint=f"other programs on this VM use up its share of 5 requests a second: {AGAIN}",
@@ -147,7 +147,7 @@ def test_absence_is_told_by_a_normalised_beginning(text: str) -> None:
 def test_every_other_404_is_transient(text: str | None) -> None:
     """Absence is believed in its own words only: an HTML page or nothing is no absence."""
     said = f": {text}" if text else ""
-    assert judge(404, text) == Verdict(
+    assert judge(404, text) == Meaning(
         kind=Kind.TRANSIENT,
         reason=f"IMDS answered 404{said} (perhaps being updated)",
         hint=IN_BETWEEN if text == "" else UPDATED,
@@ -165,8 +165,8 @@ def test_an_unknown_version_names_those_that_are_known() -> None:
         "error": "Bad request. api-version is invalid",
         "newest-versions": ["2025-04-07", 3, "x; rm", "٢٠٢٥-04-07", "2024-03-15", *["1"] * 99],
     }
-    verdict = classify(400, JSON, json.dumps(body).encode())
-    assert verdict == Verdict(
+    meaning = classify(400, JSON, json.dumps(body).encode())
+    assert meaning == Meaning(
         kind=Kind.OURS,
         reason="IMDS answered 400: Bad request. api-version is invalid;"
         " it knows 2025-04-07, 2024-03-15: set imds.api_version",
@@ -176,9 +176,9 @@ def test_an_unknown_version_names_those_that_are_known() -> None:
 @pytest.mark.parametrize("status", [300, 301, 302, 303, 304, 307, 308])
 def test_a_redirect_is_never_imds(status: int) -> None:
     """It says where to, in ASCII and in short."""
-    verdict = judge(status, location="http://login.example/\u202e" + "x" * 99)
+    meaning = judge(status, location="http://login.example/\u202e" + "x" * 99)
     where = "http://login.example/\\u202e" + "x" * 58
-    assert verdict == Verdict(
+    assert meaning == Meaning(
         kind=Kind.REFUSED,
         reason=f"what answered is not IMDS: it redirects ({status}) to '{where}';"
         " is something in between?",
@@ -197,7 +197,7 @@ def test_a_good_answer() -> None:
     for kind in ("application/json", "application/json; charset=utf-8", "Text/JSON"):
         for encoding in ("", "identity", "gzip"):
             headers = {"content-type": kind, "content-encoding": encoding}
-            assert classify(200, headers, b"x") == Verdict(kind=Kind.GOOD, reason="")
+            assert classify(200, headers, b"x") == Meaning(kind=Kind.GOOD, reason="")
 
 
 @pytest.mark.parametrize(
@@ -218,10 +218,10 @@ def test_a_good_status_with_a_bad_body_is_transient(
     headers: dict[str, str], size: int, reason: str
 ) -> None:
     """A wrong type, an odd encoding or too much of it: asked again, and told what came."""
-    verdict = classify(200, {**headers, "retry-after": "7"}, b" " * size)
-    assert (verdict.kind, verdict.retry_after) == (Kind.TRANSIENT, 7.0)
-    assert verdict.hint == IN_BETWEEN
-    assert verdict.reason.startswith(reason)
+    meaning = classify(200, {**headers, "retry-after": "7"}, b" " * size)
+    assert (meaning.kind, meaning.retry_after) == (Kind.TRANSIENT, 7.0)
+    assert meaning.hint == IN_BETWEEN
+    assert meaning.reason.startswith(reason)
 
 
 def test_exactly_4_mib_are_read() -> None:
@@ -235,7 +235,7 @@ def test_exactly_4_mib_are_read() -> None:
 )
 def test_an_error_without_a_message_is_told_by_its_status(body: bytes) -> None:
     """HTML, nesting and other shapes come from something in between; nothing is raised."""
-    assert classify(503, {}, body) == Verdict(
+    assert classify(503, {}, body) == Meaning(
         kind=Kind.TRANSIENT, reason="IMDS answered 503", hint=IN_BETWEEN
     )
 
@@ -277,12 +277,12 @@ def test_retry_after_is_read_on_every_status(value: str, seconds: float, status:
 
 def test_a_date_counts_from_the_date_of_the_answer() -> None:
     """At boot the clock of a VM may be years off; the service's own is not."""
-    verdict = judge(
+    meaning = judge(
         503,
         retry_after="Sun, 06 Nov 1994 08:49:47 GMT",
         date="Sun, 06 Nov 1994 08:49:37 GMT",
     )
-    assert verdict.retry_after == 10.0
+    assert meaning.retry_after == 10.0
 
 
 @pytest.mark.parametrize("wording", ["older", "newer"])

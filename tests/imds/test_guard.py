@@ -11,7 +11,7 @@ from lbhook.emulator.faults import Step
 from lbhook.emulator.server import Emulator
 from lbhook.errors import NoAnswerError, ProtocolError
 from lbhook.imds import guard
-from lbhook.imds.classification import Kind, Verdict, classify
+from lbhook.imds.classification import Kind, Meaning, classify
 from lbhook.imds.client import Service, Waiting
 from lbhook.imds.guard import Agent, Asker
 from lbhook.processes import NOT_FOUND, TIMED_OUT, Result
@@ -33,15 +33,15 @@ BY_AGENT = "without a body, as azure-proxy-agent answers:"
 SIGNED = {guard.HEADER: "value"}
 
 
-def judge(status: int, body: bytes = b"", headers: Mapping[str, str] | None = None) -> Verdict:
-    """The verdict on an answer."""
+def judge(status: int, body: bytes = b"", headers: Mapping[str, str] | None = None) -> Meaning:
+    """The meaning of an answer."""
     return classify(status, headers or {}, body, asker=lambda: ASKER)
 
 
 def test_a_request_that_nobody_signed() -> None:
     """It is asked again, the agent is waited for, and the remedy is to look at the agent."""
-    verdict = judge(401, b'{"error": "Unauthorized"}')
-    assert verdict == Verdict(
+    meaning = judge(401, b'{"error": "Unauthorized"}')
+    assert meaning == Meaning(
         kind=Kind.TRANSIENT,
         reason="IMDS answered 401: Unauthorized (it is not signed)",
         hint="metadata is guarded, and nothing has signed the request: azure-proxy-agent is not"
@@ -54,15 +54,15 @@ def test_a_request_that_nobody_signed() -> None:
 
 def test_a_signature_that_imds_does_not_take() -> None:
     """The agent handed the refusal on: its key is wrong, and the remedy is outside of this VM."""
-    verdict = judge(401, headers=SIGNED)
-    assert (verdict.kind, verdict.unsigned) == (Kind.TRANSIENT, True)
-    assert verdict.reason == "IMDS answered 401 (its signature is no good)"
-    assert "keyIncarnationId" in verdict.hint
+    meaning = judge(401, headers=SIGNED)
+    assert (meaning.kind, meaning.unsigned) == (Kind.TRANSIENT, True)
+    assert meaning.reason == "IMDS answered 401 (its signature is no good)"
+    assert "keyIncarnationId" in meaning.hint
 
 
 def test_a_caller_that_the_rules_deny() -> None:
     """Final, with who asked and the rule that would let it in; Python's path is no such rule."""
-    assert judge(403) == Verdict(
+    assert judge(403) == Meaning(
         kind=Kind.REFUSED,
         reason=f"403 {BY_AGENT} {DENIED}",
         hint=RULE,
@@ -72,15 +72,15 @@ def test_a_caller_that_the_rules_deny() -> None:
 def test_another_403_says_who_asked_too() -> None:
     """Whoever said it, with words or behind the agent, the caller is named."""
     for headers in ({}, SIGNED):
-        verdict = judge(403, b'{"error": "Forbidden"}', headers)
-        assert verdict.kind is Kind.REFUSED
-        assert verdict.reason == f"IMDS answered 403: Forbidden; {DENIED}"
-        assert verdict.hint == RULE
+        meaning = judge(403, b'{"error": "Forbidden"}', headers)
+        assert meaning.kind is Kind.REFUSED
+        assert meaning.reason == f"IMDS answered 403: Forbidden; {DENIED}"
+        assert meaning.hint == RULE
 
 
 def test_a_connection_that_the_agent_forgot() -> None:
     """It is asked again: another connection has another note."""
-    assert judge(421) == Verdict(
+    assert judge(421) == Meaning(
         kind=Kind.TRANSIENT,
         reason=f"421 {BY_AGENT} it has no note of this connection",
         hint=f"azure-proxy-agent was restarted, or is very busy: {LOOK}; lbhook asks again",

@@ -61,12 +61,12 @@ def test_the_table_has_every_status_once() -> None:
 @pytest.mark.parametrize(("status", "kind"), ROWS)
 def test_a_row(status: int, kind: Kind, body: tuple[str, str, bytes]) -> None:
     """The body changes the words, never what follows; each row says what came and what to do."""
-    verdict = classify(status, {"content-type": body[1]}, body[2])
-    assert verdict.kind is kind
-    assert str(status) in verdict.reason
-    assert verdict.reason.isascii()
+    meaning = classify(status, {"content-type": body[1]}, body[2])
+    assert meaning.kind is kind
+    assert str(status) in meaning.reason
+    assert meaning.reason.isascii()
     # What ends at once gets its hint from the client, but for a rule to set.
-    assert bool(verdict.hint) or kind is not AGAIN
+    assert bool(meaning.hint) or kind is not AGAIN
 
 
 @contextmanager

@@ -169,9 +169,9 @@ def _pair(pair: Any) -> dict[str, str]:
     st.binary(max_size=50) | json_values().map(encoded) | st.just(b'{"error": "No load"}'),
 )
 def test_any_answer_is_classified(status: int, headers: dict[str, str], body: bytes) -> None:
-    """Whatever status, headers and body: a verdict with one line of ASCII, and no exception."""
-    verdict = classify(status, headers, body)
-    assert verdict.reason.isascii()
-    assert verdict.reason == "" or verdict.reason.isprintable()
-    assert verdict.retry_after >= 0
-    assert len(verdict.reason) < 500
+    """Whatever status, headers and body: a meaning with one line of ASCII, and no exception."""
+    meaning = classify(status, headers, body)
+    assert meaning.reason.isascii()
+    assert meaning.reason == "" or meaning.reason.isprintable()
+    assert meaning.retry_after >= 0
+    assert len(meaning.reason) < 500

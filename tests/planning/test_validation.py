@@ -49,7 +49,7 @@ def host(
     return altered(built, tree=Tree(stand.disk, privileged=root))
 
 
-def examined(machine: Host, *changes: Change) -> validation.Verdict:
+def examined(machine: Host, *changes: Change) -> validation.Examined:
     """What the checks say of candidates in a scratch directory."""
     directory = machine.tree.root.parent / "scratch"
     directory.mkdir(exist_ok=True)
@@ -263,10 +263,10 @@ def test_who_can_not_check_says_so(
     """Below a root or without privileges; on a live machine root must be able to."""
     target = OWN._replace(check=check, check_live=())
     machine = host(tmp_path, lambda _: (status, output), root=False)
-    verdict = examined(machine, change(target))
-    assert verdict.changes == (change(target),)
-    assert len(verdict.warnings) == 1
-    assert verdict.warnings[0].startswith("own: not checked: `")
+    found = examined(machine, change(target))
+    assert found.changes == (change(target),)
+    assert len(found.warnings) == 1
+    assert found.warnings[0].startswith("own: not checked: `")
     assert len(refusals(host(tmp_path, lambda _: (status, output)), change(target))) == 1
 
 
