@@ -160,10 +160,10 @@ def history(invocation: Invocation, root: "Path | None") -> "History":
 
 def installation(invocation: Invocation, root: "Path | None") -> "Installation":
     """What brings lbhook onto this machine, or below a directory, and takes it away again."""
-    from ..installation.executable import program
+    from ..installation.executable import running
     from ..installation.installer import Installation
 
-    return Installation(undo=undoing(invocation, root), program=program(live=root is None))
+    return Installation(undo=undoing(invocation, root), program=running(live=root is None))
 
 
 def lacking(update: "Update") -> tuple[str, ...]:

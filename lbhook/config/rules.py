@@ -17,7 +17,7 @@ KEYS: Mapping[str, schema.Read[Any]] = {
 }
 
 
-class Rule(NamedTuple):
+class ConfiguredRule(NamedTuple):
     """One such rule, whole; ports are 0 for every port."""
 
     name: str
@@ -28,7 +28,7 @@ class Rule(NamedTuple):
     backend_port: int
 
 
-def read(tables: Tables, raw: object, name: schema.Read[str]) -> tuple[Rule, ...]:
+def read(tables: Tables, raw: object, name: schema.Read[str]) -> tuple[ConfiguredRule, ...]:
     """The rules of `[rules.NAME]`; what is wrong is noted with its key."""
     if not isinstance(raw, dict):
         tables.note(".rules", f"{schema.shown(raw)} is not a table")
@@ -36,7 +36,7 @@ def read(tables: Tables, raw: object, name: schema.Read[str]) -> tuple[Rule, ...
     return tuple(filter(None, (_rule(tables, key, raw[key], name) for key in sorted(raw))))
 
 
-def _rule(tables: Tables, key: str, raw: object, name: schema.Read[str]) -> Rule | None:
+def _rule(tables: Tables, key: str, raw: object, name: schema.Read[str]) -> ConfiguredRule | None:
     at, before = f".rules.{key}", len(tables.problems)
     with tables.noting(at):
         name(key)
@@ -50,7 +50,7 @@ def _rule(tables: Tables, key: str, raw: object, name: schema.Read[str]) -> Rule
         values["frontend_ip"],
         (values.get("frontend_port"), values.get("backend_port")),
     )
-    return Rule(
+    return ConfiguredRule(
         name=key,
         frontend_ip=frontend,
         protocol=values["protocol"],

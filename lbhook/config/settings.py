@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from ..errors import ConfigError
 from . import network, rules, schema
-from .rules import Rule
+from .rules import ConfiguredRule
 from .shipped import SHIPPED
 from .targets import Argv, Target
 from .toml_files import DEFAULT_FILE, Tables
@@ -68,7 +68,7 @@ class Settings(NamedTuple):
     targets: tuple[Target, ...] = ()
     files: tuple[Path, ...] = ()
     endpoint_named: bool = False
-    rules: tuple[Rule, ...] = ()
+    rules: tuple[ConfiguredRule, ...] = ()
 
     def active(self, only: Sequence[str] = ()) -> tuple[Target, ...]:
         """The targets that are on; with `only`, those of them."""

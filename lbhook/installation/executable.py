@@ -25,8 +25,8 @@ _HINT = "install it where only root can: python3 -m venv /opt/lbhook"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Program:
-    """The program that units are to start: where it is, what is in it if it is the single file,
+class Executable:
+    """What units are to start: where it is, what is in it if it is the single file,
     which is copied there, and what else they would run."""
 
     path: PurePosixPath
@@ -34,29 +34,29 @@ class Program:
     parts: tuple[Path, ...] = ()
 
 
-def program(*, live: bool) -> Program:
+def running(*, live: bool) -> Executable:
     """The program that runs. Raises `UsageError` if units could not start it."""
     archive = Path(__file__).parents[2]
     python = Path(sys.executable)
     if archive.is_file():
         # The one that runs it now: this machine's `python3` may be another, and too old.
         single = _single(archive, str(python) if live else "")
-        return Program(path=SINGLE_FILE, single=single, parts=(python,))
+        return Executable(path=SINGLE_FILE, single=single, parts=(python,))
     found = shutil.which(sys.argv[0])
     if not found:
         hint = "start it as `lbhook`, by the name that pip gave it"
         raise UsageError(f"{sys.argv[0]}: not a program that a unit could start", hint=hint)
     path = Path(found).absolute()
-    return Program(path=PurePosixPath(path), parts=(path, python, *_packages()))
+    return Executable(path=PurePosixPath(path), parts=(path, python, *_packages()))
 
 
-def demand(program: Program) -> None:
+def demand(executable: Executable) -> None:
     """Raise `RightsError` unless units of this machine can run it, and nobody but root can write
     it; with every problem."""
-    for part in (*program.parts, *(one.resolve() for one in program.parts)):
+    for part in (*executable.parts, *(one.resolve() for one in executable.parts)):
         _demand_roots(part)
         _demand_outside(part)
-    problems = dict.fromkeys(one for part in program.parts for one in unreadable(part))
+    problems = dict.fromkeys(one for part in executable.parts for one in unreadable(part))
     if problems:
         hint = f"lbhook-fetch.service runs it as the user {USER}, who must be able to read it"
         raise RightsError(*problems, hint=hint)

@@ -15,7 +15,7 @@ from ..runs import resting_forms
 from ..runs.undo import Undo
 from . import executable
 from .contents import CONFIGURATION, DIRECTORIES, Piece, Places, pieces
-from .executable import SINGLE_FILE, Program
+from .executable import SINGLE_FILE, Executable
 
 # Where each part goes, and where it goes on a machine whose /usr is read-only.
 _UNITS = (PurePosixPath("/usr/local/lib/systemd/system"), PurePosixPath("/etc/systemd/system"))
@@ -35,7 +35,7 @@ class Installation:
     `is_writable` tells whether a directory is on a file system that can be written."""
 
     undo: Undo
-    program: Program
+    program: Executable
     is_writable: Callable[[Path], bool] = lambda path: os.access(path, os.W_OK)
 
     def install(self, *, start: bool = False) -> Report:

@@ -2,11 +2,11 @@
 
 from collections.abc import Sequence
 
-from ..config.rules import Rule
+from ..config.rules import ConfiguredRule
 from .model import InboundRule, Metadata, Protocol, with_rules
 
 
-def inbound(rules: Sequence[Rule]) -> tuple[InboundRule, ...]:
+def inbound(rules: Sequence[ConfiguredRule]) -> tuple[InboundRule, ...]:
     """They as Azure would have them; each knows its name."""
     return tuple(
         InboundRule(

@@ -5,13 +5,13 @@ import ipaddress
 import pytest
 
 from lbhook.config import settings
-from lbhook.config.rules import Rule
+from lbhook.config.rules import ConfiguredRule
 from lbhook.errors import ConfigError
 
 FRONT, HERE = ipaddress.IPv4Address("52.1.2.3"), ipaddress.IPv4Address("10.1.0.4")
 
 
-def rules(text: str) -> tuple[Rule, ...]:
+def rules(text: str) -> tuple[ConfiguredRule, ...]:
     """The rules of a configuration."""
     return settings.parse(text).rules
 
@@ -35,9 +35,9 @@ def test_a_rule_of_each_kind() -> None:
     )
     six = ipaddress.IPv6Address("fd00::9"), ipaddress.IPv6Address("fd00::4")
     assert found == (
-        Rule("all", six[0], "all", 0, six[1], 0),
-        Rule("global", FRONT, "tcp", 80, FRONT, 80),
-        Rule("web", FRONT, "tcp", 443, HERE, 8443),
+        ConfiguredRule("all", six[0], "all", 0, six[1], 0),
+        ConfiguredRule("global", FRONT, "tcp", 80, FRONT, 80),
+        ConfiguredRule("web", FRONT, "tcp", 443, HERE, 8443),
     )
 
 

@@ -15,7 +15,7 @@ from lbhook.config import settings as config
 from lbhook.config import shipped
 from lbhook.deployment.report import Report
 from lbhook.errors import LbhookError, ReloadError, RightsError, UsageError
-from lbhook.installation.executable import SINGLE_FILE, Program
+from lbhook.installation.executable import SINGLE_FILE, Executable
 from lbhook.installation.installer import Installation
 from lbhook.programs import unit_limits
 from lbhook.programs.host import host
@@ -26,8 +26,8 @@ from lbhook.storage.files import Tree
 from ..program import REPO
 from ..stand import NO_ENV, Runner, Stand, altered, body, contents, target
 
-PROGRAM = Program(path=PurePosixPath("/opt/lbhook/bin/lbhook"))
-SINGLE = Program(path=SINGLE_FILE, single=b"#!/usr/bin/python3\nzip")
+PROGRAM = Executable(path=PurePosixPath("/opt/lbhook/bin/lbhook"))
+SINGLE = Executable(path=SINGLE_FILE, single=b"#!/usr/bin/python3\nzip")
 UNITS = "usr/local/lib/systemd/system"
 LISTEN = "/etc/nginx/lbhook/listen.conf"
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="not root: this machine is root's")
@@ -47,7 +47,7 @@ def stand(tmp_path: Path) -> Stand:
 def installing(stand: Stand) -> Make:
     """Makes what installs a program on the stand; `live` as if it were this machine."""
 
-    def make(program: Program = PROGRAM, text: str = "", *, live: bool = False) -> Installation:
+    def make(program: Executable = PROGRAM, text: str = "", *, live: bool = False) -> Installation:
         settings = stand.settings(text)
         place = host(settings, stand.disk)
         machine = stand.host(settings).machine
@@ -134,7 +134,7 @@ def test_where_no_systemd_runs(stand: Stand, installing: Make) -> None:
 
 
 @pytest.mark.parametrize("program", [PROGRAM, SINGLE], ids=["pip", "single"])
-def test_twice_is_once(stand: Stand, installing: Make, program: Program) -> None:
+def test_twice_is_once(stand: Stand, installing: Make, program: Executable) -> None:
     """The second time writes nothing; a unit that somebody changed is brought back, and a
     configuration that somebody wrote stays."""
     installing(program).install()
@@ -162,7 +162,7 @@ def test_the_single_file_is_copied(stand: Stand, installing: Make) -> None:
 
 
 @pytest.mark.parametrize("program", [PROGRAM, SINGLE], ids=["pip", "single"])
-def test_uninstall_takes_it_all_away(stand: Stand, installing: Make, program: Program) -> None:
+def test_uninstall_takes_it_all_away(stand: Stand, installing: Make, program: Executable) -> None:
     """What was there before is there again, and nothing else but nginx's resting form; twice is
     once."""
     text = NO_ENV + target("one")
