@@ -69,8 +69,8 @@ HOUSE: dict[str, tuple[str, ...]] = {
     ),
     "installation": ("completion", "contents", "executable", "installer"),
     "doctor": (
-        *("findings", "imds_checks", "target_checks", "traffic_checks", "firewall_checks"),
-        "walk",
+        *("findings", "imds_checks", "target_checks", "unit_checks", "traffic_checks"),
+        *("firewall_checks", "walk"),
     ),
     "emulator": ("replies", "faults", "playbook", "listener", "http", "server"),
     "cli": ("console", "invocation", "factory", "options", "demo", "main"),
@@ -300,3 +300,12 @@ def test_what_is_to_be_changed_is_found() -> None:
         assert any(one.exists() for one in there), place
         module = f"lbhook.{place.replace('/', '.')}"
         assert not name or hasattr(importlib.import_module(module), name), f"{place}: {name}"
+
+
+@pytest.mark.parametrize("wing", _WINGS)
+def test_a_door_names_what_the_documentation_names(wing: str) -> None:
+    """What a package's own docstring says that others use is in the table, too."""
+    text = (PACKAGE / wing / "__init__.py").read_text(encoding="utf-8")
+    used = re.search(r"Others use (.*?)\.\s", text, re.DOTALL)
+    named = {name.rpartition(".")[2] for name in _coded(_house()[wing][2])}
+    assert set(_coded(used[1] if used else "")) - named == set()

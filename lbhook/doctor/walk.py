@@ -11,7 +11,7 @@ from ..metadata.facts import Facts
 from ..plan import Plan
 from ..runs.update import Update
 from ..traffic import paths
-from . import firewall_checks, imds_checks, target_checks, traffic_checks
+from . import firewall_checks, imds_checks, target_checks, traffic_checks, unit_checks
 from .findings import Check, Evidence, Finding, Level
 
 VERSION = 1
@@ -20,8 +20,8 @@ PATIENCE = 5.0
 # In the order of the way. What looks at the machine is not asked below --root.
 _WAY: Mapping[str, Sequence[Check]] = {
     "Azure": imds_checks.CHECKS,
-    "Targets": target_checks.OF_TARGETS,
-    "Units": target_checks.OF_UNITS,
+    "Targets": target_checks.CHECKS,
+    "Units": unit_checks.CHECKS,
     "Traffic": (*traffic_checks.CHECKS, *firewall_checks.CHECKS),
 }
 _ANYWHERE = ("Azure", "Targets")

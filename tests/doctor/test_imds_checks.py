@@ -13,7 +13,7 @@ from lbhook.doctor.findings import Evidence
 from lbhook.emulator.faults import Step
 from lbhook.emulator.playbook import Playbook
 from lbhook.emulator.server import Emulator
-from lbhook.errors import NoAnswerError
+from lbhook.errors import NoAnswerError, ProtocolError
 from lbhook.firewall.kernel import Firewall
 from lbhook.firewall.verdict import Verdict
 from lbhook.imds import guard
@@ -21,7 +21,7 @@ from lbhook.metadata.reader import Address
 from lbhook.traffic.paths import Picture
 
 from ..stand import NO_ENV, Runner, Stand, altered
-from .test_walk import said
+from .evidence import said
 
 RESTRICTED = "[targets.nftables.vars]\nrestrict_imds = true\n"
 ROUTE = json.dumps([{"dst": "169.254.169.254", "dev": "eth0", "prefsrc": "10.1.0.4"}])
@@ -150,3 +150,12 @@ def test_the_walk_knows_from_the_answer(stand: Stand, is_guarded: bool) -> None:
         places = walk.examine(update).places
     texts = [one.text for one in places["Azure"]]
     assert any(text.startswith("metadata is guarded; asked as ") for text in texts) is is_guarded
+
+
+def test_an_answer_that_can_t_be_gone_by(stand: Stand) -> None:
+    """All that was wrong with it, and the hint that goes with it."""
+    error = ProtocolError("not IMDS", "it redirects", hint="ask somebody")
+    settings = stand.settings("")
+    one = Evidence(host=stand.host(settings), settings=settings, error=error)
+    assert said(imds_checks.answer(one)) == ["not IMDS; it redirects > ask somebody"]
+    assert said(imds_checks.route(one)) == []
