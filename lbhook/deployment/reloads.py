@@ -213,8 +213,7 @@ def reload(host: Host, change: Change) -> Reload:
         floating_ip.load(host, target, change.expected.content if change.expected else b"")
         return Reload.DONE
     if change.reload_argv:
-        argv = filled(change.reload_argv, places(host, target))
-        result = host.run(argv, timeout=target.timeout)
+        result = host.command(target, change.reload_argv, places(host, target))
         if not result.ok:
             raise ReloadError(f"{target.name}: {result.report()}")
         return Reload.DONE

@@ -93,11 +93,12 @@ def examine(host: Host, changes: Sequence[Change], staged: Staged) -> Examined:
 def _check(host: Host, change: Change, candidate: Path) -> Result | None:
     target = change.target
     if target.check:
-        argv = filled(target.check, {"staged": candidate, "path": change.path})
-        if argv[0] == "nft" and not host.root:
+        places = {"staged": candidate, "path": change.path}
+        if target.check[0] == "nft" and not host.root:
             # nft asks the kernel, which answers root only: an own namespace makes one root.
-            argv = ("unshare", "--map-root-user", "--net", *argv)
-        return host.run(argv, timeout=target.timeout)
+            argv = ("unshare", "--map-root-user", "--net", *filled(target.check, places))
+            return host.run(argv, timeout=target.timeout)
+        return host.command(target, target.check, places)
     if kind_of(target).addresses and change.expected:
         floating_ip.listed(target, change.expected.content)
     daemon = kind_of(target).daemon
@@ -209,12 +210,12 @@ def _present(daemon: "Daemon", changes: Sequence[Change], timeout: float) -> Res
 def _examine_command(host: Host, change: Change, candidate: Path) -> Change:
     target = change.target
     places = {"staged": candidate, "path": change.path}
-    tested = host.run(filled(target.check_live, places), timeout=target.timeout)
+    tested = host.command(target, target.check_live, places)
     if tested.ok:
         return change
     if change.actual:
         places["staged"] = host.tree.outside(change.path)
-        present = host.run(filled(target.check_live, places), timeout=target.timeout)
+        present = host.command(target, target.check_live, places)
         if not present.ok:
             reason = f"its check fails with the file as it stands, too:\n{present.report()}"
             return blocked(change, reason)

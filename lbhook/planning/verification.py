@@ -41,8 +41,7 @@ def verify(host: Host, target: Target, expected: FileState, loaded: Loaded | Non
 
 def _found(host: Host, target: Target, expected: FileState, loaded: Loaded | None) -> str:
     if target.verify:
-        argv = filled(target.verify, places(host, target))
-        result = host.run(argv, timeout=target.timeout)
+        result = host.command(target, target.verify, places(host, target))
         # Of what was stopped by hand nothing is to be expected.
         if not result.ok and not _is_stopped(host, target):
             return f"its verification failed: {result.report()}"
@@ -62,7 +61,7 @@ def gone(host: Host, target: Target) -> str:
     loaded = host.state.loaded().get(str(target.path))
     if target.kind != "nftables" or not (loaded and host.live and host.root):
         return ""
-    listed = host.run(filled(target.observe, places(host, target)), timeout=target.timeout)
+    listed = host.command(target, target.observe, places(host, target))
     # A file at rest has no table.
     if listed.ok or "No such file" not in listed.output or _told(listed) == loaded.observed:
         return ""
@@ -92,7 +91,7 @@ def observe(host: Host, target: Target) -> str:
     """What the target's `observe` prints now, and how it ended, in short."""
     if not target.observe:
         return ""
-    return _told(host.run(filled(target.observe, places(host, target)), timeout=target.timeout))
+    return _told(host.command(target, target.observe, places(host, target)))
 
 
 def _told(result: Result) -> str:

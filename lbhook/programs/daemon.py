@@ -31,12 +31,14 @@ def ask_freely(
     argv: tuple[str, ...],
     timeout: float = 30.0,
     env: Mapping[str, str] | None = None,
+    stdin: bytes = b"",
 ) -> Result:
-    """What a program says of its configuration on this machine: to tell, it binds, resolves, and
-    reads whatever is named there. A hardened unit may do nothing of that: PID 1 runs it then."""
+    """What a command comes to that is not bound by the limits of a hardened unit: PID 1 runs it
+    then. A program that judges its configuration binds, resolves, and reads whatever is named
+    there; a command of the user's own does what nobody here can know."""
     confined = machine.is_confined() and machine.has_systemd()
     words = by_manager(argv, timeout, env) if confined else argv
-    return run(words, timeout=timeout, env=env)._replace(argv=argv)
+    return run(words, timeout=timeout, env=env, stdin=stdin)._replace(argv=argv)
 
 
 class Daemon(Protocol):

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any
 from .. import processes
 from ..config.settings import Settings
 from ..config.shipped import kind_of
+from ..config.targets import Argv, Target
 from ..errors import RightsError
+from ..processes import Result
 from ..storage import lock
 from ..storage.files import Tree
 from ..storage.journal import Journal
@@ -87,6 +89,20 @@ class Host:
         """What is peculiar to a program that takes a file of lbhook's. Raises `KeyError` for one
         that has no module: names come from lbhook's own tables, never from a configuration."""
         return _DAEMONS[name](self)
+
+    def command(self, target: Target, words: Argv, places: Mapping[str, object]) -> Result:
+        """Run one of a target's commands, with what stands for `{path}` and the like. One of the
+        user's own is free of the units' limits, which fit those that are shipped."""
+        argv = processes.filled(words, places)
+        if words in kind_of(target).defaults.values():
+            return self.run(argv, timeout=target.timeout)
+        return self.free(argv, target.timeout)
+
+    def free(self, argv: Argv, timeout: float, stdin: bytes = b"") -> Result:
+        """Run a command that the user gave, which must work by the timer as it does by hand."""
+        from .daemon import ask_freely
+
+        return ask_freely(self.run, self.machine, argv, timeout, stdin=stdin)
 
     @contextlib.contextmanager
     def locked(

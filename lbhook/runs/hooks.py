@@ -56,7 +56,7 @@ class Hook:
         event = {"old": told["model"], "new": owed["model"], "changes": changes}
         argv = filled(self.hooks.changed, {"summary": _summary(owed["model"], changes)})
         stdin = f"{json.dumps(event)}\n".encode()
-        result = self.host.run(argv, timeout=self.hooks.timeout, stdin=stdin)
+        result = self.host.free(argv, self.hooks.timeout, stdin)
         if not result.ok:
             raise ReloadError(
                 f"hooks.changed: {result.report()}",

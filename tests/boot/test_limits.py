@@ -98,6 +98,46 @@ def test_the_limits_are_written_for_what_is_configured(machine: Machine, azure: 
         assert "cap_chown" not in machine.show(unit, "CapabilityBoundingSet")
 
 
+# Beyond the limits twice: it opens a socket, and writes where the units may not.
+BEYOND = """#!/bin/sh
+python3 -c 'import socket; socket.create_server(("127.0.0.1", 0))' && echo "$1" >>/etc/beyond
+"""
+COMMANDS = ("check", "check_live", "reload", "verify", "observe")
+OWN = """
+[targets.env]
+reload = ["beyond", "env"]
+
+[targets.own]
+template = "own.j2"
+path = "/etc/nginx/lbhook/own"
+"""
+
+
+def test_commands_of_ones_own(machine: Machine, azure: Azure) -> None:
+    """They do by each way what they do by hand, and so does the hook; also before there is a
+    network, when lbhook-restore.service makes the env file again."""
+    machine.write("/usr/local/bin/beyond", BEYOND)
+    machine.path("/usr/local/bin/beyond").chmod(0o755)
+    machine.write("/etc/lbhook/templates/own.j2", "{{ lb.listeners[0].port }}\n")
+    commands = "".join(f'{name} = ["beyond", "{name}"]\n' for name in COMMANDS)
+    hook = '[hooks]\nchanged = ["beyond", "hook"]\n'
+    machine.write(f"{CONFIGURATION}.d/own.toml", OWN + commands + hook)
+    azure.send(8080)
+    machine.boot()
+    for port, way in enumerate(WAYS, 8081):
+        machine.write("/etc/beyond", "")
+        azure.send(port)
+        assert apply(machine, way) == 0, way
+        assert {*machine.read("/etc/beyond").split()} == {*COMMANDS, "env", "hook"}, way
+        assert apply(machine, way) == 0, way
+        assert machine.reloads()["own"] == "none", way
+    machine.power_off()
+    machine.write("/etc/beyond", "")
+    machine.boot()
+    assert "env              restored" in machine.journal("--unit=lbhook-restore")
+    assert "env" in machine.read("/etc/beyond").split()
+
+
 def test_what_is_written_by_hand(machine: Machine) -> None:
     """The drop-in that the page has for what `install` can't know reaches each unit that writes."""
     machine.boot()
