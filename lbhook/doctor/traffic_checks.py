@@ -7,7 +7,7 @@ from ..firewall.verdict import ROUTING
 from ..layout import place
 from ..metadata.model import Protocol
 from ..programs.nftables import unruled
-from ..traffic.paths import Way
+from ..traffic.paths import Way, legacy_firewalls
 from .findings import Check, Evidence, Finding, note, unsure
 
 # Azure probes every 5 s at most (Microsoft: "Azure Load Balancer health probes").
@@ -59,8 +59,9 @@ def firewall(evidence: Evidence) -> Iterator[Finding]:
         yield unsure(
             evidence.picture.unseen[0], "" if evidence.host.root else "run `sudo lbhook doctor`"
         )
+    advice = _Advice(evidence)
     for ways in _by_place(_here(evidence), lambda one: (one.verdict, one.dropped)):
-        yield from _judged(ways, _mark(evidence))
+        yield from _judged(ways, advice)
 
 
 def probes(evidence: Evidence) -> Iterator[Finding]:
@@ -93,12 +94,8 @@ def tracked(evidence: Evidence) -> Iterator[Finding]:
 
 def legacy(evidence: Evidence) -> Iterator[Finding]:
     """Rules of iptables-legacy, which nft does not list."""
-    if not evidence.host.root or "filter" not in evidence.host.machine.legacy_tables():
-        return
-    for program in ("iptables-legacy", "ip6tables-legacy"):
-        listed = evidence.host.run((program, "-S", "INPUT"))
-        if listed.ok and listed.output.strip() != "-P INPUT ACCEPT":
-            yield unsure(f"{program} has rules, which are not judged here", f"`{program} -S`")
+    for program in legacy_firewalls(evidence.host):
+        yield unsure(f"{program} has rules, which are not judged here", f"`{program} -S`")
 
 
 def own_frontend(evidence: Evidence) -> Iterator[Finding]:
@@ -134,11 +131,16 @@ def unreached(evidence: Evidence) -> Iterator[Finding]:
 _IPTABLES = 'let it in there, or all that Azure sends at once, by policy = "mark"'
 _REMEDY = "turn forwarding on: it goes to another address"
 _PROGRAMS = {"ip filter": "iptables", "ip6 filter": "ip6tables"}
+_UFW = {
+    "ip filter": ("ufw-before-input", "/etc/ufw/before.rules"),
+    "ip6 filter": ("ufw6-before-input", "/etc/ufw/before6.rules"),
+}
 _OPENINGS = {
     "inet lbhook": "`sudo lbhook apply` loads lbhook's table anew",
     "inet firewalld": "turn on the target firewalld",
     **dict.fromkeys(("ip filter", "ip6 filter"), _IPTABLES),
 }
+_ANYWHERE = "let it in there, too: an accept of lbhook's table does not override a drop of another"
 CHECKS: tuple[Check, ...] = (
     *(addresses, replies, listening, firewall, probes),
     *(tracked, legacy, own_frontend, unreached),
@@ -150,6 +152,35 @@ def _here(evidence: Evidence) -> tuple[Way, ...]:
     return tuple(one for one in evidence.picture.ways if one.local)
 
 
+class _Advice:
+    """What to do where a chain drops what Azure sends."""
+
+    def __init__(self, evidence: Evidence) -> None:
+        self._run = evidence.host.run
+        self._mark, self._mask = _mark(evidence)
+
+    def opening(self, chain: str) -> str:
+        """How to let it in there."""
+        table, _, name = chain.rpartition(" ")
+        if chain == ROUTING:
+            return _REMEDY
+        if self._mark and table not in ("inet lbhook", "inet firewalld"):
+            return f"let in what lbhook marks: {self._marked(table, name)}"
+        return _OPENINGS.get(table, _ANYWHERE)
+
+    def _marked(self, table: str, name: str) -> str:
+        match = f"-m mark --mark {self._mark:#x}/{self._mask:#x} -j ACCEPT"
+        if table not in _PROGRAMS:
+            mark = f"meta mark & {self._mask:#x} == {self._mark:#x}"
+            return f"`nft insert rule {table} {name} '{mark} accept'`"
+        before, file = _UFW[table]
+        if self._run(("nft", "list", "chain", *table.split(), before)).ok:
+            return (
+                f"`-A {before} {match}` below `# End required lines` in {file}, then `ufw reload`"
+            )
+        return f"`{_PROGRAMS[table]} -I {name} {match}`"
+
+
 def _mark(evidence: Evidence) -> tuple[int, int]:
     """The mark of lbhook's firewall and its mask; no bits where it marks nothing."""
     for target in evidence.settings.active():
@@ -158,7 +189,7 @@ def _mark(evidence: Evidence) -> tuple[int, int]:
     return 0, 0
 
 
-def _judged(ways: list[Way], mark: tuple[int, int]) -> Iterator[Finding]:
+def _judged(ways: list[Way], advice: _Advice) -> Iterator[Finding]:
     """What the kernel's rules make of ways that they judge alike."""
     verdict = ways[0].verdict
     if not verdict or verdict.action == "accept":
@@ -171,29 +202,13 @@ def _judged(ways: list[Way], mark: tuple[int, int]) -> Iterator[Finding]:
         remedy = "let out what belongs to established connections"
         yield Finding(text=f"what {what} answers is dropped by {by}", remedy=remedy)
     elif ways[0].dropped:
-        yield Finding(text=f"{what} is dropped by {by}", remedy=_opening(verdict.chain, *mark))
+        yield Finding(text=f"{what} is dropped by {by}", remedy=advice.opening(verdict.chain))
     elif verdict.action == "drop":
         yield unsure(f"{what} is dropped, but for sources that a rule names, by {by}", remedy)
     elif verdict.action == "translated":
         yield note(f"{what} is handed on to another address or port by {by}")
     else:
         yield unsure(f"whether {what} is let in can't be told from here, for {by}", remedy)
-
-
-def _opening(chain: str, mark: int, mask: int) -> str:
-    if chain == ROUTING:
-        return _REMEDY
-    table, _, name = chain.rpartition(" ")
-    if table in _PROGRAMS and mark:
-        line = f"{_PROGRAMS[table]} -I {name} -m mark --mark {mark:#x}/{mask:#x} -j ACCEPT"
-        return f"let in what lbhook marks: `{line}`"
-    if table not in _OPENINGS and mark:
-        line = f"nft insert rule {chain} 'meta mark & {mask:#x} == {mark:#x} accept'"
-        return f"let in what lbhook marks: `{line}`"
-    return _OPENINGS.get(
-        table,
-        "let it in there, too: an accept of lbhook's table does not override a drop of another",
-    )
 
 
 def _by_place(ways: Iterable[Way], fate: Callable[[Way], object]) -> Iterable[list[Way]]:

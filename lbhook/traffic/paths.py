@@ -16,6 +16,7 @@ from .routes import Routes
 # Sets of the firewall whose elements are places of inbound rules.
 _SETS = ("listeners4", "listeners6", "ha_ports4", "ha_ports6")
 _PROBES = ("probes4", "probes6")
+_LEGACY, _NO_RULES = ("iptables-legacy", "ip6tables-legacy"), "-P INPUT ACCEPT"
 # One that stands for all, and has no service of its own.
 _ANY_PORT = 1
 
@@ -117,10 +118,21 @@ def seen(lb: Facts, host: Host, asked: Firewall | None = None) -> Picture:
         )
         for rule in lb.inbound_rules
     )
-    missed = (unseen, _unnamed(ways)) if ways else ()
+    legacy = (f"{one} has rules, which are not judged here" for one in legacy_firewalls(host))
+    missed = (unseen, *legacy, _unnamed(ways)) if ways else ()
     seen_by = None if unseen else firewall
     found = tuple(filter(None, missed))
     return Picture(ways=ways, firewall=seen_by, probes=probes, unseen=found)
+
+
+def legacy_firewalls(host: Host) -> tuple[str, ...]:
+    """The programs of iptables-legacy that have rules, which nft does not list; root sees them."""
+    if not host.root or "filter" not in host.machine.legacy_tables():
+        return ()
+    listed = {one: host.run((one, "-S", "INPUT")) for one in _LEGACY}
+    return tuple(
+        one for one, said in listed.items() if said.ok and said.output.strip() != _NO_RULES
+    )
 
 
 class _Waiting:

@@ -54,11 +54,16 @@ def build(vm: Vm, firewall: str) -> None:
 
 def hand_over(vm: Vm, firewall: str) -> None:
     """Run the commands that docs/targets.md has for this firewall."""
+    vm.run(["sh", "-euc", _with(firewall, commands(firewall))])
+
+
+def commands(firewall: str) -> str:
+    """The commands that docs/targets.md has for this firewall."""
     heading = "ufw" if firewall == "ufw" else "iptables"
     page = (REPO / "docs/targets.md").read_text(encoding="utf-8")
     section = page.split(f"\n### {heading}\n", 1)[1].split("\n#", 1)[0]
-    (commands,) = re.findall(r"^```sh\n(.*?)^```$", section, re.M | re.S)
-    vm.run(["sh", "-euc", _with(firewall, commands)])
+    (block,) = re.finditer(r"^```sh\n(.*?)^```$", section, re.M | re.S)
+    return block[1]
 
 
 def _with(firewall: str, commands: str) -> str:

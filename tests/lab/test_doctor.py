@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from .fabric import IMDS, PROBE4, VM4, VM6, body, rule
-from .hosts import REPO, wait_for
+from .hosts import REPO, require, wait_for
 from .knock import one as knock_once
 from .lab import Lab
 from .neighbours import build, choose
@@ -20,6 +20,7 @@ from .vm import LISTEN, NFT, NGINX
 CACHED = "--cached"
 PYTHON = Path(sys.executable).name[:15]
 INSIDE = "10.1.0.100"
+ESTABLISHED = "let out what belongs to established connections"
 
 
 @pytest.fixture
@@ -405,6 +406,30 @@ def test_another_table_drops_it(well: Lab, firewall: str, place: str, remedy: st
     )
     assert f"> {remedy}" in found
     assert knock_once(well.client, "tcp", FRONT4, 81).state in ("filtered", "refused")
+
+
+# Answers to what this machine asks get out, answers to what it is asked do not.
+STATELESS = (
+    "iptables-nft -P OUTPUT DROP; iptables-nft -A OUTPUT -o lo -j ACCEPT;"
+    " iptables-nft -A OUTPUT -p tcp -m multiport --dports 53,80,443 -j ACCEPT"
+)
+
+
+def test_answers_are_dropped_on_the_way_out(well: Lab) -> None:
+    """Nobody's first packet is dropped and every answer is, until established ones get out."""
+    require("iptables-nft")
+    well.vm.run(["sh", "-euc", STATELESS])
+    assert knock_once(well.client, "tcp", FRONT4, 81).state == "filtered"
+    by = "answers is dropped by chain ip filter OUTPUT (policy drop)"
+    assert doctor(well)["wrong"] == [
+        f"traffic: what {VM4} tcp 443, 8081 {by} > {ESTABLISHED}",
+        f"traffic: what {VM4} udp 5353 (frontend {FRONT4}:53) {by} > {ESTABLISHED}",
+    ]
+    well.vm.run(
+        ["sh", "-euc", "iptables-nft -A OUTPUT -m conntrack --ctstate ESTABLISHED -j ACCEPT"]
+    )
+    assert knock_once(well.client, "tcp", FRONT4, 81).state == "open"
+    assert doctor(well)["wrong"] == []
 
 
 def test_a_rule_that_nobody_can_judge(well: Lab) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -11,13 +12,70 @@ from .fabric import CLIENT4, FORWARD, PROBE4, PROBE6, VM4, VM6, body, rule
 from .hosts import Host, require, wait_for
 from .knock import Target, one, states
 from .lab import Lab
-from .neighbours import build, choose, configure, hand_over
+from .neighbours import build, choose, commands, configure, hand_over
 from .rules import ADMIN, ALL, FRONT4, FRONT6, OWN, WEB
 from .talk import Talk
 
 OPENED = [Target("tcp", front, port) for front in (FRONT4, FRONT6) for port in (80, 81)]
 NAMES = [Target("udp", front, 53) for front in (FRONT4, FRONT6)]
 CLOSED = [Target("tcp", ip, 9000) for ip in (OWN, VM6)]
+
+
+def found(lab: Lab) -> dict[str, list[str]]:
+    """What `doctor` finds of the traffic, at each level: its texts and remedies."""
+    said = json.loads(lab.vm.lbhook("doctor", "--json", check=False).stdout)["findings"]
+    levels: dict[str, list[str]] = {"wrong": [], "unsure": [], "note": []}
+    for it in said:
+        levels[it["level"]].append(f"{it['text']} > {it['remedy']}")
+    return levels
+
+
+@pytest.mark.parametrize("firewall", ["ufw", "iptables-nft"])
+def test_the_mark_is_followed_through_another_firewall(lab: Lab, firewall: str) -> None:
+    """Of a client that no rule names: `doctor` and `show` say that it is dropped, with what the
+    page says to do; when that is done there is nothing to say."""
+    stranger4, stranger6 = "198.51.100.99", "2001:db8:7::99"
+    lab.client.links(f"addr add {stranger4}/24 dev eth0\naddr add {stranger6}/64 dev eth0 nodad")
+    configure(lab.vm, "mark")
+    build(lab.vm, firewall)
+    lab.balance(ALL)
+    lab.vm.apply()
+    assert one(lab.client, "tcp", FRONT4, 80, stranger4).state == "filtered"
+    assert one(lab.client, "tcp", FRONT6, 80, stranger6).state == "filtered"
+    before, page = found(lab), commands(firewall)
+    assert (len(before["wrong"]), before["unsure"]) == (4, [])
+    for text, _, remedy in (
+        it.partition(" > let in what lbhook marks: ") for it in before["wrong"]
+    ):
+        assert f" is dropped by chain ip{'6' * (VM6 in text)} filter INPUT (policy drop)" in text
+        line, *rest = remedy.split("`")[1::2]
+        assert line in page, remedy
+        assert all(word in page for word in rest), remedy
+        assert remedy.count("before.rules") == (VM4 in text and firewall == "ufw")
+    out = lab.vm.lbhook("show").stdout
+    assert [out.count(f"dropped by ip{six} filter INPUT\n") for six in ("", "6")] == [3, 3]
+    hand_over(lab.vm, firewall)
+    assert one(lab.client, "tcp", FRONT4, 80, stranger4).state == "open"
+    assert one(lab.client, "tcp", FRONT6, 80, stranger6).state == "open"
+    after = found(lab)
+    assert (after["wrong"], after["unsure"]) == ([], [])
+    out = lab.vm.lbhook("show").stdout
+    assert ("!" in out, out.count("  open, ")) == (False, 6)
+
+
+def test_rules_of_iptables_legacy_are_seen_by_nobody(lab: Lab) -> None:
+    """nft does not list them: `show` says so, like `doctor`, and calls nothing closed."""
+    configure(lab.vm, "mark")
+    build(lab.vm, "iptables-legacy")
+    lab.balance(ALL)
+    lab.vm.apply()
+    programs = ("iptables-legacy", "ip6tables-legacy")
+    texts = [f"{it} has rules, which are not judged here" for it in programs]
+    assert [it.partition(" > ")[0] for it in found(lab)["unsure"]] == texts
+    assert "\n".join(["Not seen", *(f"  {it}" for it in texts), ""]) in lab.vm.lbhook("show").stdout
+    lab.vm.run(["sh", "-euc", "; ".join(f"{it} -F; {it} -P INPUT ACCEPT" for it in programs)])
+    assert found(lab)["unsure"] == []
+    assert "Not seen" not in lab.vm.lbhook("show").stdout
 
 
 @pytest.mark.parametrize("firewall", ["ufw", "iptables-nft", "iptables-legacy"])

@@ -68,3 +68,18 @@ def test_without_the_firewall(lab: Lab) -> None:
     lab.balance(body(*WEB, **PAIRS))
     out = lab.vm.lbhook("show").stdout
     assert out.count("nobody listens  open\n") == 2
+
+
+def test_answers_are_dropped_on_the_way_out(lab: Lab) -> None:
+    """The row has a mark and says which chain drops them, for as long as it does."""
+    lab.balance(body(*WEB, **PAIRS))
+    lab.vm.apply()
+    lab.vm.run(["nft", "table ip own { chain out { type filter hook output priority 0; }; }"])
+    lab.vm.run(["nft", "add rule ip own out ip protocol tcp tcp dport != 80 drop"])
+    assert one(lab.client, "tcp", FRONT4, 80).state == "filtered"
+    out = lab.vm.lbhook("show").stdout
+    assert "!   tcp     80  →    443  nginx  answers dropped by ip own out\n" in out
+    assert "! something is wrong with 1 of 2 inbound rules\n" in out
+    lab.vm.run(["nft", "insert rule ip own out ct state established accept"])
+    assert one(lab.client, "tcp", FRONT4, 80).state == "open"
+    assert "!" not in lab.vm.lbhook("show").stdout
