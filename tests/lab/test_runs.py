@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from .fabric import IMDS, PROBE4, VM4, body, rule
-from .hosts import wait_for
+from .hosts import REPO, wait_for
 from .knock import Target, one, states
 from .lab import Lab
 from .rules import ALL, FRONT4, FRONT6, OWN, PAIRS, WEB
@@ -359,3 +359,80 @@ def test_a_dropped_firewall_is_gone(lab: Lab) -> None:
     assert lab.vm.run(["nft", "list", "tables"]).stdout == ""
     assert "table inet lbhook {" not in lab.vm.read(NFT)
     assert one(lab.client, "tcp", OWN, 9000).state == "open"
+
+
+@pytest.mark.parametrize(
+    ("mistake", "said"),
+    [
+        ("{{ nobody }}\n", '"nobody" is not defined'),
+        ("table inet lbhook {\n", "refused by its check"),
+    ],
+    ids=["template", "refused"],
+)
+def test_nginx_follows_a_rule_that_the_firewall_can_not(lab: Lab, mistake: str, said: str) -> None:
+    """A mistake in a template of one's own holds nginx back from nothing; `show` and `doctor` name
+    the port that the firewall keeps closed, until the mistake is gone."""
+    lab.balance(body(*WEB, **PAIRS))
+    lab.vm.apply()
+    own = "/etc/lbhook/templates/lbhook.nft.j2"
+    lab.vm.write(own, mistake)
+    lab.balance(ALL)
+    done = lab.vm.lbhook("apply", check=False)
+    assert (done.returncode, said in done.stderr) == (78, True), done.stderr
+    assert lab.vm.listens("tcp", 8081)
+    assert one(lab.client, "tcp", FRONT4, 80).state == "open"
+    assert one(lab.client, "tcp", FRONT4, 81).state == "filtered"
+    shown = " ".join(lab.vm.lbhook("show").stdout.split())
+    assert "! tcp 81 → 8081 nginx dropped by inet lbhook input" in shown
+    assert "! something is wrong with 4 of 6 inbound rules" in shown
+    found = " ".join(lab.vm.lbhook("doctor", check=False).stdout.split())
+    assert f"! {VM4} tcp 8081 (frontend {FRONT4}:81) is dropped by chain inet lbhook input" in found
+    lab.vm.path(own).unlink()
+    lab.vm.apply()
+    assert one(lab.client, "tcp", FRONT4, 81).state == "open"
+    assert "dropped" not in lab.vm.lbhook("show").stdout
+
+
+def test_a_rollback_says_who_takes_it_back(lab: Lab) -> None:
+    """The timer, and how to stop that; until the next run the rule is gone, and then it is back."""
+    lab.balance(body(*WEB, **PAIRS))
+    lab.vm.apply()
+    lab.balance(ALL)
+    lab.vm.apply()
+    done = lab.vm.lbhook("rollback")
+    assert done.stderr.splitlines() == [
+        "The timer will put Azure's rules in force again. To keep what was put back:",
+        "`systemctl stop lbhook-refresh.timer`",
+    ]
+    assert (REPO / "systemd/lbhook-refresh.timer").exists()
+    assert states(lab.client, Target("tcp", FRONT4, 81), Target("udp", FRONT4, 53)) == {"filtered"}
+    assert one(lab.client, "tcp", FRONT4, 80).state == "open"
+    assert lab.vm.apply("--skip-refused")["outcome"] == "changed"
+    assert states(lab.client, Target("tcp", FRONT4, 81), Target("udp", FRONT4, 53)) == {"open"}
+
+
+def test_a_target_that_is_put_to_rest_is_said_to_rest(lab: Lab) -> None:
+    """Its file is there, since others name it: that is not "removed"."""
+    lab.balance(ALL)
+    lab.vm.apply()
+    lab.vm.write("/etc/lbhook/lbhook.toml", "[targets.nginx]\n")
+    out = lab.vm.lbhook("apply").stdout
+    assert f"nftables         at rest    {NFT}" in out
+    assert "removed" not in out
+    assert lab.vm.path(NFT).exists()
+
+
+def test_a_boot_that_changes_no_file_says_so(lab: Lab) -> None:
+    """What a boot has lost is loaded again: no line says "changed", and the last neither."""
+    lab.balance(ALL)
+    lab.vm.apply()
+    reboot(lab)
+    lab.vm.lbhook("restore")
+    lab.vm.run(["nft", "flush ruleset"])
+    *lines, last = lab.vm.lbhook("apply").stdout.splitlines()
+    assert last == "no file changed, reloaded: 6 inbound rules, 6 listeners here"
+    assert not [line for line in lines if "changed" in line.replace("unchanged", "")]
+    assert any(line.startswith("nftables         unchanged ") for line in lines)
+    assert lab.vm.lbhook("apply").stdout.endswith(
+        "up to date with Azure: 6 inbound rules, 6 listeners here\n"
+    )

@@ -7,11 +7,32 @@ import sys
 from pathlib import Path
 
 from .fabric import VM4, VM6, body, rule
+from .hosts import REPO, wait_for
 from .knock import one
 from .lab import Lab
-from .rules import FRONT4, FRONT6, NAMES, PAIRS, WEB
+from .rules import ADMIN, FRONT4, FRONT6, NAMES, PAIRS, WEB
+from .vm import Vm
 
 AWAY = "10.1.0.5"
+# A program, for which the kernel takes the name of the script.
+PROGRAM = f"""#!{sys.executable}
+import runpy
+runpy.run_path("{Path(__file__).parent}/standin.py", run_name="__main__")
+"""
+ALSO_OPEN = [
+    "SSH: tcp 22, and where sshd listens, from anywhere",
+    "health probes: tcp, any port, from 168.63.129.16, fe80::1234:5678:9abc",
+    "by allow: nothing more; by policy enforce: open connections, ICMP, DHCP",
+]
+
+
+def serve(vm: Vm, name: str, spec: str) -> None:
+    """Start a stand-in of this name at a `protocol,address,port`."""
+    protocol, _, port = spec.split(",")
+    vm.write(f"/run/{name}", PROGRAM)
+    vm.run(["chmod", "755", f"/run/{name}"])
+    vm.spawn([f"/run/{name}", spec])
+    wait_for(lambda: vm.listens(protocol, int(port)), name)
 
 
 def test_the_way_of_the_traffic(lab: Lab) -> None:
@@ -83,3 +104,47 @@ def test_answers_are_dropped_on_the_way_out(lab: Lab) -> None:
     lab.vm.run(["nft", "insert rule ip own out ct state established accept"])
     assert one(lab.client, "tcp", FRONT4, 80).state == "open"
     assert "!" not in lab.vm.lbhook("show").stdout
+
+
+def test_the_page_shows_what_comes(lab: Lab) -> None:
+    """docs/troubleshooting.md has the rules and what else is open; here no unit has nginx."""
+    page = (REPO / "docs/troubleshooting.md").read_text(encoding="utf-8")
+    block = page.split("\n## The way of the traffic\n")[1].split("```\n")[1]
+    unit = "nginx (nginx.service)"
+    rules, also_open = block.replace(unit, "nginx".ljust(len(unit))).split("...\n")
+    lab.vm.write(
+        "/etc/lbhook/lbhook.toml", "[targets.nftables]\n[targets.nginx.vars]\nports=[443]\n"
+    )
+    more = (rule(FRONT4, 82, VM4, 82), rule(FRONT4, 53, VM4, 53, "Udp"))
+    lab.balance(body(*WEB[:1], *ADMIN[:1], *more, rule(FRONT4, 90, AWAY, 443), **PAIRS))
+    serve(lab.vm, "app", "tcp,127.0.0.1,82")
+    serve(lab.vm, "dnsmasq", "udp,0.0.0.0,53")
+    lab.vm.run(["iptables-nft", "-A", "INPUT", "-p", "udp", "--dport", "53", "-j", "DROP"])
+    lab.vm.apply()
+    for port, times, state in ((80, 4, "open"), (81, 3, "refused")):
+        assert [one(lab.client, "tcp", FRONT4, port).state for _ in range(times)] == [state] * times
+    out = lab.vm.lbhook("show").stdout
+    assert rules in out, out
+    assert out.endswith(f"\n{also_open}"), out
+
+
+def test_what_else_is_open(lab: Lab) -> None:
+    """In text, on the page and for programs: SSH, probes and what is allowed; then what was set."""
+    lab.balance(body(*WEB, **PAIRS))
+    lab.vm.apply()
+    lines = [f"  {it}" for it in ALSO_OPEN]
+    assert "\n".join(["Also open", *lines, ""]) in lab.vm.lbhook("show").stdout
+    assert (
+        json.loads(lab.vm.lbhook("show", "--json", "--here").stdout)["here"]["also_open"]
+        == ALSO_OPEN
+    )
+    html = lab.vm.lbhook("show", "--html", "-").stdout
+    assert ">Also open<" in html
+    assert all(f"<li>{it}</li>" in html for it in ALSO_OPEN), html
+    settings = 'ssh_from = ["198.51.100.0/24"]\nallow = [{ protocol = "tcp", port = 9000 }]\n'
+    lab.vm.write("/etc/lbhook/lbhook.toml", f"[targets.nftables.vars]\n{settings}")
+    out = lab.vm.lbhook("show").stdout
+    assert "from 198.51.100.0/24\n" in out
+    assert "by allow: tcp 9000" in out
+    lab.vm.write("/etc/lbhook/lbhook.toml", "[targets.nginx]\n")
+    assert "Also open" not in lab.vm.lbhook("show").stdout
