@@ -66,7 +66,7 @@ class Simulation:
             raise NoResponseError("connection timed out", hung=True)
         if self.fault == "hang":
             self.now = deadline
-            raise NoResponseError("no answer in time", hung=True)
+            raise NoResponseError("response timed out", hung=True)
         self.now += ANSWER_TAKES
         if self.fault == "refuse":
             raise NoResponseError("connection refused", hung=False)

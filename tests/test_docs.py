@@ -272,6 +272,53 @@ def test_no_page_promises_an_apply_of_all_or_nothing() -> None:
                 assert re.search(r"`rollback`|\btable\b", sentence), (page, sentence)
 
 
+# What nobody in the field says, and what stands in its place.
+_ODD = {
+    r"in step\b": "up to date",
+    r"mend(s|ed|ing)?\b": "fix",
+    r"questions\b": "requests",
+    r"no (connection|answer) in time\b": "timed out",
+    r"somebody\b": "who it is, or the passive",
+    r"goes off\b": "fires",
+    r"asks? nobody\b": "makes no request",
+    r"nothing of this answer\b": "no change",
+    r"must be loaded into this machine\b": "",
+    r"not loaded since this machine booted\b": "",
+    r"had not the rules\b": "",
+    r"for one server block\b": "for every server block that shares these ports",
+}
+
+
+def spoken() -> Iterator[tuple[str, str]]:
+    """What people read of lbhook, and where: messages, help, pages, units and packages; not
+    decisions, which tell of the past, nor docstrings and the playbooks' keys."""
+    docstrings = {
+        ast.get_docstring(node, clean=False)
+        for file in (REPO / "lbhook").rglob("*.py")
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef)
+    }
+    for text, place in messages.said(everything=True):
+        if text not in docstrings:
+            yield text, place
+    for name in ("", *commands()):
+        yield help_of(*name.split()), f"lbhook {name} --help"
+    for folder in ("systemd", "templates", "packaging", "debian", "examples"):
+        for file in (REPO / folder).rglob("*"):
+            if file.is_file() and file.suffix != ".pyc" and file.name != "changelog":
+                yield file.read_text(encoding="utf-8"), str(file.relative_to(REPO))
+    for page in PAGES:
+        if "/decisions/" not in page:
+            yield read(page), page
+
+
+def test_no_word_stops_a_reader() -> None:
+    """No message, help text, page or unit has a word that readers stumbled over."""
+    odd = re.compile(rf"\b(?:{'|'.join(_ODD)})", re.I)
+    found = [(place, said[0]) for text, place in spoken() for said in odd.finditer(text)]
+    assert not found, found
+
+
 # Every key, name and filter
 
 

@@ -47,7 +47,7 @@ def clean(invocation: Invocation, /, as_json: bool, root: "Path | None") -> int:
     """Take back everything lbhook wrote: the last step before an image is captured.
 
     Each file goes back to what was there before lbhook, or to its resting form, or goes; a file
-    that somebody edited since stays. Then all state is removed.
+    that was edited since stays. Then all state is removed.
 
     \b
     Example:

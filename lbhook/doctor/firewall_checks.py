@@ -23,7 +23,7 @@ def closed(evidence: Evidence) -> Iterator[Finding]:
         yield unsure(
             f"{firewall.name} keeps closed, since no rule or setting opens it:"
             f" {', '.join(map(str, found))}",
-            "if somebody outside is to reach it, `allow` in its `vars` lets it in",
+            "if it is to be reached from outside, `allow` in its `vars` lets it in",
         )
 
 

@@ -169,10 +169,10 @@ class _Advice:
         return _OPENINGS.get(table, _ANYWHERE)
 
     def _marked(self, table: str, name: str) -> str:
-        match = f"-m mark --mark {self._mark:#x}/{self._mask:#x} -j ACCEPT"
         if table not in _PROGRAMS:
-            mark = f"meta mark & {self._mask:#x} == {self._mark:#x}"
-            return f"`nft insert rule {table} {name} '{mark} accept'`"
+            match = f"'meta mark & {self._mask:#x} == {self._mark:#x} accept'"
+            return f"`nft insert rule {table} {name} {match}`"
+        match = f"-m mark --mark {self._mark:#x}/{self._mask:#x} -j ACCEPT"
         before, file = _UFW[table]
         if self._run(("nft", "list", "chain", *table.split(), before)).ok:
             return (

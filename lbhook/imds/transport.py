@@ -158,7 +158,7 @@ def _reason(error: Exception, *, hung: bool) -> str:
     if isinstance(error, requests.ConnectTimeout):
         return "connection timed out"
     if hung:
-        return "no answer in time"
+        return "response timed out"
     text = str(error)
     for sign, reason in (
         ("Connection refused", "connection refused"),

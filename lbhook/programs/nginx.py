@@ -71,7 +71,7 @@ error_log stderr;
 events {{}}
 """
 # Words for `listen` that some nginx of today does not know (nginx.org: ngx_http_core_module).
-_SINCE = {"quic": " (HTTP/3 came with 1.25, and is built in only if somebody wanted it)"}
+_SINCE = {"quic": " (HTTP/3 needs nginx 1.25 or later, built with it)"}
 _NO_STREAM = "nginx has no stream module here; Debian and Ubuntu have it in libnginx-mod-stream"
 
 

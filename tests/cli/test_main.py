@@ -735,7 +735,7 @@ def test_an_endpoint_that_takes_its_time(desk: Desk, fault: str) -> None:
     """Whatever drips or hangs, the budget holds."""
     with Emulator(playbook=Playbook(steps=(Step(fault=fault, rate=5.0),))) as imds:
         desk.endpoint = imds.url
-        no_answer(desk, "no answer in time", "once in 1 s", wait="1s")
+        no_answer(desk, "response timed out", "once in 1 s", wait="1s")
 
 
 @pytest.mark.parametrize("path", ["run/lbhook/lb.env", "etc/motd"])

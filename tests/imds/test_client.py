@@ -466,7 +466,7 @@ def test_the_budget_is_hard(step: dict[str, Any], wait: float) -> None:
         begin = time.monotonic()
         error = failure(service(imds, wait=wait))
         took = time.monotonic() - begin
-    assert error.problems[1] == f"the last reason: {imds.url}: no answer in time"
+    assert error.problems[1] == f"the last reason: {imds.url}: response timed out"
     assert wait - 0.05 <= took < wait + SLACK
     assert len(imds.requests) in ((1,) if wait < 1 else (1, 2))
 
@@ -557,7 +557,7 @@ def test_a_slow_service_gets_more_time_every_third_time() -> None:
     def get(url: str, parameters: object, request_id: str, deadline: float, _: object) -> Response:
         given.append(deadline - clock.now)
         clock.now = deadline
-        raise NoResponseError("no answer in time", hung=True)
+        raise NoResponseError("response timed out", hung=True)
 
     failure(service("http://127.0.0.1:9", clock, wait=15.0, get=get))
     assert given == [2.0, 2.0, 5.0, 2.0, 2.0, 2.0]
@@ -586,7 +586,7 @@ def test_the_only_attempt_has_five_seconds() -> None:
 
     def get(url: str, parameters: object, request_id: str, deadline: float, _: object) -> Response:
         given.append(deadline - clock.now)
-        raise NoResponseError("no answer in time", hung=True)
+        raise NoResponseError("response timed out", hung=True)
 
     failure(service("http://127.0.0.1:9", clock, wait=0.0, get=get))
     failure(service("http://127.0.0.1:9", clock, wait=0.4, get=get))
@@ -813,7 +813,7 @@ def test_the_instance_gets_what_is_left_of_the_time(wait: float, most: float) ->
     def get(url: str, parameters: object, request_id: str, deadline: float, _: object) -> Response:
         given.append(deadline - 1000.0)
         clock.now = deadline
-        raise NoResponseError("no answer in time", hung=True)
+        raise NoResponseError("response timed out", hung=True)
 
     asked = service("http://127.0.0.1:9", clock, wait=wait, get=get)
     clock.now += 2.0

@@ -97,20 +97,20 @@ ROWS = {
         requests=(0, 0),
     ),
     "hangs": Row(
-        step='fault = "hang"', status=75, outcome="kept", says="no answer in time", requests=(1, 2)
+        step='fault = "hang"', status=75, outcome="kept", says="response timed out", requests=(1, 2)
     ),
     "drips": Row(
         step='fault = "drip"\nrate = 5',
         status=75,
         outcome="kept",
-        says="no answer in time",
+        says="response timed out",
         requests=(1, 2),
     ),
     "headers drip": Row(
         step='fault = "drip-headers"\nrate = 5',
         status=75,
         outcome="kept",
-        says="no answer in time",
+        says="response timed out",
         requests=(1, 2),
     ),
     "cut": Row(step='fault = "cut"\nafter = 60', status=75, outcome="kept", says="cut"),
