@@ -11,10 +11,10 @@ from collections.abc import Callable
 
 import pytest
 
-from .fabric import PROBE4, VM4, body, rule
-from .hosts import Host, wait_for
+from .fabric import CLIENT4, PROBE4, VM4, VM6, body, rule
+from .hosts import REPO, Host, wait_for
 from .lab import Lab
-from .rules import FRONT4
+from .rules import FRONT4, FRONT6
 
 CONSUMER = "10.9.9.9"
 PORT = 8443
@@ -46,6 +46,27 @@ http {
     }
 }
 """
+PAIR = """
+user root;
+worker_processes 1;
+pid /run/nginx.pid;
+error_log /var/log/nginx/error.log;
+events {}
+http {
+    access_log off;
+    server {
+        include /etc/nginx/lbhook/listen.conf;
+        return 200 "public $remote_addr\\n";
+    }
+    server {
+        include /etc/nginx/lbhook/listen-private-link.conf;
+        set_real_ip_from 198.51.100.0/24;
+        set_real_ip_from 2001:db8:7::/64;
+        real_ip_header proxy_protocol;
+        return 200 "private $remote_addr\\n";
+    }
+}
+"""
 STREAM = """
 load_module /usr/lib/nginx/modules/ngx_stream_module.so;
 user root;
@@ -73,19 +94,20 @@ backend servers
 
 
 def header(source: str, destination: str, *, local: bool = False) -> str:
-    """A PROXY v2 header for TCP over IPv4, in hexadecimal, with Azure's LINKID (type 0xEE, subtype
-    1); `local` is for a connection that nobody else has made."""
-    addresses = b"".join(ipaddress.IPv4Address(one).packed for one in (source, destination))
+    """A PROXY v2 header for TCP, in hexadecimal, with Azure's LINKID (type 0xEE, subtype 1);
+    `local` is for a connection that nobody else has made."""
+    ends = [ipaddress.ip_address(one) for one in (source, destination)]
+    addresses, family = b"".join(one.packed for one in ends), {4: 0x11, 6: 0x21}[ends[0].version]
     field = bytes((0xEE, 0, 5, 1)) + (7).to_bytes(4, "little")
     rest = addresses + (40000).to_bytes(2, "big") + PORT.to_bytes(2, "big") + field
     command = 0x20 if local else 0x21
-    begin = b"\r\n\r\n\0\r\nQUIT\n" + bytes((command, 0x11)) + len(rest).to_bytes(2, "big")
+    begin = b"\r\n\r\n\0\r\nQUIT\n" + bytes((command, family)) + len(rest).to_bytes(2, "big")
     return (begin + rest).hex()
 
 
-def ask(host: Host, said: str, ip: str = FRONT4, source: str = "") -> str:
+def ask(host: Host, said: str, ip: str = FRONT4, source: str = "", port: int = PORT) -> str:
     """What a client is told that begins with these bytes."""
-    return host.run(["python3", "-c", ASK, source, ip, str(PORT), said], timeout=20).stdout
+    return host.run(["python3", "-c", ASK, source, ip, str(port), said], timeout=20).stdout
 
 
 def restart(lab: Lab, configuration: str) -> None:
@@ -157,3 +179,27 @@ def test_only_who_sends_the_header_is_served(
     assert f"for {CONSUMER}" not in plain
     assert "200" not in plain.partition("\n")[0]
     assert not plain.endswith("GET / HTTP/1.0\n\n")
+
+
+def test_a_website_beside_a_private_link_service(lab: Lab) -> None:
+    """The page's two targets at once: clients of the public port are served without a header, those
+    of the service with one, and `$remote_addr` is the consumer's, in both families and for as long
+    as the service's subnet is believed."""
+    page = (REPO / "docs/targets.md").read_text(encoding="utf-8")
+    section = page.split("\n### Behind a Private Link service\n")[1].split("\n## ")[0]
+    lab.vm.write("/etc/lbhook/lbhook.toml", section.split("```toml\n")[1].split("```")[0])
+    lab.vm.write("/etc/nginx/lbhook/listen-private-link.conf", "listen 127.0.0.127:9;\n")
+    restart(lab, PAIR)
+    places = ((FRONT4, VM4), (FRONT6, VM6))
+    rules = [rule(front, port, vm, port) for front, vm in places for port in (8080, PORT)]
+    lab.balance(body(*rules))
+    assert lab.vm.apply()["outcome"] == "changed"
+    assert ask(lab.client, "", port=8080).endswith(f"\n\npublic {CLIENT4}\n")
+    for consumer, end in ((CONSUMER, VM4), ("fd00:9::9", VM6)):
+        for front in (FRONT4, FRONT6):
+            told = ask(lab.client, header(consumer, end), ip=front)
+            assert told.endswith(f"\n\nprivate {consumer}\n"), told
+    told = ask(lab.fabric, header(CONSUMER, VM4), ip=VM4, source=PROBE4)
+    assert told.endswith(f"\n\nprivate {PROBE4}\n"), told
+    for front, port, said in ((FRONT4, PORT, ""), (FRONT4, 8080, header(CONSUMER, VM4))):
+        assert " 200 " not in ask(lab.client, said, ip=front, port=port).partition("\n")[0]
