@@ -15,8 +15,8 @@ from ..rendering.render import renderer
 
 def lay(host: Host, settings: Settings) -> tuple[Change, ...]:
     """Put down each missing file that another program fails without: those of the targets that
-    are on, and nginx's in any case, since its `include` may be there before the target is on.
-    What is there stays, and nothing is loaded. Raises `LbhookError`."""
+    are on, and in any case what an `include` may name before the target is on. What is there
+    stays, and nothing is loaded. Raises `LbhookError`."""
     permissions.demand(settings)
     wanted = [one for one in settings.targets if _is_needed(one)]
     with host.locked(settings.paths.runtime):
@@ -41,7 +41,7 @@ def at_rest(host: Host, settings: Settings) -> Mapping[PurePosixPath, str]:
 
 def _is_needed(target: Target) -> bool:
     kind = kind_of(target)
-    return kind.named and (target.enabled or kind.daemon == "nginx")
+    return kind.named and (target.enabled or bool(kind.context))
 
 
 def _make_places(host: Host, settings: Settings) -> None:
