@@ -26,18 +26,46 @@ runpy.run_path("{Path(__file__).parent}/standin.py", run_name="__main__")
 """
 # Says so when it can hear, and then each time that something has come.
 ROUTER = """
-import socket
-router = socket.socket(socket.AF_INET, socket.SOCK_RAW, 112)
+import socket, sys
+router = socket.socket(socket.AF_INET, socket.SOCK_RAW, int(sys.argv[1]))
 print("hears", flush=True)
 while True:
     router.recv(100)
     print("heard", flush=True)
 """
 ADVERTISE = f"""
-import socket
-router = socket.socket(socket.AF_INET, socket.SOCK_RAW, 112)
+import socket, sys
+router = socket.socket(socket.AF_INET, socket.SOCK_RAW, int(sys.argv[1]))
 router.sendto(bytes(20), ("{VM4}", 0))
 """
+SCTP = """
+import socket
+server = socket.socket(socket.AF_INET, socket.SOCK_STREAM, 132)
+server.bind(("0.0.0.0", 3868))
+server.listen()
+print("hears", flush=True)
+server.accept()
+"""
+# What ends at this machine without a program, if its kernel has the kind: the commands that make
+# it, what a plan and an apply say, and what lets it in.
+ENDS = (
+    (
+        f"ip link add vxlan0 type vxlan id 7 local {VM4} dstport 4789; ip link set vxlan0 up",
+        ("udp   4789  0.0.0.0  vxlan0", "udp 4789 on 0.0.0.0 (vxlan0)"),
+        '{ protocol = "udp", port = 4789 }',
+    ),
+    (
+        f"ip link add gre1 type gre local {VM4} remote 10.1.0.9; ip link set gre1 up",
+        (f"gre         {VM4}  gre1", f"gre on {VM4} (gre1)"),
+        '{ protocol = "gre" }',
+    ),
+    (
+        f"ip xfrm state add src 10.1.0.9 dst {VM4} proto esp spi 1 mode tunnel"
+        f" aead 'rfc4106(gcm(aes))' 0x{'01' * 20} 128",
+        (f"esp         {VM4}  ipsec", f"esp on {VM4} (ipsec)"),
+        '{ protocol = "esp" }',
+    ),
+)
 
 
 def sshd(vm: Vm, *specs: str, name: str = "sshd") -> Popen:
@@ -121,21 +149,68 @@ def test_apply_says_what_it_has_closed_and_loudly_what_is_in_use(lab: Lab) -> No
     assert "9000" not in again.stderr
 
 
-def test_a_raw_socket_is_told_and_let_in_by_name(lab: Lab) -> None:
-    """Of VRRP, without which two machines are master: listed, dropped, and open by `allow`."""
-    router = lab.vm.spawn([sys.executable, "-c", ROUTER])
+@pytest.mark.parametrize(
+    ("name", "number", "allowed"),
+    [("vrrp", 112, '"vrrp"'), ("vrrp", 112, "112"), ("ospf", 89, '"ospf"')],
+)
+def test_a_raw_socket_is_told_and_let_in_by_name(
+    lab: Lab, name: str, number: int, allowed: str
+) -> None:
+    """Of VRRP, without which two machines are master, or OSPF: listed, dropped, named by `doctor`,
+    and open by `allow`."""
+    router = lab.vm.spawn([sys.executable, "-c", ROUTER, str(number)])
     assert router.stdout
     assert router.stdout.readline() == "hears\n"
     lab.balance(ALL)
-    assert "#   vrrp        0.0.0.0  python" in lab.vm.lbhook("plan").stdout
-    assert "vrrp on 0.0.0.0 (python" in lab.vm.lbhook("apply").stderr
-    lab.client.run([sys.executable, "-c", ADVERTISE])
+    assert f"#   {name}        0.0.0.0  python" in lab.vm.lbhook("plan").stdout
+    assert f"{name} on 0.0.0.0 (python" in lab.vm.lbhook("apply").stderr
+    lab.client.run([sys.executable, "-c", ADVERTISE, str(number)])
     dropped = lab.vm.run(["nft", "list", "chain", "inet", "lbhook", "input"]).stdout
     assert 'counter packets 1 bytes 40 comment "dropped"' in dropped
-    configure(lab.vm, "enforce", "allow = [{ protocol = 112 }]")
+    assert f"{name} on 0.0.0.0 (python" in kept_closed(lab)
+    configure(lab.vm, "enforce", f"allow = [{{ protocol = {allowed} }}]")
     lab.vm.apply()
-    lab.client.run([sys.executable, "-c", ADVERTISE])
+    lab.client.run([sys.executable, "-c", ADVERTISE, str(number)])
     assert router.stdout.readline() == "heard\n"
+    assert name not in kept_closed(lab)
+
+
+def kept_closed(lab: Lab) -> str:
+    """What `doctor` says that the firewall keeps closed."""
+    said = " ".join(lab.vm.lbhook("doctor", check=False).stdout.split())
+    return said.partition("keeps closed")[2].partition("`allow`")[0]
+
+
+def test_what_ends_in_the_kernel_is_told(lab: Lab) -> None:
+    """Tunnels, IPsec and SCTP, as far as this kernel has them, beside a raw socket of OSPF: in the
+    plan, the apply and by `doctor`, until `allow` has each."""
+    router = lab.vm.spawn([sys.executable, "-c", ROUTER, "89"])
+    server = lab.vm.spawn([sys.executable, "-c", SCTP])
+    assert router.stdout
+    assert server.stdout
+    assert router.stdout.readline() == "hears\n"
+    made = [
+        (said, allowed)
+        for command, said, allowed in ENDS
+        if not lab.vm.run(["sh", "-euc", command], check=False).returncode
+    ]
+    made.append(
+        (("ospf        0.0.0.0  python", "ospf on 0.0.0.0 (python"), '{ protocol = "ospf" }')
+    )
+    if server.stdout.readline():
+        said = ("sctp  3868  0.0.0.0  python", "sctp 3868 on 0.0.0.0 (python")
+        made.append((said, '{ protocol = "sctp", port = 3868 }'))
+    lab.balance(ALL)
+    plan, applied = lab.vm.lbhook("plan").stdout, lab.vm.lbhook("apply").stderr
+    kept = kept_closed(lab)
+    for (planned, named), _ in made:
+        assert f"#   {planned}" in plan, plan
+        assert named in applied, applied
+        assert named in kept, kept
+    more = ", ".join(allowed for _, allowed in made)
+    configure(lab.vm, "enforce", f'allow = [{{ protocol = "tcp" }}, {{ port = 5353 }}, {more}]')
+    assert lab.vm.lbhook("apply").stderr == ""
+    assert kept_closed(lab) == ""
 
 
 def test_what_another_table_has_closed_is_not_listed(lab: Lab) -> None:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import sys
 from ipaddress import ip_address
 from itertools import product
+
+import pytest
 
 from ..packet import TCP, UDP, Packet, Table
 from .dhcp import offer
@@ -23,6 +26,12 @@ for _ in $(seq {RELOADS // 2}); do
     nft -f /run/many.nft
     nft -f /run/few.nft
 done
+"""
+# For the kernel it has the name of its script, as those have that set it themselves.
+NODE = f"""#!{sys.executable}
+import sys
+print("runs", flush=True)
+sys.stdin.read()
 """
 SETTINGS = f"""
 ssh_ports = [22, 2222]
@@ -116,14 +125,40 @@ def test_a_plan_names_the_sockets_that_it_will_close(lab: Lab) -> None:
     assert json.loads(lab.vm.lbhook("plan", "--json").stdout)["closes"] == []
 
 
-def test_enforce_is_refused_on_a_kubernetes_node(lab: Lab) -> None:
-    """With status 78 and the name of the policy that fits; which is then accepted."""
-    lab.vm.path("/var/lib/kubelet").mkdir()
-    lab.balance(ALL)
+def refused(lab: Lab) -> None:
+    """`enforce` ends with 78, a plan as well, and names the policy that fits; nothing is written,
+    and a file can still be looked at."""
     for command in ("plan", "apply"):
         done = lab.vm.lbhook(command, check=False)
-        assert (done.returncode, 'set policy = "mark"' in done.stderr) == (78, True)
+        assert (done.returncode, 'set policy = "mark"' in done.stderr) == (78, True), done.stderr
     assert not lab.vm.path(NFT).exists()
     assert "table inet lbhook" in lab.vm.lbhook("render", "nftables").stdout
+
+
+@pytest.mark.parametrize(
+    "place",
+    ["/var/lib/kubelet", "/var/lib/k0s", "/var/lib/rancher/k3s", "/var/lib/rancher/rke2"],
+)
+def test_enforce_is_refused_on_a_kubernetes_node(lab: Lab, place: str) -> None:
+    """Whatever the distribution keeps there; `mark` is then accepted."""
+    lab.vm.path(place).mkdir(parents=True)
+    lab.balance(ALL)
+    refused(lab)
     choose(lab.vm, "mark")
+    assert lab.vm.apply()["status"] == 0
+
+
+@pytest.mark.parametrize("name", ["kubelite", "k3s-server"])
+def test_a_kubelet_that_runs_is_seen_without_its_directory(lab: Lab, name: str) -> None:
+    """A real process of that name, wherever it keeps what it has; for as long as it runs."""
+    lab.vm.write(f"/run/{name}", NODE)
+    lab.vm.run(["chmod", "755", f"/run/{name}"])
+    node = lab.vm.spawn([f"/run/{name}"])
+    assert node.stdout
+    assert node.stdout.readline() == "runs\n"
+    lab.balance(ALL)
+    refused(lab)
+    assert node.stdin
+    node.stdin.close()
+    node.wait()
     assert lab.vm.apply()["status"] == 0
