@@ -26,7 +26,15 @@ HOUSE: dict[str, tuple[str, ...]] = {
     ),
     "metadata": ("reader", "ranges", "model", "instance", "facts", "planned", "configured"),
     "plan": (),
-    "system": ("sockets", "machine", "netlink", "nlmsg", "sd_notify", "unit_properties"),
+    "system": (
+        "sockets",
+        "machine",
+        "netlink",
+        "nlmsg",
+        "sd_notify",
+        "journald",
+        "unit_properties",
+    ),
     "storage": ("lock", "directory", "files", "journal", "records", "state"),
     "rendering": (
         *("fingerprint", "template_errors", "sandbox", "render", "provenance", "annotation"),
@@ -89,7 +97,7 @@ ALONE = {
     "click": {"installation.completion", "cli", "commands", "program"},
     "fcntl": {"storage.lock"},
     "socket": {
-        *("system.netlink", "system.sd_notify", "imds.transport"),
+        *("system.netlink", "system.sd_notify", "system.journald", "imds.transport"),
         *("emulator.listener", "emulator.server"),
         *("system.nlmsg", "firewall.packets", "firewall.namespace", "firewall.trial"),
     },

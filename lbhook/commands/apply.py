@@ -1,12 +1,15 @@
 """`apply`: the main job."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from ..cli import factory, options
 from ..cli.invocation import Invocation, pass_invocation
 from ..errors import LbhookError
+
+if TYPE_CHECKING:
+    from ..deployment.report import Report
 
 
 @click.command(short_help="Bring this machine up to date with Azure.")
@@ -42,6 +45,21 @@ def apply(
             invocation.console.warn(text)
     except LbhookError as error:
         result = factory.unbegun(invocation, options["root"], error)
+    else:
+        if update.context.host.live:
+            _record(result)
     invocation.console.manager.status(result.summary())
     text = result.to_text() if result.changes or not result.problems else ""
     return invocation.end(result, text, as_json=as_json)
+
+
+def _record(result: "Report") -> None:
+    """What came and went, in the journal: what a unit prints is there, by hand it would not be."""
+    if not result.rules:
+        return
+    from ..runs.history import LAST_GONE
+    from ..system import journald
+
+    lines = [(journald.INFO, line) for line in (*result.rules, result.summary())]
+    gone = [] if result.lb.inbound_rules else [(journald.WARNING, LAST_GONE)]
+    journald.record([*lines, *gone])

@@ -18,6 +18,7 @@ VERSION = 1
 _MOST_CHANGES, _MOST_RULES = 200, 100
 # Rules that a run says on its own: a journal has other readers.
 _MOST_LINES = 20
+LAST_GONE = "the last inbound rule is gone"
 
 
 class Changed(NamedTuple):

@@ -19,7 +19,7 @@ from ..planning.scope import Scope, scoped, unanswered
 from ..storage import lock
 from ..storage.records import Applied
 from .execution import Execution
-from .history import History
+from .history import LAST_GONE, History
 from .hooks import Hook
 from .progress import Progress
 from .publisher import Publisher
@@ -198,7 +198,7 @@ class Update:
             self._progress.lb.inbound_rules, answer.source, outcome
         )
         if progress.rules and not progress.lb.inbound_rules:
-            self.context.reporter.warn("the last inbound rule is gone")
+            self.context.reporter.warn(LAST_GONE)
 
     def _keep(self, fetched: Fetched) -> None:
         """As the last good answer, or for a run that has more rights."""

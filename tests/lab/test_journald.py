@@ -8,7 +8,10 @@ from collections.abc import Iterator
 
 import pytest
 
+from .fabric import VM4, body
 from .hosts import REPO, Host, require, wait_for
+from .lab import Lab
+from .rules import ADMIN, FRONT4, PAIRS, WEB
 
 JOURNALD = "/lib/systemd/systemd-journald"
 # What systemd tells a unit whose stderr is the journal's.
@@ -67,3 +70,44 @@ def test_json_has_it_too(journal: Host) -> None:
     said = entries(journal, "hint", "--log-format", "json", "show", "--cached", "--bogus")
     ((level, text),) = said
     assert (level, json.loads(text)["command"]) == ("3", "show")
+
+
+def by_hand(lab: Lab, last: str) -> list[tuple[str, str]]:
+    """Priority and text of what runs by hand have written, as soon as the last is there."""
+    ask = ["journalctl", "--directory=/run/log/journal", "--output=json", "-t", "lbhook"]
+
+    def found() -> list[tuple[str, str]]:
+        lines = lab.vm.run(ask, check=False).stdout.splitlines()
+        return [(one["PRIORITY"], one["MESSAGE"]) for one in map(json.loads, lines)]
+
+    wait_for(lambda: any(last in text for _, text in found()), "the journal's last entry")
+    return found()
+
+
+def test_rules_of_a_run_by_hand_are_there(lab: Lab) -> None:
+    """Those that came and went and what the run came to; of a run without a difference nothing,
+    below a root nothing, and without a journal nothing is missed."""
+    lab.balance(body(*WEB[:1], **PAIRS))
+    assert lab.vm.apply()["outcome"] == "changed"
+    require("journalctl", JOURNALD)
+    lab.vm.path("/run/systemd").mkdir()
+    lab.vm.path("/run/log").mkdir()
+    lab.vm.path("/run/image").mkdir()
+    lab.vm.spawn([JOURNALD])
+    wait_for(lab.vm.path("/run/systemd/journal/socket").exists, "journald")
+    lab.vm.apply()
+    lab.vm.lbhook("apply", "--root", "/run/image")
+    lab.balance(body(*WEB[:1], *ADMIN[:1], **PAIRS))
+    lab.vm.apply()
+    came = f"+ tcp {FRONT4}:81 → {VM4}:8081"
+    first = [("6", came), ("6", "changed: 2 inbound rules, 2 listeners here")]
+    assert by_hand(lab, "changed: 2") == first
+    lab.balance(body(**PAIRS))
+    lab.vm.lbhook("apply", "--accept-empty")
+    more = by_hand(lab, "the last inbound rule is gone")[2:]
+    assert more == [
+        ("6", f"- tcp {FRONT4}:80 → {VM4}:443"),
+        ("6", f"- tcp {FRONT4}:81 → {VM4}:8081"),
+        ("6", "changed: 0 inbound rules, 0 listeners here"),
+        ("4", "the last inbound rule is gone"),
+    ]
