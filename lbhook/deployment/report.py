@@ -102,13 +102,20 @@ def fetched_text(report: Report, *, handed_over: bool = False) -> str:
     }[report.outcome]
 
 
+_LAST = "the last good answer"
+
+
 def restored_text(report: Report) -> str:
     """A line for each target that was missing, and what it came to."""
     lines, _ = _change_lines(report.changes)
     rules = count(counts(report.lb)["inbound_rules"], "inbound rule")
+    sources = {
+        "the configuration" if one.by_configuration else _LAST for one in report.lb.inbound_rules
+    }
+    whose = " and ".join(sorted(sources, reverse=True)) or _LAST
     last = {
-        "changed": f"restored: {rules} of the last good answer",
-        "unchanged": f"nothing was missing: {rules} of the last good answer",
+        "changed": f"restored: {rules} of {whose}",
+        "unchanged": f"nothing was missing: {rules} of {whose}",
         "absent": "at rest: there is no last good answer of this VM",
         "failed": "failed: not everything is restored",
     }[report.outcome]

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from lbhook.deployment import report
+from lbhook.deployment.report import restored_text
 from lbhook.metadata.configured import inbound, merged
 from lbhook.metadata.facts import derive
 from lbhook.metadata.model import parse
@@ -80,9 +81,19 @@ def test_before_there_is_a_network(stand: Stand) -> None:
     settings = stand.settings(CONFIGURED)
     env = Restoration(stand.update(settings, None).context).carry_out()
     assert env.status == 0
+    assert restored_text(env).endswith("restored: 1 inbound rule of the configuration\n")
     text = stand.text("/run/lbhook/lb.env") or ""
     assert "LB_TCP_PORTS=443\n" in text
     assert "LB_INBOUND_0=tcp,52.1.2.3,443,52.1.2.3,443\n" in text
+
+
+def test_restore_says_whose_rules_they_are(stand: Stand) -> None:
+    """Azure's by the last good answer, and the configuration's."""
+    settings = stand.settings(CONFIGURED)
+    stand.update(settings, None).fetcher.last_good.keep(body(80))
+    again = Restoration(stand.update(settings, None).context).carry_out()
+    whose = "2 inbound rules of the last good answer and the configuration\n"
+    assert restored_text(again).endswith(f"restored: {whose}")
 
 
 def test_they_are_no_load_balancer(tmp_path: Path) -> None:
