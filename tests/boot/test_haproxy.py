@@ -9,6 +9,7 @@ from ..lab.hosts import wait_for
 from ..test_docs import blocks
 from .azure import Azure
 from .machine import CONFIGURATION, SETTINGS, Machine
+from .test_reloads import apply
 
 MAIN = "/etc/haproxy/haproxy.cfg"
 FRONTEND = "/etc/haproxy/conf.d/lbhook.cfg"
@@ -65,6 +66,29 @@ def test_the_way_to_a_frontend(haproxy: Machine, azure: Azure) -> None:
     assert haproxy.active("haproxy") == "active"
     assert haproxy.listeners("haproxy") == {f"{VM4}:8081"}
     assert haproxy.run(["lbhook", "plan"]).stdout.startswith("Nothing to do")
+
+
+def test_two_frontends_by_the_timer(haproxy: Machine, azure: Azure) -> None:
+    """With the two targets that the page prints: a rule of each comes and goes."""
+    printed = next(one for one in blocks("docs/targets.md", "toml") if "haproxy-tls" in one.text)
+    haproxy.write(CONFIGURATION, SETTINGS.replace("[targets.nginx]", printed.text))
+    haproxy.write(MAIN, haproxy.read(MAIN) + BACKEND.replace("servers", "secure"))
+    for command in documented():
+        haproxy.run(["sh", "-euc", command])
+    for ports in ((8080, 8443), (8443,), (8080,), (8080, 8443)):
+        azure.send(*ports)
+        assert apply(haproxy, "timer") == 0
+        haproxy_listens(haproxy, *ports)
+        assert haproxy.firewall_ports() == {*ports}
+
+
+def haproxy_listens(machine: Machine, *ports: int) -> None:
+    """It does so there, and nowhere else once its old worker has ended, but where a file at rest
+    has it listen."""
+    wanted = {f"{VM4}:{port}" for port in ports}
+    assert wanted <= machine.listeners("haproxy")
+    rest = {"127.0.0.127:10"} if len(ports) == 1 else set()
+    wait_for(lambda: machine.listeners("haproxy") == wanted | rest, f"{wanted} alone")
 
 
 def test_a_restart_before_an_apply_is_mended(haproxy: Machine) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -54,7 +55,8 @@ def test_systemd_reads_what_stands_in_an_env_file(machine: Machine) -> None:
 
 
 def test_service_that_reads_the_env_file(machine: Machine, azure: Azure) -> None:
-    """With what is printed it starts after lbhook, and again when the file has changed."""
+    """With what is printed it starts after lbhook, and again when the file has changed, whoever
+    runs lbhook."""
     drop_in = printed("/etc/systemd/system/app.service.d/lbhook.conf")
     machine.write(drop_in.file, drop_in.text)
     machine.write(f"/{UNITS}/app.service", APP)
@@ -63,12 +65,18 @@ def test_service_that_reads_the_env_file(machine: Machine, azure: Azure) -> None
     machine.write(f"{CONFIGURATION}.d/env.toml", target.text)
     azure.send(8080)
     machine.boot()
-    assert machine.read("/run/app.ports") == "8080\n"
-    azure.send(8080, 8081)
-    assert apply(machine, "shell") == 0
-    wait_for(lambda: machine.read("/run/app.ports") == "8080,8081\n", "the new values")
-    assert apply(machine, "shell") == 0
-    assert machine.reloads()["env"] == "none"
+    assert has_read(machine, "8080")
+    for port, way in enumerate(WAYS, 8081):
+        azure.send(8080, port)
+        assert apply(machine, way) == 0, way
+        wait_for(partial(has_read, machine, f"8080,{port}"), f"new values by {way}")
+        assert apply(machine, way) == 0, way
+        assert machine.reloads()["env"] == "none", way
+
+
+def has_read(machine: Machine, ports: str) -> bool:
+    """Whether the service was started with these ports."""
+    return machine.read("/run/app.ports") == f"{ports}\n"
 
 
 # floating-ip and nginx-stream
@@ -113,6 +121,61 @@ def test_frontend_addresses_and_streams(machine: Machine, azure: Azure) -> None:
     assert "floating-ip      restored" in machine.journal("--unit=lbhook-restore")
     assert (azure.ask(8080), azure.ask(8081)) == (f"{FRONT}:8080", "passed on")
     assert machine.firewall_ports() == {8080, 8081}
+
+
+DNS = """
+import socket
+server = socket.socket(type=socket.SOCK_DGRAM)
+server.bind(("127.0.0.1", 53))
+while True:
+    said, client = server.recvfrom(512)
+    server.sendto(said.upper(), client)
+"""
+QUESTION = """
+import socket, sys
+client = socket.socket(type=socket.SOCK_DGRAM)
+client.settimeout(2)
+client.sendto(b"question", (sys.argv[1], 53))
+print(client.recvfrom(512)[0].decode())
+"""
+FLOATING_DNS = "50.0.0.2"
+
+
+def question(azure: Azure) -> str:
+    """What the client is told at port 53; empty if nothing in time."""
+    argv = ["python3", "-c", QUESTION, FLOATING_DNS]
+    return azure.client.run(argv, check=False).stdout.strip()
+
+
+def lead(azure: Azure, *rules: dict[str, object]) -> None:
+    """Let the load balancer send this here, and say so."""
+    azure.fabric.load_balance(body(*rules))
+    azure.fabric.answer(body(*rules))
+
+
+def test_udp_and_a_floating_ip_come_and_go_by_the_timer(machine: Machine, azure: Azure) -> None:
+    """With what is printed for nginx and nginx-stream side by side: a rule for questions at a
+    frontend address that this machine has only then."""
+    targets = next(
+        one.text for one in blocks("docs/targets.md", "toml") if "udp_timeout" in one.text
+    )
+    stream = next(one.text for one in blocks("docs/targets.md", "nginx") if "stream {" in one.text)
+    machine.write(CONFIGURATION, ENDPOINT + "[targets.nftables]\n[targets.floating-ip]\n" + targets)
+    web, dns = rule(FRONT, 80, VM4, 80), rule(FLOATING_DNS, 53, FLOATING_DNS, 53, "Udp")
+    lead(azure, web)
+    machine.boot()
+    machine.run(["sh", "-c", 'printf "%s" "$1" >>/etc/nginx/nginx.conf', "sh", stream])
+    machine.run(["systemd-run", "python3", "-c", DNS])
+    lead(azure, web, dns)
+    assert apply(machine, "timer") == 0
+    assert question(azure) == "QUESTION"
+    assert azure.ask(80) == f"{VM4}:80"
+    lead(azure, web)
+    assert apply(machine, "timer") == 0
+    assert question(azure) == ""
+    assert azure.ask(80) == f"{VM4}:80"
+    assert FLOATING_DNS not in machine.run(["ip", "address"]).stdout
+    assert FLOATING_DNS not in machine.run(["ss", "-Hlun"]).stdout
 
 
 # firewalld
