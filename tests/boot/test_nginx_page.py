@@ -149,3 +149,31 @@ def test_the_page_and_nobody_is_refused(shop: Machine, azure: Azure) -> None:
     asked, failures = asking.stop()
     assert failures == []
     assert asked > 100
+
+
+def await_tls(azure: Azure, served: bool) -> None:
+    """Wait until a client of port 443 gets the shop, or nothing."""
+    wait_for(lambda: ask(azure, "https") == ("the shop" if served else ""), f"the shop: {served}")
+
+
+@pytest.mark.parametrize("shop", ["default site"], indirect=True)
+def test_from_now_on(shop: Machine, azure: Azure) -> None:
+    """After the page a rule that goes closes its port, by the timer, and one that comes opens it;
+    after a boot without an answer nginx has what Azure said last."""
+    install, *apply = commands("Give lbhook the `listen` lines")
+    run(shop, [install])
+    put(shop, "/etc/lbhook/lbhook.toml.d/vm.toml")
+    put(shop, "/etc/nginx/conf.d/shop.conf")
+    run(shop, apply)
+    for ports in ((80,), (80, 443)):
+        azure.send(*ports, unsaid=[port for port in (443,) if port not in ports])
+        shop.run(["systemctl", "start", "lbhook-refresh.service"])
+        assert shop.firewall_ports() == {*ports}
+        await_tls(azure, served=443 in ports)
+    shop.power_off()
+    azure.fall_silent()
+    shop.boot(failed=["lbhook-fetch.service"])
+    assert (shop.status()["source"], shop.firewall_ports()) == ("cache", {80, 443})
+    shop.run(["systemctl", "start", "behind.service"])
+    await_tls(azure, served=True)
+    assert ask(azure, "http", "/.well-known/acme-challenge/token") == "proof"
