@@ -258,12 +258,6 @@ class Machine:
         self.path(path).parent.mkdir(parents=True, exist_ok=True)
         self.path(path).write_text(text)
 
-    def let_write(self, directory: str) -> None:
-        """Let lbhook's units write into a directory, as docs/units.md has it."""
-        self.path(directory).mkdir(parents=True, exist_ok=True)
-        for units in ("lbhook", "lbhook-"):
-            self.drop_in(f"{units}.service", f"[Service]\nReadWritePaths={directory}\n")
-
     def drop_in(self, unit: str, text: str) -> None:
         """Add to a unit; one that runs already is told."""
         self.write(f"/etc/systemd/system/{unit}.d/test.conf", text)

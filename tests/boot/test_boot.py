@@ -39,6 +39,39 @@ reload = ["sh", "-c", "test -e /etc/quick || { touch /run/reloading; sleep 60; }
 """
 
 
+# The timer's, without the minutes in between.
+SOON = """[Timer]
+OnBootSec=
+OnUnitInactiveSec=
+OnBootSec=1s
+OnUnitInactiveSec=1s
+RandomizedDelaySec=0
+AccuracySec=100ms
+"""
+# More of each than one run asks for.
+WRONG = """
+guarded = true
+
+[[step]]
+requests = 2
+fault = "denied"
+
+[[step]]
+requests = 3
+fault = "unsigned"
+
+[[step]]
+requests = 3
+fault = "not-json"
+content_type = "text/html"
+
+[[step]]
+requests = 3
+fault = "status"
+status = 500
+"""
+
+
 def _listens(machine: Machine, port: int) -> bool:
     return machine.listeners() == {f"0.0.0.0:{port}", f"[::]:{port}"}
 
@@ -132,11 +165,12 @@ def test_power_cut_in_the_middle_of_an_apply(machine: Machine, azure: Azure, ans
     followed it, and so it was the last good one (decision 11)."""
     azure.send(8080)
     machine.write("/etc/lbhook/lbhook.toml", SETTINGS.replace("[imds]", '[imds]\nwait_cached="1s"'))
-    machine.write("/etc/lbhook/lbhook.toml.d/slow.toml", SLOW)
-    machine.let_write("/etc/slow")
-    machine.write("/etc/lbhook/templates/slow.j2", "{{ lb.listeners[0].port }}\n")
     machine.write("/etc/quick", "")
     machine.boot()
+    machine.write("/etc/lbhook/lbhook.toml.d/slow.toml", SLOW)
+    machine.write("/etc/lbhook/templates/slow.j2", "{{ lb.listeners[0].port }}\n")
+    machine.run(["lbhook", "install"])
+    machine.run(["lbhook", "apply"])
     old = machine.read(LISTEN)
     azure.send(8081)
     machine.path("/etc/quick").unlink()
@@ -178,10 +212,7 @@ def test_metadata_late(machine: Machine, azure: Azure) -> None:
 def test_joined_to_the_pool_after_boot(machine: Machine, azure: Azure) -> None:
     """A VM without a load balancer boots green, at rest; the timer finds it in its pool later,
     and rules that change when nobody is looking."""
-    soon = "OnBootSec=\nOnUnitInactiveSec=\nOnBootSec=1s\nOnUnitInactiveSec=1s\n"
-    machine.drop_in(
-        "lbhook-refresh.timer", f"[Timer]\n{soon}RandomizedDelaySec=0\nAccuracySec=100ms\n"
-    )
+    machine.drop_in("lbhook-refresh.timer", SOON)
     azure.leave_pool()
     machine.boot()
     assert machine.status()["outcome"] == "absent"
@@ -194,6 +225,27 @@ def test_joined_to_the_pool_after_boot(machine: Machine, azure: Azure) -> None:
         assert azure.ask(port) == listener
         assert machine.firewall_ports() == {port}
     machine.assert_sound()
+
+
+def test_no_answer_ends_the_timer(machine: Machine, azure: Azure) -> None:
+    """Denied, not signed, a page and an error, one after the other, each for more than a run: the
+    port opens all the same when the answer is good, and nobody has started anything."""
+    machine.write(CONFIGURATION, IMPATIENT.replace("2s", "1s"))
+    machine.drop_in("lbhook-refresh.timer", SOON)
+    machine.drop_in("lbhook-refresh.service", "[Service]\nRestartSec=1s\n")
+    azure.send(8080)
+    azure.play(WRONG)
+    wait_for(azure.fabric.serves_metadata, "metadata service")
+    machine.switch_on()
+    machine.wait_until_up()
+    assert not _listens(machine, 8080)
+    wait_for(partial(_listens, machine, 8080), "the port", timeout=120)
+    said = machine.said("--unit=lbhook-fetch")
+    for one in ("403", "401", "not JSON", "500"):
+        assert one in said, one
+    machine.wait_for_state("lbhook", "active")
+    machine.assert_sound()
+    assert machine.firewall_ports() == {8080}
 
 
 def test_configuration_edited(machine: Machine, azure: Azure) -> None:

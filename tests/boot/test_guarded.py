@@ -10,9 +10,9 @@ import json
 
 import pytest
 
-from ..lab.fabric import VM4, body, rule
+from ..lab.fabric import IMDS, VM4, body, rule
 from .azure import FRONT, Azure
-from .machine import Machine
+from .machine import CONFIGURATION, SETTINGS, Machine
 
 PROGRAM = """#!/usr/bin/python3
 import json, sys, time, urllib.request
@@ -103,3 +103,19 @@ def test_the_access_rules_deny_lbhook(machine: Machine, azure: Azure) -> None:
     machine.run(["systemctl", "start", "lbhook-refresh.service"])
     machine.assert_listens(":8080")
     machine.wait_for_state("lbhook", "active")
+
+
+def test_metadata_is_locked_by_systemd(machine: Machine, azure: Azure) -> None:
+    """By its prohibit route: the unit that asks says so, and what to set; what was good last stays
+    in force."""
+    azure.send(8080)
+    machine.boot()
+    machine.power_off()
+    azure.network.links(f"route add prohibit {IMDS}")
+    machine.write(CONFIGURATION, SETTINGS.replace("[imds]", '[imds]\nwait_cached = "1s"'))
+    machine.boot(failed=["lbhook-fetch.service"])
+    assert machine.show("lbhook-fetch", "ExecMainStatus") == "75"
+    assert "systemd.imds.network=locked is on the kernel's" in machine.said("--unit=lbhook-fetch")
+    assert (machine.status()["source"], machine.status()["status"]) == ("cache", 0)
+    machine.assert_listens(":8080")
+    assert machine.firewall_ports() == {8080}

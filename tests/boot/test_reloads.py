@@ -171,11 +171,14 @@ def test_unit_of_a_users_own(machine: Machine, azure: Azure, ways: list[str], or
     next run; one that failed is due again."""
     machine.write("/usr/lib/systemd/system/app.service", f"[Unit]\n{order}\n{APP}")
     machine.enable("app.service")
-    machine.write("/etc/lbhook/lbhook.toml.d/app.toml", APP_TARGET)
-    machine.let_write("/etc/app")
-    machine.write("/etc/lbhook/templates/app.j2", "{{ lb.listeners[0].port }}\n")
     azure.send(8080)
     machine.boot()
+    machine.write("/etc/lbhook/lbhook.toml.d/app.toml", APP_TARGET)
+    machine.write("/etc/lbhook/templates/app.j2", "{{ lb.listeners[0].port }}\n")
+    machine.run(["lbhook", "install"])
+    assert apply(machine, "shell") == 0
+    wait_for(partial(has_loaded, machine, 8080), "the first reload")
+    machine.wait_for_state("app", "active")
     for port, way in enumerate(ways, 8081):
         azure.send(port)
         machine.write("/etc/hold", "")
