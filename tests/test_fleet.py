@@ -56,3 +56,31 @@ def test_what_they_hand_to_cloud_init(file: Path) -> None:
     example = REPO / "examples" / "".join(name)
     assert example.read_text().startswith("#cloud-config\n")
     assert not re.search(r"""["'](admin|root)["']""", text)
+
+
+def test_terraform_has_a_way_out() -> None:
+    """Nothing hangs on Azure's default, which new networks don't have: it is off, an outbound rule
+    stands in for it, no inbound rule takes its ports, and VMs come after it."""
+    found = parser("pygohcl").loads(TERRAFORM.read_text())["resource"]
+    (subnet,) = found["azurerm_subnet"].values()
+    assert subnet["default_outbound_access_enabled"] is False
+    ((name, rule),) = found["azurerm_lb_outbound_rule"].items()
+    assert rule["protocol"] == "All"
+    (vms,) = found["azurerm_linux_virtual_machine_scale_set"].values()
+    nic = vms["network_interface"]["ip_configuration"]
+    assert [rule["backend_address_pool_id"]] == nic["load_balancer_backend_address_pool_ids"]
+    assert f"azurerm_lb_outbound_rule.{name}" in "".join(vms["depends_on"])
+    assert all(one["disable_outbound_snat"] is True for one in found["azurerm_lb_rule"].values())
+
+
+def test_bicep_has_a_way_out() -> None:
+    """The same."""
+    found = parser("pycep").BicepParser().parse(text=BICEP.read_text())["resources"]
+    config = {name: one["config"] for name, one in found.items()}
+    (subnet,) = config["network"]["properties"]["subnets"]
+    assert subnet["properties"]["defaultOutboundAccess"] is False
+    balancer = config["balancer"]["properties"]
+    (rule,) = balancer["outboundRules"]
+    assert rule["properties"]["protocol"] == "All"
+    assert all(one["properties"]["disableOutboundSnat"] for one in balancer["loadBalancingRules"])
+    assert [str(one) for one in config["vms"]["dependsOn"]] == ["balancer"]

@@ -88,12 +88,24 @@ class Closing:
         doors = self._doors.get(socket, ())
         if not (self._verdicts and doors):
             return False
-        return all(self._keeps_out(self._verdicts[one], ours) for one in doors)
+        verdicts = {one: self._verdicts[one] for one in doors}
+        left = [one for one in doors if not self._keeps_out(verdicts[one], ours)]
+        if any(map(self._is_anothers, verdicts.values())):
+            # Only containers come to what stands in for a published port, such as docker-proxy.
+            left = [one for one in left if one.device not in self._bridges]
+        return not left
+
+    @cached_property
+    def _bridges(self) -> frozenset[str]:
+        return tunnels.bridges(self.host.run)
+
+    def _is_anothers(self, verdict: Verdict) -> bool:
+        """A port that another program gets is not this socket's; only before that it is judged."""
+        return verdict.action == "translated" and self.target.vars["policy"] == "enforce"
 
     def _keeps_out(self, verdict: Verdict, ours: str) -> bool:
-        """A port that another program gets is not this socket's; only before that it is judged."""
         if verdict.action == "translated":
-            return bool(self.target.vars["policy"] == "enforce")
+            return self._is_anothers(verdict)
         mine = bool(ours) and verdict.chain.startswith(ours)
         return verdict.action == "drop" and not verdict.by_source and not mine
 

@@ -46,6 +46,12 @@ def ports(run: Run) -> Mapping[int, str]:
     return {data["port"]: name for name, data in links if isinstance(data.get("port"), int)}
 
 
+def bridges(run: Run) -> frozenset[str]:
+    """The bridges of this network namespace, such as those that containers are on."""
+    listed = (one for one in _listed(run) if one["linkinfo"].get("info_kind") == "bridge")
+    return frozenset(one["ifname"] for one in listed)
+
+
 def _links(run: Run) -> Iterator[Tunnel]:
     for link in _listed(run):
         info = link["linkinfo"]

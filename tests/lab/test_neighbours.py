@@ -140,6 +140,12 @@ for port in 8080 8090; do
         -j DNAT --to-destination 172.17.0.2:80
 done
 """
+BRIDGE = """
+link add docker0 type bridge
+link set veth0 up master docker0
+link set docker0 up
+addr add 172.17.0.1/16 dev docker0
+"""
 INSIDE = "link set eth0 up\naddr add 172.17.0.2/16 dev eth0\nroute add default via 172.17.0.1"
 
 
@@ -148,8 +154,8 @@ def container(lab: Lab) -> Iterator[Host]:
     """A container of the VM, on docker0, whose port 80 is published as 8080 and 8090."""
     require("iptables-nft")
     with Host("container", lab.client) as inside:
-        lab.vm.cable("docker0", inside, "eth0")
-        lab.vm.links("link set docker0 up\naddr add 172.17.0.1/16 dev docker0")
+        lab.vm.cable("veth0", inside, "eth0")
+        lab.vm.links(BRIDGE)
         inside.links(INSIDE)
         inside.spawn([*inside.python("standin.py"), "tcp,0.0.0.0,80"])
         wait_for(lambda: inside.listens("tcp", 80), "the container's server")
@@ -179,6 +185,22 @@ def test_published_port_is_judged_before_it_is_translated(
         assert there.receive() == "from inside"
         there.send("welcome")
         assert here.receive() == "welcome"
+
+
+def test_what_a_container_answers_is_not_closed_by_a_plan(lab: Lab) -> None:
+    """Under `enforce`: a program that holds a published port, as docker-proxy does, gets nothing of
+    what comes from outside, and is not listed; one beside it is."""
+    configure(lab.vm, "enforce")
+    with container(lab):
+        lab.vm.serve("tcp,0.0.0.0,8080", "tcp,0.0.0.0,8070")
+        lab.balance(body(public=[(OWN, VM4)]))
+        assert one(lab.client, "tcp", OWN, 8080).state == "open"
+        closes = json.loads(lab.vm.lbhook("plan", "--json").stdout)["closes"]
+        assert {8070, 9000} <= {it["port"] for it in closes}
+        assert 8080 not in {it["port"] for it in closes}
+        assert " 8080 " not in lab.vm.lbhook("apply").stderr
+        assert one(lab.client, "tcp", OWN, 8080).state == "open"
+        assert one(lab.client, "tcp", OWN, 8070).state == "filtered"
 
 
 @pytest.mark.parametrize("policy", ["prerouting"], indirect=True)
@@ -259,3 +281,40 @@ def test_the_table_comes_back_after_a_flush(lab: Lab, policy: str) -> None:
     lab.vm.run(["nft", "flush ruleset"])
     assert lab.vm.apply()["outcome"] == "changed"
     assert table(lab) == before
+
+
+# So many networks, none of which has the client.
+NETWORKS = 150_000
+BESIDE = """
+table ip own {
+    set many { type ipv4_addr; flags interval; }
+    chain in {
+        type filter hook input priority 0
+        ip saddr @many drop
+        tcp dport 8081 ip saddr != @many drop
+    }
+}
+"""
+
+
+def test_a_large_set_beside_lbhook_s_table(lab: Lab) -> None:
+    """Of networks that are shut out or, in another chain, let in alone: `show` and `doctor` say of
+    everybody else what packets meet."""
+    lab.balance(body(*WEB[:1], *ADMIN[:1], public=[(OWN, VM4)], outbound=[(FRONT4, VM4)]))
+    lab.vm.apply()
+    lab.vm.run(["nft", "-f", "-"], stdin=BESIDE)
+    nets = [f"{11 + (n >> 16)}.{n >> 8 & 255}.{n & 255}.0/24" for n in range(NETWORKS)]
+    # An ordinary user's netlink message may not be as long as all of them.
+    for at in range(0, NETWORKS, 5_000):
+        more = ", ".join(nets[at : at + 5_000])
+        lab.vm.run(["nft", "-f", "-"], stdin=f"add element ip own many {{ {more} }}\n")
+    assert one(lab.client, "tcp", FRONT4, 80).state == "open"
+    assert one(lab.client, "tcp", FRONT4, 81).state == "filtered"
+    shown = " ".join(lab.vm.lbhook("show").stdout.split())
+    assert "tcp 80 → 443 nginx open, 1 packet ! tcp 81 → 8081 nginx dropped by ip own in" in shown
+    levels = found(lab)
+    assert not [it for it in levels["unsure"] if "can't be told" in it or "tried" in it]
+    (wrong,) = levels["wrong"]
+    assert wrong.startswith(
+        f"{VM4} tcp 8081 (frontend {FRONT4}:81) is dropped by chain ip own in ("
+    )

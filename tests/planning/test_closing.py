@@ -102,6 +102,28 @@ def test_what_is_closed_already_will_not_be_closed(tmp_path: Path) -> None:
     assert [one.port for one in Closing(before, RULES, here, rules).coming] == [9001, 9002]
 
 
+class Published(Firewall):
+    """Port 9001 that comes by eth0 is a container's; everything else is let in."""
+
+    def judge(self, doors: Sequence[Door], absent: Mapping[str, str]) -> list[Verdict]:
+        """By the port and the interface."""
+        taken = [(one.port, one.device) == (9001, "eth0") for one in doors]
+        return [Verdict(action="translated" if one else "accept") for one in taken]
+
+
+@pytest.mark.parametrize(("kind", "ports"), [("bridge", [9000]), ("veth", [9000, 9001])])
+def test_what_stands_in_for_a_published_port_is_its_containers_affair(
+    tmp_path: Path, kind: str, ports: list[int]
+) -> None:
+    """They come to it by their bridge; what comes by a network is the machine's."""
+    more = {"ifname": "br0", "addr_info": [{"local": "172.17.0.1"}]}
+    links = [{"ifname": "br0", "linkinfo": {"info_kind": kind}}]
+    sockets = ("tcp,0.0.0.0,9000", "tcp,0.0.0.0,9001")
+    shown = {"address": json.dumps([*ADDRESSES, more]), "link": json.dumps(links)}
+    here = host(tmp_path, *sockets, **shown)
+    assert [one.port for one in Closing(firewall(), RULES, here, Published()).coming] == ports
+
+
 def test_what_some_reach_will_be_closed(tmp_path: Path) -> None:
     """From sources that a rule names, or by another address."""
     rules = Told({9000: Verdict(action="drop", by_source=True)})
