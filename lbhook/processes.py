@@ -159,23 +159,10 @@ def by_manager(
     limits = ("--collect", "--service-type=exec", f"--property=RuntimeMaxSec={timeout:.3f}")
     # It would be the command itself, and systemd 252 can't read that again if it has lines.
     named = "--description=A command of lbhook"
-    # It would wait for sysinit.target, which waits for lbhook-restore.service.
-    early = "--property=DefaultDependencies=no"
     given = [f"--setenv={name}={value}" for name, value in {**(env or {}), **_ENVIRONMENT}.items()]
     # Else systemd would put in what it knows by the names of a shell's variables: nothing.
     words = (word.replace("$", "$$") for word in argv)
-    return (
-        "systemd-run",
-        "--quiet",
-        "--wait",
-        "--pipe",
-        named,
-        early,
-        *limits,
-        *given,
-        "--",
-        *words,
-    )
+    return ("systemd-run", "--quiet", "--wait", "--pipe", named, *limits, *given, "--", *words)
 
 
 def filled(argv: Sequence[str], places: Mapping[str, object]) -> tuple[str, ...]:

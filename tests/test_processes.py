@@ -176,7 +176,6 @@ def test_a_command_of_the_service_manager_is_the_same_command() -> None:
     assert argv[argv.index("--") + 1 :] == ("sh", "-c", "echo $${1%/*} $$2\n")
     assert "--property=RuntimeMaxSec=2.500" in argv
     assert "--setenv=LC_ALL=C.UTF-8" in argv
-    assert "--property=DefaultDependencies=no" in argv
     assert {"--wait", "--pipe", "--collect"} <= set(argv)
 
 

@@ -99,7 +99,10 @@ class Host:
         return self.free(argv, target.timeout)
 
     def free(self, argv: Argv, timeout: float, stdin: bytes = b"") -> Result:
-        """Run a command that the user gave, which must work by the timer as it does by hand."""
+        """Run a command that the user gave, which must work by the timer as it does by hand. So
+        early in a boot that nobody could run it for the unit, the unit does itself."""
+        if not self.machine.has_bus():
+            return self.run(argv, timeout=timeout, stdin=stdin)
         from .daemon import ask_freely
 
         return ask_freely(self.run, self.machine, argv, timeout, stdin=stdin)

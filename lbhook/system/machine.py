@@ -247,6 +247,11 @@ class Machine:
         """Whether systemd is PID 1 here, as sd_booted(3) asks it."""
         return (self.root / "run/systemd/system").is_dir()
 
+    def has_bus(self) -> bool:
+        """Whether the system's D-Bus can be asked, which `systemd-run --wait` needs: its socket is
+        there once sysinit.target is reached, and so after lbhook-restore.service in some boots."""
+        return (self.root / "run/dbus/system_bus_socket").exists()
+
     def _pids(self) -> list[int]:
         try:
             names = os.listdir(self.root / "proc")  # noqa: PTH208 (a path for each takes longer)

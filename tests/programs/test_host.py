@@ -40,6 +40,8 @@ def confine(stand: Stand) -> None:
     (machine / "proc/self").mkdir(parents=True)
     (machine / "proc/self/status").write_text("Name:\tlbhook\nNoNewPrivs:\t1\n")
     (machine / "run/systemd/system").mkdir(parents=True)
+    (machine / "run/dbus").mkdir()
+    (machine / "run/dbus/system_bus_socket").touch()
 
 
 def test_in_a_unit_commands_of_ones_own_are_run_by_pid_1(stand: Stand) -> None:
@@ -69,3 +71,12 @@ def test_in_a_unit_shipped_commands_stay_within_the_limits(stand: Stand) -> None
     for name in ("check", "reload", "observe", "remove"):
         host.command(nftables, defaults[name], {"staged": "/a", "path": "/b"})
     assert [argv[0] for argv in stand.runner.calls] == ["nft"] * 4
+
+
+def test_before_there_is_a_bus_nobody_else_is_asked(stand: Stand) -> None:
+    """`systemd-run --wait` would wait for it, and the boot perhaps for lbhook-restore.service."""
+    confine(stand)
+    (stand.place / "machine/run/dbus/system_bus_socket").unlink()
+    own = stand.settings(NO_ENV + target("one", reload=["/opt/reload"]))
+    stand.apply(own, body(80))
+    assert stand.runner.taken() == ["/opt/reload"]
