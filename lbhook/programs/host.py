@@ -99,9 +99,9 @@ class Host:
         return self.free(argv, target.timeout)
 
     def free(self, argv: Argv, timeout: float, stdin: bytes = b"") -> Result:
-        """Run a command that the user gave, which must work by the timer as it does by hand. So
-        early in a boot that nobody could run it for the unit, the unit does itself."""
-        if not self.machine.has_bus():
+        """Run a command that the user gave, which must work by the timer as it does by hand. Who is
+        not root can't have PID 1 run it, nor can a unit so early in a boot that there is no bus."""
+        if not (self.root and self.machine.has_bus()):
             return self.run(argv, timeout=timeout, stdin=stdin)
         from .daemon import ask_freely
 

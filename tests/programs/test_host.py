@@ -80,3 +80,12 @@ def test_before_there_is_a_bus_nobody_else_is_asked(stand: Stand) -> None:
     own = stand.settings(NO_ENV + target("one", reload=["/opt/reload"]))
     stand.apply(own, body(80))
     assert stand.runner.taken() == ["/opt/reload"]
+
+
+def test_who_is_not_root_runs_a_command_himself(stand: Stand) -> None:
+    """PID 1 would not do it for him: `lbhook plan` in a session that may gain no rights."""
+    confine(stand)
+    host = stand.host(stand.settings(NO_ENV))
+    host.tree.privileged = False
+    host.free(("/opt/check",), 1.0)
+    assert stand.runner.taken() == ["/opt/check"]
