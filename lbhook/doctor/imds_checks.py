@@ -92,7 +92,17 @@ def proxies(evidence: Evidence) -> Iterator[Finding]:
         yield note(f"{', '.join(sorted(names))}: set here, and lbhook goes by none of them")
 
 
-CHECKS: tuple[Check, ...] = (answer, guarded, route, firewall, proxies)
+def outbound(evidence: Evidence) -> Iterator[Finding]:
+    """Where Azure tells of no way out: there may be one that is in no metadata."""
+    lb = evidence.lb
+    if lb.inbound_rules and not (lb.outbound_rules or lb.public_ips):
+        yield note(
+            "Azure tells of no outbound rule and no public address of this VM: its way out, if it"
+            " has one, is a NAT gateway or something else that no metadata tells of"
+        )
+
+
+CHECKS: tuple[Check, ...] = (answer, guarded, route, firewall, proxies, outbound)
 
 
 class _Leg(NamedTuple):

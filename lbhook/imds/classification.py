@@ -58,6 +58,11 @@ _UPDATING = "perhaps being updated"
 AGAIN = "try again, or with a longer --wait"
 IN_BETWEEN = "IMDS sends nothing of the kind: is a proxy or an agent in between?"
 _UPDATED = f"IMDS may be being updated or provisioned: {AGAIN}"
+# Azure Stack Hub has IMDS, and no /metadata/loadbalancer.
+_NOT_THERE = (
+    f"{_UPDATED}; if it stays so, this Azure may have no such metadata, as Azure Stack Hub has"
+    " none: `[rules.NAME]` of the configuration stands without an answer"
+)
 _SHARE = f"other programs on this VM use up its share of 5 requests a second: {AGAIN}"
 _TEMPORARY = {
     408: "it was too slow",
@@ -152,6 +157,8 @@ def _classify_missing(text: str, message: str, hint: str, after: float) -> Meani
         return Meaning(kind=kind, reason=f"no load balancer: {ABSENT}", retry_after=after)
     if kind is Kind.OURS:
         return Meaning(kind=kind, reason=f"{text}; the path is wrong, or a proxy answered")
+    if hint is _UPDATED and meaning is _UPDATING and "updating" not in begins:
+        hint = _NOT_THERE
     return Meaning(kind=kind, reason=f"{text} ({meaning})", hint=hint, retry_after=after)
 
 

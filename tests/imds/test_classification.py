@@ -18,6 +18,10 @@ BUG = "; this is a bug of lbhook, or something in between changes the request: p
 ASKER = Asker(user="lbhook", group="lbhook")
 AGAIN = "try again, or with a longer --wait"
 UPDATED = f"IMDS may be being updated or provisioned: {AGAIN}"
+NOT_THERE = (
+    f"{UPDATED}; if it stays so, this Azure may have no such metadata, as Azure Stack Hub has"
+    " none: `[rules.NAME]` of the configuration stands without an answer"
+)
 IN_BETWEEN = "IMDS sends nothing of the kind: is a proxy or an agent in between?"
 WALL = 1_800_000_000.0
 
@@ -103,6 +107,24 @@ TABLE = [
 ]
 
 
+@pytest.mark.parametrize(
+    ("message", "told"),
+    [
+        ("", True),
+        ("Not found", True),
+        ("IMDS endpoint is updating", False),
+        ("Load Balancer metadata API is not available right now. Please retry", False),
+    ],
+)
+def test_an_azure_without_such_metadata_is_thought_of(message: str, told: bool) -> None:
+    """Of a 404 in words that Azure does not use for a load balancer, or in none."""
+    body = json.dumps({"error": message}).encode() if message else b""
+    meaning = classify(404, {}, body)
+    assert meaning.kind is Kind.TRANSIENT
+    assert meaning.hint.startswith(UPDATED)
+    assert ("Azure Stack Hub" in meaning.hint) is told
+
+
 @pytest.mark.parametrize(("status", "text", "kind", "meaning"), TABLE)
 def test_a_row_of_the_table(status: int, text: str, kind: Kind, meaning: str) -> None:
     """Kind and whole reason, and what to do; absence is told in words of its own."""
@@ -150,7 +172,7 @@ def test_every_other_404_is_transient(text: str | None) -> None:
     assert judge(404, text) == Meaning(
         kind=Kind.TRANSIENT,
         reason=f"IMDS answered 404{said} (perhaps being updated)",
-        hint=IN_BETWEEN if text == "" else UPDATED,
+        hint=IN_BETWEEN if text == "" else NOT_THERE,
     )
 
 

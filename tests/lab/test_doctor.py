@@ -166,6 +166,28 @@ def test_there_is_no_load_balancer(well: Lab) -> None:
     assert wrong(well).startswith("azure: no load balancer: this VM is not in a backend pool")
 
 
+def test_azure_has_no_such_metadata(well: Lab) -> None:
+    """As Azure Stack Hub, which answers 404 in words of its own for as long as it is asked."""
+    step = '[[step]]\nfault = "status"\nstatus = 404\nbody = \'{"error": "Not found"}\'\n'
+    well.fabric.write("/run/hub.toml", f'title = "no such metadata"\n{step}')
+    well.fabric.serve_metadata("absent", playbook="/run/hub.toml")
+    wait_for(well.fabric.serves_metadata, "metadata service")
+    found = wrong(well, "--wait", "1s")
+    assert "IMDS answered 404: Not found (perhaps being updated)" in found
+    assert "as Azure Stack Hub has none: `[rules.NAME]` of the configuration stands" in found
+
+
+def test_no_way_out_is_told_of(well: Lab) -> None:
+    """It is noted, and no fault: a NAT gateway is in no metadata."""
+    text = "azure: Azure tells of no outbound rule and no public address of this VM"
+    assert not [it for it in doctor(well)["note"] if it.startswith(text)]
+    well.balance(body(*WEB, *ADMIN))
+    well.vm.apply()
+    found = doctor(well)
+    assert [it.startswith(text) for it in found["note"]].count(True) == 1
+    assert found["wrong"] == []
+
+
 def test_this_is_not_azure(well: Lab) -> None:
     """Without an endpoint of one's own nobody is asked."""
     (found,) = doctor(well, env={"LBHOOK_ENDPOINT": ""})["wrong"]
