@@ -170,6 +170,7 @@ def test_from_now_on(shop: Machine, azure: Azure) -> None:
         shop.run(["systemctl", "start", "lbhook-refresh.service"])
         assert shop.firewall_ports() == {*ports}
         await_tls(azure, served=443 in ports)
+    shop.write(f"{CONFIGURATION}.d/endpoint.toml", f'{ENDPOINT}wait_cached = "1s"\n')
     shop.power_off()
     azure.fall_silent()
     shop.boot(failed=["lbhook-fetch.service"])
