@@ -88,7 +88,7 @@ class Demo:
         self.console.out(f"{diagram.to_text(facts.derive(metadata), metadata)}\n")
 
     def _files(self, update: Update, root: Path) -> None:
-        self._title("The files that come of it", "lbhook apply")
+        self._title("The files that lbhook writes", "lbhook apply")
         self.console.out(f"Written below {root}, which is removed at the end.\n\n")
         result = self._apply(update)
         for change in result.changes:
@@ -106,9 +106,9 @@ class Demo:
         more = json.loads(json.dumps(_BODY))
         more["loadbalancer"]["inboundRules"].append(_NEW_RULE)
         imds.body = json.dumps(more).encode()
-        self._title("A rule for UDP port 53 comes in Azure", "lbhook plan")
+        self._title("A rule for UDP port 53 is added in Azure", "lbhook plan")
         self.console.out(f"{coloured_diff(report.plan_text(update.plan()))}\n")
-        self._title("It is brought here", "lbhook apply")
+        self._title("lbhook applies it", "lbhook apply")
         self._apply(update)
 
     def _apply(self, update: Update) -> report.Report:

@@ -66,7 +66,7 @@ def cli() -> None:
 
     lbhook asks the Instance Metadata Service for the load balancer's rules, renders firewall
     rules, nginx listeners and env files, checks them with the real programs, installs them
-    together and reloads what changed.
+    and reloads what changed.
 
     \b
     Examples:

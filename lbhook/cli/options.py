@@ -82,7 +82,7 @@ def general(command: F) -> F:
             flag_value="quiet",
             expose_value=False,
             callback=_set_verbosity,
-            help="Say nothing but errors.",
+            help="Print errors only.",
         ),
         click.option(
             "-v",
@@ -91,7 +91,7 @@ def general(command: F) -> F:
             flag_value="verbose",
             expose_value=False,
             callback=_set_verbosity,
-            help="Say each request and each ignored key.",
+            help="Show each request and each ignored key.",
         ),
         click.option(
             "-c",

@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 @options.source
 @options.targets
 @click.option("--reload", is_flag=True, help="Reload even if nothing differs.")
-@click.option("--no-reload", is_flag=True, help="Install, and leave the reloads owed.")
+@click.option("--no-reload", is_flag=True, help="Install, but do not reload: the next apply does.")
 @options.accept_empty
-@click.option("--skip-refused", is_flag=True, help="Do not try again what was refused before.")
-@click.option("--early", is_flag=True, help="In a unit: be ready before the answer is there.")
+@click.option("--skip-refused", is_flag=True, help="Do not retry what failed before.")
+@click.option("--early", is_flag=True, help="In a unit: start early, wait for the answer.")
 @options.outcome
 @pass_invocation
 def apply(

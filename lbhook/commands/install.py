@@ -11,15 +11,15 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-@click.command(short_help="Units, completion and configuration into place.")
+@click.command(short_help="Install units, completion and configuration.")
 @options.general
 @options.root
 @click.option("--now", is_flag=True, help="Start the units too.")
 @options.outcome
 @pass_invocation
 def install(invocation: Invocation, /, as_json: bool, now: bool, root: "Path | None") -> int:
-    """Do for pip and for the single file what a package does: units, a user for fetching, shell
-    completion, configuration and resting forms into place, and the units enabled.
+    """For pip and the single file, do what a package does: install the units, a user for fetching,
+    shell completion, configuration and resting forms, and enable the units.
 
     The single file is copied to /usr/local/bin/lbhook. Nothing is started, unless --now is given.
 
@@ -37,7 +37,7 @@ def install(invocation: Invocation, /, as_json: bool, now: bool, root: "Path | N
     )
 
 
-@click.command(short_help="Clean, then take away what install put into place.")
+@click.command(short_help="Undo all that lbhook wrote, and uninstall.")
 @options.general
 @options.root
 @options.outcome

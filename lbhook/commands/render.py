@@ -69,7 +69,7 @@ def explain(invocation: Invocation, /, target: str, as_json: bool, **options: An
     explanation = annotation.explain(renderer, wanted, fetched.answer.lb, fetched.vm)
     if not explanation.whole:
         invocation.console.warn(
-            f"{target}: works on its own output, which hides where that came from"
+            f"{target}: processes its own output, so the sources of its lines are hidden"
         )
     if as_json:
         invocation.json(annotation.to_json(explanation))

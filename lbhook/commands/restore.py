@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-@click.command(short_help="What this boot lacks, before there is a network.")
+@click.command(short_help="Load the last good files early at boot.")
 @options.general
 @options.root
 @options.outcome

@@ -38,7 +38,7 @@ def rollback(invocation: Invocation, /, as_json: bool, root: "Path | None") -> i
     return status
 
 
-@click.command(short_help="Everything back to rest, and all state gone.")
+@click.command(short_help="Undo all that lbhook wrote; delete its state.")
 @options.general
 @options.root
 @options.outcome

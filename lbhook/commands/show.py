@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 @options.planned
 @click.option("--json", "as_json", is_flag=True, help="Print the normalised model as JSON.")
 @click.option("--here", is_flag=True, help="With --json: add what is seen on this machine.")
-@click.option("--all", "everything", is_flag=True, help="Every rule, however many there are.")
+@click.option("--all", "everything", is_flag=True, help="Show every rule.")
 @click.option(
     "--html",
     type=click.Path(),

@@ -89,7 +89,7 @@ def time_limit(value: object) -> float:
     """A duration that something can be done in."""
     seconds = duration(value)
     if not seconds:
-        raise unfit(value, "a time limit: it is over at once")
+        raise unfit(value, "a time limit longer than 0")
     return seconds
 
 

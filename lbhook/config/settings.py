@@ -251,12 +251,12 @@ class _Targets:
         """A path is one target's, and none of lbhook's own; a firewall's table is one target's."""
         at = f".targets.{name}.path"
         if kind and SHIPPED[kind].single and self.singles.setdefault(kind, name) != name:
-            problem = f"{self.singles[kind]} is of this kind, too; only one can be"
+            problem = f"{self.singles[kind]} is of this kind too; only one is allowed"
             self.tables.note(f".targets.{name}", problem)
         if self.owners.setdefault(path, name) != name:
-            self.tables.note(at, f"{path} is {self.owners[path]}'s too")
+            self.tables.note(at, f"{path} is also the path of {self.owners[path]}")
         if _is_record(path, self.paths):
-            self.tables.note(at, f"{path} is lbhook's own; a target must be elsewhere")
+            self.tables.note(at, f"{path} belongs to lbhook; choose another path")
 
 
 def _is_record(path: PurePosixPath, paths: Paths) -> bool:

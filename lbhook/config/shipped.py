@@ -80,7 +80,7 @@ def _mark_fits(variables: Any) -> None:
     """The bits of `mark` are among those of `mark_mask`."""
     mark, mask = variables["mark"], variables["mark_mask"]
     if mark & ~mask:
-        raise schema.Misfit((".mark", f"{mark:#x} has bits that mark_mask, {mask:#x}, has not"))
+        raise schema.Misfit((".mark", f"{mark:#x} has bits outside mark_mask, {mask:#x}"))
 
 
 def _users(value: object) -> tuple[int, ...]:
@@ -99,7 +99,7 @@ _LISTENERS: Mapping[str, tuple[schema.Read[Any], Any]] = {
     "ports": (_PORTS, ()),
     "except_ports": (_PORTS, None),
 }
-_PARAMETERS = schema.words(r"[\w=:./ -]*", 'words for a listen line, such as "ssl"')
+_PARAMETERS = schema.words(r"[\w=:./ -]*", 'listen parameters, such as "ssl"')
 _PROXY = schema.words(r"[\w.:-]+", "the name of a section of haproxy")
 _PROBE_SOURCES = (
     schema.items(network.address),
@@ -172,7 +172,7 @@ SHIPPED: Mapping[str, Kind] = {
             **_LISTENERS,
             "parameters": (_PARAMETERS, ""),
             "udp_timeout": (
-                schema.words(r"[1-9]\d*(ms|s|m|h)", 'a time of nginx, such as "30s"'),
+                schema.words(r"[1-9]\d*(ms|s|m|h)", 'an nginx time, such as "30s"'),
                 "30s",
             ),
         },
@@ -220,7 +220,7 @@ SHIPPED: Mapping[str, Kind] = {
             "mode": (schema.choice("tcp", "http"), None),
             **_LISTENERS,
             "parameters": (
-                schema.words(r"[\w=:./,@!+ -]*", 'words for a bind line, such as "accept-proxy"'),
+                schema.words(r"[\w=:./,@!+ -]*", 'bind parameters, such as "accept-proxy"'),
                 "",
             ),
         },

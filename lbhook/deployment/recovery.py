@@ -37,7 +37,7 @@ class Recovery:
             raise
         if self.last_good.foreign():
             self.context.reporter.warn(
-                "this disk was captured from another VM: its files are put to rest"
+                "this disk was captured from another VM: its files go back to their resting forms"
             )
             self.context.host.tree.remove(self.context.host.state.told_file)
             return self._deploy(Scope.REST)

@@ -19,8 +19,8 @@ from ..storage.records import Refused
 from . import others
 
 _HINT = (
-    "haproxy was not reloaded for it again: that would shut its listeners for two seconds. It is"
-    " tried again when port, address, configuration or haproxy has changed, and once an hour"
+    "haproxy was not reloaded again: a failed reload closes its listeners for two seconds. lbhook"
+    " tries again when the port, the address, the configuration or haproxy changes, and each hour"
 )
 _LONGEST = 3600.0
 

@@ -165,13 +165,13 @@ class Loader:
         if self._goes_on(olds[0], 0.0 if failed else _SETTLE):
             self._left |= {*paths}
             state.keep_loaded({**state.loaded(), **_those(before, paths)})
-            return f"not reloaded: {names}: its program goes on with what it had"
+            return f"not reloaded: {names}: its program still runs with the old file"
         if not all(self._knows(one, before) for one in olds):
             held = {path: Loaded(digest="", held=True) for path in paths}
             state.keep_loaded({**state.loaded(), **held})
             return (
-                f"not reloaded: {names}: its program may have the new file still, and a reload"
-                " would load what else has changed in its configuration"
+                f"not reloaded: {names}: its program may still run with the new file, and a"
+                " reload would also load other changes in its configuration"
             )
         return self._reload_old(olds, names)
 
@@ -189,7 +189,7 @@ class Loader:
             if old.actual and result is not Reload.OWED:
                 loaded[str(old.path)] = self._record(old, old.actual, result)
         self.host.state.keep_loaded(loaded)
-        return f"reloaded again: {names}"
+        return f"reloaded with the old files: {names}"
 
     def _old(self, change: Change) -> Change:
         actual = self.host.tree.state(change.path)

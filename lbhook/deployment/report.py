@@ -82,9 +82,9 @@ class Report(NamedTuple):
         return {
             "changed": f"{self._verb}: {has}{asked}",
             "unchanged": f"up to date with {whom}: {has}{asked}",
-            "kept": "kept: no answer to go by; the last good one stays in force",
-            "absent": f"absent: {ABSENT}; what is there stays",
-            "failed": "failed: no answer to go by, and no last good one to fall back on"
+            "kept": "kept: no usable answer; the last good answer stays in force",
+            "absent": f"absent: {ABSENT}; existing files stay",
+            "failed": "failed: no usable answer, and no last good answer"
             if self.status == NoAnswerError.status
             else "failed: no change was applied",
         }[self.outcome]
@@ -216,7 +216,7 @@ def _planned_text(planned: Sequence[str]) -> str:
 
 def _closes_text(closes: Sequence[Closed]) -> str:
     rows = [(one.protocol, str(one.port or ""), one.ip, one.program, in_use(one)) for one in closes]
-    head = "the firewall will close, since no rule or setting opens them:"
+    head = "the firewall will close these, because no rule or setting opens them:"
     return "".join(f"# {line}\n" for line in (head, *(f"  {row}" for row in aligned(rows))))
 
 
@@ -230,8 +230,8 @@ def closed_warnings(name: str, closed: Sequence[Closed]) -> tuple[str, ...]:
     """What a firewall has closed, and loudly what of it is in use."""
     used = "; ".join(f"{one}: {in_use(one)}" for one in closed if one.connections)
     listed = ", ".join(map(str, closed))
-    loud = (f"{name}: {used}: they stay, and no new one is let in",) if used else ()
-    what = "closed to everybody outside, since no rule or setting opens it"
+    loud = (f"{name}: {used}: these stay open, new ones are dropped",) if used else ()
+    what = "closed to the outside, because no rule or setting opens it"
     return (*loud, f"{name}: {what}: {listed}") if listed else ()
 
 

@@ -21,7 +21,7 @@ def closed(evidence: Evidence) -> Iterator[Finding]:
     found = Closing(firewall, evidence.lb, evidence.host).standing
     if found:
         yield unsure(
-            f"{firewall.name} keeps closed, since no rule or setting opens it:"
+            f"{firewall.name} closes these, because no rule or setting opens them:"
             f" {', '.join(map(str, found))}",
             "if it is to be reached from outside, `allow` in its `vars` lets it in",
         )
@@ -41,10 +41,10 @@ def untracked(evidence: Evidence) -> Iterator[Finding]:
             chain = f"{table} {words[1]}"
         elif "notrack" in words and not _NOT_UDP.search(line):
             yield unsure(
-                f"chain {chain} takes UDP out of connection tracking ({line.strip()}): answers to"
-                f" what this machine asks are no connection's, and {firewall.name} drops them",
-                "let them in by `allow`, with the port that this machine asks from and whom it"
-                " asks, or take out that rule",
+                f"chain {chain} takes UDP out of connection tracking ({line.strip()}): replies to"
+                f" this machine's own requests match no connection, so {firewall.name} drops them",
+                "add them to `allow` (`port` is the local port, `from` the server), or remove that"
+                " rule",
             )
 
 

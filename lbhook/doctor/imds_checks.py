@@ -36,21 +36,22 @@ def route(evidence: Evidence) -> Iterator[Finding]:
         return
     way = evidence.routes.to(str(imds))
     if not way:
-        remedy = "a firewall or a policy route of this machine has none: `ip route get` shows it"
+        remedy = f"check routes and policy rules: `ip route get {imds}`, `ip rule`"
         yield Finding(text=f"there is no route to {imds}", remedy=remedy)
         return
     default = evidence.routes.far(imds.version)
     if default and default.device != way.device:
         yield Finding(
-            text=f"{imds} is asked by way of {way.device}, the default route is by way of"
-            f" {default.device}; it answers the primary NIC only",
+            text=f"requests to {imds} leave by {way.device}, but the default route is by"
+            f" {default.device}; IMDS answers the primary NIC only",
             remedy=f"`ip route replace {imds}/32 dev {default.device}`, and fix the"
             " configuration of the network, or it comes back",
         )
     elif way.source and way.source != (primary := _primary(evidence, way.device, imds.version)):
         yield Finding(
-            text=f"{imds} is asked from {way.source}; it answers the primary address only",
-            remedy=f"let the route have {primary} as its source, `src` of ip-route(8)",
+            text=f"requests to {imds} have the source {way.source}; IMDS answers the primary"
+            " address only",
+            remedy=f"set `src {primary}` on that route: ip-route(8)",
         )
 
 
@@ -74,7 +75,7 @@ def guarded(evidence: Evidence) -> Iterator[Finding]:
         return
     asked = guard.asker()
     units = "" if asked.user == _USER else f"; the units ask as user {_USER}"
-    yield note(f"metadata is guarded; asked as {asked}{units}")
+    yield note(f"metadata is guarded (Metadata Security Protocol); asked as {asked}{units}")
     firewalls = (one for one in evidence.settings.active() if one.kind == "nftables")
     if any(one.vars["restrict_imds"] for one in firewalls):
         yield unsure(
@@ -89,7 +90,7 @@ def proxies(evidence: Evidence) -> Iterator[Finding]:
     """Proxies of the environment, which are for others."""
     names = [name for name in os.environ if name.lower() in _PROXIES]
     if names and evidence.asked:
-        yield note(f"{', '.join(sorted(names))}: set here, and lbhook goes by none of them")
+        yield note(f"{', '.join(sorted(names))}: set in the environment; lbhook ignores them")
 
 
 def outbound(evidence: Evidence) -> Iterator[Finding]:
@@ -120,26 +121,26 @@ def _by_agent(evidence: Evidence) -> Iterator[_Leg]:
     host = evidence.host
     listening = (one for one in host.machine.listening() if one.covers(_LOOPBACK, guard.PORT))
     if evidence.guarded or (host.find(guard.PROGRAM) and any(listening)):
-        name = f"{_LOOPBACK}:{guard.PORT}, where {guard.PROGRAM} takes what is for IMDS,"
+        name = f"{_LOOPBACK}:{guard.PORT} ({guard.PROGRAM}, which relays requests to IMDS)"
         yield _Leg(name=name, ip=_LOOPBACK, port=guard.PORT, device="lo")
 
 
 def _dropped(firewall: Firewall, leg: _Leg) -> Iterator[Finding]:
     asked, answered = firewall.call(leg.ip, leg.port, leg.device)
     if asked.action == "drop":
-        text = f"what is sent to {leg.name} is dropped by {asked.place}"
+        text = f"packets to {leg.name} are dropped by {asked.place}"
         yield Finding(text=text, remedy=f"let it out: tcp port {leg.port} of {leg.ip}")
     elif answered.action == "drop":
-        text = f"what {leg.name} answers is dropped by {answered.place}"
-        yield Finding(text=text, remedy="let in what belongs to established connections")
+        text = f"replies from {leg.name} are dropped by {answered.place}"
+        yield Finding(text=text, remedy="accept established connections in the input chain")
 
 
 def _unequal(numbers: tuple[int, int] | None) -> Iterator[Finding]:
     """The agent seems to look a user up by the number of its group (not verified on Azure)."""
     if numbers and numbers[0] != numbers[1]:
         yield unsure(
-            f"user {_USER} has the number {numbers[0]}, its group {numbers[1]}: {guard.PROGRAM} may"
-            " look one up by the other, and miss it in its access rules",
+            f"user {_USER} has UID {numbers[0]}, its group GID {numbers[1]}: {guard.PROGRAM} may"
+            " look one up by the other and not find it in its access rules",
             f"`groupmod -g {numbers[0]} {_USER}`, if that number is free",
         )
 

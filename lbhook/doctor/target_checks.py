@@ -43,7 +43,11 @@ def programs(evidence: Evidence) -> Iterator[Finding]:
 def drift(evidence: Evidence) -> Iterator[Finding]:
     """What an apply would change or load, and what has failed."""
     for problem in evidence.plan.problems:
-        yield Finding(text=problem, remedy="fix that; `sudo lbhook apply` starts it without them")
+        yield Finding(
+            text=problem,
+            remedy="fix the cause; until then `sudo lbhook apply` starts nginx without lbhook's"
+            " listeners",
+        )
     for change in evidence.plan.changes:
         name = change.target.name
         if change.outcome is Outcome.BLOCKED:
@@ -87,8 +91,8 @@ def directories(evidence: Evidence) -> Iterator[Finding]:
         while not place.exists() and place != place.parent:
             place = place.parent
         if not os.access(place, os.W_OK):
-            remedy = "`mount -o remount,rw` its file system, or let the target's path be elsewhere"
-            yield Finding(text=f"{target.name}: {place} can't be written into", remedy=remedy)
+            remedy = "`mount -o remount,rw` its file system, or give the target another path"
+            yield Finding(text=f"{target.name}: {place} is not writable", remedy=remedy)
 
 
 def label(evidence: Evidence) -> Iterator[Finding]:
@@ -102,7 +106,9 @@ def label(evidence: Evidence) -> Iterator[Finding]:
         relabelled = re.search(r"Would relabel \S+ from (\S+) to (\S+)", result.output)
         if relabelled:
             old, new = relabelled.groups()
-            text = f"{target.name}: {target.path} has the label {old}, its place {new}"
+            text = (
+                f"{target.name}: {target.path} has the SELinux label {old}, but should have {new}"
+            )
             yield Finding(text=text, remedy=f"`restorecon -v {target.path}`")
 
 
@@ -143,7 +149,7 @@ CHECKS: tuple[Check, ...] = (
 _DIFFERENCES = {
     Outcome.CREATED: "is not there yet",
     Outcome.RESTORED: "is gone, or was edited",
-    Outcome.REMOVED: "is of a target that is no more",
+    Outcome.REMOVED: "belongs to a target that is no longer configured",
 }
 
 

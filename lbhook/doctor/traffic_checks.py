@@ -31,10 +31,12 @@ def replies(evidence: Evidence) -> Iterator[Finding]:
         way = evidence.routes.far(ip.version, ip)
         if device and not way:
             remedy = f"give {device} a default route; `ip route get` shows what is chosen"
-            yield Finding(text=f"from {ip} there is no way back to clients", remedy=remedy)
+            yield Finding(text=f"{ip} has no route back to clients", remedy=remedy)
         elif way and device not in ("", way.device):
-            text = f"{ip} is on {device}, and its answers leave by {way.device}: Azure drops them"
-            remedy = f"`ip rule add from {ip} table 100`, and in it a default route by {device}"
+            text = f"{ip} is on {device}, but its replies leave by {way.device}: Azure drops them"
+            remedy = (
+                f"`ip rule add from {ip} table 100`, and a default route by {device} in that table"
+            )
             yield Finding(text=text, remedy=remedy)
 
 
@@ -71,8 +73,8 @@ def probes(evidence: Evidence) -> Iterator[Finding]:
         return
     if not sum(packets) and evidence.since_applied > _PROBED:
         yield unsure(
-            "no health probe has come since the firewall was loaded: Azure sends this VM nothing,"
-            " unless only NAT rules lead here",
+            "no health probe since the firewall was loaded: Azure sends this VM no"
+            " traffic, unless all its rules are NAT rules",
             "look at the load balancer's health probe, its backend pool, and the network security"
             " group (tag AzureLoadBalancer)",
         )
@@ -110,8 +112,8 @@ def own_frontend(evidence: Evidence) -> Iterator[Finding]:
             continue
         who = ", ".join(machine.holders({call.inode}).values()) or "a program"
         yield Finding(
-            text=f"{who} here calls {place(rule.frontend_ip, rule.frontend_port)} and has no"
-            " answer: an internal load balancer does not send a backend's own traffic back to it",
+            text=f"{who} on this machine calls {place(rule.frontend_ip, rule.frontend_port)} and"
+            " gets no reply: an internal load balancer does not send a backend's own traffic back",
             remedy=f"let it call {place(rule.private_ip, rule.backend_port)}",
         )
 
@@ -128,19 +130,21 @@ def unreached(evidence: Evidence) -> Iterator[Finding]:
         yield note(f"no rule leads to: {', '.join(sorted(found))}")
 
 
-_IPTABLES = 'let it in there, or all that Azure sends at once, by policy = "mark"'
-_REMEDY = "turn forwarding on: it goes to another address"
+_IPTABLES = 'accept it there, or set policy = "mark" and accept the mark there'
+_REMEDY = "turn on IP forwarding: the packet goes to another address"
 _PROGRAMS = {"ip filter": "iptables", "ip6 filter": "ip6tables"}
 _UFW = {
     "ip filter": ("ufw-before-input", "/etc/ufw/before.rules"),
     "ip6 filter": ("ufw6-before-input", "/etc/ufw/before6.rules"),
 }
 _OPENINGS = {
-    "inet lbhook": "`sudo lbhook apply` loads lbhook's table anew",
+    "inet lbhook": "`sudo lbhook apply` loads lbhook's table again",
     "inet firewalld": "turn on the target firewalld",
     **dict.fromkeys(("ip filter", "ip6 filter"), _IPTABLES),
 }
-_ANYWHERE = "let it in there, too: an accept of lbhook's table does not override a drop of another"
+_ANYWHERE = (
+    "accept it there too: an accept in lbhook's table does not override a drop in another table"
+)
 CHECKS: tuple[Check, ...] = (
     *(addresses, replies, listening, firewall, probes),
     *(tracked, legacy, own_frontend, unreached),
@@ -199,16 +203,16 @@ def _judged(ways: list[Way], advice: _Advice) -> Iterator[Finding]:
     if verdict.chain == ROUTING:
         remedy = "`ip route get` shows where the kernel sends it"
     if verdict.answer:
-        remedy = "let out what belongs to established connections"
-        yield Finding(text=f"what {what} answers is dropped by {by}", remedy=remedy)
+        remedy = "accept established connections in the output chain"
+        yield Finding(text=f"replies from {what} are dropped by {by}", remedy=remedy)
     elif ways[0].dropped:
         yield Finding(text=f"{what} is dropped by {by}", remedy=advice.opening(verdict.chain))
     elif verdict.action == "drop":
-        yield unsure(f"{what} is dropped, but for sources that a rule names, by {by}", remedy)
+        yield unsure(f"{what} is dropped by {by}, except from sources that a rule names", remedy)
     elif verdict.action == "translated":
-        yield note(f"{what} is handed on to another address or port by {by}")
+        yield note(f"{what} is redirected to another address or port by {by}")
     else:
-        yield unsure(f"whether {what} is let in can't be told from here, for {by}", remedy)
+        yield unsure(f"can't tell whether {what} is let in: it depends on {by}", remedy)
 
 
 def _by_place(ways: Iterable[Way], fate: Callable[[Way], object]) -> Iterable[list[Way]]:

@@ -10,10 +10,10 @@ from .findings import Check, Evidence, Finding, note
 # What each unit is for, told where it is missing.
 _MISSES = {
     "lbhook-restore.service": "a boot has no firewall until Azure has answered",
-    "lbhook-fetch.service": "nobody asks Azure",
+    "lbhook-fetch.service": "lbhook does not ask Azure",
     "lbhook.service": "nothing is applied at boot",
-    "lbhook-refresh.service": "a rule that comes later in Azure is not seen",
-    "lbhook-refresh.timer": "a rule that comes later in Azure is not seen",
+    "lbhook-refresh.service": "a rule added later in Azure is not seen",
+    "lbhook-refresh.timer": "a rule added later in Azure is not seen",
 }
 
 
@@ -66,8 +66,8 @@ def ordered(evidence: Evidence) -> Iterator[Finding]:
     lines = re.findall(r"^.*ordering cycle.*$", result.output, re.MULTILINE)
     cycles = [line for line in lines if "lbhook" in line]
     if cycles:
-        remedy = "`systemd-analyze verify default.target` shows it; take out one After= or Before="
-        yield Finding(text=f"the units wait for each other: {cycles[0]}", remedy=remedy)
+        remedy = "`systemd-analyze verify default.target` shows it; remove one After= or Before="
+        yield Finding(text=f"the units have an ordering cycle: {cycles[0]}", remedy=remedy)
 
 
 def limits(evidence: Evidence) -> Iterator[Finding]:

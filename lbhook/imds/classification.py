@@ -56,8 +56,8 @@ _OURS = "; this is a bug of lbhook, or something in between changes the request:
 _UPDATING = "perhaps being updated"
 # What to do if an answer stays as it is.
 AGAIN = "try again, or with a longer --wait"
-IN_BETWEEN = "IMDS sends nothing of the kind: is a proxy or an agent in between?"
-_UPDATED = f"IMDS may be being updated or provisioned: {AGAIN}"
+IN_BETWEEN = "IMDS never answers like this: is a proxy or an agent in between?"
+_UPDATED = f"IMDS may be updating or not ready yet: {AGAIN}"
 # Azure Stack Hub has IMDS, and no /metadata/loadbalancer.
 _NOT_THERE = (
     f"{_UPDATED}; if it stays so, this Azure may have no such metadata, as Azure Stack Hub has"
@@ -118,7 +118,9 @@ def _classify_guarded(
     said = f"{status} without a body, as {guard.PROGRAM} answers: {own}"
     if status == 401:
         signed = guard.HEADER in headers
-        reason = f"{text} ({'its signature is no good' if signed else 'it is not signed'})"
+        reason = (
+            f"{text} ({'the signature is not valid' if signed else 'the request is not signed'})"
+        )
         hint = guard.HINT.rejected if signed else guard.HINT.unsigned
         return Meaning(kind=Kind.TRANSIENT, reason=reason, hint=hint, unsigned=True)
     if status == 421:
@@ -140,7 +142,7 @@ def _classify_good(headers: Mapping[str, str], body: bytes, after: float) -> Mea
     if "json" not in kind.lower():
         problem = f"the answer is {ascii(kind[:40]) if kind else 'of no type'}, not JSON"
     elif encoding not in READABLE:
-        problem = f"the answer is encoded as {encoding[:40]!a}, which nobody asked for"
+        problem = f"the answer is encoded as {encoding[:40]!a}, which lbhook did not ask for"
     elif len(body) > MOST_BYTES:
         problem = f"the answer is longer than {MOST_BYTES // 1024 // 1024} MiB"
     if problem:
@@ -167,7 +169,9 @@ def _classify_refused(status: int, text: str, body: bytes) -> Meaning:
         return Meaning(kind=Kind.OURS, reason=f"{text}{_OURS}")
     if status == 400:
         return Meaning(kind=Kind.OURS, reason=text + (_newest_versions(body) or _OURS))
-    return Meaning(kind=Kind.REFUSED, reason=f"{text}; IMDS never says that: what answered?")
+    return Meaning(
+        kind=Kind.REFUSED, reason=f"{text}; IMDS never sends this status: something else answered"
+    )
 
 
 def one_line(text: str, most: int) -> str:

@@ -50,7 +50,7 @@ def _ask_again(service: Service, begin: float, end: float, last: Reading) -> Rea
     wait = left - _BETWEEN
     if wait < LAST_QUESTION:
         raise _unconfirmed()
-    reason = f"{_EMPTY}: reading it again"
+    reason = f"{_EMPTY}: asking again"
     service.watch(Waiting(reason=reason, attempts=last.attempts, waited=now - begin, left=left))
     service.sleep(_BETWEEN)
     briefly = copy.copy(service)
@@ -65,9 +65,9 @@ def _ask_again(service: Service, begin: float, end: float, last: Reading) -> Rea
 
 def _unconfirmed(*problems: str, attempts: int = 0) -> NoAnswerError:
     error = NoAnswerError(
-        f"{_EMPTY}, and there was no time to read it often enough to believe it",
+        f"{_EMPTY}, and time ran out before three answers agreed",
         *problems,
-        hint="if it is true, run `lbhook apply --accept-empty`",
+        hint="if Azure really has no rule for this VM, run `lbhook apply --accept-empty`",
     )
     error.attempts = attempts
     return error

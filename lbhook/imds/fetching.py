@@ -168,7 +168,7 @@ class Fetcher:
             return service.instance(reading)
         except LbhookError as error:
             said = last.instance if last else b""
-            follows = "vm is what it said last" if said else "vm is not defined"
+            follows = "vm keeps its last value" if said else "vm is not defined"
             self.context.reporter.warn(
                 f"/metadata/instance: {'; '.join(error.problems)}; {follows}"
             )
@@ -223,7 +223,7 @@ class Fetcher:
         addresses = ", ".join(
             f"{one.frontend_ip} ({kind(one.frontend_ip)})" for one in metadata.private_ips
         )
-        text = f"loadbalancer.publicIpAddresses: {addresses}: not public; kept apart as private_ips"
+        text = f"loadbalancer.publicIpAddresses: {addresses}: not public; listed as private_ips"
         last = self.last_good.find()
         known = last and last.metadata and last.metadata.private_ips == metadata.private_ips
         (self.context.reporter.log if known else self.context.reporter.warn)(text)
@@ -235,7 +235,7 @@ class Fetcher:
             for warning in metadata.warnings:
                 self.context.reporter.warn(warning)
             for path in metadata.unknown:
-                self.context.reporter.log(f"{path}: not known here; it is ignored")
+                self.context.reporter.log(f"{path}: unknown key; it is ignored")
 
 
 def _as_planned(fetched: Fetched, plans: "Plans") -> Fetched:

@@ -28,9 +28,9 @@ DENIED = "the access rules of the Metadata Security Protocol do not let in"
 # What the agent says by itself, and why (its proxy_server.rs).
 _OWN: Mapping[int, str] = {
     403: DENIED,
-    405: "it lets no such method through",
-    421: "it has no note of this connection",
-    500: "it has not got its access rules",
+    405: "it does not allow this HTTP method",
+    421: "it does not know this connection",
+    500: "it has no access rules yet",
     502: "it did not reach IMDS",
     503: "it got no answer from IMDS",
 }
@@ -46,18 +46,18 @@ class _Hints(NamedTuple):
 
 
 HINT = _Hints(
-    unsigned=f"metadata is guarded, and nothing has signed the request: {PROGRAM} is not running,"
-    f" is being updated, or its key is not latched yet. {_LOOK}, `{PROGRAM} --status --wait 120`"
-    " waits for it; see docs/troubleshooting.md",
+    unsigned="metadata is guarded (Metadata Security Protocol), and nothing has signed the request:"
+    f" {PROGRAM} is not running, is being updated, or its key is not latched yet. {_LOOK},"
+    f" `{PROGRAM} --status --wait 120` waits for it; see docs/troubleshooting.md",
     rejected=f"metadata is guarded, and IMDS does not take the key of {PROGRAM}: it is not latched,"
     " or this disk is of another VM. Raise keyIncarnationId in the VM's model; see"
     " docs/troubleshooting.md",
     forgotten=f"{PROGRAM} was restarted, or is very busy: {_LOOK}; lbhook asks again",
-    ailing=f"what is wrong is with {PROGRAM}, not with IMDS: {_LOOK}",
+    ailing=f"the fault is in {PROGRAM}, not in IMDS: {_LOOK}",
     # systemd 261 and later.
-    locked="`ip route get 169.254.169.254` shows it: systemd-imdsd has locked IMDS, if"
-    " systemd.imds.network=locked is on the kernel's command line; set it to unlocked. Else a route"
-    " of your own is in the way",
+    locked="check `ip route get 169.254.169.254`. If the kernel's command line has"
+    " systemd.imds.network=locked, systemd-imdsd has locked IMDS: set it to unlocked. Otherwise"
+    " remove your own prohibit route",
 )
 
 
@@ -75,9 +75,9 @@ class Asker(NamedTuple):
         """What to do where the rules deny. Its executable, Python, would let in every script."""
         identity = f'{{"name": "lbhook", "userName": "{self.user}", "groupName": "{self.group}"}}'
         return (
-            f"give the VM's access rules for IMDS the identity {identity} and the privilege"
+            f"add to the VM's access rules for IMDS the identity {identity} and the privilege"
             ' {"name": "loadbalancer", "path": "/metadata/loadbalancer"}, without exePath, which'
-            " is Python's for every script; the next run asks again"
+            " is Python and would match every script; the next run asks again"
         )
 
 

@@ -89,7 +89,10 @@ class Installation:
 
     def _demand_root(self) -> None:
         if self.undo.context.host.live and not self.undo.context.host.root:
-            raise RightsError("not root, and all of this machine's", hint="use sudo; or --root DIR")
+            raise RightsError(
+                "not root: install and uninstall change this machine",
+                hint="use sudo; or --root DIR",
+            )
 
     def _package(self) -> str:
         """The unit of a package that is installed; empty if there is none."""
@@ -146,8 +149,8 @@ class Installation:
         for need in needs:
             host.tree.make_directory(need.directory)
             if len(need.directory.parts) < 3:
-                text = f"{need.name}: its file is right in {need.directory}: from now on "
-                text += "lbhook's units may write everything there"
+                text = f"{need.name}: its file is directly in {need.directory}: "
+                text += "lbhook's units can now write everything there"
                 self.undo.context.reporter.warn(text)
         for piece in self._limits(unit_limits.drop_in(needs)):
             if piece.content:
@@ -203,7 +206,9 @@ class Installation:
         """Run one of systemd's programs on what is below the root; raises `ReloadError`."""
         host = self.undo.context.host
         if not host.find(name):
-            self.undo.context.reporter.warn(f"no {name} here: nobody is told {' '.join(words)}")
+            self.undo.context.reporter.warn(
+                f"{name} is not installed: skipped `{name} {' '.join(words)}`"
+            )
             return
         below = () if host.live else (f"--root={host.tree.root}",)
         ended = host.run((name, *below, *words), timeout=_START)

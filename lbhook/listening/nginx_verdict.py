@@ -13,7 +13,7 @@ from .nginx_config import ANY4, ANY6, Listen
 from .nginx_sockets import covers, opened, unopenable
 
 _ANYWHERE = (ANY4, ANY6)
-_STOPPED = "`systemctl stop nginx`, `lbhook apply`, `systemctl start nginx`"
+_STOPPED = "`systemctl stop nginx && lbhook apply && systemctl start nginx`"
 
 
 class Taken(NamedTuple):
@@ -116,8 +116,8 @@ def _family(scene: Scene, wide: Listen, wanted: Sequence[Listen], form: str) -> 
     held = any(one.ip == wide.ip for one in scene.held or ())
     if narrow.lines or problem or not held:
         return narrow
-    why = f"nginx holds {wide.place}, and a signal can't narrow it; once, {_STOPPED}"
-    return Verdict(wider.lines, (f"port {wide.port} stays at every address: {why}",))
+    why = f"nginx listens on {wide.place}, and a reload can't narrow that; run once {_STOPPED}"
+    return Verdict(wider.lines, (f"port {wide.port} stays open on every address: {why}",))
 
 
 def _narrow(scene: Scene, wanted: Sequence[Listen]) -> Verdict:
@@ -161,7 +161,7 @@ def _problem(scene: Scene, one: Listen) -> str:
 def _taken(scene: Scene, one: Listen) -> str:
     for other in scene.others:
         if other.excludes(one):
-            remedy = "stop that" if other.there else "name it in `ports` to take it"
+            remedy = "stop that program" if other.there else "name it in `ports` to take it"
             return f"{other}; {remedy}, or {_leave(one)}"
     return ""
 
@@ -192,7 +192,7 @@ def _before(scene: Scene, one: Listen) -> str:
         if covers(other, one) and other.server not in scene.servers:
             share = other.speaks == one.speaks and scene.context == "http"
             remedy = '`listen = "port"` shares it' if share else _leave(one)
-            return f"it would go before {other.place} of {other.line}; {remedy}"
+            return f"it would take connections from {other.place} of {other.line}; {remedy}"
     return ""
 
 
@@ -212,7 +212,8 @@ def _at_reload(scene: Scene, one: Listen) -> str:
     known = {_key(*pair) for pair in unopenable(opened(scene.rest), held)}
     for pair in unopenable(opened([*scene.rest, one]), held):
         if _key(*pair) not in known:
-            return f"nginx holds {pair[1].place}, and a signal can't change that; once, {_STOPPED}"
+            held_by = f"nginx listens on {pair[1].place}"
+            return f"{held_by}, and a reload can't change that; run once {_STOPPED}"
     return ""
 
 
@@ -221,14 +222,14 @@ def stuck(scene: Scene) -> str:
     lbhook's files; empty if it can."""
     sockets = opened(scene.rest)
     for one, other in unopenable(sockets, scene.held or ()):
-        why = f"{one.line} asks for {one.place} and nginx holds {other.place}"
-        return f"nginx takes no change by a signal: {why}; `systemctl restart nginx` once"
+        why = f"{one.line} needs {one.place}, but nginx listens on {other.place}"
+        return f"nginx can't reload: {why}; run `systemctl restart nginx` once"
     held = {(one.protocol, one.ip, one.port) for one in scene.held or ()}
     for one in sockets if scene.held is not None else ():
         for taken in scene.others:
             if taken.there and taken.excludes(one) and (one.protocol, one.ip, one.port) not in held:
-                why = f"{one.line} asks for {one.place} and {taken}"
-                return f"nginx takes no change: {why}; fix that line, or stop that"
+                why = f"{one.line} needs {one.place}, but {taken}"
+                return f"nginx can't reload: {why}; change that line, or stop that program"
     return ""
 
 
@@ -248,11 +249,11 @@ def _speaking(one: Listen) -> str:
 
 
 def _itself(one: Listen) -> str:
-    return f"{one.line} of the same server block has it {_speaking(one)}; {_leave(one)}"
+    return f"{one.line} of the same server block already has it {_speaking(one)}; {_leave(one)}"
 
 
 def _leave(one: Listen) -> str:
-    return f"`except_ports = [{one.port}]` leaves it alone"
+    return f"set `except_ports = [{one.port}]` to leave the port alone"
 
 
 def _left_out(one: Listen, why: str, what: str = "") -> str:

@@ -136,8 +136,8 @@ def _pair(plan: Planned, metadata: Metadata) -> _Pair:
     for frontend, private in (*same, *family):
         return plan.frontend or frontend, plan.private or private
     raise UsageError(
-        f"--with {plan.text}: no rule tells what it stands for",
-        hint=f"say both addresses: {plan.text.partition('@')[0]}@FRONTEND=PRIVATE",
+        f"--with {plan.text}: no existing rule gives its addresses",
+        hint=f"give both addresses: {plan.text.partition('@')[0]}@FRONTEND=PRIVATE",
     )
 
 

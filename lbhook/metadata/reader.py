@@ -152,7 +152,7 @@ def choice(names: Mapping[str, T]) -> Callable[[object], T]:
         try:
             return names[value.lower()]
         except KeyError:
-            text = f"{shown(value)} is not known here; the entry is left out"
+            text = f"{shown(value)} is unknown; the entry is left out"
             raise _UnknownError(text) from None
 
     return read

@@ -35,7 +35,9 @@ def held_together(changes: Sequence[Change]) -> tuple[Change, ...]:
     for group in divided(changes)[1]:
         names = ", ".join(one.target.name for one in group if one.failure)
         for change in group if names else ():
-            problem = f"{change.target.name}: not changed, since it goes together with {names}"
+            problem = (
+                f"{change.target.name}: not changed, because {names} failed, and they go together"
+            )
             if change.touches_file:
                 held[change.path] = change.failed(ReloadError(problem))
     return tuple(held.get(one.path, one) for one in changes)

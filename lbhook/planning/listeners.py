@@ -74,7 +74,7 @@ class Listeners:
         if not self._judges(target):
             return ""
         if self._added.get(str(target.path)) and self._lacks(target):
-            return f"nginx takes no more listeners: {self._lacks(target)}"
+            return f"nginx can't take more listeners: {self._lacks(target)}"
         rest = self._around.configuration.listens
         scene = Scene(rest, held=self._around.held, others=self._taken(target))
         return nginx_verdict.stuck(scene)

@@ -8,7 +8,7 @@ from ..programs.host import Host
 from ..storage.records import Installed, Loaded
 
 _REASON = "no longer in the configuration"
-HELD = "put back; its program may have the new file still"
+HELD = "put back; its program may still run with the new file"
 # Not a template: it only says that the target is not to be undone yet.
 _INSTALLED = "installed"
 
@@ -52,7 +52,7 @@ def owed(host: Host, record: Installed, known: Loaded | None) -> Change | None:
     if known and known.held:
         return change._replace(reload=Reload.OWED, reason=HELD)
     is_loaded = known is not None and known.digest == actual.digest
-    return None if is_loaded or not change.reloads else change.due("owed from an earlier run")
+    return None if is_loaded or not change.reloads else change.due("still due from an earlier run")
 
 
 def resting(record: Installed) -> FileState | None:

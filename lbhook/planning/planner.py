@@ -189,7 +189,7 @@ class Planner:
         if not cause:
             return ""
         self.host.rested.add(path)
-        return f"nginx has failed, and its listeners are put to rest until it runs: {cause}"
+        return f"nginx failed to start, and lbhook's listeners are removed until it runs: {cause}"
 
     def _moved(
         self, cache: RenderCache, target: Target, actual: FileState | None
@@ -269,11 +269,11 @@ class Planner:
             held = change.due(orphans.HELD)
             return held if scope is Scope.WHOLE else held._replace(reload=Reload.OWED)
         if loaded.digest != expected.digest:
-            return change.due("owed from an earlier run")
+            return change.due("still due from an earlier run")
         if not self.host.root:
             return change
         if self.reload:
-            return change.due("asked for")
+            return change.due("--reload was given")
         if loaded.queued:
             return self._with_queued(change, expected)
         problem = verify_again(self.host, change.target, expected, loaded)

@@ -47,7 +47,7 @@ def _found(host: Host, target: Target, expected: FileState, loaded: Loaded | Non
             return f"its verification failed: {result.report()}"
     if target.observe and loaded and observe(host, target) != loaded.observed:
         command = " ".join(filled(target.observe, places(host, target)))
-        return gone(host, target) or f"`{command}` shows something else than what was loaded"
+        return gone(host, target) or f"`{command}` differs from what was loaded"
     if kind_of(target).addresses:
         return floating_ip.problem(host, target, expected.content)
     pid = main_pid(host, target)
@@ -67,7 +67,7 @@ def gone(host: Host, target: Target) -> str:
         return ""
     marks = target.vars.get("policy") == "mark"
     what = "nothing is marked" if marks else "this machine is open"
-    return f"the table is gone (`nft flush ruleset` takes it away): {what}"
+    return f"the table is gone (`nft flush ruleset` removes it): {what}"
 
 
 def _proof(host: Host, target: Target, loaded: Loaded) -> str:

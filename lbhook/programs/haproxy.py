@@ -65,7 +65,7 @@ class Haproxy(Listening):
         if target.reload_unit != _UNIT or known is None or known.reads(path):
             return ""
         if configured and configured.reads(path):
-            return "haproxy was started before it was told to read it; restart haproxy"
+            return "haproxy was started before its command line named this file; restart haproxy"
         return f"haproxy does not read it; {known.advice(target.path)}"
 
     def check_live(

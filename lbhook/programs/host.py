@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from .daemon import Daemon
     from .systemd import Services
 
-UNFINISHED = "an earlier run did not come to its end; its files are put back"
+UNFINISHED = "an earlier run did not finish; its files are put back"
 
 
 class Host:

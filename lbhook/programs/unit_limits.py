@@ -23,7 +23,7 @@ from .host import Host
 UNITS = ("lbhook-restore.service", "lbhook.service", "lbhook-refresh.service")
 # Whom lbhook-fetch.service runs as.
 USER = "lbhook"
-REMEDY = "`sudo lbhook install` lets them"
+REMEDY = "`sudo lbhook install` allows it"
 # What ProtectHome= and PrivateTmp= keep from a unit: systemd.exec(5).
 HOMES = tuple(map(PurePosixPath, ("/home", "/root", "/run/user")))
 _TEMPORARY = tuple(map(PurePosixPath, ("/tmp", "/var/tmp")))  # noqa: S108
@@ -168,7 +168,7 @@ def _effective(host: Host) -> Mapping[str, Mapping[str, str]]:
 def _limits(host: Host, need: Need, units: Mapping[str, Mapping[str, str]]) -> Iterator[Lack]:
     """What the units keep a target from, each once, with the units that do."""
     if any(_within(need.directory, _TEMPORARY) for one in units.values() if _on(one, "PrivateTmp")):
-        text = f"{need.name}: lbhook's units have a {_top(need.directory)} of their own"
+        text = f"{need.name}: lbhook's units have a private {_top(need.directory)}"
         yield Lack(text, "give the target another path")
         return
     stopped = [name for name, one in units.items() if not _may_write(host, need.directory, one)]
@@ -180,7 +180,11 @@ def _limits(host: Host, need: Need, units: Mapping[str, Mapping[str, str]]) -> I
     ):
         stopped = [name for name, one in units.items() if not _has(one, capability)] * wanted
         if stopped:
-            what = "give its file away" if need.gives else f"write {need.directory}, another user's"
+            what = (
+                "change the owner of its file"
+                if need.gives
+                else f"write {need.directory}, another user's"
+            )
             yield Lack(f"{need.name}: {_names(stopped)} may not {what}", REMEDY)
 
 
@@ -220,7 +224,7 @@ def _unread(settings: Settings) -> Iterator[Lack]:
     ways = dict.fromkeys(way for file in settings.files for way in (file.parent, file))
     for path in ways:
         if not open_to_all(path, entered=path == DEFAULT_FILE.parent):
-            text = f"{path}: the user {USER}, whom lbhook-fetch.service runs as, can't read it"
+            text = f"{path}: the user {USER}, which lbhook-fetch.service runs as, can't read it"
             yield Lack(text, f"`chmod go+rX {shlex.quote(str(path))}`")
 
 

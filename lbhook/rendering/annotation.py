@@ -89,7 +89,7 @@ def to_text(explanation: Explanation) -> str:
     meanings = [pair for pair in explanation.meanings.items() if pair[1]]
     below = ["", *aligned(meanings)] if meanings else []
     if any(line.likely for line in explanation.lines):
-        below += ["", "~ has what is in the line; nothing tells for sure that it came from there"]
+        below += ["", "~ is a likely source: it has the same value as the line"]
     return "\n".join([*lines, *below, ""])
 
 

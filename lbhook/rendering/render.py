@@ -59,7 +59,7 @@ class Renderer:
         except Exception as error:  # whatever a template calls may raise anything
             raise _refused(target, self._mistake(error, where)) from None
         if not text.strip():
-            problem = "renders to nothing; an empty file is worse than a resting form"
+            problem = "renders to an empty file; write at least a comment"
             raise _refused(target, f"{where}: {problem}")
         return text.encode()
 

@@ -77,7 +77,7 @@ class _Undefined(StrictUndefined):
         if self._undefined_hint:
             return self._undefined_hint
         if name == "vm" and owner is missing:
-            return '"vm" is not known; it needs imds.instance = true, and an answer from IMDS'
+            return '"vm" is not defined; it needs imds.instance = true, and an answer from IMDS'
         if owner is missing:
             return f'"{name}" is not defined{suggestion(str(name), _NAMES)}'
         what, known = _described(owner)
@@ -170,7 +170,7 @@ def _version(item: object, attribute: str) -> int:
 def _env(value: object) -> str:
     text = str(value)
     if not _ENV_VALUE.fullmatch(text):
-        raise ValueError(f"{_shown(value)} is not read alike by systemd, a shell and docker")
+        raise ValueError(f"{_shown(value)} is not read the same way by systemd, a shell and docker")
     return text
 
 

@@ -60,7 +60,7 @@ class Hook:
         if not result.ok:
             raise ReloadError(
                 f"hooks.changed: {result.report()}",
-                hint="what it was to tell is in force; the next apply runs it again",
+                hint="the changes are in force; the next apply runs the hook again",
             )
         self.host.state.keep_told(told=owed)
 

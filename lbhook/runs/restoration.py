@@ -30,7 +30,9 @@ class Restoration:
     def _restore(self) -> Report:
         rested = Done()
         if self.fetcher.last_good.foreign():
-            self.context.reporter.warn("this disk was captured from another VM: its firewall rests")
+            self.context.reporter.warn(
+                "this disk was captured from another VM: its firewall table is removed"
+            )
             rested = self._deploy(Scope.REST, None)
         last = self.fetcher.last_good.find(self.context.reporter.warn)
         scope, lb = unanswered(last, self.fetcher.last_good)

@@ -129,7 +129,7 @@ class Update:
             with self._locked(wait=0.0):
                 self._hook.pay()
         except BusyError as error:
-            self.context.reporter.log(f"hooks: {error}; what is owed stays owed")
+            self.context.reporter.log(f"hooks: {error}; the next apply runs the hook")
         except LbhookError as error:
             problems = dict.fromkeys((*result.problems, *error.problems))
             status, hint = result.status or error.status, result.hint or error.hint

@@ -17,10 +17,7 @@ from ..errors import LbhookError, RightsError, WriteError
 from ..plan import FileState
 from . import directory as directories
 
-_UNITS = (
-    "if it is lbhook's units that may not write {directory}, "
-    "`sudo lbhook install` lets them, see docs/units.md"
-)
+_UNITS = "if lbhook's units can't write {directory}, run `sudo lbhook install`, see docs/units.md"
 _HINTS = {
     errno.ENOSPC: "free some space",
     errno.EDQUOT: "the quota is used up",

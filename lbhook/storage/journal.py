@@ -204,8 +204,8 @@ class Journal:
         except (ValueError, TypeError, KeyError) as error:
             where = self.tree.outside(journal)
             raise WriteError(
-                f"{where}: damaged ({type(error).__name__}: {error}); what it would put back is"
-                " not known",
+                f"{where}: damaged ({type(error).__name__}: {error}); lbhook can't tell what"
+                " to put back",
                 hint=f"compare the files in {where} with the installed ones, then remove it",
             ) from None
 

@@ -147,10 +147,10 @@ def firewall_words(way: Way) -> str:
     if way.open_to_some:
         return "open to some"
     if way.verdict.answer:
-        return f"answers dropped by {way.verdict.chain}"
+        return f"replies dropped by {way.verdict.chain}"
     if way.verdict.action != "accept":
-        said = {"drop": "dropped by", "translated": "handed on by"}
-        return f"{said.get(way.verdict.action, 'not known:')} {way.verdict.chain}"
+        said = {"drop": "dropped by", "translated": "redirected by"}
+        return f"{said.get(way.verdict.action, 'unknown:')} {way.verdict.chain}"
     return f"open, {count(way.counter.packets, 'packet')}" if way.counter else "open"
 
 

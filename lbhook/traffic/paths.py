@@ -180,14 +180,14 @@ def _unnamed(ways: Iterable[Way]) -> str:
     processes = (process for way in ways for process in way.listening or ())
     if all(process.program for process in processes):
         return ""
-    return "whose sockets the unnamed ones are: root sees that of most"
+    return "the programs of some sockets: run as root to see most of them"
 
 
 def _reason(host: Host) -> str:
     """Why the firewall can't be looked at; empty if it can."""
     if not host.root:
         return "the firewall: only root may list it"
-    return "" if host.kernel else "the firewall: not asked"
+    return "" if host.kernel else "the firewall: not checked"
 
 
 def _devices(lb: Facts, routes: Routes) -> Mapping[Address, str]:

@@ -284,4 +284,4 @@ def test_units_by_the_measure_of_this_systemd(machine: Machine, azure: Azure) ->
     machine.write("/etc/lbhook/templates/slow.j2", "{{ lb.listeners | length }}\n")
     assert machine.run(["systemctl", "reload", "lbhook"], check=False).returncode
     said = machine.said("--unit=lbhook")
-    assert "lbhook's units that may not write /etc/slow, `sudo lbhook install` lets them" in said
+    assert "lbhook's units can't write /etc/slow, run `sudo lbhook install`" in said

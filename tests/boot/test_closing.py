@@ -19,7 +19,7 @@ while said := client.recv(4096):
     client.sendall(said)
 """
 IN_USE = "tcp 9000 on 0.0.0.0 (python3): IN USE: 1 connection from outside"
-CLOSED = "closed to everybody outside, since no rule or setting opens it:"
+CLOSED = "closed to the outside, because no rule or setting opens it:"
 
 
 def test_the_journal_of_the_timers_unit_says_what_is_closed(machine: Machine, azure: Azure) -> None:
@@ -35,7 +35,7 @@ def test_the_journal_of_the_timers_unit_says_what_is_closed(machine: Machine, az
     machine.write(f"{CONFIGURATION}.d/firewall.toml", "[targets.nftables]\n")
     assert apply(machine, "timer") == 0
     said = machine.said("--unit=lbhook-refresh")
-    assert f"nftables: {IN_USE}: they stay, and no new one is let in" in said
+    assert f"nftables: {IN_USE}: these stay open, new ones are dropped" in said
     listed = said.split(CLOSED, 1)[1]
     assert "tcp 9000 on 0.0.0.0 (python3), tcp 9001 on 0.0.0.0 (python3)" in listed
     assert talk.ask("after") == "after"

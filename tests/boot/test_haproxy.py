@@ -49,7 +49,7 @@ def test_the_way_to_a_frontend(haproxy: Machine, azure: Azure) -> None:
     for command in (make, set_option):
         haproxy.run(["sh", "-euc", command])
     said = applied(haproxy)
-    assert "haproxy was started before it was told to read it; restart haproxy" in said
+    assert "haproxy was started before its command line named this file; restart haproxy" in said
     assert not haproxy.path(FRONTEND).exists()
     for command in (restart, apply):
         haproxy.run(["sh", "-euc", command])
@@ -138,7 +138,7 @@ def test_a_unit_that_is_reloading_counts_as_running(haproxy: Machine, azure: Azu
     assert f"haproxy does not listen on {VM4} port 8081" in done.stderr
     assert "8081" not in haproxy.read(FRONTEND)
     again = haproxy.run(["lbhook", "apply", "--skip-refused"], check=False)
-    assert (again.returncode, "haproxy was not reloaded for it again" in again.stderr) == (69, True)
+    assert (again.returncode, "haproxy was not reloaded again" in again.stderr) == (69, True)
     assert haproxy.listeners("haproxy") == {f"{VM4}:8080"}
     haproxy.run(["systemctl", "stop", "other"])
     haproxy.run(["lbhook", "apply", "--skip-refused"])

@@ -206,7 +206,7 @@ def test_the_port_of_another_program(running: Machine, azure: Azure) -> None:
     with running.occupied(VM4, 8081):
         azure.send(8080, 8081)
         assert apply(running, "reload") == 0
-        assert f"has {VM4}:8081; stop that, or" in running.journal("--unit=lbhook")
+        assert f"has {VM4}:8081; stop that program, or" in running.journal("--unit=lbhook")
         running.assert_listens(":8080")
         assert running.firewall_ports() == {8080, 8081}
         assert azure.ask(8080) == f"{VM4}:8080"
@@ -246,7 +246,7 @@ def test_nginx_that_could_not_start_with_its_listeners(machine: Machine, azure: 
     machine.boot(failed=("nginx.service",))
     assert machine.show("nginx", "ActiveState") == "failed"
     assert apply(machine, "timer") == 69
-    assert "its listeners are put to rest" in str(machine.status()["problems"])
+    assert "lbhook's listeners are removed" in str(machine.status()["problems"])
     machine.wait_for_state("nginx", "active")
     machine.assert_listens("127.0.0.127:9")
     assert machine.firewall_ports() == {8081}

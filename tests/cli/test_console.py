@@ -17,7 +17,7 @@ from ..program import BODIES, ENVIRONMENT, NOBODY_THERE, Desk, argv, run_lbhook
 TYPO = ("--metadata", BODIES / "documented-2021-typo.json")
 WARNING = (
     "loadbalancer.outboundRules[1].frontendIpAddress: missing; the entry is left out",
-    "loadbalancer.outboundRules[1].frotendIpAddress: not known here; it is ignored",
+    "loadbalancer.outboundRules[1].frotendIpAddress: unknown key; it is ignored",
 )
 
 

@@ -42,10 +42,10 @@ def test_its_scenes(shown: Ended) -> None:
     """What Azure said, the files, a run that changes nothing, a rule that comes."""
     assert re.findall(r"^\d\..*$", shown.out, re.MULTILINE) == [
         "1. What Azure says about this VM   $ lbhook show",
-        "2. The files that come of it   $ lbhook apply",
+        "2. The files that lbhook writes   $ lbhook apply",
         "3. A second run changes nothing   $ lbhook apply",
-        "4. A rule for UDP port 53 comes in Azure   $ lbhook plan",
-        "5. It is brought here   $ lbhook apply",
+        "4. A rule for UDP port 53 is added in Azure   $ lbhook plan",
+        "5. lbhook applies it   $ lbhook apply",
     ]
     _, azure, files, again, rule, brought = re.split(r"^\d\. ", shown.out, flags=re.MULTILINE)
     assert "  2603:10e1:100:2::1:1  →  fd00::4\n    tcp    443  →   8443\n" in azure

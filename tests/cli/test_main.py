@@ -207,7 +207,7 @@ def test_verbosity_before_or_after() -> None:
         "lbhook: warning: loadbalancer.outboundRules[1].frontendIpAddress: missing;"
         " the entry is left out\n"
     )
-    ignored = "lbhook: loadbalancer.outboundRules[1].frotendIpAddress: not known here;"
+    ignored = "lbhook: loadbalancer.outboundRules[1].frotendIpAddress: unknown key;"
     ignored += " it is ignored\n"
     said = {"": warning, "-q": "", "-v": warning + ignored}
     for line, last in (
@@ -346,7 +346,7 @@ def test_every_command_says_what_absence_means(desk: Desk) -> None:
     """In the same words: what the VM lacks, and that it may come."""
     with Emulator(None) as imds:
         desk.body, desk.endpoint = "", imds.url
-        assert f"absent: {ABSENT}; what is there stays\n" in desk.apply().out
+        assert f"absent: {ABSENT}; existing files stay\n" in desk.apply().out
         assert desk.run("fetch") == Ended(0, f"absent: {ABSENT}\n", "")
 
 
@@ -619,7 +619,7 @@ def test_unknown_keys_and_wrong_types(desk: Desk) -> None:
         ),
         (
             "\n",
-            "TMP/templates/motd.j2: renders to nothing; an empty file is worse than a resting form",
+            "TMP/templates/motd.j2: renders to an empty file; write at least a comment",
         ),
     ],
 )
@@ -763,8 +763,8 @@ def test_a_destination_that_is_read_only(desk: Desk) -> None:
     if os.geteuid() == 0:
         command = ["unshare", "--mount", "sh", "-c", _READ_ONLY, "sh", str(folder), *command]
         status, reason = 73, "Read-only file system"
-        hint = f"mount it writable; if it is lbhook's units that may not write {desk.root}/etc, "
-        hint += "`sudo lbhook install` lets them, see docs/units.md"
+        hint = f"mount it writable; if lbhook's units can't write {desk.root}/etc, "
+        hint += "run `sudo lbhook install`, see docs/units.md"
     else:
         folder.chmod(0o555)
         status, reason, hint = 77, "Permission denied", "run as root, or use --root DIR"

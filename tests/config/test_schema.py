@@ -56,7 +56,7 @@ def test_duration_beyond_every_timer() -> None:
 def test_time_limit_of_nothing() -> None:
     """A command that is given no time at all would always fail."""
     assert schema.time_limit("30s") == 30
-    assert refusal(schema.time_limit, "0") == [("", '"0" is not a time limit: it is over at once')]
+    assert refusal(schema.time_limit, "0") == [("", '"0" is not a time limit longer than 0')]
 
 
 @pytest.mark.parametrize("value", [0, -1, 65536, "80", 8.0, True, None, [80]])

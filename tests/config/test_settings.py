@@ -325,7 +325,7 @@ path = "/x"
         'lbhook.toml: targets.nftables.vars.ssh_port: unknown key; did you mean "ssh_ports"?',
         "lbhook.toml: targets.nftables.vars.ssh_ports[0]: 0 is not a port",
         'lbhook.toml: targets.nginx.mode: "0999" is not a mode such as "0644"',
-        'lbhook.toml: targets.nginx.timeout: "0" is not a time limit: it is over at once',
+        'lbhook.toml: targets.nginx.timeout: "0" is not a time limit longer than 0',
         'lbhook.toml: targets.nginx.requires: "nginx" is not a list',
         "lbhook.toml: targets.nginx.check[0]: 1 is not a string",
         'lbhook.toml: targets.a b: "a b" is not a name of letters, digits, - and _',
@@ -349,7 +349,7 @@ path = "/x"
         ),
         (
             '[targets.nginx]\n[targets.web]\nlike = "nginx"',
-            "targets.web.path: /etc/nginx/lbhook/listen.conf is nginx's too",
+            "targets.web.path: /etc/nginx/lbhook/listen.conf is also the path of nginx",
         ),
         (
             '[targets.nginx]\nreload = ["true"]\nreload_unit = "nginx.service"',
@@ -401,7 +401,7 @@ owner = 5
         'lbhook.toml: targets.nginx.reload_unit: "nginx" is not a unit such as "app.service"',
         "lbhook.toml: targets.nginx.reload_unit: reload is set too; one of them is enough",
         "lbhook.toml: targets.web.owner: 5 is not a string",
-        "lbhook.toml: targets.web.path: /etc/nginx/lbhook/listen.conf is nginx's too",
+        "lbhook.toml: targets.web.path: /etc/nginx/lbhook/listen.conf is also the path of nginx",
     )
 
 
@@ -417,7 +417,7 @@ def test_a_target_is_none_of_lbhooks_own_files(path: str) -> None:
     """What lbhook remembers must not be what it writes."""
     text = f'[targets.web]\nlike = "nginx"\npath = "{path}"\n'
     assert problems(text) == (
-        f"lbhook.toml: targets.web.path: {path} is lbhook's own; a target must be elsewhere",
+        f"lbhook.toml: targets.web.path: {path} belongs to lbhook; choose another path",
     )
 
 
@@ -448,7 +448,7 @@ def test_one_firewall_is_enough() -> None:
     with pytest.raises(ConfigError) as caught:
         config.parse(f"[targets.nftables]\n{second}")
     assert caught.value.problems == (
-        "lbhook.toml: targets.fw: nftables is of this kind, too; only one can be",
+        "lbhook.toml: targets.fw: nftables is of this kind too; only one is allowed",
     )
     assert [one.name for one in config.parse(second).active()] == ["env", "fw"]
 
@@ -461,7 +461,8 @@ def test_hooks_and_metrics() -> None:
     assert settings.metrics == Metrics(textfile=PurePosixPath("/a/b.prom"))
     assert (config.parse("").hooks.changed, config.parse("").metrics.textfile) == ((), None)
     own = '[metrics]\ntextfile = "/a.prom"\n[targets.own]\ntemplate = "x"\npath = "/a.prom"\n'
-    assert problems(own) == ("lbhook.toml: targets.own.path: /a.prom is metrics.textfile's too",)
+    problem = "lbhook.toml: targets.own.path: /a.prom is also the path of metrics.textfile"
+    assert problems(own) == (problem,)
     assert problems('[hooks]\nchanged = "tell"\n[metrics]\ntextfile = "/a.txt"\n') == (
         'lbhook.toml: hooks.changed: "tell" is not a command as a list of words, such as'
         ' ["nft", "-f", "{path}"]',

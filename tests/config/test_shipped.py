@@ -102,7 +102,7 @@ def test_a_mark_is_among_the_bits_of_its_mask() -> None:
     with pytest.raises(ConfigError) as caught:
         config.parse(f'{head}mark = "0x3000"\n')
     assert caught.value.problems == (
-        "lbhook.toml: targets.nftables.vars.mark: 0x3000 has bits that mark_mask, 0x1000, has not",
+        "lbhook.toml: targets.nftables.vars.mark: 0x3000 has bits outside mark_mask, 0x1000",
     )
 
 
@@ -122,9 +122,7 @@ def test_parameters_of_nginx_are_words() -> None:
     assert read("ssl proxy_protocol") == "ssl proxy_protocol"
     with pytest.raises(schema.Misfit) as caught:
         read("ssl; root /")
-    assert caught.value.problems == (
-        ("", '"ssl; root /" is not words for a listen line, such as "ssl"'),
-    )
+    assert caught.value.problems == (("", '"ssl; root /" is not listen parameters, such as "ssl"'),)
 
 
 def _stream(name: str, value: object) -> object:

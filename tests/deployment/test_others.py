@@ -38,7 +38,7 @@ def test_with_nothing_else_changed_it_is_reloaded_with_the_old_file(stand: Stand
     settings = stand.settings(NO_ENV + target("app", **APP))
     report = stand.apply(settings, B)
     assert (report.status, loads(stand)) == (69, 2)
-    assert report.problems[-1] == "reloaded again: app"
+    assert report.problems[-1] == "reloaded with the old files: app"
     assert stand.text("/etc/app/conf.d/lb.conf") == "80\n443\n"
 
 
@@ -49,7 +49,9 @@ def test_with_another_file_edited_it_is_left_alone_until_the_next_answer(stand: 
     stand.put(MAIN, "another site\n")
     report = stand.apply(settings, B)
     assert (report.status, loads(stand)) == (69, 1)
-    assert report.problems[-1].startswith("not reloaded: app: its program may have the new file")
+    assert report.problems[-1].startswith(
+        "not reloaded: app: its program may still run with the new file"
+    )
     assert stand.text("/etc/app/conf.d/lb.conf") == "80\n443\n"
     silent = stand.apply(settings, None)
     assert (silent.status, outcomes(silent)["app"], loads(stand)) == (75, ("unchanged", "owed"), 0)

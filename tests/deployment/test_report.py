@@ -154,8 +154,8 @@ def test_reasons_fit_the_terminal() -> None:
     [
         ("changed", "changed: 0 inbound rules, 0 listeners here\n"),
         ("unchanged", "up to date with Azure: 0 inbound rules, 0 listeners here\n"),
-        ("kept", "kept: no answer to go by; the last good one stays in force\n"),
-        ("absent", f"absent: {model.ABSENT}; what is there stays\n"),
+        ("kept", "kept: no usable answer; the last good answer stays in force\n"),
+        ("absent", f"absent: {model.ABSENT}; existing files stay\n"),
         ("failed", "failed: no change was applied\n"),
     ],
 )
@@ -179,7 +179,9 @@ def test_plan_in_words() -> None:
         changes=(
             change(ENV, Outcome.CREATED, actual=None),
             change(FIREWALL, Outcome.CHANGED, reload=Reload.DUE, original=True),
-            change(WEB, Outcome.UNCHANGED, reload=Reload.DUE, reason="owed from an earlier run"),
+            change(
+                WEB, Outcome.UNCHANGED, reload=Reload.DUE, reason="still due from an earlier run"
+            ),
         )
     )
     assert report.plan_text(plan) == (
@@ -200,7 +202,7 @@ def test_plan_in_words() -> None:
         " it will be kept and given back\n"
         "# nftables: reload: nft -f /etc/nftables.d/lbhook.nft\n"
         "\n"
-        "# nginx: reload: nginx.service (owed from an earlier run)\n"
+        "# nginx: reload: nginx.service (still due from an earlier run)\n"
     )
 
 
@@ -211,7 +213,7 @@ def test_plan_names_the_sockets_that_it_closes() -> None:
         Closed(protocol="udp", port=8472, ip="::"),
     )
     assert report.plan_text(Plan(changes=(change(WEB, Outcome.REMOVED),), closes=closes)).endswith(
-        "\n\n# the firewall will close, since no rule or setting opens them:\n"
+        "\n\n# the firewall will close these, because no rule or setting opens them:\n"
         "#   tcp  9000  0.0.0.0  python3\n"
         "#   udp  8472  ::\n"
     )

@@ -70,7 +70,7 @@ def unanswered(stand: Stand, dropped: int, *, guarded: bool | None = None) -> li
 
 
 DROPPED = (
-    "what is sent to 127.0.0.1:3080, where azure-proxy-agent takes what is for IMDS, is dropped by"
+    "packets to 127.0.0.1:3080 (azure-proxy-agent, which relays requests to IMDS) are dropped by"
     " chain inet own out (handle 3080) > let it out: tcp port 3080 of 127.0.0.1"
 )
 
@@ -97,7 +97,7 @@ def test_an_agent_that_listens_is_known_without_an_answer(stand: Stand) -> None:
 def test_the_agent_s_own_way_is_judged_too(stand: Stand) -> None:
     """It asks IMDS itself, from this machine."""
     (found,) = unanswered(stand, 80, guarded=True)
-    assert found.startswith("what is sent to 169.254.169.254 is dropped by chain inet own out")
+    assert found.startswith("packets to 169.254.169.254 are dropped by chain inet own out")
 
 
 def guarded(stand: Stand, text: str = "", *, is_guarded: bool = True) -> list[str]:
@@ -111,7 +111,8 @@ def test_who_is_seen_is_noted(stand: Stand) -> None:
     """By name; whom the units ask as, if that is another."""
     (found,) = guarded(stand)
     assert found == (
-        f"metadata is guarded; asked as {guard.asker()}; the units ask as user lbhook > "
+        f"metadata is guarded (Metadata Security Protocol); asked as {guard.asker()}; the units"
+        " ask as user lbhook > "
     )
     assert guarded(stand, is_guarded=False) == []
 
@@ -127,7 +128,7 @@ def test_restrict_imds_stops_nobody_there(stand: Stand) -> None:
 def test_unequal_numbers() -> None:
     """The agent may look one up by the other."""
     (found,) = said(iter(imds_checks._unequal((998, 997))))
-    assert found.startswith("user lbhook has the number 998, its group 997: azure-proxy-agent may")
+    assert found.startswith("user lbhook has UID 998, its group GID 997: azure-proxy-agent may")
     assert "groupmod -g 998 lbhook" in found
     assert [*imds_checks._unequal((998, 998)), *imds_checks._unequal(None)] == []
 
@@ -149,7 +150,13 @@ def test_the_walk_knows_from_the_answer(stand: Stand, is_guarded: bool) -> None:
         update = altered(stand.update(asked, None))
         places = walk.examine(update).places
     texts = [one.text for one in places["Azure"]]
-    assert any(text.startswith("metadata is guarded; asked as ") for text in texts) is is_guarded
+    assert (
+        any(
+            text.startswith("metadata is guarded (Metadata Security Protocol); asked as ")
+            for text in texts
+        )
+        is is_guarded
+    )
 
 
 def test_an_answer_that_can_t_be_gone_by(stand: Stand) -> None:

@@ -20,7 +20,8 @@ def test_a_label_that_is_not_its_place_s(stand: Stand) -> None:
     enforce.parent.mkdir(parents=True)
     enforce.write_text("1")
     assert said(target_checks.label(case(stand, text))) == [
-        f"app: /etc/app has the label {labels[0]}, its place {labels[1]} > `restorecon -v /etc/app`"
+        f"app: /etc/app has the SELinux label {labels[0]}, but should have {labels[1]}"
+        " > `restorecon -v /etc/app`"
     ]
     assert stand.runner.taken() == ["restorecon -n -v /etc/app"]
     stand.runner = Runner()

@@ -28,7 +28,7 @@ def test_units_that_are_not(stand: Stand, state: str, found: str) -> None:
     stand.runner = Runner(lambda argv: (0, state if argv[-1].endswith(".timer") else "enabled"))
     name = "lbhook-refresh.timer"
     problem, _, remedy = found.replace("NAME", name).partition(" > ")
-    missed = "a rule that comes later in Azure is not seen"
+    missed = "a rule added later in Azure is not seen"
     expected = [f"{name} {problem}: {missed} > {remedy}"] if found else []
     assert said(unit_checks.installed(case(stand))) == expected
 
@@ -42,7 +42,7 @@ def test_units_that_are_not(stand: Stand, state: str, found: str) -> None:
             ("failed", "inactive"),
             [
                 "lbhook.service has failed > `journalctl -u lbhook.service` says why",
-                "lbhook-refresh.timer does not run: a rule that comes later in Azure is not seen >"
+                "lbhook-refresh.timer does not run: a rule added later in Azure is not seen >"
                 " `systemctl start lbhook-refresh.timer`",
             ],
         ),

@@ -17,12 +17,12 @@ ABSENT = (
 BUG = "; this is a bug of lbhook, or something in between changes the request: please report it"
 ASKER = Asker(user="lbhook", group="lbhook")
 AGAIN = "try again, or with a longer --wait"
-UPDATED = f"IMDS may be being updated or provisioned: {AGAIN}"
+UPDATED = f"IMDS may be updating or not ready yet: {AGAIN}"
 NOT_THERE = (
     f"{UPDATED}; if it stays so, this Azure may have no such metadata, as Azure Stack Hub has"
     " none: `[rules.NAME]` of the configuration stands without an answer"
 )
-IN_BETWEEN = "IMDS sends nothing of the kind: is a proxy or an agent in between?"
+IN_BETWEEN = "IMDS never answers like this: is a proxy or an agent in between?"
 WALL = 1_800_000_000.0
 
 
@@ -102,8 +102,8 @@ TABLE = [
     (503, "Internal service unavailable. Retry later", Kind.TRANSIENT, ""),
     (504, "Gateway timeout", Kind.TRANSIENT, ""),
     (204, "Nothing", Kind.TRANSIENT, ""),
-    (407, "Who are you", Kind.REFUSED, "; IMDS never says that: what answered?"),
-    (418, "I am a teapot", Kind.REFUSED, "; IMDS never says that: what answered?"),
+    (407, "Who are you", Kind.REFUSED, "; IMDS never sends this status: something else answered"),
+    (418, "I am a teapot", Kind.REFUSED, "; IMDS never sends this status: something else answered"),
 ]
 
 
@@ -232,7 +232,7 @@ def test_a_good_answer() -> None:
         (
             {**JSON, "content-encoding": "br"},
             2,
-            "the answer is encoded as 'br', which nobody asked for",
+            "the answer is encoded as 'br', which lbhook did not ask for",
         ),
     ],
 )

@@ -38,8 +38,8 @@ RULE = {
 FATAL = "waiting will not help; nothing was changed"
 PRIMARY = "it answers the primary NIC and its primary address only"
 AGAIN = "try again, or with a longer --wait"
-UPDATED = f"IMDS may be being updated or provisioned: {AGAIN}"
-IN_BETWEEN = "IMDS sends nothing of the kind: is a proxy or an agent in between?"
+UPDATED = f"IMDS may be updating or not ready yet: {AGAIN}"
+IN_BETWEEN = "IMDS never answers like this: is a proxy or an agent in between?"
 SHARE = f"other programs on this VM use up its share of 5 requests a second: {AGAIN}"
 BUG = "; this is a bug of lbhook, or something in between changes the request: please report it"
 
@@ -169,7 +169,7 @@ FATALS: list[tuple[dict[str, Any], str]] = [
     ),
     (
         {"fault": "status", "status": 407, "body": "<html>"},
-        "IMDS answered 407; IMDS never says that: what answered?",
+        "IMDS answered 407; IMDS never sends this status: something else answered",
     ),
 ]
 
@@ -744,8 +744,8 @@ def test_failures_between_are_passed_over() -> None:
 
 
 UNCONFIRMED = (
-    "no inbound rule, but the last good answer had some, and there was no time to read it often"
-    " enough to believe it"
+    "no inbound rule, but the last good answer had some, and time ran out before three answers"
+    " agreed"
 )
 
 
@@ -760,7 +760,7 @@ def test_no_time_to_confirm_is_no_answer(wait: float) -> None:
             confirmed(asked, first)
     assert (caught.value.problems, caught.value.hint, caught.value.status) == (
         (UNCONFIRMED,),
-        "if it is true, run `lbhook apply --accept-empty`",
+        "if Azure really has no rule for this VM, run `lbhook apply --accept-empty`",
         75,
     )
     assert caught.value.attempts == len(imds.requests)

@@ -20,10 +20,10 @@ from .test_client import Clock, failure, pace, playing, service
 
 ASKER = Asker(user="lbhook", group="lbhook")
 RULE = (
-    'give the VM\'s access rules for IMDS the identity {"name": "lbhook", "userName": "lbhook",'
+    'add to the VM\'s access rules for IMDS the identity {"name": "lbhook", "userName": "lbhook",'
     ' "groupName": "lbhook"} and the privilege {"name": "loadbalancer", "path":'
-    ' "/metadata/loadbalancer"}, without exePath, which is Python\'s for every script; the next run'
-    " asks again"
+    ' "/metadata/loadbalancer"}, without exePath, which is Python and would match every script;'
+    " the next run asks again"
 )
 DENIED = (
     "the access rules of the Metadata Security Protocol do not let in user lbhook, group lbhook"
@@ -43,8 +43,9 @@ def test_a_request_that_nobody_signed() -> None:
     meaning = judge(401, b'{"error": "Unauthorized"}')
     assert meaning == Meaning(
         kind=Kind.TRANSIENT,
-        reason="IMDS answered 401: Unauthorized (it is not signed)",
-        hint="metadata is guarded, and nothing has signed the request: azure-proxy-agent is not"
+        reason="IMDS answered 401: Unauthorized (the request is not signed)",
+        hint="metadata is guarded (Metadata Security Protocol), and nothing has signed the request:"
+        " azure-proxy-agent is not"
         " running, is being updated, or its key is not latched yet."
         f" {LOOK}, `azure-proxy-agent --status --wait 120` waits for it; see"
         " docs/troubleshooting.md",
@@ -56,7 +57,7 @@ def test_a_signature_that_imds_does_not_take() -> None:
     """The agent handed the refusal on: its key is wrong, and the remedy is outside of this VM."""
     meaning = judge(401, headers=SIGNED)
     assert (meaning.kind, meaning.unsigned) == (Kind.TRANSIENT, True)
-    assert meaning.reason == "IMDS answered 401 (its signature is no good)"
+    assert meaning.reason == "IMDS answered 401 (the signature is not valid)"
     assert "keyIncarnationId" in meaning.hint
 
 
@@ -82,7 +83,7 @@ def test_a_connection_that_the_agent_forgot() -> None:
     """It is asked again: another connection has another note."""
     assert judge(421) == Meaning(
         kind=Kind.TRANSIENT,
-        reason=f"421 {BY_AGENT} it has no note of this connection",
+        reason=f"421 {BY_AGENT} it does not know this connection",
         hint=f"azure-proxy-agent was restarted, or is very busy: {LOOK}; lbhook asks again",
     )
 
@@ -90,8 +91,8 @@ def test_a_connection_that_the_agent_forgot() -> None:
 @pytest.mark.parametrize(
     ("status", "kind", "why"),
     [
-        (405, Kind.OURS, "it lets no such method through"),
-        (500, Kind.TRANSIENT, "it has not got its access rules"),
+        (405, Kind.OURS, "it does not allow this HTTP method"),
+        (500, Kind.TRANSIENT, "it has no access rules yet"),
         (502, Kind.TRANSIENT, "it did not reach IMDS"),
         (503, Kind.TRANSIENT, "it got no answer from IMDS"),
     ],
@@ -100,7 +101,7 @@ def test_what_the_agent_says_is_told_from_what_imds_says(status: int, kind: Kind
     """No body and no header is the agent's own; either of them makes it that of IMDS."""
     own = judge(status)
     assert (own.kind, own.reason) == (kind, f"{status} {BY_AGENT} {why}")
-    assert own.hint == f"what is wrong is with azure-proxy-agent, not with IMDS: {LOOK}"
+    assert own.hint == f"the fault is in azure-proxy-agent, not in IMDS: {LOOK}"
     for body, headers in ((b'{"error": "x"}', {}), (b"", SIGNED), (b"<html>", {})):
         other = judge(status, body, headers)
         assert other.kind is kind
@@ -185,7 +186,7 @@ def test_a_short_wait_is_kept() -> None:
     assert isinstance(error, NoAnswerError)
     assert error.problems == (
         "no usable answer from the metadata service: asked 3 times in 14 s",
-        "the last reason: IMDS answered 401: Unauthorized (it is not signed)",
+        "the last reason: IMDS answered 401: Unauthorized (the request is not signed)",
         "azure-proxy-agent is not ready after 13 s",
     )
     assert error.waited <= 15.0

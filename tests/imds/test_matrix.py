@@ -380,7 +380,7 @@ def test_a_good_answer_survives_what_is_not_said_of_the_vm(
     [warning] = warnings
     assert re.fullmatch(
         r"/metadata/instance: no usable answer from the metadata service: asked .*;"
-        r" the last reason: IMDS answered 410: Gone .*; vm is what it said last",
+        r" the last reason: IMDS answered 410: Gone .*; vm keeps its last value",
         warning,
     )
 

@@ -140,8 +140,8 @@ def test_apply_says_what_it_has_closed_and_loudly_what_is_in_use(lab: Lab) -> No
     assert "9000  ::  python" in lab.vm.lbhook("plan").stdout
     done = lab.vm.lbhook("apply")
     assert "nftables: tcp 9000 on :: (python" in done.stderr
-    assert "IN USE: 1 connection from outside: they stay, and no new one is let in" in done.stderr
-    assert "closed to everybody outside, since no rule or setting opens it" in done.stderr
+    assert "IN USE: 1 connection from outside: these stay open, new ones are dropped" in done.stderr
+    assert "closed to the outside, because no rule or setting opens it" in done.stderr
     (closed,) = json.loads(lab.vm.read("/run/lbhook/status.json"))["closes"]
     assert (closed["port"], closed["connections"]) == (9000, 1)
     assert talk.ask("still there") == "still there"
@@ -178,7 +178,7 @@ def test_a_raw_socket_is_told_and_let_in_by_name(
 def kept_closed(lab: Lab) -> str:
     """What `doctor` says that the firewall keeps closed."""
     said = " ".join(lab.vm.lbhook("doctor", check=False).stdout.split())
-    return said.partition("keeps closed")[2].partition("`allow`")[0]
+    return said.partition("closes these")[2].partition("`allow`")[0]
 
 
 def test_what_ends_in_the_kernel_is_told(lab: Lab) -> None:
@@ -229,10 +229,12 @@ def test_the_doctor_names_what_the_firewall_keeps_closed(lab: Lab) -> None:
     lab.balance(ALL)
     lab.vm.apply()
     said = " ".join(lab.vm.lbhook("doctor", check=False).stdout.split())
-    assert "? nftables keeps closed, since no rule or setting opens it: tcp 9000 on :: (" in said
+    assert (
+        "? nftables closes these, because no rule or setting opens them: tcp 9000 on :: (" in said
+    )
     configure(lab.vm, "enforce", 'allow = [{ protocol = "tcp", port = 9000 }, { port = 5353 }]')
     lab.vm.apply()
-    assert "keeps closed" not in lab.vm.lbhook("doctor", check=False).stdout
+    assert "closes these" not in lab.vm.lbhook("doctor", check=False).stdout
 
 
 @pytest.mark.parametrize(
@@ -272,7 +274,7 @@ def test_a_table_that_is_gone_is_said(lab: Lab, policy: str, what: str) -> None:
     lab.vm.apply()
     assert "is gone" not in lab.vm.lbhook("show").stdout
     lab.vm.run(["nft", "flush", "ruleset"])
-    gone = f"nftables: the table is gone (`nft flush ruleset` takes it away): {what}"
+    gone = f"nftables: the table is gone (`nft flush ruleset` removes it): {what}"
     for words in (("show",), ("doctor",), ("plan",)):
         said = " ".join(lab.vm.lbhook(*words, check=False).stdout.replace("#", "").split())
         assert gone.replace("nftables: ", "") in said, words

@@ -20,7 +20,7 @@ from .vm import LISTEN, NFT, NGINX
 CACHED = "--cached"
 PYTHON = Path(sys.executable).name[:15]
 INSIDE = "10.1.0.100"
-ESTABLISHED = "let out what belongs to established connections"
+ESTABLISHED = "accept established connections in the output chain"
 
 
 @pytest.fixture
@@ -126,7 +126,7 @@ def test_imds_is_asked_by_another_nic(well: Lab) -> None:
     well.vm.cable("eth1", well.fabric, "vm1")
     well.vm.links(f"link set eth1 up\naddr add 10.1.1.4/24 dev eth1\nroute add {IMDS}/32 dev eth1")
     found = doctor(well, "--wait", "0")["wrong"]
-    text = f"azure: {IMDS} is asked by way of eth1, the default route is by way of eth0"
+    text = f"azure: requests to {IMDS} leave by eth1, but the default route is by eth0"
     assert any(it.startswith(text) and f"replace {IMDS}/32 dev eth0" in it for it in found)
 
 
@@ -136,7 +136,10 @@ def test_imds_is_asked_from_a_secondary_address(well: Lab) -> None:
     well.vm.links(f"addr add 10.1.0.9/24 dev eth0\n{route}")
     well.fabric.links(f"addr del {IMDS}/32 dev lo")
     found = doctor(well, "--wait", "0")["wrong"]
-    assert any(it.startswith(f"azure: {IMDS} is asked from 10.1.0.9") and VM4 in it for it in found)
+    assert any(
+        it.startswith(f"azure: requests to {IMDS} have the source 10.1.0.9") and VM4 in it
+        for it in found
+    )
 
 
 @pytest.mark.parametrize(
@@ -145,11 +148,11 @@ def test_imds_is_asked_from_a_secondary_address(well: Lab) -> None:
         (
             "chain out { type filter hook output priority 0;"
             ' oifname "eth0" ip daddr 169.254.0.0/16 meta skuid < 10 drop; }',
-            f"what is sent to {IMDS} is dropped by chain inet own out (handle 2)",
+            f"packets to {IMDS} are dropped by chain inet own out (handle 2)",
         ),
         (
             "chain in { type filter hook input priority 0; policy drop; tcp dport 1-9999 accept; }",
-            f"what {IMDS} answers is dropped by chain inet own in (policy drop)",
+            f"replies from {IMDS} are dropped by chain inet own in (policy drop)",
         ),
     ],
 )
@@ -198,7 +201,7 @@ def test_proxies_are_noted(well: Lab) -> None:
     """They are for others, and that is said to whoever looks closely."""
     env = {"http_proxy": "http://192.0.2.1:3128", "NO_PROXY": "x"}
     notes = doctor(well, env=env)["note"]
-    assert "azure: NO_PROXY, http_proxy: set here, and lbhook goes by none of them > " in notes
+    assert "azure: NO_PROXY, http_proxy: set in the environment; lbhook ignores them > " in notes
 
 
 # Targets
@@ -250,8 +253,8 @@ def test_another_program_has_the_port(well: Lab) -> None:
     well.balance(body(*WEB, *ADMIN, rule(FRONT4, 90, VM4, 9000), **PAIRS))
     assert well.vm.lbhook("apply").returncode == 0
     assert [one for one in doctor(well)["wrong"] if "9000" in one] == [
-        f"targets: nginx: port 9000 is left out: {PYTHON} has [::]:9000 > stop that, or"
-        " `except_ports = [9000]` leaves it alone"
+        f"targets: nginx: port 9000 is left out: {PYTHON} has [::]:9000 > stop that program,"
+        " or set `except_ports = [9000]` to leave the port alone"
     ]
 
 
@@ -259,7 +262,7 @@ def test_a_directory_is_read_only(well: Lab) -> None:
     """The next apply would fail, and say so in a log."""
     place = "/etc/nftables.d"
     well.vm.run(["sh", "-euc", f"mount --bind {place} {place}; mount -o remount,bind,ro {place}"])
-    assert wrong(well).startswith(f"targets: nftables: {place} can't be written into")
+    assert wrong(well).startswith(f"targets: nftables: {place} is not writable")
 
 
 @pytest.mark.parametrize(
@@ -326,7 +329,7 @@ def test_units_wait_for_each_other(well: Lab) -> None:
     edit = "/etc/systemd/system/lbhook.service.d/own.conf"
     well.vm.write(edit, "[Unit]\nBefore=lbhook-fetch.service\nAfter=lbhook-fetch.service\n")
     (found,) = of_units(well)
-    assert found.startswith("units: the units wait for each other: ")
+    assert found.startswith("units: the units have an ordering cycle: ")
     assert "lbhook.service" in found
 
 
@@ -358,7 +361,7 @@ def test_answers_leave_by_another_nic(well: Lab) -> None:
     well.balance(body(*WEB, rule(FRONT4, 90, "10.1.1.4", 443), **PAIRS))
     well.vm.apply()
     found = wrong(well)
-    assert found.startswith("traffic: 10.1.1.4 is on eth1, and its answers leave by eth0")
+    assert found.startswith("traffic: 10.1.1.4 is on eth1, but its replies leave by eth0")
     more = "rule add from 10.1.1.4 table 100\nroute add default dev eth1 table 100"
     well.vm.links(more)
     assert doctor(well)["wrong"] == []
@@ -368,7 +371,7 @@ def test_there_is_no_way_back(well: Lab) -> None:
     """Without a default route, in one family."""
     well.vm.run(["ip", "-6", "route", "del", "default"])
     found = wrong(well)
-    assert found.startswith(f"traffic: from {VM6} there is no way back to clients > give eth0")
+    assert found.startswith(f"traffic: {VM6} has no route back to clients > give eth0")
 
 
 def test_nobody_listens(well: Lab) -> None:
@@ -405,17 +408,17 @@ def test_a_program_listens_on_loopback_only(well: Lab) -> None:
             " ct state established accept; tcp dport != 8081 accept; udp dport 5353 accept;"
             " meta nfproto ipv6 accept; }; }'",
             "inet own in (policy drop)",
-            "let it in there, too: ",
+            "accept it there too: ",
         ),
         (
             "iptables-nft -A INPUT -p tcp --dport 8081 -j REJECT",
             "ip filter INPUT (handle 2)",
-            "let it in there, or all that Azure sends at once, by policy",
+            "accept it there, or set policy",
         ),
         (
             "nft insert rule inet lbhook input ip daddr 10.1.0.4 tcp dport 8081 drop",
             "inet lbhook input (handle ",
-            "`sudo lbhook apply` loads lbhook's table anew",
+            "`sudo lbhook apply` loads lbhook's table again",
         ),
     ],
 )
@@ -442,10 +445,10 @@ def test_answers_are_dropped_on_the_way_out(well: Lab) -> None:
     require("iptables-nft")
     well.vm.run(["sh", "-euc", STATELESS])
     assert knock_once(well.client, "tcp", FRONT4, 81).state == "filtered"
-    by = "answers is dropped by chain ip filter OUTPUT (policy drop)"
+    by = "are dropped by chain ip filter OUTPUT (policy drop)"
     assert doctor(well)["wrong"] == [
-        f"traffic: what {VM4} tcp 443, 8081 {by} > {ESTABLISHED}",
-        f"traffic: what {VM4} udp 5353 (frontend {FRONT4}:53) {by} > {ESTABLISHED}",
+        f"traffic: replies from {VM4} tcp 443, 8081 {by} > {ESTABLISHED}",
+        f"traffic: replies from {VM4} udp 5353 (frontend {FRONT4}:53) {by} > {ESTABLISHED}",
     ]
     well.vm.run(
         ["sh", "-euc", "iptables-nft -A OUTPUT -m conntrack --ctstate ESTABLISHED -j ACCEPT"]
@@ -463,9 +466,7 @@ def test_a_rule_that_nobody_can_judge(well: Lab) -> None:
     assert [it.partition(" > ")[2] for it in found["unsure"]] == [
         "`nft --handle list chain inet own in` shows it"
     ] * 2
-    assert all(
-        " is let in can't be told from here, for chain inet own in" in it for it in found["unsure"]
-    )
+    assert all(" is let in: it depends on chain inet own in" in it for it in found["unsure"])
 
 
 def test_only_some_sources_are_let_in(well: Lab) -> None:
@@ -481,14 +482,13 @@ def test_only_some_sources_are_let_in(well: Lab) -> None:
         f"traffic: {VM4} tcp 443 (frontend {FRONT4}:80) is dropped by chain {place}"
     ]
     assert found["unsure"] == [
-        f"traffic: {VM4} tcp 8081 (frontend {INSIDE}:81) is dropped, but for"
-        f" sources that a rule names, by"
-        f" chain {place} > `nft --handle list chain inet own in` shows it"
+        f"traffic: {VM4} tcp 8081 (frontend {INSIDE}:81) is dropped by chain {place},"
+        " except from sources that a rule names > `nft --handle list chain inet own in` shows it"
     ]
 
 
 def test_a_published_port_needs_no_listener(well: Lab) -> None:
-    """What is handed on to a container is that one's affair, and noted."""
+    """What is redirected to a container is that one's affair, and noted."""
     well.vm.write("/etc/lbhook/lbhook.toml", "[targets.nftables]\n")
     well.vm.run(
         [
@@ -502,7 +502,7 @@ def test_a_published_port_needs_no_listener(well: Lab) -> None:
     well.vm.apply()
     found = doctor(well)
     assert found["wrong"] == []
-    assert any(f"{VM4} tcp 7777 (frontend {FRONT4}:91) is handed on" in it for it in found["note"])
+    assert any(f"{VM4} tcp 7777 (frontend {FRONT4}:91) is redirected" in it for it in found["note"])
 
 
 def test_no_probe_has_come(well: Lab) -> None:
@@ -511,7 +511,7 @@ def test_no_probe_has_come(well: Lab) -> None:
     loaded = json.loads(well.vm.read(file))
     well.vm.write(file, json.dumps({**loaded, "applied": 1.0}))
     (said,) = doctor(well)["unsure"]
-    assert said.startswith("traffic: no health probe has come since the firewall was loaded")
+    assert said.startswith("traffic: no health probe since the firewall was loaded")
     assert knock_once(well.fabric, "tcp", VM4, 9000, PROBE4).state == "open"
     found = doctor(well)
     assert found["unsure"] == []
@@ -556,6 +556,6 @@ def test_a_backend_calls_its_own_frontend(well: Lab) -> None:
         lambda: INSIDE in well.vm.run(["ss", "-Htn", "state", "syn-sent", hung]).stdout, "a call"
     )
     assert wrong(well) == (
-        f"traffic: {PYTHON} here calls {INSIDE}:80 and has no answer: an internal load"
-        f" balancer does not send a backend's own traffic back to it > let it call {VM4}:443"
+        f"traffic: {PYTHON} on this machine calls {INSIDE}:80 and gets no reply: an internal load"
+        f" balancer does not send a backend's own traffic back > let it call {VM4}:443"
     )

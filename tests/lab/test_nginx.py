@@ -183,7 +183,7 @@ def test_the_port_of_another_program(lab: Lab) -> None:
     done = asked(lab)
     assert done.returncode == 0
     assert "port 5432 is left out: " in done.stderr
-    assert "has 0.0.0.0:5432; stop that, or" in done.stderr
+    assert "has 0.0.0.0:5432; stop that program, or" in done.stderr
     assert listeners(lab) == ["80", "[::]:80", "2222", "[::]:2222"]
     assert one(lab.client, "tcp", FRONT4, 5432).state == "open"
     database.terminate()

@@ -99,7 +99,7 @@ def test_answers_are_dropped_on_the_way_out(lab: Lab) -> None:
     lab.vm.run(["nft", "add rule ip own out ip protocol tcp tcp dport != 80 drop"])
     assert one(lab.client, "tcp", FRONT4, 80).state == "filtered"
     out = lab.vm.lbhook("show").stdout
-    assert "!   tcp     80  →    443  nginx  answers dropped by ip own out\n" in out
+    assert "!   tcp     80  →    443  nginx  replies dropped by ip own out\n" in out
     assert "! something is wrong with 1 of 2 inbound rules\n" in out
     lab.vm.run(["nft", "insert rule ip own out ct state established accept"])
     assert one(lab.client, "tcp", FRONT4, 80).state == "open"

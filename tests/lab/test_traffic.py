@@ -242,7 +242,7 @@ def test_ha_ports_open_everything_at_their_address(lab: Lab) -> None:
 
 
 def test_nat_rule_to_ssh_does_not_become_a_web_server(lab: Lab) -> None:
-    """An inbound NAT rule to port 22 reaches the SSH server, and nginx leaves it alone."""
+    """An inbound NAT rule to port 22 reaches the SSH server, and nginx leaves the port alone."""
     lab.balance(body(*WEB, rule(FRONT4, 50001, VM4, 22)))
     lab.vm.apply()
     assert one(lab.client, "tcp", FRONT4, 50001).reply == "GET / HTTP/1.0\r\n\r\n"

@@ -99,13 +99,13 @@ def test_what_is_written_for_one_address(at: Scene, places: str) -> None:
         (scene(server("80 http2")), "with http2"),
         (
             scene(own="listen 80 ssl;"),
-            "port 80 is left out: .* of the same server block has it with ssl",
+            "port 80 is left out: .* of the same server block already has it with ssl",
         ),
-        (scene(own=f"listen {V4}:80 ssl;"), "of the same server block has it with ssl"),
+        (scene(own=f"listen {V4}:80 ssl;"), "of the same server block already has it with ssl"),
         (scene(server(f"{V4}:80 ssl")), "listens there with ssl"),
         (
             scene("", others=(Taken(ip_address(V4), 80, program="app"),)),
-            f"app has {V4}:80; stop that, or",
+            f"app has {V4}:80; stop that program, or",
         ),
         (
             scene("", others=(Taken(ip_address("0.0.0.0"), 80, program="app"),)),
@@ -142,14 +142,18 @@ def test_what_is_left_out(at: Scene, note: str) -> None:
     [
         (scene(), f"{V4}:80", ""),
         (scene(held=f"{V4}:80"), f"{V4}:80", ""),
-        (scene(held="80"), "*:80", "port 80 stays at every address: nginx holds *:80"),
-        (scene(server("80")), "", f"{V4}:80 is left out: it would go before *:80 of"),
-        (scene(server("80 ssl")), "", f"{V4}:80 is left out: it would go before *:80 of"),
+        (scene(held="80"), "*:80", "port 80 stays open on every address: nginx listens on *:80"),
+        (scene(server("80")), "", f"{V4}:80 is left out: it would take connections from *:80 of"),
+        (
+            scene(server("80 ssl")),
+            "",
+            f"{V4}:80 is left out: it would take connections from *:80 of",
+        ),
         (scene(server("80 ssl", f"{V4}:80")), f"{V4}:80", ""),
         (
             scene(server("[::]:80 ipv6only=off")),
             "",
-            f"{V4}:80 is left out: it would go before [::]:80",
+            f"{V4}:80 is left out: it would take connections from [::]:80",
         ),
         (scene(server("[::]:80")), f"{V4}:80", ""),
     ],
@@ -164,7 +168,10 @@ def test_the_form_of_addresses(at: Scene, places: str, note: str) -> None:
 
 def test_options_at_an_address_beside_every_address() -> None:
     """nginx would open both, and could not start."""
-    assert "would go before" in judged(scene(server("80")), f"{V4}:80 backlog=7", "address")[1]
+    assert (
+        "would take connections from"
+        in judged(scene(server("80")), f"{V4}:80 backlog=7", "address")[1]
+    )
     own = scene(own="listen 80;")
     assert judged(own, f"{V4}:80 backlog=7", "address") == ("", "")
 
@@ -199,19 +206,19 @@ def test_both_families() -> None:
             "80",
             f"{V4}:80",
             (),
-            "asks for *:80 and nginx holds 10.1.0.4:80; `systemctl restart nginx` once",
+            "needs *:80, but nginx listens on 10.1.0.4:80; run `systemctl restart nginx` once",
         ),
         (
             f"{V4}:80",
             "80",
             (),
-            "asks for 10.1.0.4:80 and nginx holds *:80; `systemctl restart nginx` once",
+            "needs 10.1.0.4:80, but nginx listens on *:80; run `systemctl restart nginx` once",
         ),
         (
             "80",
             "",
             (Taken(ip_address("0.0.0.0"), 80, program="app"),),
-            "asks for *:80 and app has 0.0.0.0:80",
+            "needs *:80, but app has 0.0.0.0:80",
         ),
         ("80 reuseport", "80 reuseport", (), ""),
     ],

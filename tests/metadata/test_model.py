@@ -360,9 +360,7 @@ def test_quic_is_udp_with_a_warning() -> None:
 def test_an_unknown_protocol_costs_its_own_entry_only(entry: object, shown: str) -> None:
     """It is left out with a warning, whatever else it has or lacks; the other rules stay."""
     metadata = parse(lists(inboundRules=[INBOUND, entry]))
-    warning = (
-        f"loadbalancer.inboundRules[1].protocol: {shown} is not known here; the entry is left out"
-    )
+    warning = f"loadbalancer.inboundRules[1].protocol: {shown} is unknown; the entry is left out"
     expected = Metadata(
         inbound_rules=(rule("50.0.0.1", 80, "10.1.0.4", 8080),), warnings=(warning,)
     )
@@ -589,7 +587,7 @@ def test_a_tunnel_with_a_bad_value_is_refused(key: str, value: object, problem: 
 def test_a_tunnel_of_an_unknown_kind_is_left_out(key: str, word: str) -> None:
     """With a warning, as a rule with an unknown protocol."""
     path = f"loadbalancer.tunnelInterfaces[0].{key}"
-    expected = Metadata(warnings=(f"{path}: '{word}' is not known here; the entry is left out",))
+    expected = Metadata(warnings=(f"{path}: '{word}' is unknown; the entry is left out",))
     assert whole(parse(tunnel(**{key: word}))) == whole(expected)
 
 

@@ -104,9 +104,9 @@ def test_an_answer_that_tells_no_address(documented: Metadata) -> None:
     with pytest.raises(UsageError) as caught:
         carried(Metadata(), ["tcp/80:443@50.0.0.1"])
     assert caught.value.problems == (
-        "--with tcp/80:443@50.0.0.1: no rule tells what it stands for",
+        "--with tcp/80:443@50.0.0.1: no existing rule gives its addresses",
     )
-    assert caught.value.hint == "say both addresses: tcp/80:443@FRONTEND=PRIVATE"
+    assert caught.value.hint == "give both addresses: tcp/80:443@FRONTEND=PRIVATE"
     pair = AddressPair(
         frontend_ip=ipaddress.ip_address("51.0.0.1"), private_ip=ipaddress.ip_address("10.1.0.4")
     )

@@ -106,7 +106,7 @@ def test_it_is_said_once(tmp_path: Path) -> None:
         stand.update(settings, None).fetcher.last_good.keep(answer)
         return list(stand.warnings)
 
-    text = "loadbalancer.publicIpAddresses: {}: not public; kept apart as private_ips"
+    text = "loadbalancer.publicIpAddresses: {}: not public; listed as private_ips"
     assert said(body("10.1.0.5", "51.0.0.1")) == [text.format("10.1.0.5 (private)")]
     assert said(body("10.1.0.5", "51.0.0.2")) == []
     assert said(body("192.0.2.1")) == [text.format("192.0.2.1 (documentation)")]

@@ -184,8 +184,8 @@ def test_what_is_in_use_from_outside_is_said_loudly(tmp_path: Path) -> None:
     )
     assert [(one.port, one.connections) for one in closed] == [(5432, 2), (9000, 0)]
     assert report.closed_warnings("nftables", closed) == (
-        "nftables: tcp 5432 on 0.0.0.0: IN USE: 2 connections from outside: they stay, and no new"
-        " one is let in",
-        "nftables: closed to everybody outside, since no rule or setting opens it:"
+        "nftables: tcp 5432 on 0.0.0.0: IN USE: 2 connections from outside: these stay open,"
+        " new ones are dropped",
+        "nftables: closed to the outside, because no rule or setting opens it:"
         " tcp 5432 on 0.0.0.0, tcp 9000 on 0.0.0.0",
     )

@@ -101,4 +101,6 @@ def test_what_can_not_be_planned_holds_its_group_back() -> None:
     failed = change("nginx-stream").failed(ConfigError("it is wrong"))
     held, other, same = groups.held_together([change("nginx"), change("one"), failed])
     assert (held.touches_file, other.touches_file, same) == (False, True, failed)
-    assert str(held.failure) == "nginx: not changed, since it goes together with nginx-stream"
+    assert (
+        str(held.failure) == "nginx: not changed, because nginx-stream failed, and they go together"
+    )

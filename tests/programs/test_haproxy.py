@@ -174,7 +174,7 @@ def test_a_running_haproxy_has_to_be_restarted_for_a_new_option(tmp_path: Path) 
     words = "haproxy -Ws -f /etc/haproxy/haproxy.cfg"
     files = {"etc__default__haproxy": DEFAULTS, "run__systemd__system__x": ""}
     found = Haproxy(Runner(systemd("active", *DEBIAN)), machine(tmp_path, words, **files))
-    said = "haproxy was started before it was told to read it; restart haproxy"
+    said = "haproxy was started before its command line named this file; restart haproxy"
     assert found.unread(HAPROXY) == said
 
 

@@ -74,7 +74,7 @@ def test_a_directory_that_the_units_may_not_write(stand: Stand) -> None:
     """Named with the target and what to do; with the drop-in that is written then, it is right."""
     text = own()
     assert lacks(stand, text) == [
-        "own: lbhook's units may not write /etc/app > `sudo lbhook install` lets them"
+        "own: lbhook's units may not write /etc/app > `sudo lbhook install` allows it"
     ]
     (line,) = drop_in(stand, text)
     assert line == "ReadWritePaths=-/etc/app"

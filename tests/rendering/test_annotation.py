@@ -227,5 +227,5 @@ def test_the_command(tmp_path: Path) -> None:
     ended = desk.run("explain", "motd")
     assert ended.out == "template | 1\n"
     assert ended.err == (
-        "lbhook: warning: motd: works on its own output, which hides where that came from\n"
+        "lbhook: warning: motd: processes its own output, so the sources of its lines are hidden\n"
     )

@@ -83,7 +83,7 @@ def test_a_table_prints_the_same_each_time() -> None:
         ("{{ vers.x }}", '<template>:1: "vers" is not defined; did you mean "vars"?'),
         (
             "{{ vm.zone }}",
-            '<template>:1: "vm" is not known; it needs imds.instance = true, '
+            '<template>:1: "vm" is not defined; it needs imds.instance = true, '
             "and an answer from IMDS",
         ),
         ("{{ lb.listners }}", '<template>:1: lb has no "listners"; did you mean "listeners"?'),
@@ -209,7 +209,7 @@ def test_syntax_errors_name_file_and_line(tmp_path: Path) -> None:
         ("{{ 1 / 0 }}", "ZeroDivisionError: division by zero", ""),
         ("{{ lb }", "unexpected '}'", "      ^"),
         ("{% for x in lb %}", "Unexpected end of template.", "   ^^^"),
-        ("{{ 'x y' | env }}", "'x y' is not read alike by systemd", "    ^^^"),
+        ("{{ 'x y' | env }}", "'x y' is not read the same way by systemd", "    ^^^"),
     ],
 )
 def test_the_line_and_the_word(tmp_path: Path, line: str, problem: str, caret: str) -> None:
@@ -258,9 +258,7 @@ def test_a_template_that_is_not_text(tmp_path: Path) -> None:
 @pytest.mark.parametrize("template", ["", " \n\n", "{% if false %}x{% endif %}"])
 def test_nothing_is_never_rendered(template: str) -> None:
     """An empty file would make nginx listen on port 80 of every address."""
-    assert refused(template) == (
-        "<template>: renders to nothing; an empty file is worse than a resting form"
-    )
+    assert refused(template) == ("<template>: renders to an empty file; write at least a comment")
 
 
 def test_whatever_a_template_calls_may_fail() -> None:
@@ -302,7 +300,10 @@ def test_families(lb: Facts) -> None:
         ("'web' | bracket", "'web' is not an address"),
         ("vars.t | bracket", "vars.t is not an address"),
         ("[lb.listeners] | ipv4", "a list is neither an address nor a network"),
-        ("lb.inbound_rules | env", "a list is not read alike by systemd, a shell and docker"),
+        (
+            "lb.inbound_rules | env",
+            "a list is not read the same way by systemd, a shell and docker",
+        ),
     ],
 )
 def test_a_filter_on_a_wrong_value_says_so_in_short(
@@ -319,7 +320,7 @@ def test_env_passes_what_all_read_alike() -> None:
     assert rendered("x{{ vars.x | env }}", x="") == "x"
     for bad in ("a b", "a\n", "$a", "a#b", "é", "[::1]", '"', "~"):
         assert refused("{{ vars.x | env }}", x=bad) == (
-            f"<template>:1: {bad!r} is not read alike by systemd, a shell and docker"
+            f"<template>:1: {bad!r} is not read the same way by systemd, a shell and docker"
         )
 
 

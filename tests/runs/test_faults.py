@@ -29,7 +29,7 @@ def stand(tmp_path: Path) -> Stand:
     return built
 
 
-HELD = "{}: not changed, since it goes together with {}".format
+HELD = "{}: not changed, because {} failed, and they go together".format
 BY_APP = (HELD("one", "app"), HELD("two", "app"))
 
 

@@ -117,7 +117,7 @@ def test_a_failure_undoes_nothing_and_is_tried_again(stand: Stand) -> None:
     report = stand.apply(settings, A)
     assert (report.status, report.outcome) == (69, "changed")
     assert report.problems == (f"hooks.changed: `{FIRST}` ended with status 1\n  no",)
-    assert "the next apply runs it again" in report.hint
+    assert "the next apply runs the hook again" in report.hint
     assert stand.text("/etc/one") == "80\n443\n"
     refuse(stand)
     assert stand.apply(settings, None).status == 75

@@ -98,7 +98,7 @@ def test_another_vms_disk(stand: Stand) -> None:
     assert not [one for one in loaded if "443" in (one or "")]
     assert "443" not in (stand.text(ENV) or "")
     assert stand.text("/etc/own") == "80\n443\n"
-    assert "this disk was captured from another VM: its firewall rests" in stand.warnings
+    assert "this disk was captured from another VM: its firewall table is removed" in stand.warnings
 
 
 def test_an_unfinished_run_is_settled_first(stand: Stand) -> None:

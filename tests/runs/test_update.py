@@ -187,7 +187,7 @@ def test_a_failed_reload_puts_every_file_back(stand: Stand) -> None:
         f"put back: {stand.disk}/etc/one",
         f"put back: {stand.disk}/etc/two",
         f"put back: {stand.disk}/etc/bad",
-        "reloaded again: one, two, bad",
+        "reloaded with the old files: one, two, bad",
     )
     assert outcomes(report) == {
         "one": ("unchanged", "none"),
@@ -213,7 +213,7 @@ def test_a_failed_verification_puts_every_file_back(stand: Stand) -> None:
     assert report.problems == (
         f"one: its verification failed: `probe {stand.disk}/etc/one` ended with status 1\n  mute",
         f"put back: {stand.disk}/etc/one",
-        "reloaded again: one",
+        "reloaded with the old files: one",
     )
     assert stand.text("/etc/one") == "80\n443\n"
     assert outcomes(stand.apply(settings, A)) == {"one": ("unchanged", "none")}
@@ -246,7 +246,7 @@ def test_a_put_back_that_fails_is_the_next_runs(stand: Stand) -> None:
     assert (stand.text("/etc/one"), stand.text("/etc/two")) == ("80\n8443\n", "80\n443\n")
     stand.step, stand.runner = lambda _name, _path: None, Runner()
     report = stand.apply(settings, None)
-    assert stand.warnings[0] == "an earlier run did not come to its end; its files are put back"
+    assert stand.warnings[0] == "an earlier run did not finish; its files are put back"
     assert stand.text("/etc/one") == "80\n443\n"
     assert stand.runner.taken() == ["load pair"]
 
@@ -290,9 +290,7 @@ def test_a_table_that_somebody_flushed_is_loaded_again(stand: Stand) -> None:
     stand.runner.taken()
     shown[0] = ""
     plan = stand.plan(settings, A)
-    assert [one.reason for one in plan.changes] == [
-        "`list` shows something else than what was loaded"
-    ]
+    assert [one.reason for one in plan.changes] == ["`list` differs from what was loaded"]
     report = stand.apply(settings, A)
     assert outcomes(report) == {"one": ("unchanged", "done")}
     assert "load one" in stand.runner.taken()
@@ -539,7 +537,10 @@ def test_a_captured_disk_is_put_to_rest(stand: Stand) -> None:
     stand.runner.taken()
     report = stand.apply(settings, None)
     assert report.status == 75
-    assert stand.warnings[0] == "this disk was captured from another VM: its files are put to rest"
+    assert (
+        stand.warnings[0]
+        == "this disk was captured from another VM: its files go back to their resting forms"
+    )
     assert (stand.text("/etc/one"), stand.text("/etc/two")) == ("none\n", "none\n")
     assert stand.runner.taken() == ["load one", "load two"]
     assert outcomes(report)["one"] == ("changed", "done")

@@ -168,10 +168,7 @@ def test_owners_have_numbers(tmp_path: Path) -> None:
     assert caught.value.problems == (problem,)
 
 
-UNITS = (
-    "if it is lbhook's units that may not write {}/etc/app, `sudo lbhook install` lets them, see"
-)
-UNITS += " docs/units.md"
+UNITS = "if lbhook's units can't write {}/etc/app, run `sudo lbhook install`, see docs/units.md"
 
 
 @pytest.mark.parametrize(

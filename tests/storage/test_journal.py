@@ -131,7 +131,7 @@ def test_a_damaged_journal_puts_nothing_back(tree: Tree, damage: str) -> None:
         "keys": "KeyError: 'before'",
     }[damage]
     where = f"{tree.root}/var/lib/lbhook/journal"
-    problem = f"{where}: damaged ({reason}); what it would put back is not known"
+    problem = f"{where}: damaged ({reason}); lbhook can't tell what to put back"
     assert caught.value.problems == (problem,)
     assert caught.value.hint == (
         f"compare the files in {where} with the installed ones, then remove it"

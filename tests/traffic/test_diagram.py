@@ -119,7 +119,7 @@ def test_what_is_wrong_is_marked() -> None:
         ("10.1.0.9", DROPPED, "dropped by inet lbhook input", True),
         ("50.0.0.1", replace(DROPPED, by_source=True), "dropped by inet lbhook input", True),
         ("10.1.0.9", replace(DROPPED, by_source=True), "open to some", False),
-        ("50.0.0.1", replace(DROPPED, action="unknown"), "not known: inet lbhook input", False),
+        ("50.0.0.1", replace(DROPPED, action="unknown"), "unknown: inet lbhook input", False),
     ],
 )
 def test_what_the_firewall_does(frontend: str, verdict: Verdict, said: str, marked: bool) -> None:
@@ -136,7 +136,7 @@ def test_who_listens_elsewhere() -> None:
     )
     handed_on = Verdict(action="translated", chain="ip nat prerouting", rule="handle 2")
     assert drawn(way(80, listening=(), verdict=handed_on))[2] == (
-        "    tcp     80  →     80    handed on by ip nat prerouting"
+        "    tcp     80  →     80    redirected by ip nat prerouting"
     )
 
 

@@ -108,7 +108,7 @@ def test_a_firewall_that_is_not_seen(tmp_path: Path, lb: Facts, root: bool, why:
 def test_a_kernel_that_is_not_asked(tmp_path: Path, lb: Facts) -> None:
     """As below `--root`: nothing is said of its rules."""
     bare = altered(host(tmp_path), kernel=None)
-    assert paths.seen(lb, bare, Told()).unseen[0] == "the firewall: not asked"
+    assert paths.seen(lb, bare, Told()).unseen[0] == "the firewall: not checked"
 
 
 def test_a_socket_whose_process_is_not_seen(tmp_path: Path, lb: Facts) -> None:
@@ -116,7 +116,7 @@ def test_a_socket_whose_process_is_not_seen(tmp_path: Path, lb: Facts) -> None:
     picture = seen(tmp_path, lb)
     assert [way.listening for way in picture.ways] == [(Process(),), (Process(),)]
     (said,) = picture.unseen
-    assert "root sees" in said
+    assert "run as root to see most" in said
 
 
 def test_the_socket_of_an_address_comes_before_that_of_any(tmp_path: Path, lb: Facts) -> None:
