@@ -82,7 +82,7 @@ def test_first_boot(stand: Stand) -> None:
 
 
 def test_another_vms_disk(stand: Stand) -> None:
-    """Its firewall rests before it is loaded, and its ports are in no file."""
+    """its firewall table is removed before it is loaded, and its ports are in no file."""
     settings = applied(stand, A)
     (stand.place / "uuid").write_text("22222222-2222-3333-4444-555555555555\n")
     loaded: list[str | None] = []
@@ -110,7 +110,7 @@ def test_an_unfinished_run_is_settled_first(stand: Stand) -> None:
     stand.put(NFT, "half\n")
     report = restore(stand, settings)
     assert (report.status, stand.text(NFT)) == (0, old)
-    assert any("did not come to its end" in one for one in stand.warnings)
+    assert any("did not finish" in one for one in stand.warnings)
 
 
 def test_a_reload_that_fails_is_said(stand: Stand) -> None:
