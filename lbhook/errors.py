@@ -12,13 +12,14 @@ class LbhookError(Exception):
 
     `problems` lists every single problem, one line each; `status` is the exit status. Of a
     failed fetch, `attempts` and `waited` (seconds) say how much was tried, and `guarded` whether
-    metadata is guarded on this VM; None if nothing told.
+    metadata is guarded on this VM; None if nothing told. `busy` says that another run was on.
     """
 
     status = 70
     attempts = 0
     waited = 0.0
     guarded: bool | None = None
+    busy = False
 
     def __init__(self, *problems: str, hint: str = "") -> None:
         super().__init__("; ".join(problems))
@@ -99,6 +100,7 @@ class BusyError(LbhookError):
     """Another run holds the lock."""
 
     status = 75
+    busy = True
 
 
 class ProtocolError(LbhookError):

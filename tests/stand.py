@@ -34,7 +34,8 @@ T = TypeVar("T")
 
 @dataclass
 class Runner:
-    """Runs nothing: notes each command, and answers status 0 unless `answers` says otherwise."""
+    """Runs nothing: notes each command, and answers status 0 unless `answers` says otherwise. What
+    PID 1 would run tells its status, too."""
 
     answers: Answers = lambda _: None
     calls: list[tuple[str, ...]] = field(default_factory=list)
@@ -51,6 +52,8 @@ class Runner:
         self.calls.append(tuple(argv))
         self.read.append(stdin)
         status, output = self.answers(tuple(argv)) or (0, "")
+        if argv[0] == "systemd-run":
+            output += f"\0{status}\0"
         return Result(argv=tuple(argv), status=status, output=output, seconds=timeout)
 
     def taken(self) -> list[str]:

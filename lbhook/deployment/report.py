@@ -18,7 +18,7 @@ class Report(NamedTuple):
     """What an apply came to; the words are those of the contract's JSON. `age` is that of the
     answer in force, in seconds; None if none is known, or it is not Azure's. `guarded` is whether
     metadata is guarded on this VM; None if IMDS did not tell. `rules` are lines for those that came
-    and went."""
+    and went. `busy` says that another run was on, which the status of no answer does not."""
 
     outcome: str
     status: int = 0
@@ -35,6 +35,7 @@ class Report(NamedTuple):
     removed: tuple[str, ...] = ()
     rules: tuple[str, ...] = ()
     closes: tuple[Closed, ...] = ()
+    busy: bool = False
 
     def to_json(self) -> dict[str, Any]:
         """The value of `apply --json` and of status.json; `closes` is there if the firewall has
@@ -84,10 +85,15 @@ class Report(NamedTuple):
             "unchanged": f"up to date with {whom}: {has}{asked}",
             "kept": "kept: no usable answer; the last good answer stays in force",
             "absent": f"absent: {ABSENT}; existing files stay",
-            "failed": "failed: no usable answer, and no last good answer"
-            if self.status == NoAnswerError.status
-            else "failed: no change was applied",
+            "failed": f"failed: {self._failure}",
         }[self.outcome]
+
+    @property
+    def _failure(self) -> str:
+        if self.busy:
+            return "another run has not ended"
+        no_answer = self.status == NoAnswerError.status
+        return "no usable answer, and no last good answer" if no_answer else "no change was applied"
 
 
 def fetched_text(report: Report, *, handed_over: bool = False) -> str:

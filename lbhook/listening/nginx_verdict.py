@@ -13,7 +13,7 @@ from .nginx_config import ANY4, ANY6, Listen
 from .nginx_sockets import covers, opened, unopenable
 
 _ANYWHERE = (ANY4, ANY6)
-_STOPPED = "`systemctl stop nginx && lbhook apply && systemctl start nginx`"
+_STOPPED = "`systemctl stop nginx`, `lbhook apply`, `systemctl start nginx`"
 
 
 class Taken(NamedTuple):

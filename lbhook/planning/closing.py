@@ -90,14 +90,18 @@ class Closing:
             return False
         verdicts = {one: self._verdicts[one] for one in doors}
         left = [one for one in doors if not self._keeps_out(verdicts[one], ours)]
-        if any(map(self._is_anothers, verdicts.values())):
+        used = socket.protocol == "tcp" and self._used[socket.port]
+        if any(map(self._is_anothers, verdicts.values())) and not used:
             # Only containers come to what stands in for a published port, such as docker-proxy.
             left = [one for one in left if one.device not in self._bridges]
         return not left
 
     @cached_property
     def _bridges(self) -> frozenset[str]:
-        return tunnels.bridges(self.host.run)
+        """Those that the way out does not take: a machine's own network may be on a bridge."""
+        routes = Routes(self.host.run)
+        outside = {way.device for version in (4, 6) if (way := routes.far(version))}
+        return tunnels.bridges(self.host.run) - outside
 
     def _is_anothers(self, verdict: Verdict) -> bool:
         """A port that another program gets is not this socket's; only before that it is judged."""

@@ -10,7 +10,7 @@ from typing import NamedTuple, Protocol
 
 from ..config.targets import Target
 from ..metadata.reader import Address
-from ..processes import Result, Run, by_manager
+from ..processes import Result, Run, run_by_manager
 from ..system.machine import Machine
 
 # `listen` is nginx's word, `bind` haproxy's; both write IPv6 in brackets.
@@ -37,8 +37,9 @@ def ask_freely(
     then. A program that judges its configuration binds, resolves, and reads whatever is named
     there; a command of the user's own does what nobody here can know."""
     confined = machine.is_confined() and machine.has_systemd()
-    words = by_manager(argv, timeout, env) if confined else argv
-    return run(words, timeout=timeout, env=env, stdin=stdin)._replace(argv=argv)
+    if confined:
+        return run_by_manager(run, argv, timeout, env, stdin)
+    return run(argv, timeout=timeout, env=env, stdin=stdin)
 
 
 class Daemon(Protocol):

@@ -61,6 +61,7 @@ class Progress:
             guarded=self.answer.guarded if error.guarded is None else error.guarded,
             problems=error.problems,
             hint=error.hint,
+            busy=error.busy,
         )
 
     def ended(self, error: BaseException) -> Report:

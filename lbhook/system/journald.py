@@ -27,12 +27,18 @@ def record(
 ) -> None:
     """Write lines with their priorities (syslog(3)) into the journal, if there is one and the
     output of this process is not in it anyhow. Never fails."""
-    if "JOURNAL_STREAM" in environment:
-        return
     try:
+        if _is_there(environment.get("JOURNAL_STREAM", "")):
+            return
         send(_ADDRESS, [_entry(priority, line) for priority, line in lines])
     except OSError:
         return  # a line in a log is no reason for anything to fail
+
+
+def _is_there(stream: str) -> bool:
+    """Whether standard output or error is what JOURNAL_STREAM= names: systemd.exec(5). A program
+    that a service starts may have inherited the variable alone."""
+    return any(f"{one.st_dev}:{one.st_ino}" == stream for one in map(os.fstat, (1, 2)))
 
 
 def _entry(priority: int, line: str) -> bytes:

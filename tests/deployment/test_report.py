@@ -164,6 +164,13 @@ def test_every_outcome_has_a_sentence(outcome: str, line: str) -> None:
     assert Report(outcome=outcome).to_text() == line
 
 
+def test_another_run_is_no_lack_of_an_answer() -> None:
+    """They have a status in common."""
+    failed = Report(outcome="failed", status=75)
+    assert failed.summary() == "failed: no usable answer, and no last good answer"
+    assert failed._replace(busy=True).summary() == "failed: another run has not ended"
+
+
 def test_one_is_singular(body: Body) -> None:
     """One rule is not rules."""
     whole = model.parse(body("documented"))

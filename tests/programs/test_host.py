@@ -57,7 +57,7 @@ def test_in_a_unit_commands_of_ones_own_are_run_by_pid_1(stand: Stand) -> None:
     stand.apply(settings, body(80, 443))
     in_a_unit = stand.runner.taken()
     assert all(line.startswith("systemd-run ") for line in in_a_unit)
-    assert {line.split(" -- ")[1] for line in in_a_unit} == {*by_hand}
+    assert {line.rpartition(" ")[2] for line in in_a_unit} == {*by_hand}
     assert b'"new"' in stand.runner.read[-1]
 
 

@@ -121,7 +121,7 @@ def test_a_temporary_directory(stand: Stand) -> None:
     """What a unit writes there nobody else sees, and no drop-in is written for it."""
     stand.runner = shown(ProtectSystem="no")
     assert lacks(stand, own("/tmp/app")) == [
-        "own: lbhook's units have a /tmp of their own > give the target another path"
+        "own: lbhook's units have a private /tmp > give the target another path"
     ]
 
 
@@ -135,7 +135,7 @@ def test_a_home(stand: Stand) -> None:
 def test_a_file_of_another_user_s(stand: Stand) -> None:
     """Giving it away takes rights that the units lack."""
     text = own(more='owner = "daemon"\n')
-    assert "own: lbhook's units may not give its file away" in lacks(stand, text)[1]
+    assert "own: lbhook's units may not change the owner of its file" in lacks(stand, text)[1]
     assert drop_in(stand, text)[1:] == [
         "CapabilityBoundingSet=CAP_CHOWN CAP_FOWNER",
         "SystemCallFilter=@chown",

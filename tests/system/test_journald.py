@@ -1,5 +1,6 @@
 """What a run by hand tells the journal."""
 
+import os
 from collections.abc import Iterable
 
 from lbhook.system import journald
@@ -24,11 +25,14 @@ def test_each_line_is_an_entry() -> None:
 
 
 def test_a_unit_s_output_is_not_told_twice() -> None:
-    """systemd says to a unit that its output is the journal's."""
+    """systemd says to a unit which file is the journal's; what it starts may have been given
+    another output, and the variable alone."""
     sent: list[str] = []
-    unit = {"JOURNAL_STREAM": "9:42"}
-    journald.record(LINES, environment=unit, send=lambda address, _: sent.append(address))
-    assert sent == []
+    found = os.fstat(2)
+    for stream in (f"{found.st_dev}:{found.st_ino}", "9:42"):
+        unit = {"JOURNAL_STREAM": stream}
+        journald.record(LINES, environment=unit, send=lambda address, _: sent.append(address))
+        assert bool(sent) is (stream == "9:42")
 
 
 def test_without_a_journal_nothing_happens() -> None:
