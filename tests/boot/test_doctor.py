@@ -35,7 +35,7 @@ def test_units_that_do_not_do_their_work(machine: Machine, azure: Azure) -> None
     assert found(machine) == {
         "lbhook-refresh.timer does not run: a rule added later in Azure is not seen",
         "lbhook.service is not enabled: nothing is applied at boot",
-        "lbhook-fetch.service is masked: nobody asks Azure",
+        "lbhook-fetch.service is masked: lbhook does not ask Azure",
     }
 
 

@@ -130,7 +130,7 @@ def test_where_no_systemd_runs(stand: Stand, installing: Make) -> None:
     stand.find = lambda _: None
     installing(live=True).install()
     assert stand.runner.taken() == []
-    assert any("no systemctl here" in warning for warning in stand.warnings)
+    assert any("systemctl is not installed: skipped" in warning for warning in stand.warnings)
 
 
 @pytest.mark.parametrize("program", [PROGRAM, SINGLE], ids=["pip", "single"])
@@ -259,7 +259,7 @@ def test_a_target_right_in_etc(stand: Stand, installing: Make) -> None:
     installing(text='[targets.own]\ntemplate = "own.j2"\npath = "/etc/own.conf"\n').install()
     (warning,) = stand.warnings
     assert warning == (
-        "own: its file is right in /etc: from now on lbhook's units may write everything there"
+        "own: its file is directly in /etc: lbhook's units can now write everything there"
     )
 
 
