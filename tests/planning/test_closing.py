@@ -111,17 +111,29 @@ class Published(Firewall):
         return [Verdict(action="translated" if one else "accept") for one in taken]
 
 
-@pytest.mark.parametrize(("kind", "ports"), [("bridge", [9000]), ("veth", [9000, 9001])])
+@pytest.mark.parametrize(
+    ("kind", "outside", "used", "listed"),
+    [
+        ("bridge", "eth0", False, [9000]),
+        ("bridge", "eth0", True, [9000, 9001]),
+        ("bridge", "br0", False, [9000, 9001]),
+        ("veth", "eth0", False, [9000, 9001]),
+    ],
+)
 def test_what_stands_in_for_a_published_port_is_its_containers_affair(
-    tmp_path: Path, kind: str, ports: list[int]
+    tmp_path: Path, kind: str, outside: str, used: bool, listed: list[int]
 ) -> None:
-    """They come to it by their bridge; what comes by a network is the machine's."""
+    """They come to it by their bridge, and nobody is cut off while none does; what comes by a
+    network, which may be on a bridge, is the machine's."""
     more = {"ifname": "br0", "addr_info": [{"local": "172.17.0.1"}]}
     links = [{"ifname": "br0", "linkinfo": {"info_kind": kind}}]
     sockets = ("tcp,0.0.0.0,9000", "tcp,0.0.0.0,9001")
     shown = {"address": json.dumps([*ADDRESSES, more]), "link": json.dumps(links)}
-    here = host(tmp_path, *sockets, **shown)
-    assert [one.port for one in Closing(firewall(), RULES, here, Published()).coming] == ports
+    here = host(tmp_path, *sockets, route=json.dumps([{"dev": outside}]), **shown)
+    if used:
+        with (tmp_path / "proc/self/net/tcp").open("a") as file:
+            file.write("0: 010011AC:2329 020011AC:9000 01 0 0 0 0 0 9\n")
+    assert [one.port for one in Closing(firewall(), RULES, here, Published()).coming] == listed
 
 
 def test_what_some_reach_will_be_closed(tmp_path: Path) -> None:
