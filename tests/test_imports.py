@@ -34,6 +34,7 @@ HOUSE: dict[str, tuple[str, ...]] = {
         "sd_notify",
         "journald",
         "unit_properties",
+        "transient_unit",
     ),
     "storage": ("lock", "directory", "files", "journal", "records", "state"),
     "rendering": (

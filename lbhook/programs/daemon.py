@@ -10,7 +10,7 @@ from typing import NamedTuple, Protocol
 
 from ..config.targets import Target
 from ..metadata.reader import Address
-from ..processes import Result, Run, run_by_manager
+from ..processes import Result, Run
 from ..system.machine import Machine
 
 # `listen` is nginx's word, `bind` haproxy's; both write IPv6 in brackets.
@@ -38,6 +38,9 @@ def ask_freely(
     there; a command of the user's own does what nobody here can know."""
     confined = machine.is_confined() and machine.has_systemd()
     if confined:
+        # Imported where it is needed: an unchanged run asks nobody.
+        from ..system.transient_unit import run_by_manager
+
         return run_by_manager(run, argv, timeout, env, stdin)
     return run(argv, timeout=timeout, env=env, stdin=stdin)
 
