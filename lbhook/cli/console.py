@@ -153,11 +153,11 @@ class Console:
 
 def _is_journal() -> bool:
     """Whether systemd reads stderr, and a priority before each line."""
-    stream = os.environ.get("JOURNAL_STREAM")
-    if not stream or not sys.stderr:
+    if not os.environ.get("JOURNAL_STREAM") or not sys.stderr:
         return False
-    found = os.fstat(sys.stderr.fileno())
-    return stream == f"{found.st_dev}:{found.st_ino}"
+    from ..system import journald
+
+    return journald.takes(sys.stderr.fileno())
 
 
 def serial_columns() -> int:

@@ -19,6 +19,16 @@ def _send(address: str, entries: Iterable[bytes]) -> None:
             channel.sendto(entry, address)
 
 
+def takes(*descriptors: int, environment: Mapping[str, str] = os.environ) -> bool:
+    """Whether what is written to one of these is the journal's, as JOURNAL_STREAM= names it:
+    systemd.exec(5). What a service starts may have inherited the variable alone. Raises `OSError`
+    for a descriptor that is closed."""
+    stream = environment.get("JOURNAL_STREAM")
+    if not stream:
+        return False
+    return any(f"{one.st_dev}:{one.st_ino}" == stream for one in map(os.fstat, descriptors))
+
+
 def record(
     lines: Iterable[tuple[int, str]],
     *,
@@ -28,17 +38,11 @@ def record(
     """Write lines with their priorities (syslog(3)) into the journal, if there is one and the
     output of this process is not in it anyhow. Never fails."""
     try:
-        if _is_there(environment.get("JOURNAL_STREAM", "")):
+        if takes(1, 2, environment=environment):
             return
         send(_ADDRESS, [_entry(priority, line) for priority, line in lines])
     except OSError:
         return  # a line in a log is no reason for anything to fail
-
-
-def _is_there(stream: str) -> bool:
-    """Whether standard output or error is what JOURNAL_STREAM= names: systemd.exec(5). A program
-    that a service starts may have inherited the variable alone."""
-    return any(f"{one.st_dev}:{one.st_ino}" == stream for one in map(os.fstat, (1, 2)))
 
 
 def _entry(priority: int, line: str) -> bytes:
