@@ -118,8 +118,9 @@ def seen(lb: Facts, host: Host, asked: Firewall | None = None) -> Picture:
         )
         for rule in lb.inbound_rules
     )
-    legacy = (f"{one} has rules, which are not judged here" for one in legacy_firewalls(host))
-    missed = (unseen, *legacy, _unnamed(ways)) if ways else ()
+    legacy = legacy_firewalls(host) if ways else ()
+    unjudged = (f"{one} has rules, which are not judged here" for one in legacy)
+    missed = (unseen, *unjudged, _unnamed(ways)) if ways else ()
     seen_by = None if unseen else firewall
     found = tuple(filter(None, missed))
     return Picture(ways=ways, firewall=seen_by, probes=probes, unseen=found)
