@@ -139,7 +139,8 @@ def in_a_boot_unit(*words: str | Path, columns: str = "80") -> tuple[list[str], 
     with subprocess.Popen(argv(*words), env=env, stdout=out.fileno(), stderr=err.fileno()):
         out.close()
         err.close()
-        return tuple(_all_of(ours).splitlines() for ours, _ in pairs)  # type: ignore[return-value]
+        said, warned = (_all_of(ours).splitlines() for ours, _ in pairs)
+        return said, warned
 
 
 def _all_of(ours: socket.socket) -> str:

@@ -1,7 +1,7 @@
 """One target's trouble holds no other back: each group follows by itself, and both is said."""
 
 import json
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 
 import pytest
 
@@ -12,14 +12,6 @@ from ..stand import GROUP, NO_ENV, USER, Runner, Stand, body, outcomes, target
 
 A, B = body(80, 443), body(80, 8443)
 OWNED = f'owner = "{USER}"\ngroup = "{GROUP}"\n'
-
-
-@pytest.fixture
-def stand(tmp_path: Path) -> Stand:
-    """A machine with nothing installed."""
-    built = Stand(tmp_path)
-    built.template("ports.j2")
-    return built
 
 
 def broken(word: str) -> Runner:

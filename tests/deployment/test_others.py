@@ -1,7 +1,5 @@
 """A put-back restores what was running: no program is made to load what it did not run."""
 
-from pathlib import Path
-
 import pytest
 
 from lbhook.deployment import others
@@ -14,18 +12,16 @@ APP = {"path": "/etc/app/conf.d/lb.conf", "reload": ["load", "app"], "verify": [
 
 
 @pytest.fixture
-def stand(tmp_path: Path) -> Stand:
+def stand(stand: Stand) -> Stand:
     """A program with a file of its owner's and one of lbhook's, which is in force."""
-    built = Stand(tmp_path)
-    built.template("ports.j2")
-    built.put(MAIN, "site\n")
-    built.apply(built.settings(NO_ENV + target("app", **APP)), A)
-    built.runner = Runner(lambda argv: (1, "mute") if argv[0] == "probe" and broken() else None)
+    stand.put(MAIN, "site\n")
+    stand.apply(stand.settings(NO_ENV + target("app", **APP)), A)
+    stand.runner = Runner(lambda argv: (1, "mute") if argv[0] == "probe" and broken() else None)
 
     def broken() -> bool:
-        return "8443" in str(built.text("/etc/app/conf.d/lb.conf"))
+        return "8443" in str(stand.text("/etc/app/conf.d/lb.conf"))
 
-    return built
+    return stand
 
 
 def loads(stand: Stand) -> int:

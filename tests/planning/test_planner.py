@@ -22,13 +22,11 @@ A = body(80, 443)
 
 
 @pytest.fixture
-def stand(tmp_path: Path) -> Stand:
+def stand(stand: Stand) -> Stand:
     """A machine on which `one` is installed, and `two` is somebody else's file."""
-    built = Stand(tmp_path)
-    built.template("ports.j2")
-    built.apply(built.settings(NO_ENV + target("one")), A)
-    built.put("/etc/two", "mine\n")
-    return built
+    stand.apply(stand.settings(NO_ENV + target("one")), A)
+    stand.put("/etc/two", "mine\n")
+    return stand
 
 
 def planned(

@@ -3,8 +3,6 @@
 import json
 from pathlib import Path
 
-import pytest
-
 from lbhook.deployment import report
 from lbhook.deployment.report import restored_text
 from lbhook.metadata.configured import inbound, merged
@@ -26,14 +24,6 @@ floating_ip = true
 """
 ONE = NO_ENV + target("one")
 FILE = "/etc/one"
-
-
-@pytest.fixture
-def stand(tmp_path: Path) -> Stand:
-    """A machine with one target, whose file has a port in each line."""
-    stand = Stand(tmp_path)
-    stand.template("ports.j2")
-    return stand
 
 
 def test_beside_an_answer(stand: Stand) -> None:
