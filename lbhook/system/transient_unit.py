@@ -11,7 +11,8 @@ _NUMBERS = itertools.count(1)
 _STOPPED = 5.0
 # A shell's words for a command that tells its status behind all that it says.
 _TELLING = 'timeout -s KILL "$0" "$@"; ended=$?; printf "\\0%d\\0" "$ended"; exit "$ended"'
-_TOLD = re.compile("\0([0-9]{1,3})\0")
+# The last one: what the command itself says may look like it.
+_TOLD = re.compile("(.*)\0([0-9]{1,3})\0", re.DOTALL)
 
 
 def run_by_manager(
@@ -60,10 +61,10 @@ def by_manager(
 def _as_it_ended(result: Result) -> Result:
     """With the status that the command itself had. To systemd-run some signals are a success
     (systemd.service(5), SuccessExitStatus=), and so is a manager that was replaced meanwhile."""
-    told = _TOLD.search(result.output)
+    told = _TOLD.match(result.output)
     if told:
-        output = f"{result.output[: told.start()]}{result.output[told.end() :]}"
-        return result._replace(status=int(told[1]), output=output)
+        output = f"{told[1]}{result.output[told.end() :]}"
+        return result._replace(status=int(told[2]), output=output)
     if result.ok:
         lost = f"{result.output}\nsystemd did not run it to its end"
         return result._replace(status=1, output=lost)

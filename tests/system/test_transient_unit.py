@@ -36,6 +36,7 @@ def here(
     [
         ("echo well; cat", 0, "well\nread"),
         ("echo no >&2; exit 3", 3, "no\n"),
+        (r"printf 'a\0000\000b'; exit 3", 3, "a\x000\0b"),
         ("kill -TERM $$", 143, None),
         ("exec /nowhere/at/all", 127, None),
     ],
