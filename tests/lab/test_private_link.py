@@ -15,6 +15,7 @@ from .fabric import CLIENT4, PROBE4, VM4, VM6, body, rule
 from .hosts import REPO, Host, wait_for
 from .lab import Lab
 from .rules import FRONT4, FRONT6
+from .vm import NGINX_BEGINS
 
 CONSUMER = "10.9.9.9"
 PORT = 8443
@@ -32,12 +33,9 @@ except OSError:
     pass
 sys.stdout.write(said.decode())
 """
-HTTP = """
-user root;
-worker_processes 1;
-pid /run/nginx.pid;
-error_log /var/log/nginx/error.log;
-events {}
+HTTP = (
+    NGINX_BEGINS
+    + """\
 http {
     access_log off;
     server {
@@ -46,12 +44,10 @@ http {
     }
 }
 """
-PAIR = """
-user root;
-worker_processes 1;
-pid /run/nginx.pid;
-error_log /var/log/nginx/error.log;
-events {}
+)
+PAIR = (
+    NGINX_BEGINS
+    + """\
 http {
     access_log off;
     server {
@@ -67,6 +63,7 @@ http {
     }
 }
 """
+)
 STREAM = """
 load_module /usr/lib/nginx/modules/ngx_stream_module.so;
 user root;

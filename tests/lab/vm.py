@@ -27,12 +27,16 @@ ETC = (
 
 # Only user 0 exists in a user namespace, hence `user root`. The listener nobody uses is what an
 # installation leaves: without any, nginx would listen on port 80 of every address.
-NGINX = """
+NGINX_BEGINS = """
 user root;
 worker_processes 1;
 pid /run/nginx.pid;
 error_log /var/log/nginx/error.log;
 events {}
+"""
+NGINX = (
+    NGINX_BEGINS
+    + """\
 http {
     log_format source "$remote_addr $server_addr:$server_port";
     access_log /var/log/nginx/access.log source;
@@ -42,6 +46,7 @@ http {
     }
 }
 """
+)
 ENV = "/run/lbhook/lb.env"
 NFT = "/etc/nftables.d/lbhook.nft"
 LISTEN = "/etc/nginx/lbhook/listen.conf"
