@@ -16,7 +16,8 @@ help:
 	@echo "make bench   what is measured, as a table (CHECK=1: fail if it got worse)"
 	@echo "make pace    how soon an answer is noticed, as a distribution"
 	@echo "make fuzz    parse, fuzzed for a minute (SECONDS=600 for ten)"
-	@echo "make fuzz-rules  rulesets at random against real packets (RULES=5000 for more)"
+	@echo "make fuzz-rules  rulesets at random against real packets (RULES=5000 for more;"
+	@echo "              NFT=.cache/nft/testing/nft for that version of nft)"
 	@echo "make dist    wheel, source archive and the single file lbhook.pyz, in dist/"
 	@echo "make deb     the Debian package, looked at by lintian, in dist/"
 	@echo "make rpm     the RPM, in dist/"
@@ -63,9 +64,10 @@ fuzz: $(VENV)/.dev
 	PYTHONPATH=. $(VENV)/bin/python fuzz/fuzz_parse.py -max_total_time=$(or $(SECONDS),60) \
 		-max_len=4096 -dict=fuzz/words.dict .cache/fuzz fuzz/corpus
 
-# Rulesets at random, and what packets meet: 500 of nft's and as many of iptables'.
+# Rulesets at random, and what packets meet: 500 of nft's and as many of iptables'. NFT is another
+# program than this machine's, such as .cache/nft/testing/nft, which tests/fetch-nft fetches.
 fuzz-rules: $(VENV)/.dev
-	LBHOOK_RULESETS=$(or $(RULES),500) $(VENV)/bin/pytest -q -s tests/lab/test_generated.py
+	LBHOOK_RULESETS=$(or $(RULES),500) LBHOOK_NFT=$(NFT) $(VENV)/bin/pytest -q -s tests/lab/test_generated.py
 
 dist: $(VENV)/.dev
 	rm -rf dist
@@ -81,6 +83,7 @@ system:
 	@sh tests/system-packages
 	@sh tests/clients/fetch-clients
 	@sh tests/fetch-docker
+	@sh tests/fetch-nft
 
 clean:
 	rm -rf $(VENV) $(OLDEST) dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis .cache

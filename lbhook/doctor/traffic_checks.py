@@ -205,6 +205,10 @@ def _judged(ways: list[Way], advice: _Advice) -> Iterator[Finding]:
     if verdict.answer:
         remedy = "accept established connections in the output chain"
         yield Finding(text=f"replies from {what} are dropped by {by}", remedy=remedy)
+    elif verdict.later and ways[0].dropped:
+        remedy = "accept established connections there"
+        text = f"{what} is let in, but what clients send next is dropped by {by}"
+        yield Finding(text=text, remedy=remedy)
     elif ways[0].dropped:
         yield Finding(text=f"{what} is dropped by {by}", remedy=advice.opening(verdict.chain))
     elif verdict.action == "drop":

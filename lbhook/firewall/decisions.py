@@ -19,13 +19,20 @@ _FORWARDING = {4: "net.ipv4.ip_forward", 6: "net.ipv6.conf.all.forwarding"}
 
 @dataclass(slots=True)
 class Knock:
-    """One packet on its way, and what came back."""
+    """One packet on its way, what came back, and what was sent then."""
 
     door: Door
     flow: Flow
     forth: Journey = field(default_factory=Journey)
     back: Journey = field(default_factory=Journey)
+    then: Journey = field(default_factory=Journey)
     answered: bool = False
+
+    def begin(self, port: int) -> None:
+        """Forget what became of it, and come from another port."""
+        self.flow = replace(self.flow, source_port=port)
+        self.forth, self.back, self.then = Journey(), Journey(), Journey()
+        self.answered = False
 
 
 class Decisions:
@@ -53,7 +60,7 @@ class Decisions:
         """What became of a packet, as far as that can be known."""
         found = self._plain(knock)
         back = knock.back.events if found.action == "accept" or found.answer else ()
-        events = [*knock.forth.events, *back]
+        events = [*knock.forth.events, *back, *knock.then.events]
         for at, event in enumerate(events):
             doubt = self._doubt(event)
             if doubt and doubt.statement in OF_SENDERS and at < len(knock.forth.events):
@@ -79,16 +86,22 @@ class Decisions:
         if stop:
             return Verdict(action="accept") if knock.answered else self._named(stop, "unknown")
         if forth.reached("input") and _same(forth.flow_at("input"), knock.flow):
-            dropped = knock.back.stopped
-            if dropped and dropped.verdict == DROP:
-                return replace(self._named(dropped, "drop"), answer=True)
-            return Verdict(action="accept")
+            return self._answered(knock)
         if forth.reached("input") or forth.reached("forward"):
             return self._translation(forth)
         if self._translation(forth).chain and not self.forwarding[knock.flow.version]:
             name = _FORWARDING[knock.flow.version]
             return Verdict(action="drop", chain=ROUTING, rule=f"{name} is 0")
         return Verdict(action="unknown", chain=ROUTING)
+
+    def _answered(self, knock: Knock) -> Verdict:
+        """The same of what is let in, by its answer and by the packet after that."""
+        back, then = knock.back.stopped, knock.then.stopped
+        if back and back.verdict == DROP:
+            return replace(self._named(back, "drop"), answer=True)
+        if then and then.verdict == DROP:
+            return replace(self._named(then, "drop"), later=True)
+        return Verdict(action="accept")
 
     def _translation(self, journey: Journey) -> Verdict:
         by = [

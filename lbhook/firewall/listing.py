@@ -20,7 +20,7 @@ from ..system.nlmsg import (
     number,
     text,
 )
-from . import nf_tables, statements
+from . import nf_tables
 
 _DORMANT, _INTERVAL_END = 1, 1
 # Of a set that has more, the elements that a packet may be looked up by are asked for.
@@ -59,13 +59,6 @@ class Set:
     def key_length(self) -> int:
         """Bytes of a key."""
         return as_number(self.parts.get(5, b""))
-
-    @property
-    def over(self) -> bool:
-        """Whether its elements are met only by what is beyond a limit."""
-        inner = [one for _, one in attributes(self.parts.get(18, b""))]
-        inner += [self.parts[17]] if 17 in self.parts else []
-        return any(map(statements.is_over, inner))
 
 
 @dataclass(slots=True)

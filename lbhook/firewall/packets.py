@@ -12,8 +12,10 @@ from .verdict import Door
 TCP, UDP = 6, 17
 _SYN, _ACK, _RESET = 0x02, 0x10, 0x04
 _WINDOW, _HOPS = 64240, 54
-# As Linux offers them: segment size, selective acknowledgement, timestamps, window scale.
-_OPTIONS = bytes.fromhex("020405b40402080a0001e2400000000001030307".replace(" ", ""))
+# As Linux offers them: segment size, selective acknowledgement, timestamps, window scale; later
+# packets have timestamps alone.
+_OFFERED = bytes.fromhex("020405b40402080a0001e2400000000001030307")
+_LATER = bytes.fromhex("0101080a0001e24000000001")
 _SAID = b"lbhook"
 _FREE_BIND, _FREE_BIND6 = 15, 78
 
@@ -43,12 +45,17 @@ def first(flow: Flow) -> bytes:
     """The first packet, from the IP header on."""
     if flow.protocol == UDP:
         return _ip(flow, _udp(flow))
-    return _ip(flow, _tcp(flow, _SYN, 1, 0))
+    return _ip(flow, _tcp(flow, _SYN, 1, 0, _OFFERED))
 
 
 def accepted(flow: Flow, sequence: int) -> bytes:
     """The answer of who listens to the first packet, which had this sequence number."""
-    return _ip(flow, _tcp(flow, _SYN | _ACK, 1, sequence + 1))
+    return _ip(flow, _tcp(flow, _SYN | _ACK, 1, sequence + 1, _OFFERED))
+
+
+def second(flow: Flow, sequence: int) -> bytes:
+    """What a client sends by TCP when its first packet was answered, with this sequence number."""
+    return _ip(flow, _tcp(flow, _ACK, 2, sequence + 1, _LATER))
 
 
 def framed(packet: bytes, destination: bytes, source: bytes) -> bytes:
@@ -92,15 +99,15 @@ def is_first(flags: int) -> bool:
     return flags & (_SYN | _ACK | _RESET) == _SYN
 
 
-def _tcp(flow: Flow, flags: int, sequence: int, acknowledged: int) -> bytes:
-    size = 20 + len(_OPTIONS)
+def _tcp(flow: Flow, flags: int, sequence: int, acknowledged: int, options: bytes) -> bytes:
+    size = 20 + len(options)
     acknowledged %= 1 << 32
     head = struct.pack(
         "!HHIIBBHHH",
         *(flow.source_port, flow.port, sequence, acknowledged, size // 4 << 4, flags),
         *(_WINDOW, 0, 0),
     )
-    return _summed(flow, head + _OPTIONS, 16)
+    return _summed(flow, head + options, 16)
 
 
 def _udp(flow: Flow) -> bytes:
@@ -151,6 +158,8 @@ def listening(door: Door) -> Iterator[socket.socket]:
             os.fchown(made.fileno(), door.user, -1)
             made.bind((str(door.destination), door.port))
             if door.protocol == TCP:
+                # Nothing is said to a client that only shakes hands, also when this ends.
+                made.setsockopt(socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT, 1)
                 made.listen(1024)
         yield made
 

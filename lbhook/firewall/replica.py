@@ -27,8 +27,9 @@ from .listing import Listing, Rule, Set
 from .rule_copy import Copied, Doubt, Sets
 
 _ANONYMOUS_OR_CONSTANT, _INTERVALS, _WITH_EXPRESSIONS = 3, 4, 0x100
-_LIMIT, _CONNLIMIT = 4, 5
-_PLENTY = 1 << 30
+_LIMITS = {4: "limit", 5: "connlimit"}
+# Of what is kept with an element, this decides.
+_DECIDING = (b"limit\0", b"quota\0")
 _TRIES = 8
 
 
@@ -157,7 +158,9 @@ class Replica:
             self._missing[one.family, one.table].add(one.name)
             return None
         parts = one.parts
+        inner = b"" if refusals else statements.of_elements(parts, 17, 18)
         flags = as_number(parts.get(3, b"")) & ~(_ANONYMOUS_OR_CONSTANT | _WITH_EXPRESSIONS)
+        flags |= _WITH_EXPRESSIONS if inner else 0
         kinds = (
             (4, 5, 6, 7, 8, 11, 12, 15)
             if refusals or not one.whole
@@ -166,7 +169,7 @@ class Replica:
         kept = b"".join(attribute(kind, parts[kind]) for kind in kinds if kind in parts)
         desc = _fields(parts) if not one.whole or refusals else b""
         head = nf_tables.family(one.family) + text(1, one.table) + text(2, one.name)
-        return head + number(3, flags) + kept + desc + number(10, place + 1)
+        return head + number(3, flags) + kept + desc + inner + number(10, place + 1)
 
     def _filled(self, one: Set, elements: Sequence[bytes], refusals: int) -> bytes | None:
         if refusals or one.name in self._missing[one.family, one.table]:
@@ -200,7 +203,6 @@ class Replica:
             self._known[place] = Sets(
                 lengths={name: one.key_length for name, one in sets.items()},
                 keys=lambda name: listing.some_keys(sets[name]) if name in sets else (),
-                over={name for name, one in sets.items() if one.over},
                 missing=self._missing[place],
                 known=self.askable,
             )
@@ -226,17 +228,8 @@ def put(channel: Channel, one: Set, elements: Sequence[bytes]) -> None:
 def _object(one: tuple[int, str, Mapping[int, bytes]]) -> bytes:
     """An object; of a limit one that is never reached, whatever the copy is asked."""
     family, table, parts = one
-    kind, data = as_number(parts[3]), by_kind(parts.get(4, b""))
-    if kind == _LIMIT:
-        second = (1).to_bytes(8, "big")
-        kept = attribute(1, _PLENTY.to_bytes(8, "big")) + attribute(2, second)
-        kept += number(3, 0) + b"".join(
-            attribute(each, data[each]) for each in (4, 5) if each in data
-        )
-    elif kind == _CONNLIMIT:
-        kept = number(1, _PLENTY) + number(2, as_number(data.get(2, b"")))
-    else:
-        kept = parts.get(4, b"")
+    kind = as_number(parts[3])
+    kept = statements.unbounded(_LIMITS.get(kind, ""), parts.get(4, b""))
     head = (
         nf_tables.family(family) + text(1, table) + attribute(2, parts[2]) + attribute(3, parts[3])
     )
@@ -252,11 +245,14 @@ def _fields(parts: Mapping[int, bytes]) -> bytes:
 
 def _bare(element: bytes) -> bytes:
     """An element without what counts, and without its time."""
-    return b"".join(
+    kept = b"".join(
         attribute(kind, content)
         for kind, content in attributes(element)
         if kind in (1, 2, 3, 9, 10)
     )
+    if any(one in element for one in _DECIDING):
+        kept += statements.of_elements(by_kind(element), 7, 11)
+    return kept
 
 
 def _sorted(elements: Sequence[bytes]) -> list[bytes]:

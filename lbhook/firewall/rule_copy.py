@@ -11,11 +11,11 @@ import sys
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from ..system.nlmsg import as_number, as_text, attribute, attributes, by_kind, nested, number
+from ..system.nlmsg import as_number, as_text, attribute, by_kind, nested, number
 from . import statements
 from .statements import Statement
 
-_VALUE = 1
+_VALUE, _EXPRESSIONS = 1, 2
 # Where the source of a packet of each version of IP is, and how long it is.
 _SOURCES = {12: 4, 8: 16}
 # Left out: they let the packet go on, whatever it is, and what they do besides is not wanted.
@@ -77,12 +77,10 @@ class Copied:
 @dataclass(frozen=True, slots=True)
 class Sets:
     """What is to be known of the sets that rules look up: the bytes of a key, the keys of those
-    that name sources, those whose elements are over a limit only now and then, and those that the
-    copy has not; `known` is what else can be asked of it."""
+    that name sources, and those that the copy has not; `known` is what else can be asked of it."""
 
     lengths: Mapping[str, int]
     keys: Callable[[str], Collection[bytes]]
-    over: Collection[str]
     missing: Collection[str]
     known: Collection[str] = ()
 
@@ -143,21 +141,18 @@ class _Copy:
         if name in ("limit", "connlimit"):
             return None, statements.over(name, parts)
         if name == "dynset":
-            return self._dynset(parts)
+            return self._dynset(parts), False
         if name in ("match", "target"):
             return self._xt(name, data, parts)
         return self._plain(name, data, parts)
 
-    def _dynset(self, parts: Mapping[int, bytes]) -> tuple[Statement | None, bool]:
-        inner = [one for _, one in attributes(parts.get(10, b""))]
-        inner += [parts[7]] if 7 in parts else []
-        over = any(statements.is_over(one) for one in inner)
-        over |= as_text(parts.get(1, b"")) in self.sets.over
+    def _dynset(self, parts: Mapping[int, bytes]) -> Statement:
         kept = b"".join(attribute(kind, parts[kind]) for kind in (1, 3, 4, 5) if kind in parts)
         if as_number(parts.get(6, b"")):
             kept += attribute(6, parts[6])
-        flags = as_number(parts.get(9, b"")) & 1
-        return ("dynset", kept + (number(9, flags) if flags else b"")), over
+        inner = statements.of_elements(parts, 7, 10)
+        flags = as_number(parts.get(9, b"")) & 1 | (_EXPRESSIONS if inner else 0)
+        return "dynset", kept + (number(9, flags) if flags else b"") + inner
 
     def _xt(
         self, name: str, data: bytes, parts: Mapping[int, bytes]
@@ -192,8 +187,6 @@ class _Copy:
             self.copy.random = True
         if name == "lookup":
             gone = as_text(parts.get(1, b""))
-            if gone in self.sets.over and not as_number(parts.get(5, b"")) & 1:
-                return None, True
             if gone in self.sets.missing:
                 return self._lost(f"@{gone}", target)
         if self.basic and name not in _BASIC:

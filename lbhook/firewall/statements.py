@@ -2,11 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 
-from ..system.nlmsg import as_number, as_text, attribute, attributes, by_kind, nested, text
+from ..system.nlmsg import as_number, as_text, attribute, attributes, by_kind, nested, number, text
 
 Statement = tuple[str, bytes]
 _ELEMENT, _NAME, _DATA, _VERDICT = 1, 1, 2, 2
 _ACCEPT, _DROP, _CONTINUE = 1, 0, 0xFFFFFFFF
+_PLENTY = 1 << 30
 # Targets of iptables that let the packet go on, whatever it is: they log, or mark for others.
 SILENT_TARGETS = (
     *("LOG", "NFLOG", "ULOG", "TRACE", "AUDIT", "TEE", "RATEEST", "IDLETIMER", "LED", "CHECKSUM"),
@@ -112,13 +113,39 @@ def _one_action(name: str, parts: Mapping[int, bytes]) -> str:
     return _ENDS.get(name, "unknown")
 
 
-def is_over(expression: bytes) -> bool:
-    """Whether it is met only by what is beyond a limit."""
-    parts = by_kind(expression)
-    return over(as_text(parts.get(_NAME, b"")), by_kind(parts.get(_DATA, b"")))
-
-
 def over(name: str, parts: Mapping[int, bytes]) -> bool:
-    """The same of a statement."""
+    """Whether a statement is met only by what is beyond a limit."""
     flags = {"limit": 5, "connlimit": 2}.get(name)
     return flags is not None and bool(as_number(parts.get(flags, b"")) & 1)
+
+
+def unbounded(name: str, data: bytes) -> bytes:
+    """The same as it says, but for a limit, which is one that is never reached."""
+    parts = by_kind(data)
+    if name == "limit":
+        rate = attribute(1, _PLENTY.to_bytes(8, "big")) + attribute(2, (1).to_bytes(8, "big"))
+        return rate + number(3, 0) + _some(parts, 4, 5)
+    if name == "connlimit":
+        return number(1, _PLENTY) + _some(parts, 2)
+    return data
+
+
+def unbounded_expression(expression: bytes) -> bytes:
+    """The same of what is kept with an element of a set."""
+    parts = by_kind(expression)
+    name = as_text(parts.get(_NAME, b""))
+    data = unbounded(name, parts.get(_DATA, b""))
+    return text(_NAME, name) + attribute(_DATA, data, nested=True)
+
+
+def of_elements(parts: Mapping[int, bytes], alone: int, several: int) -> bytes:
+    """What is kept with each element, without limits: one expression, or several."""
+    if alone in parts:
+        return attribute(alone, unbounded_expression(parts[alone]), nested=True)
+    inner = [unbounded_expression(one) for _, one in attributes(parts.get(several, b""))]
+    found = b"".join(attribute(1, one, nested=True) for one in inner)
+    return attribute(several, found, nested=True) if found else b""
+
+
+def _some(parts: Mapping[int, bytes], *kinds: int) -> bytes:
+    return b"".join(attribute(kind, parts[kind]) for kind in kinds if kind in parts)

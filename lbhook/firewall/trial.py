@@ -103,11 +103,8 @@ class Trial:
 
     def _judged(self, doors: Sequence[Door]) -> Iterator[tuple[Door, Verdict]]:
         chances = _CHANCES if self.copy.random else 1
-        with contextlib.ExitStack() as stack:
-            listeners = {door: stack.enter_context(packets.listening(door)) for door in doors}
-            knocks = [self._knock(door) for door in doors for _ in range(chances)]
-            self._send(knocks)
-            self._answer(listeners)
+        knocks = [self._knock(door) for door in doors for _ in range(chances)]
+        self._meet(knocks)
         for at, door in enumerate(doors):
             tries = knocks[at * chances : (at + 1) * chances]
             yield door, agreed([self.rules.verdict(one) for one in tries])
@@ -123,38 +120,51 @@ class Trial:
             for source in named(self.copy.sources, door.destination.version)[:most]
         ]
         for some in _batches(knocks, _BATCH):
-            self._send(some)
+            self._meet(some)
         let_in = ("accept", "translated")
         yield from dict.fromkeys(
             one.door for one in knocks if self.rules.verdict(one).action in let_in
         )
 
     def _knock(self, door: Door, source: bytes = b"") -> Knock:
-        self.port = self.port + 1 if self.port + 1 < _CLIENT_PORTS.stop else _CLIENT_PORTS.start
         own = door.source.packed if door.source else b""
         source = source or own or self.nobody.next(door.destination.version)
-        flow = Flow(door.protocol, source, self.port, door.destination.packed, door.port)
+        flow = Flow(door.protocol, source, self._next_port(), door.destination.packed, door.port)
         self.asked.ask(flow, door.device)
         return Knock(door, flow)
 
-    def _send(self, knocks: Sequence[Knock]) -> None:
-        """Send first packets, and hear what becomes of them; what was lost is sent anew."""
-        for _ in range(_TRIES):
-            self.tracer.lost = False
-            self.active = {(one.flow.source, one.flow.source_port): one for one in knocks}
-            for one in knocks:
-                one.forth, one.back = Journey(), Journey()
-                self._out(one)
-                self._hear()
-            self._settle(knocks[0].door)
-            if not self.tracer.lost:
-                return
+    def _next_port(self) -> int:
+        self.port = self.port + 1 if self.port + 1 < _CLIENT_PORTS.stop else _CLIENT_PORTS.start
+        return self.port
+
+    def _meet(self, knocks: Sequence[Knock]) -> None:
+        """Send first packets, let them be answered, and hear what becomes of all that; what was
+        lost is sent anew, from other ports, as connections are known by now."""
+        with contextlib.ExitStack() as stack:
+            doors = dict.fromkeys(one.door for one in knocks)
+            listeners = {door: stack.enter_context(packets.listening(door)) for door in doors}
+            for _ in range(_TRIES):
+                self.tracer.lost = False
+                self.active = {(one.flow.source, one.flow.source_port): one for one in knocks}
+                self._send(knocks)
+                self._answer(listeners)
+                if not self.tracer.lost:
+                    return
+                for one in knocks:
+                    one.begin(self._next_port())
         raise OSError(errno.ENOBUFS, os.strerror(errno.ENOBUFS))
 
-    def _out(self, knock: Knock) -> None:
+    def _send(self, knocks: Sequence[Knock]) -> None:
+        for one in knocks:
+            self._out(one)
+            self._hear()
+        self._settle(knocks[0].door)
+
+    def _out(self, knock: Knock, packet: bytes = b"") -> None:
+        """Send a packet of a knock, the first one if it is none."""
         device = knock.door.device
         link = self.links.get(device) or next(iter(self.links.values()))
-        packet = packets.first(knock.flow)
+        packet = packet or packets.first(knock.flow)
         self.wires[link.name].send(packets.framed(packet, link.address, link.peer))
 
     def _hear(self) -> None:
@@ -169,7 +179,9 @@ class Trial:
     def _journey(self, flow: Flow) -> Journey | None:
         going = self.active.get((flow.source, flow.source_port))
         coming = self.active.get((flow.destination, flow.port))
-        return going.forth if going else coming.back if coming else None
+        if going:
+            return going.then if going.answered else going.forth
+        return coming.back if coming else None
 
     def _settle(self, door: Door) -> None:
         """Wait until the kernel has come to a last packet, and so to all before it."""
@@ -186,18 +198,21 @@ class Trial:
                 return
 
     def _answer(self, listeners: Mapping[Door, socket.socket]) -> None:
-        """Let who was asked by UDP answer, and see what comes out."""
+        """Let who was asked by UDP answer, see what comes out, and go on with what was answered."""
         for door, listener in listeners.items():
             if door.protocol == UDP:
                 packets.echo(listener)
         self._hear()
-        if listeners:
-            self._settle(next(iter(listeners)))
+        self._settle(next(iter(listeners)))
         for wire in self.wires.values():
-            for flow, flags, _ in packets.captured(wire):
+            for flow, flags, sequence in packets.captured(wire):
                 asked = self.active.get((flow.destination, flow.port))
                 if asked and (flow.protocol == UDP or packets.is_accepted(flags)):
                     asked.answered = True
+                if asked and packets.is_accepted(flags):
+                    self._out(asked, packets.second(asked.flow, sequence))
+                    self._hear()
+        self._settle(next(iter(listeners)))
 
 
 def _batches(whole: Sequence[T], size: int) -> Iterator[Sequence[T]]:

@@ -16,7 +16,8 @@ class Verdict:
 
     `chain` and `rule` have what drops it, or can't be judged, as in "ip filter INPUT" and
     "handle 7"; `by_source` says that it would be let in from a source that a rule names, and
-    `answer` that it is let in and what answers it is dropped.
+    `answer` that it is let in and what answers it is dropped, `later` that it is answered and what
+    its client sends next is dropped.
     """
 
     action: str = ""
@@ -24,6 +25,7 @@ class Verdict:
     rule: str = ""
     by_source: bool = False
     answer: bool = False
+    later: bool = False
 
     @property
     def place(self) -> str:

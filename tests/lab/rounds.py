@@ -103,9 +103,10 @@ class Outcome(NamedTuple):
 
 
 class Rounds:
-    """A machine whose every door is served, and a client next to it."""
+    """A machine whose every door is served, and a client next to it; `nft` is the program that
+    loads rules."""
 
-    def __init__(self, client: Host, vm: Host) -> None:
+    def __init__(self, client: Host, vm: Host, nft: str = "nft") -> None:
         from .hosts import REPO
 
         client.cable("vm0", vm, "eth0")
@@ -115,7 +116,7 @@ class Rounds:
         vm.spawn([*vm.python("standin.py"), *specs])
         argv = [sys.executable, "-m", "tests.lab.rounds"]
         path = {"PYTHONPATH": str(REPO)}
-        self.refusal = ""
+        self.nft, self.refusal = nft, ""
         self.judge = vm.spawn([*argv, "judge"], path)
         self.client = client.spawn([*argv, "knock"], path)
         while not all(vm.listens("tcp", port) for port in TCP_PORTS):
@@ -126,7 +127,8 @@ class Rounds:
         a rule that nft refuses is left out."""
         from lbhook.firewall.verdict import Verdict
 
-        said = _asked(self.judge, {"rules": rules, "shell": shell, "whole": whole, "doors": DOORS})
+        order = {"rules": rules, "shell": shell, "whole": whole, "doors": DOORS, "nft": self.nft}
+        said = _asked(self.judge, order)
         self.refusal = said if isinstance(said, str) else ""
         if self.refusal:
             return []
@@ -140,12 +142,12 @@ class Rounds:
 
 
 @contextlib.contextmanager
-def rounds() -> Iterator[Rounds]:
-    """Both hosts, wired and serving."""
+def rounds(nft: str = "nft") -> Iterator[Rounds]:
+    """Both hosts, wired and serving; `nft` loads the rules."""
     from .hosts import Host
 
     with Host("client") as client, Host("vm", client) as vm:
-        yield Rounds(client, vm)
+        yield Rounds(client, vm, nft)
 
 
 def _asked(process: Popen, order: dict[str, Any]) -> Any:
@@ -154,7 +156,7 @@ def _asked(process: Popen, order: dict[str, Any]) -> Any:
     process.stdin.write(json.dumps(order) + "\n")
     process.stdin.flush()
     line = process.stdout.readline()
-    assert line, "it has ended"
+    assert line, f"it has ended: {order}"
     return json.loads(line)
 
 
@@ -163,7 +165,7 @@ def _judge(order: dict[str, Any]) -> Any:
     from lbhook.firewall.verdict import PROTOCOLS
     from lbhook.firewall.verdict import Door as Asked
 
-    if refusal := _refused(order["shell"], order["rules"], whole=order["whole"]):
+    if refusal := _refused(**{name: order[name] for name in ("nft", "shell", "rules", "whole")}):
         return refusal
     doors = [Door(*one) for one in order["doors"]]
     asked = [
@@ -179,12 +181,12 @@ def _judge(order: dict[str, Any]) -> Any:
     return [dataclasses.asdict(one) for one in Firewall().judge(asked, {})]
 
 
-def _refused(shell: str, rules: str, *, whole: bool) -> str:
+def _refused(nft: str, shell: str, rules: str, *, whole: bool) -> str:
     """Load rules; without `whole`, but for those that nft refuses. Why, if it refuses more."""
     lines = rules.splitlines()
     for _ in range(_TRIES):
         done = subprocess.run(
-            ["sh", "-euc", f"nft flush ruleset\n{shell}\nnft -f -"],
+            ["sh", "-euc", f"{nft} flush ruleset\n{shell}\n{nft} -f -"],
             input="\n".join(lines),
             text=True,
             capture_output=True,
@@ -201,7 +203,7 @@ def _refused(shell: str, rules: str, *, whole: bool) -> str:
 
 
 def _knock(order: dict[str, Any]) -> list[bool]:
-    """Whether each door is answered: of TCP by a handshake, of UDP by what was said."""
+    """Whether each door says back what it is told: of TCP after a handshake."""
     doors = [Door(*one) for one in order["doors"]]
     waiting = {sock.fileno(): (sock, at) for at, sock in enumerate(map(_knocking, doors))}
     answered = [False] * len(doors)
@@ -209,9 +211,13 @@ def _knock(order: dict[str, Any]) -> list[bool]:
     for file, (_, at) in waiting.items():
         poll.register(file, select.POLLIN if doors[at].protocol == "udp" else select.POLLOUT)
     while waiting and (left := end - time.monotonic()) > 0:
-        for file, _ in poll.poll(1000 * left):
-            sock, at = waiting.pop(file)
-            answered[at] = _is_answered(sock, doors[at])
+        for file, event in poll.poll(1000 * left):
+            sock, at = waiting[file]
+            if event == select.POLLOUT and _told(sock):
+                poll.modify(file, select.POLLIN)
+                continue
+            answered[at] = _is_answered(sock)
+            del waiting[file]
             poll.unregister(file)
             sock.close()
             end = max(end, time.monotonic() + order["patience"] / 2)
@@ -228,14 +234,18 @@ def _knocking(door: Door) -> socket.socket:
     sock.bind((door.source, 0))
     sock.connect_ex((door.ip, door.port))
     if door.protocol == "udp":
-        with contextlib.suppress(OSError):
-            sock.send(b"hello")
+        _told(sock)
     return sock
 
 
-def _is_answered(sock: socket.socket, door: Door) -> bool:
-    if door.protocol == "tcp":
-        return sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) == 0
+def _told(sock: socket.socket) -> bool:
+    try:
+        return sock.send(b"hello") > 0
+    except OSError:
+        return False
+
+
+def _is_answered(sock: socket.socket) -> bool:
     try:
         return sock.recv(100) == b"hello"
     except OSError:

@@ -457,6 +457,20 @@ def test_answers_are_dropped_on_the_way_out(well: Lab) -> None:
     assert doctor(well)["wrong"] == []
 
 
+def test_only_new_connections_are_let_in(well: Lab) -> None:
+    """A connection stands, and nothing comes through, until established ones are accepted."""
+    chain = "inet own in"
+    well.vm.run(["nft", "table inet own { chain in { type filter hook input priority 0; }; }"])
+    well.vm.run(["nft", f"add rule {chain} tcp dport 8081 ct state != new reject with tcp reset"])
+    assert knock_once(well.client, "tcp", FRONT4, 81).state == "unreachable"
+    wrong = doctor(well)["wrong"]
+    assert all(f"clients send next is dropped by chain {chain}" in it for it in wrong)
+    assert [it.partition(" > ")[2] for it in wrong] == ["accept established connections there"] * 2
+    well.vm.run(["nft", f"insert rule {chain} ct state established accept"])
+    assert knock_once(well.client, "tcp", FRONT4, 81).state == "open"
+    assert doctor(well)["wrong"] == []
+
+
 def test_a_rule_that_nobody_can_judge(well: Lab) -> None:
     """Is named, and neither called wrong nor well."""
     well.vm.run(["nft", "table inet own { chain in { type filter hook input priority 0; }; }"])

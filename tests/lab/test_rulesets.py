@@ -169,6 +169,45 @@ FILES = {
                 ct state established accept; tcp dport { 80, 8080 } accept; }
         }
     """,
+    "what is known is not let in": """
+        table inet t {
+            chain input { type filter hook input priority 0; policy drop;
+                icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert } accept;
+                ct state new accept; }
+        }
+    """,
+    "what is known is reset": """
+        table inet t {
+            chain input { type filter hook input priority 0;
+                ct state established tcp dport 443 reject with tcp reset; }
+        }
+    """,
+    "only a first packet's option": """
+        table inet t {
+            chain input { type filter hook input priority 0;
+                tcp dport 443 tcp option sack-perm missing drop; }
+        }
+    """,
+    "one set of two limits": """
+        table inet t {
+            set seen { type ipv4_addr; flags dynamic; timeout 1m; }
+            chain early { type filter hook prerouting priority mangle;
+                update @seen { ip saddr limit rate over 9999/second burst 9999 packets } drop; }
+            chain input { type filter hook input priority 0;
+                tcp dport 443 update @seen { ip saddr limit rate 9999/second } drop;
+                tcp dport 80 ip saddr @seen drop; }
+        }
+    """,
+    "a set that says its limit": """
+        table inet t {
+            set seen { type ipv4_addr; flags dynamic; timeout 1m;
+                limit rate over 9999/second burst 9999 packets; counter; }
+            set few { type ipv4_addr; flags dynamic; quota 999 mbytes; }
+            chain input { type filter hook input priority 0;
+                add @seen { ip saddr } drop; tcp dport 80 ip saddr @seen drop;
+                add @few { ip saddr } tcp dport 443 drop; }
+        }
+    """,
     "answers are dropped": """
         table inet t {
             chain output { type filter hook output priority 0; policy drop;
@@ -280,12 +319,14 @@ def test_a_rule_about_who_answers(played: Rounds) -> None:
     assert [one for one in outcomes if one.wrong] == []
 
 
-def test_a_rule_about_who_sends(played: Rounds) -> None:
-    """What comes in is nobody's yet, and so no such rule is about it."""
-    _check(
-        played,
-        "table inet t { chain i { type filter hook input priority 0; meta skuid 0 drop; }; }",
+def test_a_rule_about_who_is_sent_to(played: Rounds) -> None:
+    """A first packet is nobody's yet, and so no such rule is about it; the next one of TCP is
+    whoever's listens, which the copy does not know."""
+    outcomes = played.play(
+        "table inet t { chain i { type filter hook input priority 0; meta skuid 0 drop; }; }"
     )
+    said = {(one.door.protocol, one.verdict.action, one.open) for one in outcomes}
+    assert said == {("tcp", "unknown", False), ("udp", "accept", True)}
 
 
 @pytest.mark.needs("iptables-nft")
