@@ -28,6 +28,11 @@ class Knock:
     then: Journey = field(default_factory=Journey)
     answered: bool = False
 
+    @property
+    def is_leaving(self) -> bool:
+        """Whether an answer to it is on its way out."""
+        return self.back.reached("postrouting end") and not self.back.stopped
+
     def begin(self, port: int) -> None:
         """Forget what became of it, and come from another port."""
         self.flow = replace(self.flow, source_port=port)

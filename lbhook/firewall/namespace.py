@@ -27,6 +27,7 @@ from ..system.nlmsg import (
     attribute,
     attributes,
     by_kind,
+    make_room,
     nested,
     text,
 )
@@ -128,16 +129,16 @@ def enter(machine: Surroundings, extra: Mapping[str, str]) -> dict[str, socket.s
         _change(channel, _NEWLINK, _LINK.pack(0, 0, 1, _UP, _UP))
         for place, link in enumerate(machine.links):
             _cable(channel, link, place, outside)
+        # The far ends first: else the kernel drops what leaves until it has seen that they are up.
+        _set_namespace(outside)
+        sockets = {link.name: _wire(f"peer{place}") for place, link in enumerate(machine.links)}
+        _set_namespace(inside)
+        for link in machine.links:
+            flags = _UP if link.up else 0
+            channel.ask(_NEWLINK, _LINK.pack(0, 0, link.index, flags, _UP), ACK)
         for setting, value in machine.settings.items():
             _write(setting, value)
         _settle(channel, machine, extra)
-    _set_namespace(outside)
-    with Channel(ROUTE) as channel:
-        for place in range(len(machine.links)):
-            up = _LINK.pack(0, 0, 0, _UP, _UP) + text(3, f"peer{place}")
-            channel.ask(_NEWLINK, up, ACK)
-    sockets = {link.name: _listening(f"peer{place}") for place, link in enumerate(machine.links)}
-    _set_namespace(inside)
     os.close(outside)
     os.close(inside)
     return sockets
@@ -183,9 +184,8 @@ def _write(setting: str, value: str) -> None:
 def _cable(channel: Channel, link: Link, place: int, outside: int) -> None:
     peer = _LINK.pack(0, 0, 0, 0, 0) + text(3, f"peer{place}") + _host(28, outside)
     kind = nested(18, text(1, "veth"), nested(2, attribute(1, peer, nested=True)))
-    flags = _NO_ARP | (_UP if link.up else 0)
     own = attribute(1, link.address)
-    head = _LINK.pack(0, 0, link.index, flags, _NO_ARP | _UP)
+    head = _LINK.pack(0, 0, link.index, _NO_ARP, _NO_ARP | _UP)
     channel.ask(_NEWLINK, head + text(3, link.name) + own + kind, ACK | CREATE | _EXCLUSIVE)
 
 
@@ -251,8 +251,12 @@ def _change(channel: Channel, kind: int, content: bytes, flags: int = 0) -> None
         channel.ask(kind, content, ACK | flags)
 
 
-def _listening(name: str) -> socket.socket:
+def _wire(name: str) -> socket.socket:
+    """Switch an interface on, and hear what comes out."""
+    with Channel(ROUTE) as channel:
+        channel.ask(_NEWLINK, _LINK.pack(0, 0, 0, _UP, _UP) + text(3, name), ACK)
     made = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
+    make_room(made)
     made.bind((name, _EVERY_PROTOCOL))
     made.setblocking(False)
     return made

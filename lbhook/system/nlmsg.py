@@ -99,11 +99,7 @@ class Channel:
 
     def _room(self) -> int:
         """Make room for long messages; returns how long one to the kernel may be."""
-        for forced, plain in ((32, socket.SO_SNDBUF), (33, socket.SO_RCVBUF)):
-            try:  # SO_SNDBUFFORCE and SO_RCVBUFFORCE, which a user namespace has not
-                self.socket.setsockopt(socket.SOL_SOCKET, forced, _ROOM)
-            except PermissionError:
-                self.socket.setsockopt(socket.SOL_SOCKET, plain, _ROOM)
+        make_room(self.socket)
         return min(self.socket.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF) // 4, 1 << 22)
 
     def __enter__(self) -> "Channel":
@@ -169,6 +165,15 @@ class Channel:
                     failed[sequence] = as_status(found)
                 if sequence == last:
                     return failed
+
+
+def make_room(made: socket.socket) -> None:
+    """Let a socket keep 32 MiB of what comes and goes or, in a user namespace, as much as it may."""
+    for forced, plain in ((32, socket.SO_SNDBUF), (33, socket.SO_RCVBUF)):
+        try:  # SO_SNDBUFFORCE and SO_RCVBUFFORCE
+            made.setsockopt(socket.SOL_SOCKET, forced, _ROOM)
+        except PermissionError:
+            made.setsockopt(socket.SOL_SOCKET, plain, _ROOM)
 
 
 def as_status(found: bytes) -> int:
