@@ -7,7 +7,7 @@ from ..firewall.verdict import ROUTING
 from ..layout import place
 from ..metadata.model import Protocol
 from ..programs.nftables import unruled
-from ..traffic.paths import Way, legacy_firewalls
+from ..traffic.paths import Way
 from .findings import Check, Evidence, Finding, note, unsure
 
 # Azure probes every 5 s at most (Microsoft: "Azure Load Balancer health probes").
@@ -96,7 +96,7 @@ def tracked(evidence: Evidence) -> Iterator[Finding]:
 
 def legacy(evidence: Evidence) -> Iterator[Finding]:
     """Rules of iptables-legacy, which nft does not list."""
-    for program in legacy_firewalls(evidence.host):
+    for program in evidence.picture.legacy:
         yield unsure(f"{program} has rules, which are not judged here", f"`{program} -S`")
 
 

@@ -179,7 +179,9 @@ class Replica:
 
     def _rule(self, rule: Rule, place: int, refusals: int) -> bytes:
         head = nf_tables.family(rule.family) + text(1, rule.table) + text(2, rule.chain)
-        if not refusals and rule_copy.is_plain(rule.expressions):
+        named = None if refusals else rule_copy.plain(rule.expressions)
+        if named is not None:
+            self.sources.update(dict.fromkeys(named))
             return head + attribute(4, rule.expressions, nested=True)
         copied = self._copied(rule, refusals)
         self.random |= copied.random

@@ -49,8 +49,18 @@ _BASIC = (
 _PECULIAR = re.compile(
     rb"log\0|flow_offload\0|dup\0|limit\0|connlimit\0|match\0|target\0|dynset\0|numgen\0|"
     rb"hash\0|socket\0|osf\0|tunnel\0|tproxy\0|objref\0|lookup\0|"
-    rb"\x08\0\x02\0\0\0\0[\x0a\x0b\x0d\x0e\x11\x12\x14\x17\x18\x1a\x1b]|\x08\0\x03\0\0\0\0[\x0c\x08]"
+    rb"\x08\0\x02\0\0\0\0[\x0a\x0b\x0d\x0e\x11\x12\x14\x17\x18\x1a\x1b]"
 )
+# Where a source is loaded, and where it is compared as well, as it is or masked: no more than that
+# has to be known of it.
+_LOADED = rb"\x08\0\x02\0\0\0\0\x01\x08\0\x03\0\0\0\0[\x0c\x08]"
+_COMPARED = re.compile(
+    _LOADED.replace(b"[", b"([").replace(b"]", b"])") + rb"\x08\0\x04\0\0\0\0(.)"
+    rb"(?:L\0\x01\0\x0c\0\x01\0bitwise\0.{60}|d\0\x01\0\x0c\0\x01\0bitwise\0.{84})?"
+    rb"..\x01\0\x08\0\x01\0cmp\0.{4}\x08\0\x01\0.{4}\x08\0\x02\0\0\0\0[\0\1].{4}(.)\0\x01\0",
+    re.DOTALL,
+)
+_LOADED_ANYHOW = re.compile(_LOADED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,9 +95,21 @@ class Sets:
     known: Collection[str] = ()
 
 
-def is_plain(expressions: bytes) -> bool:
-    """Whether a rule needs no second look."""
-    return not _PECULIAR.search(expressions)
+def plain(expressions: bytes) -> list[bytes] | None:
+    """The sources that a rule names, if it is copied as it is; None if it needs a second look."""
+    if _PECULIAR.search(expressions):
+        return None
+    loaded = len(_LOADED_ANYHOW.findall(expressions))
+    if not loaded:
+        return []
+    compared = [_named(expressions, one) for one in _COMPARED.finditer(expressions)]
+    return compared if len(compared) == loaded else None
+
+
+def _named(expressions: bytes, one: re.Match[bytes]) -> bytes:
+    offset, length, size = (each[0] for each in one.groups())
+    found = expressions[one.end() : one.end() + min(size - 4, length)]
+    return found + bytes(max(0, _SOURCES[offset] - len(found)))
 
 
 def copied(rule: Sequence[Statement], sets: Sets, *, basic: bool = False) -> Copied:

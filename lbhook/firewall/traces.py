@@ -1,8 +1,9 @@
 """What the kernel says of packets on their way through its rules: `nft monitor trace`, as
 messages of netlink.
 
-Only packets that a rule marks are traced. Rules of our own, which come first at every hook, mark
-them, and chains of our own, which come last, say how far they got.
+Only packets that a rule marks are traced. Rules of our own, which come first where packets come in
+or begin, mark them, and others, which come last, say how far they got. Each of them accepts: so the
+kernel has one thing to say of it, not three.
 """
 
 import errno
@@ -31,11 +32,13 @@ DROP, ACCEPT, STOLEN, QUEUE = 0, 1, 2, 3
 GROUP = 9
 OURS = "lbhook-trace"
 _FIRST, _LAST = -(1 << 31), (1 << 31) - 1
-_HOOKS = {"prerouting": 0, "input": 1, "forward": 2, "output": 3, "postrouting": 4}
+_BEGINS = {"prerouting": 0, "input": 1, "output": 3}
+_ENDS = {"input end": 1, "forward end": 2, "postrouting end": 4}
 _SET_TRACE = (
     ("immediate", number(1, 8) + nested(2, attribute(1, b"\1"))),
     ("meta", number(2, 12) + number(3, 8)),
 )
+_ACCEPTS = ("immediate", number(1, 0) + nested(2, nested(2, number(1, ACCEPT))))
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,29 +91,26 @@ class Tracer:
         """The chains that come first; of devices, where the kernel has such chains."""
         self._load(
             nf_tables.INET,
-            [_chain(nf_tables.INET, hook, number, _FIRST) for hook, number in _HOOKS.items()],
+            [_chain(name, hook, _FIRST) for name, hook in _BEGINS.items()],
         )
         for place, device in enumerate(devices):
             chain = f"ingress {place}"
             try:
-                self._load(nf_tables.NETDEV, [_chain(nf_tables.NETDEV, chain, 0, _FIRST, device)])
+                self._load(nf_tables.NETDEV, [_chain(chain, 0, _FIRST, device)])
             except OSError:
                 return
 
     def end(self) -> None:
         """The chains that come last."""
-        chains = [
-            _chain(nf_tables.INET, f"{hook} end", number, _LAST) for hook, number in _HOOKS.items()
-        ]
-        self._load(nf_tables.INET, chains)
+        self._load(nf_tables.INET, [_chain(name, hook, _LAST) for name, hook in _ENDS.items()])
 
     def _load(self, family: int, chains: Sequence[tuple[str, bytes]]) -> None:
         head = nf_tables.family(family)
-        marked = [name for name, _ in chains if not name.endswith(" end")]
         items = [(nf_tables.TABLE, head + text(1, OURS))]
         items += [(nf_tables.CHAIN, head + content) for _, content in chains]
         items += [
-            (nf_tables.RULE, head + text(1, OURS) + text(2, name) + _marks()) for name in marked
+            (nf_tables.RULE, head + text(1, OURS) + text(2, name) + _says(marks=name not in _ENDS))
+            for name, _ in chains
         ]
         for status in nf_tables.commit(self.channel, items).values():
             raise OSError(status, os.strerror(status))
@@ -132,16 +132,17 @@ class Tracer:
                     yield _event(content)
 
 
-def _chain(family: int, name: str, hook: int, priority: int, device: str = "") -> tuple[str, bytes]:
+def _chain(name: str, hook: int, priority: int, device: str = "") -> tuple[str, bytes]:
     place = number(1, hook) + number(2, priority % (1 << 32))
     place += text(3, device) if device else b""
     content = text(1, OURS) + text(3, name) + nested(4, place) + number(5, ACCEPT)
     return name, content + text(7, "filter")
 
 
-def _marks() -> bytes:
+def _says(*, marks: bool) -> bytes:
+    statements = (*_SET_TRACE, _ACCEPTS) if marks else (_ACCEPTS,)
     elements = (
-        nested(1, text(1, name), attribute(2, data, nested=True)) for name, data in _SET_TRACE
+        nested(1, text(1, name), attribute(2, data, nested=True)) for name, data in statements
     )
     return nested(4, *elements)
 

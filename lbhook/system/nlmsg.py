@@ -168,7 +168,7 @@ class Channel:
 
 
 def make_room(made: socket.socket) -> None:
-    """Let a socket keep 32 MiB of what comes and goes or, in a user namespace, as much as it may."""
+    """Let a socket keep 32 MiB of what comes and goes; in a user namespace as much as it may."""
     for forced, plain in ((32, socket.SO_SNDBUF), (33, socket.SO_RCVBUF)):
         try:  # SO_SNDBUFFORCE and SO_RCVBUFFORCE
             made.setsockopt(socket.SOL_SOCKET, forced, _ROOM)

@@ -74,12 +74,14 @@ class Way:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Picture:
     """The ways of all inbound rules, the firewall, if it was looked at, what it has let in of
-    health probes, what could not be looked at, and what else lbhook's firewall lets in."""
+    health probes, what could not be looked at, which programs of iptables-legacy have rules, and
+    what else lbhook's firewall lets in."""
 
     ways: tuple[Way, ...] = ()
     firewall: Firewall | None = None
     probes: Mapping[Element, Counter | None] = field(default_factory=dict)
     unseen: tuple[str, ...] = ()
+    legacy: tuple[str, ...] = ()
     also_open: tuple[str, ...] = ()
 
 
@@ -118,15 +120,15 @@ def seen(lb: Facts, host: Host, asked: Firewall | None = None) -> Picture:
         )
         for rule in lb.inbound_rules
     )
-    legacy = legacy_firewalls(host) if ways else ()
+    legacy = _legacy_firewalls(host)
     unjudged = (f"{one} has rules, which are not judged here" for one in legacy)
     missed = (unseen, *unjudged, _unnamed(ways)) if ways else ()
     seen_by = None if unseen else firewall
     found = tuple(filter(None, missed))
-    return Picture(ways=ways, firewall=seen_by, probes=probes, unseen=found)
+    return Picture(ways=ways, firewall=seen_by, probes=probes, unseen=found, legacy=legacy)
 
 
-def legacy_firewalls(host: Host) -> tuple[str, ...]:
+def _legacy_firewalls(host: Host) -> tuple[str, ...]:
     """The programs of iptables-legacy that have rules, which nft does not list; root sees them."""
     if not host.root or "filter" not in host.machine.legacy_tables():
         return ()

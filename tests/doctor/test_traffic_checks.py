@@ -6,6 +6,7 @@ import pytest
 
 from lbhook.doctor import traffic_checks
 from lbhook.doctor.findings import unsure
+from lbhook.traffic import paths
 from lbhook.traffic.paths import Picture
 
 from ..stand import Runner, Stand, altered
@@ -25,16 +26,31 @@ def test_conntrack_that_is_nearly_full(stand: Stand, count: int | None, found: i
     assert [one.text for one in traffic_checks.tracked(case(stand))] == [text] * found
 
 
-def test_legacy_tables_without_rules(stand: Stand) -> None:
-    """What iptables-legacy left behind and lets everything in is not worth a word."""
+def legacy(stand: Stand, listed: str) -> list[str]:
+    """What is said of tables of iptables-legacy; each of its programs is asked once."""
     names = stand.place / "machine/proc/self/net/ip_tables_names"
     names.parent.mkdir(parents=True)
     names.write_text("nat\nfilter\n")
-    stand.runner = Runner(lambda _: (0, "-P INPUT ACCEPT\n"))
+    stand.runner = Runner(lambda _: (0, listed))
     one = case(stand)
-    if one.host.root:
-        assert said(traffic_checks.legacy(one)) == []
-        assert len(stand.runner.taken()) == 2
+    host = altered(one.host, tree=altered(one.host.tree, privileged=True), kernel=False)
+    found = said(traffic_checks.legacy(replace(one, picture=paths.seen(one.lb, host))))
+    taken = [line for line in stand.runner.taken() if "legacy" in line]
+    assert taken == ["iptables-legacy -S INPUT", "ip6tables-legacy -S INPUT"]
+    return found
+
+
+def test_legacy_tables_without_rules(stand: Stand) -> None:
+    """What iptables-legacy left behind and lets everything in is not worth a word."""
+    assert legacy(stand, "-P INPUT ACCEPT\n") == []
+
+
+def test_legacy_tables_with_rules(stand: Stand) -> None:
+    """Nobody judges them, and that is said of each program."""
+    assert legacy(stand, "-P INPUT DROP\n") == [
+        f"{one} has rules, which are not judged here > `{one} -S`"
+        for one in ("iptables-legacy", "ip6tables-legacy")
+    ]
 
 
 @pytest.mark.parametrize(("root", "remedy"), [(False, "run `sudo lbhook doctor`"), (True, "")])
