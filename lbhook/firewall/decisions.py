@@ -31,7 +31,7 @@ class Knock:
     @property
     def is_leaving(self) -> bool:
         """Whether an answer to it is on its way out."""
-        return self.back.reached("postrouting end") and not self.back.stopped
+        return self.back.reached("postrouting") and not self.back.stopped
 
     def begin(self, port: int) -> None:
         """Forget what became of it, and come from another port."""

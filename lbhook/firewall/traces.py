@@ -33,7 +33,7 @@ GROUP = 9
 OURS = "lbhook-trace"
 _FIRST, _LAST = -(1 << 31), (1 << 31) - 1
 _BEGINS = {"prerouting": 0, "input": 1, "output": 3}
-_ENDS = {"input end": 1, "forward end": 2, "postrouting end": 4}
+_ENDS = {f"{name} end": hook for name, hook in (("input", 1), ("forward", 2), ("postrouting", 4))}
 _SET_TRACE = (
     ("immediate", number(1, 8) + nested(2, attribute(1, b"\1"))),
     ("meta", number(2, 12) + number(3, 8)),
