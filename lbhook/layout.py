@@ -19,6 +19,11 @@ def utc(seconds: float) -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))
 
 
+def minute(seconds: float) -> str:
+    """A time in seconds since 1970, to the minute, for people."""
+    return time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(seconds))
+
+
 def width() -> int:
     """Columns of the terminal; 80 in a pipe."""
     # This and what follows is imported where text is laid out: most runs say a line or two.

@@ -12,7 +12,13 @@ from .program import REPO
 _NO_MESSAGES = {
     *("cli/demo", "layout", "runs/metrics", "system/sd_notify", "rendering/provenance"),
     *("emulator/faults", "emulator/http"),
-    *("traffic/diagram", "traffic/html", "firewall/rule_copy", "firewall/decisions"),
+    *(
+        "traffic/diagram",
+        "traffic/html",
+        "traffic/probes",
+        "firewall/rule_copy",
+        "firewall/decisions",
+    ),
 }
 # What a command line says of itself is in its help; a hint or a remedy says itself what to do.
 _ELSEWHERE = {"help", "short_help", "metavar", "hint", "remedy"}

@@ -50,8 +50,12 @@ _OWN_FILES = f"{toml_files.DEFAULT_FILE}.d/"
 _START = "docs/start.md"
 # Commands that are not to be run by a test, and what is run in their place.
 _INSTEAD = {"make demo": "lbhook demo"}
-# What is not run here: the two installations are for tests/packages and tests/boot.
-_NOT_RUN = ("make test", "lbhook install", "sudo lbhook install", "lbhook uninstall")
+# What is not run here: the two installations are for tests/packages and tests/boot, what takes a
+# machine out of rotation is for tests/lab.
+_NOT_RUN = (
+    *("make test", "lbhook install", "sudo lbhook install", "lbhook uninstall"),
+    *(f"{sudo}lbhook {name}" for sudo in ("", "sudo ") for name in ("drain", "undrain")),
+)
 
 
 @dataclass(frozen=True)

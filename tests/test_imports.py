@@ -35,8 +35,9 @@ HOUSE: dict[str, tuple[str, ...]] = {
         "journald",
         "unit_properties",
         "transient_unit",
+        "caller",
     ),
-    "storage": ("lock", "directory", "files", "journal", "records", "state"),
+    "storage": ("lock", "directory", "files", "journal", "records", "state", "drains"),
     "rendering": (
         *("fingerprint", "template_errors", "sandbox", "render", "provenance", "annotation"),
         "cache",
@@ -63,7 +64,7 @@ HOUSE: dict[str, tuple[str, ...]] = {
         *("verdict", "packets", "nf_tables", "statements", "listing", "rule_copy", "replica"),
         *("namespace", "clients", "traces", "decisions", "trial", "kernel"),
     ),
-    "traffic": ("routes", "paths", "diagram", "html"),
+    "traffic": ("routes", "paths", "diagram", "html", "probes"),
     "planning": (
         *("scope", "validation", "verification", "failed_start", "surroundings", "listeners"),
         *("orphans", "conflicts", "groups", "planner", "closing", "dry_run"),
@@ -73,8 +74,8 @@ HOUSE: dict[str, tuple[str, ...]] = {
         *("deployment", "recovery"),
     ),
     "runs": (
-        *("progress", "history", "hooks", "metrics", "publisher", "execution", "update", "undo"),
-        *("restoration", "resting_forms"),
+        *("progress", "history", "hooks", "metrics", "drain", "publisher", "execution", "update"),
+        *("undo", "restoration", "resting_forms"),
     ),
     "installation": ("completion", "contents", "executable", "installer"),
     "doctor": (
@@ -85,7 +86,7 @@ HOUSE: dict[str, tuple[str, ...]] = {
     "cli": ("console", "invocation", "factory", "options", "demo", "main"),
     "commands": (
         *("apply", "plan", "show", "doctor", "fetch", "history", "restore", "rollback"),
-        *("render", "install", "emulate"),
+        *("render", "install", "emulate", "drain"),
     ),
     "program": (),
 }

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from ..installation.installer import Installation
     from ..metadata.planned import Plans
     from ..programs.host import Host
+    from ..runs.drain import Drain
     from ..runs.history import History
     from ..runs.restoration import Restoration
     from ..runs.undo import Undo
@@ -149,6 +150,13 @@ def undoing(invocation: Invocation, root: "Path | None") -> "Undo":
     from ..runs.undo import Undo
 
     return Undo(_context(invocation, invocation.settings(), root))
+
+
+def draining(invocation: Invocation) -> "Drain":
+    """What takes this machine out of rotation, and back."""
+    from ..runs.drain import Drain
+
+    return Drain(_context(invocation, invocation.settings(), None))
 
 
 def history(invocation: Invocation, root: "Path | None") -> "History":

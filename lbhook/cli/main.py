@@ -21,6 +21,8 @@ MODULES = {
     "restore": "restore",
     "rollback": "rollback",
     "clean": "rollback",
+    "drain": "drain",
+    "undrain": "drain",
     "render": "render",
     "explain": "render",
     "install": "install",

@@ -23,6 +23,20 @@ def _duration(value: str) -> float:
     return float(_converted(value, schema.duration))
 
 
+def time_limit(value: str) -> float:
+    """A length of time longer than 0, in seconds."""
+    from ..config import schema
+
+    return float(_converted(value, schema.time_limit))
+
+
+def line(value: str) -> str:
+    """A line of text for people."""
+    from ..config import schema
+
+    return str(_converted(value, schema.line))
+
+
 def _endpoint(value: str) -> str:
     from ..config import network
 

@@ -74,7 +74,7 @@ def show(
         invocation.console.warn(f"no load balancer: {ABSENT}")
     metadata = metadata or Metadata()
     lb = facts.derive(metadata)
-    metadata = replace(metadata, warnings=(*metadata.warnings, *_gone(update)))
+    metadata = replace(metadata, warnings=(*metadata.warnings, *_unusual(update)))
     value = {**diagram.to_json(lb, metadata), **guarded_json(answer.guarded)}
     if as_json and not here:
         invocation.json(value)
@@ -110,10 +110,15 @@ def _answer(invocation: Invocation, update: "Update") -> "tuple[Answer, int]":
         return known.answer, error.status
 
 
-def _gone(update: "Update") -> "Iterator[str]":
-    """Whether lbhook's firewall is not in force, whatever else is drawn."""
+def _unusual(update: "Update") -> "Iterator[str]":
+    """Whether this VM is drained, and whether lbhook's firewall is not in force, whatever else is
+    drawn."""
     from ..planning.verification import gone
+    from ..runs.drain import Drain
 
+    drained = Drain(update.context).known() if update.context.host.live else None
+    if drained:
+        yield f"{drained.text}; `sudo lbhook undrain` ends it"
     for target in update.context.settings.active():
         said = gone(update.context.host, target)
         if said:

@@ -71,6 +71,9 @@ def whole(value: object) -> int:
     return value
 
 
+_LONGEST_LINE = 200
+
+
 def duration(value: object) -> float:
     """A length of time in seconds, from `"90s"`, `"5m"`, `"1h30m"` or `"0"`."""
     compact = value.strip() if isinstance(value, str) else ""
@@ -91,6 +94,13 @@ def time_limit(value: object) -> float:
     if not seconds:
         raise unfit(value, "a time limit longer than 0")
     return seconds
+
+
+def line(value: object) -> str:
+    """A line of text, for people to read: nothing in it moves a cursor."""
+    if not isinstance(value, str) or not value.isprintable() or len(value) > _LONGEST_LINE:
+        raise unfit(value, f"a line of at most {_LONGEST_LINE} characters that can be printed")
+    return value.strip()
 
 
 def mode(value: object) -> int:

@@ -10,6 +10,7 @@ from ..metadata.model import ABSENT
 from ..metadata.planned import described
 from ..plan import Change, Closed, Outcome, Plan, Reload
 from ..processes import filled
+from ..storage.drains import Drained
 
 VERSION = 1
 
@@ -18,7 +19,8 @@ class Report(NamedTuple):
     """What an apply came to; the words are those of the contract's JSON. `age` is that of the
     answer in force, in seconds; None if none is known, or it is not Azure's. `guarded` is whether
     metadata is guarded on this VM; None if IMDS did not tell. `rules` are lines for those that came
-    and went. `busy` says that another run was on, which the status of no answer does not."""
+    and went; `drained` is a drain that is in force. `busy` says that another run was on, which the
+    status of no answer does not."""
 
     outcome: str
     status: int = 0
@@ -36,6 +38,7 @@ class Report(NamedTuple):
     rules: tuple[str, ...] = ()
     closes: tuple[Closed, ...] = ()
     busy: bool = False
+    drained: Drained | None = None
 
     def to_json(self) -> dict[str, Any]:
         """The value of `apply --json` and of status.json; `closes` is there if the firewall has
@@ -53,6 +56,7 @@ class Report(NamedTuple):
             "rules": list(self.rules),
             "problems": list(self.problems),
             **({"closes": [*map(_closed_json, self.closes)]} if self.closes else {}),
+            **drained_json(self.drained),
         }
 
     def to_text(self) -> str:
@@ -80,13 +84,14 @@ class Report(NamedTuple):
             "" if self.attempts < 2 else f" after {self.attempts} requests in {self.waited:.0f} s"
         )
         whom = "the last good answer" if self.source == "cache" else "Azure"
-        return {
+        said = {
             "changed": f"{self._verb}: {has}{asked}",
             "unchanged": f"up to date with {whom}: {has}{asked}",
             "kept": "kept: no usable answer; the last good answer stays in force",
             "absent": f"absent: {ABSENT}; existing files stay",
             "failed": f"failed: {self._failure}",
         }[self.outcome]
+        return f"{said}; {self.drained.text}" if self.drained else said
 
     @property
     def _failure(self) -> str:
@@ -125,6 +130,7 @@ def restored_text(report: Report) -> str:
         "absent": "at rest: there is no last good answer of this VM",
         "failed": "failed: not everything is restored",
     }[report.outcome]
+    last = f"{last}; {report.drained.text}" if report.drained else last
     return "".join(f"{line}\n" for line in [*lines, last])
 
 
@@ -140,6 +146,11 @@ def undone_text(report: Report) -> str:
 def guarded_json(guarded: bool | None) -> dict[str, bool]:
     """Whether metadata is guarded; nothing if IMDS did not tell."""
     return {} if guarded is None else {"guarded": guarded}
+
+
+def drained_json(drained: Drained | None) -> dict[str, object]:
+    """A drain that is in force; nothing if there is none."""
+    return {"drained": drained.to_json()} if drained else {}
 
 
 def counts(lb: Facts) -> dict[str, int]:

@@ -9,6 +9,7 @@ from ..errors import LbhookError
 from ..metadata.facts import Facts
 from ..plan import Plan
 from ..programs.host import Host
+from ..storage.drains import Drained
 from ..traffic.paths import Picture
 from ..traffic.routes import Routes
 
@@ -47,7 +48,7 @@ class Evidence:
     `asked` says that IMDS was asked, `error` why there is no new answer, `absent` that there is
     no load balancer, `guarded` whether metadata is guarded (None if IMDS did not tell),
     `refusal` why there is no plan; `since_applied` are seconds since an answer was put in force,
-    0 if none was.
+    0 if none was; `drained` is a drain that is in force.
     """
 
     host: Host
@@ -61,6 +62,7 @@ class Evidence:
     refusal: LbhookError | None = None
     picture: Picture = field(default_factory=Picture)
     since_applied: float = 0.0
+    drained: Drained | None = None
 
     @property
     def routes(self) -> Routes:

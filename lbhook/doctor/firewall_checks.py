@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from ..config.targets import Target
 from ..planning.closing import Closing
 from ..programs.nftables import drops
+from ..runs.drain import sources
+from ..traffic import probes
 from .findings import Check, Evidence, Finding, unsure
 
 _LIST = ("nft", "--stateless", "-nn", "list", "ruleset")
@@ -48,7 +50,23 @@ def untracked(evidence: Evidence) -> Iterator[Finding]:
             )
 
 
-CHECKS: tuple[Check, ...] = (closed, untracked)
+def drained(evidence: Evidence) -> Iterator[Finding]:
+    """Whether this VM is drained, and its table says the same."""
+    known, host = evidence.drained, evidence.host
+    seen = host.root and host.find("nft")
+    stands = probes.stands(host.run, sources(evidence.settings)) if seen else known is not None
+    if known and stands:
+        text = f"{known.text}: Azure is to send no new connections here"
+        yield unsure(text, "`sudo lbhook undrain` ends it")
+    elif known:
+        text = f"{known.text}, but the table that refuses health probes is gone"
+        yield Finding(text=text, remedy="`sudo lbhook apply` loads it again")
+    elif stands:
+        text = f"table {probes.NAME} refuses health probes, and no record says why"
+        yield Finding(text=text, remedy="`sudo lbhook undrain` removes it")
+
+
+CHECKS: tuple[Check, ...] = (drained, closed, untracked)
 
 
 def _firewall(evidence: Evidence) -> Target | None:

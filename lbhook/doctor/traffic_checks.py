@@ -69,7 +69,7 @@ def firewall(evidence: Evidence) -> Iterator[Finding]:
 def probes(evidence: Evidence) -> Iterator[Finding]:
     """Whether Azure's health probes have come, and to which ports."""
     packets = [one.packets for one in evidence.picture.probes.values() if one]
-    if not packets or not evidence.picture.ways:
+    if not packets or not evidence.picture.ways or evidence.drained:
         return
     if not sum(packets) and evidence.since_applied > _PROBED:
         yield unsure(

@@ -9,6 +9,7 @@ from ..imds.fetching import Fetched
 from ..layout import count, wrapped
 from ..metadata.facts import Facts
 from ..plan import Plan
+from ..runs.drain import Drain
 from ..runs.update import Update
 from ..traffic import paths
 from . import firewall_checks, imds_checks, target_checks, traffic_checks, unit_checks
@@ -93,6 +94,7 @@ def _evidence(update: Update) -> Evidence:
         refusal=refusal,
         picture=paths.seen(lb, host) if host.live else paths.rules_only(lb),
         since_applied=update.since_applied(),
+        drained=Drain(update.context).known() if host.live else None,
     )
 
 

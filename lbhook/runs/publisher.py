@@ -1,14 +1,16 @@
 """What a run leaves for others to read, whatever its end: status.json, and metrics."""
 
 import contextlib
+import json
 import time
 from collections.abc import Callable
 
 from .. import layout
 from ..context import Context
-from ..deployment.report import Report
+from ..deployment.report import Report, drained_json
 from ..errors import BusyError, LbhookError, RightsError, WriteError
 from ..planning import orphans
+from ..storage.drains import Drained
 
 
 class Publisher:
@@ -33,6 +35,19 @@ class Publisher:
             self.context.reporter.log(f"status.json: {error}")
             with contextlib.suppress(LbhookError):
                 self.context.host.tree.remove(file)
+
+    def leave_drained(self, drained: Drained | None) -> None:
+        """The same status.json, with a drain that has begun or ended since."""
+        file = self.context.host.state.status_file
+        try:
+            with self._locked():
+                known = json.loads(self.context.host.tree.read(file) or b"{}")
+                known.pop("drained", None)
+                if known:
+                    news = {**known, **drained_json(drained)}
+                    self.context.host.tree.write(file, layout.dump(news).encode())
+        except (LbhookError, ValueError, AttributeError) as error:
+            self.context.reporter.log(f"status.json: {error}")
 
     def leave_metrics(self, command: str, result: Report, seconds: float) -> None:
         """The metrics of a command that took so many seconds, if they are wanted."""

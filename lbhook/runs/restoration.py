@@ -12,6 +12,7 @@ from ..imds.fetching import Fetcher
 from ..metadata.facts import Facts
 from ..planning.planner import Planner
 from ..planning.scope import Scope, unanswered
+from .drain import Drain
 
 
 class Restoration:
@@ -25,7 +26,7 @@ class Restoration:
     def carry_out(self) -> Report:
         """Settle an unfinished run, then load or make what is missing; on another VM, all of it
         at rest. Never raises a `LbhookError`: the report has it."""
-        return settled(self.context, self._restore)
+        return Drain(self.context).obeyed(lambda: settled(self.context, self._restore))
 
     def _restore(self) -> Report:
         rested = Done()

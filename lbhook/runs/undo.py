@@ -18,7 +18,9 @@ from ..planning.scope import Scope
 from ..storage.journal import Entry
 from ..storage.records import Installed
 from . import metrics
+from .drain import Drain
 
+_STILL = "this VM stays drained until it reboots; `lbhook undrain` ends that"
 _NEXT = "the next apply brings this machine up to date with Azure again"
 
 
@@ -84,7 +86,7 @@ class Undo:
                 status=failure.status, problems=failure.problems, hint=failure.hint
             )
         results, problems = self._load(plan)
-        gone = (*self.context.host.state.forget(), *self._forget_metrics())
+        gone = (*self._forget_drain(), *self.context.host.state.forget(), *self._forget_metrics())
         changes = tuple(
             one._replace(reload=results.get(str(one.path), Reload.NONE))
             for one in done.changes
@@ -95,6 +97,15 @@ class Undo:
             removed=tuple(self._shown(path) for path in gone),
             problems=problems,
         )
+
+    def _forget_drain(self) -> tuple[PurePosixPath, ...]:
+        """A drain stays in force, but not for boots to come: those may be another VM's."""
+        draining = Drain(self.context)
+        known = draining.known()
+        if known:
+            self.context.reporter.warn(_STILL)
+            draining.records.write(known._replace(persist=False))
+        return (draining.records.kept_file,) if draining.records.drop() else ()
 
     def _forget_metrics(self) -> tuple[PurePosixPath, ...]:
         files = metrics.files(self.context.settings.metrics.textfile).values()

@@ -18,6 +18,7 @@ from ..plan import Outcome, Plan
 from ..planning.scope import Scope, scoped, unanswered
 from ..storage import lock
 from ..storage.records import Applied
+from .drain import Drain
 from .execution import Execution
 from .history import LAST_GONE, History
 from .hooks import Hook
@@ -115,6 +116,9 @@ class Update:
     def _apply(self) -> Report:
         self.context.host.demand_rights(self.context.settings)
         permissions.demand(self.context.settings)
+        return Drain(self.context).obeyed(self._attempt_all)
+
+    def _attempt_all(self) -> Report:
         try:
             result = self._bring_in_step()
         except LbhookError as error:

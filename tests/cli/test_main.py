@@ -22,18 +22,8 @@ from ..conftest import lacking
 from ..program import BODIES, ENVIRONMENT, NOBODY_THERE, Desk, Ended, argv, run_lbhook
 
 COMMANDS = (
-    *("show", "plan", "apply", "doctor", "fetch", "history"),
-    *(
-        "restore",
-        "rollback",
-        "clean",
-        "render",
-        "explain",
-        "install",
-        "uninstall",
-        "emulate",
-        "demo",
-    ),
+    *("show", "plan", "apply", "doctor", "fetch", "history", "restore", "rollback", "clean"),
+    *("drain", "undrain", "render", "explain", "install", "uninstall", "emulate", "demo"),
 )
 DOCUMENTED = BODIES / "documented.json"
 ABSENT = (

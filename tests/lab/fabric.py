@@ -115,6 +115,16 @@ class Fabric(Host):
         self.links("\n".join(routes))
         self._routed = floating
 
+    @staticmethod
+    def translation(body: Body) -> str:
+        """What nft is told for the rules of `body`."""
+        return _translation(body["loadbalancer"])
+
+    @classmethod
+    def nothing(cls) -> str:
+        """What nft is told while no backend is up: only connections that stand go on."""
+        return cls.translation(globals()["body"]())
+
     def answer(self, body: Body) -> None:
         """Let the metadata service say `body` from now on."""
         self.write(BODY, json.dumps(body))

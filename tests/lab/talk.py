@@ -19,9 +19,9 @@ class Talk:
         assert self._read() == "ready", f"{host.name} can't {' '.join(words)}"
 
     @classmethod
-    def connect(cls, host: Host, ip: str, port: int) -> Talk:
-        """Open a connection from `host`."""
-        return cls(host, "connect", ip, str(port))
+    def connect(cls, host: Host, ip: str, port: int, source: str = "") -> Talk:
+        """Open a connection from `host`, and its address `source`."""
+        return cls(host, "connect", ip, str(port), *([source] if source else []))
 
     @classmethod
     def listen(cls, host: Host, port: int) -> Talk:
@@ -55,7 +55,8 @@ class Talk:
 
 def _open(words: list[str]) -> socket.socket:
     if words[0] == "connect":
-        return socket.create_connection((words[1], int(words[2])), 5)
+        source = socket.getaddrinfo(words[3], 0)[0][4] if words[3:] else None
+        return socket.create_connection((words[1], int(words[2])), 5, source)
     return socket.create_server(("::", int(words[1])), family=socket.AF_INET6, dualstack_ipv6=True)
 
 

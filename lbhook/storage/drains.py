@@ -1,0 +1,128 @@
+"""The record of a drain: in the runtime directory that of this boot, in the state directory one
+that outlasts it."""
+
+import json
+import math
+from collections.abc import Mapping
+from pathlib import PurePosixPath
+from typing import Any, NamedTuple
+
+from .. import layout
+from .state import State
+
+VERSION = 1
+_FILE = "drain.json"
+
+
+class Drained(NamedTuple):
+    """Since when this VM is drained, by whom and why.
+
+    `since` and `until` are seconds since 1970, `until` 0 for no end. In the boot `boot` it ends
+    at `ends`, in seconds of that boot, whatever becomes of the clock; in another one after at
+    most `lasts` seconds. `uuid` and `machine_id` say which VM it was.
+    """
+
+    since: float
+    by: str
+    reason: str = ""
+    until: float = 0.0
+    ends: float = 0.0
+    lasts: float = 0.0
+    persist: bool = False
+    boot: str = ""
+    uuid: str = ""
+    machine_id: str = ""
+
+    @property
+    def text(self) -> str:
+        """In a line."""
+        until = f" until {layout.minute(self.until)}" if self.until else ""
+        why = f": {self.reason}" if self.reason else ""
+        return f"drained since {layout.minute(self.since)} by {self.by}{until}{why}"
+
+    def to_json(self) -> dict[str, object]:
+        """The value in status.json and in the JSON of commands."""
+        until = layout.utc(self.until) if self.until else None
+        value = {"since": layout.utc(self.since), "until": until, "by": self.by}
+        return {**value, "reason": self.reason, "persist": self.persist}
+
+
+class Drains:
+    """The records of one machine; those that can't be read are in the state's `damaged`."""
+
+    def __init__(self, state: State) -> None:
+        self.state = state
+
+    @property
+    def file(self) -> PurePosixPath:
+        """Where that of this boot is."""
+        return self.state.paths.runtime / _FILE
+
+    @property
+    def kept_file(self) -> PurePosixPath:
+        """Where one is that outlasts a boot."""
+        return self.state.paths.state / _FILE
+
+    def found(self) -> Drained | None:
+        """That of this boot, over or not."""
+        found = self._read(self.file)
+        return found if found and found.boot == self.state.boot_id else None
+
+    def of_earlier_boot(self) -> Drained | None:
+        """One that outlasts the boot that it was made in. Of this boot only `found` counts."""
+        found = self._read(self.kept_file)
+        return found if found and found.boot != self.state.boot_id else None
+
+    def any(self) -> bool:
+        """Whether there is something to be looked at."""
+        files = (self.file, self.kept_file)
+        return any(self.state.tree.read(file) is not None for file in files)
+
+    def write(self, drained: Drained) -> None:
+        """Record it for this boot."""
+        self.state.tree.write(self.file, self._content(drained))
+
+    def keep(self, drained: Drained) -> None:
+        """Record it for boots to come."""
+        self.state.tree.write(self.kept_file, self._content(drained))
+
+    def forget(self) -> None:
+        """Remove what is recorded for this boot."""
+        self.state.tree.remove(self.file)
+
+    def drop(self) -> bool:
+        """Remove what is recorded for boots to come, and say whether there was any."""
+        known = self.state.tree.read(self.kept_file) is not None
+        if known:
+            self.state.tree.remove(self.kept_file)
+        return known
+
+    @staticmethod
+    def _content(drained: Drained) -> bytes:
+        return layout.dump({**drained._asdict(), "version": VERSION}).encode()
+
+    def _read(self, path: PurePosixPath) -> Drained | None:
+        content = self.state.tree.read(path)
+        if content is None:
+            return None
+        try:
+            return _drained(json.loads(content))
+        except (ValueError, LookupError, TypeError, OverflowError, RecursionError):
+            where = self.state.tree.outside(path)
+            text = f"{where}: damaged, or of another version; it is ignored"
+            if text not in self.state.damaged:
+                self.state.damaged.append(text)
+            return None
+
+
+def _drained(content: Mapping[str, Any]) -> Drained:
+    """The record of a file. Raises one of Python's own errors if it is none."""
+    if content["version"] != VERSION:
+        raise ValueError("of another version")
+    times = {name: float(content[name]) for name in ("since", "until", "ends", "lasts")}
+    if not all(math.isfinite(one) and one >= 0 for one in times.values()):
+        raise ValueError("of no time")
+    layout.minute(max(times["since"], times["until"]))  # which raises for one that no clock has
+    words = ("by", "reason", "boot", "uuid", "machine_id")
+    values: dict[str, Any] = {**times, **{name: str(content[name]) for name in words}}
+    return Drained(**values, persist=content["persist"] is True)
