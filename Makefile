@@ -12,7 +12,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 help:
 	@echo "make demo    the main job from end to end, in a throw-away directory"
 	@echo "make test    lint, types and all tests, the laboratory among them"
-	@echo "make boot-test  Debian 12 and 13, booted: a part of make test"
+	@echo "make boot-test  Debian 12, 13 and 14, booted: a part of make test (RELEASE=forky: all of it on 14)"
 	@echo "make bench   what is measured, as a table (CHECK=1: fail if it got worse)"
 	@echo "make pace    how soon an answer is noticed, as a distribution"
 	@echo "make fuzz    parse, fuzzed for a minute (SECONDS=600 for ten)"
@@ -50,7 +50,7 @@ test-oldest: $(OLDEST)/.dev
 	$(OLDEST)/bin/python -m pytest -q $(SIDE_BY_SIDE) --ignore=tests/lab --ignore=tests/boot --ignore=tests/clients --ignore=tests/packages --ignore=tests/test_package.py --ignore=tests/test_fleet.py $(PYTEST_ARGS)
 
 boot-test: system $(VENV)/.dev
-	$(VENV)/bin/pytest $(SIDE_BY_SIDE) tests/boot $(PYTEST_ARGS)
+	$(VENV)/bin/pytest $(SIDE_BY_SIDE) tests/boot $(if $(RELEASE),--release $(RELEASE)) $(PYTEST_ARGS)
 
 bench: $(VENV)/.dev
 	$(VENV)/bin/python -m bench $(if $(CHECK),--check)

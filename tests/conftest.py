@@ -45,6 +45,7 @@ signal.signal(signal.SIGHUP, signal.SIG_DFL)
 def pytest_addoption(parser: pytest.Parser) -> None:
     """The options of this suite."""
     parser.addoption("--write-golden", action="store_true", help="write tests/golden anew")
+    parser.addoption("--release", help="boot this Debian release alone, in each test that boots")
 
 
 def pytest_configure(config: pytest.Config) -> None:

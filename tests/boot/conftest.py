@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
@@ -10,16 +10,20 @@ import pytest
 from ..lab.hosts import require
 from .azure import Azure, azure_of
 from .machine import Machine
-from .rootfs import MACHINES, rootfs
+from .rootfs import MACHINES, OTHERS, rootfs
 
 SHARES = pytest.StashKey[dict[str, str]]()
+# What is booted on the newest release by `make test`, too: one of each kind. The others are by
+# `make boot-test RELEASE=forky`, and on the older two always.
+NEWEST = "forky"
+KINDS = ("boot", "nginx_page", "configured", "guarded", "haproxy", "reloads")
 
 
 @pytest.fixture(scope="session", params=MACHINES)
 def image(request: pytest.FixtureRequest) -> Path:
     """The root file system that all machines of a Debian release share."""
     require("systemd-nspawn", "debootstrap", "nsenter", "unshare")
-    return rootfs(MACHINES[request.param])
+    return rootfs((MACHINES | OTHERS)[request.param])
 
 
 @pytest.fixture
@@ -52,6 +56,36 @@ def bare(image: Path, azure: Azure, tmp_path: Path) -> Iterator[Machine]:
         yield built
     finally:
         built.kill()
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out the releases that are not to be booted."""
+    left = [item for item in items if not _wanted(item, config.getoption("release"))]
+    config.hook.pytest_deselected(items=left)
+    items[:] = [item for item in items if item not in left]
+
+
+def _wanted(item: pytest.Item, release: str | None) -> bool:
+    """Whether a test is run on the release that it would boot, if it boots one."""
+    of: str | None = item.callspec.params.get("image") if hasattr(item, "callspec") else None
+    if of is None:
+        return True
+    if release:
+        return of.startswith(release)
+    return not of.startswith(NEWEST) or item.path.stem.removeprefix("test_") in KINDS
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Function, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """A test that failed shows how the machine's units have ended."""
+    report = yield
+    if call.when == "call" and report.failed:
+        machines = {id(one): one for one in item.funcargs.values() if isinstance(one, Machine)}
+        for one in machines.values():
+            report.sections.append(("the machine's units", one.results()))
+    return report
 
 
 def pytest_terminal_summary(

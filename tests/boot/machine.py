@@ -61,6 +61,7 @@ shift 3
 mount -t overlay -o "lowerdir=$image,upperdir=$place/upper,workdir=$place/work" \\
     overlay "$place/root"
 for group in "$@"; do echo 0 >"$group/cgroup.procs"; done
+export SYSTEMD_NSPAWN_UNIFIED_HIERARCHY=1
 exec systemd-nspawn --quiet --register=no --keep-unit --directory="$place/root" \\
     --machine="$name" --hostname=vm \\
     --network-namespace-path="$place/network" --capability=CAP_NET_ADMIN,CAP_NET_RAW \\
@@ -154,6 +155,17 @@ class Machine:
         assert skipped <= {"lbhook-restore.service"}
         for unit in {*ENABLED, "nginx.service"} - {*failed, *idle} - skipped:
             assert self.active(unit) == "active", f"{unit}\n{self.journal()}"
+
+    def results(self) -> str:
+        """How the units that matter have ended, a line each, and what there was to say of the one
+        that asks: without it a test that failed does not tell of which answer all else is."""
+        if not self._pid:
+            return "the machine is off"
+        names = [f"--property={name}" for name in ("ActiveState", "Result", "ExecMainStatus")]
+        units = ("lbhook-restore", "lbhook-fetch", "lbhook", "lbhook-refresh", "nginx")
+        said = {one: self.run(["systemctl", "show", one, *names], check=False) for one in units}
+        lines = [f"{unit}: {' '.join(one.stdout.split())}" for unit, one in said.items()]
+        return "\n".join([*lines, self.journal("--unit=lbhook-fetch")])
 
     def share(self) -> str:
         """What lbhook took of the boot, as `systemd-analyze` has it."""

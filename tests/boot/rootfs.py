@@ -20,6 +20,7 @@ from ..lab.hosts import PATH, REPO
 from ..shared import alone
 
 CACHE = REPO / ".cache" / "boot"
+SCRIPTS = Path("/usr/share/debootstrap/scripts")
 
 
 @dataclass(frozen=True)
@@ -34,10 +35,10 @@ class Recipe:
     kept: str = ""
 
 
-def _machine(suite: str, *more: str) -> Recipe:
-    """A machine that is booted: what lbhook depends on, and what its targets are for."""
-    asleep = ("vsftpd", "ssh", *more)
-    packages = ("cloud-init", "curl", "haproxy", "iproute2", "nftables")
+def _machine(suite: str, *asleep: str, also: tuple[str, ...]) -> Recipe:
+    """A machine that is booted: what lbhook depends on, what its targets are for, and more."""
+    asleep = ("vsftpd", "ssh", *asleep)
+    packages = (*also, "curl", "haproxy", "iproute2", "nftables")
     nginx = ("nginx-light", "libnginx-mod-stream")
     depends = ("python3-click", "python3-jinja2", "python3-requests")
     return Recipe(
@@ -49,8 +50,13 @@ def _machine(suite: str, *more: str) -> Recipe:
     )
 
 
-# In Debian 13 cloud-init conflicts with firewalld.
-MACHINES = {one.suite: one for one in (_machine("bookworm", "firewalld"), _machine("trixie"))}
+# Since Debian 13 cloud-init conflicts with firewalld.
+MACHINES = {
+    "bookworm": _machine("bookworm", "firewalld", also=("cloud-init",)),
+    "trixie": _machine("trixie", also=("cloud-init",)),
+    "forky": _machine("forky", also=("cloud-init", "systemd-imds")),
+}
+OTHERS = {"forky-firewalld": _machine("forky", "firewalld", also=())}
 # For its nft.
 BULLSEYE = Recipe("bullseye", ("nftables",))
 # debootstrap can't resolve virtual packages: the rest comes by apt. RUNLEVEL=1 keeps what is
@@ -104,7 +110,7 @@ def _build(recipe: Recipe, place: Path) -> None:
     said = []
     for mirror in ("", _mirror()):
         with _scratch() as scratch:
-            built = _debootstrap(recipe, scratch / "root", mirror)
+            built = _debootstrap(recipe, scratch, mirror)
             if built.returncode == 0:
                 (scratch / "root").chmod(0o755)
                 (scratch / "root").rename(place)
@@ -125,7 +131,8 @@ def _scratch() -> Iterator[Path]:
         shutil.rmtree(scratch, ignore_errors=True)
 
 
-def _debootstrap(recipe: Recipe, root: Path, mirror: str) -> subprocess.CompletedProcess[str]:
+def _debootstrap(recipe: Recipe, scratch: Path, mirror: str) -> subprocess.CompletedProcess[str]:
+    root = scratch / "root"
     chosen = (recipe.suite, ",".join(recipe.base), " ".join(recipe.packages))
     words = [str(root), *chosen, " ".join(recipe.asleep), mirror, recipe.kept, KEEP]
     return subprocess.run(
@@ -136,8 +143,18 @@ def _debootstrap(recipe: Recipe, root: Path, mirror: str) -> subprocess.Complete
         text=True,
         timeout=_SECONDS,
         check=False,
-        env={**os.environ, "PATH": PATH, "LC_ALL": "C.UTF-8"},
+        env={**os.environ, "PATH": PATH, "LC_ALL": "C.UTF-8", **_scripts(recipe.suite, scratch)},
     )
+
+
+def _scripts(suite: str, scratch: Path) -> dict[str, str]:
+    """debootstrap's own files, with a script for a release that is younger than it: sid's."""
+    if not SCRIPTS.is_dir() or (SCRIPTS / suite).exists():
+        return {}
+    copy = scratch / "debootstrap"
+    shutil.copytree(SCRIPTS.parent, copy, symlinks=True)
+    (copy / "scripts" / suite).symlink_to("sid")
+    return {"DEBOOTSTRAP_DIR": str(copy)}
 
 
 def _mirror() -> str:

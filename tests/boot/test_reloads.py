@@ -180,8 +180,9 @@ def test_unit_of_a_users_own(machine: Machine, azure: Azure, ways: list[str], or
     wait_for(partial(has_loaded, machine, 8080), "the first reload")
     machine.wait_for_state("app", "active")
     for port, way in enumerate(ways, 8081):
-        azure.send(port)
+        # First: on a busy host the run that the edit has started can come between.
         machine.write("/etc/hold", "")
+        azure.send(port)
         assert apply(machine, way) == 0
         assert machine.reloads()["app"] == "queued"
         machine.path("/etc/hold").unlink()

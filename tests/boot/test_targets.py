@@ -181,7 +181,7 @@ def test_udp_and_a_floating_ip_come_and_go_by_the_timer(machine: Machine, azure:
 # firewalld
 
 
-with_firewalld = pytest.mark.parametrize("image", ["bookworm"], indirect=True)
+with_firewalld = pytest.mark.parametrize("image", ["bookworm", "forky-firewalld"], indirect=True)
 
 
 def ports(machine: Machine) -> set[str]:
