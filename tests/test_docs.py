@@ -253,7 +253,9 @@ pid {0}/pid; error_log stderr; events {{}} {1}
         (tmp_path / "haproxy.cfg").write_text(block.text)
         files = (tmp_path / "haproxy.cfg", golden / "documented.cfg")
         argv = ("haproxy", "-c", *(word for file in files for word in ("-f", str(file))))
-        assert lbhook_run(argv).output == "Configuration file is valid\n"
+        done = lbhook_run(argv)
+        # haproxy 3.2 says nothing where all is well.
+        assert (done.status, done.output) in [(0, "Configuration file is valid\n"), (0, "")]
 
 
 @pytest.mark.parametrize("page", PAGES)

@@ -299,7 +299,8 @@ answer([*verdicts, candidate(good), live.read_text()])
 """,
     )
     live = str(tmp_path / "conf.d/lbhook.cfg")
-    assert good == [True, [live], "Configuration file is valid"]
+    assert good[:2] == [True, [live]]
+    assert good[2] in ("Configuration file is valid", "")  # haproxy 3.2 says nothing
     assert (bad[0], elsewhere[0], there) == (False, False, BIND.format("127.0.0.1:81"))
     assert f"parsing [{tmp_path}/candidate:4] : 'bind'" in bad[2]
     assert f"parsing [{tmp_path}/haproxy.cfg:10] : unknown keyword 'nonsense'" in elsewhere[2]
