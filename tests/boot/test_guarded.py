@@ -42,6 +42,43 @@ ExecStart=/usr/bin/lbhook emulate -q --listen 169.254.169.254:80 --body /etc/bod
 ExecStartPost=/bin/sh -c "{listens}"
 """
 
+# In a container it does not find Azure by itself, nor take the kernel's command line for its own,
+# and its network is a veth. What udev's hardware database has of Azure: 40-imds.hwdb.
+DAEMON = "/usr/lib/systemd/systemd-imds"
+WORDS = " ".join(
+    [
+        "systemd.imds.vendor=microsoft-azure",
+        "systemd.imds.data_url=http://169.254.169.254/metadata",
+        "systemd.imds.data_url_suffix=?api-version=2025-04-07&format=text",
+        "systemd.imds.extra_header=Metadata:true",
+        "systemd.imds.address_ipv4=169.254.169.254",
+    ]
+)
+VETH = f"""
+[Match]
+Kind=
+
+[Network]
+DHCP=no
+Address={VM4}/24
+Gateway=10.1.0.1
+"""
+
+
+def bring_daemon(machine: Machine) -> None:
+    """Let systemd-imdsd be there, as its generator would."""
+    machine.write("/etc/systemd/network/85-imds-early.network.d/veth.conf", VETH)
+    machine.enable("systemd-imdsd.socket", "sockets.target")
+    machine.enable("systemd-imds-early-network.service", "sysinit.target")
+    machine.enable("systemd-networkd.service")
+
+
+def lock(machine: Machine, network: str) -> None:
+    """Let IMDS be `locked` or `unlocked` by it from the next boot on."""
+    for unit in ("systemd-imds-early-network.service", "systemd-imdsd@.service"):
+        words = f"{WORDS} systemd.imds.network={network}"
+        machine.drop_in(unit, f"[Service]\nEnvironment='SYSTEMD_PROC_CMDLINE={words}'\n")
+
 
 def guard(machine: Machine, playbook: str) -> None:
     """Let the machine have an agent from its boot on."""
@@ -119,3 +156,27 @@ def test_metadata_is_locked_by_systemd(machine: Machine, azure: Azure) -> None:
     assert (machine.status()["source"], machine.status()["status"]) == ("cache", 0)
     machine.assert_listens(":8080")
     assert machine.firewall_ports() == {8080}
+
+
+@pytest.mark.parametrize("image", ["forky"], indirect=True)
+def test_systemds_own_daemon_locks(machine: Machine, azure: Azure) -> None:
+    """What Debian 14 has: locked, the daemon alone gets the answer; the unit that asks says whose
+    route it is, and so does doctor. Unlocked, the next boot has its answer."""
+    azure.send(8080)
+    bring_daemon(machine)
+    lock(machine, "locked")
+    machine.write(CONFIGURATION, SETTINGS.replace("[imds]", '[imds]\nwait = "1s"'))
+    machine.boot(failed=["lbhook-fetch.service", "lbhook.service"])
+    assert f"prohibit {IMDS}" in machine.run(["ip", "route"]).stdout
+    assert machine.show("lbhook-fetch", "ExecMainStatus") == "75"
+    assert "systemd.imds.network=locked, systemd-imdsd" in machine.said("--unit=lbhook-fetch")
+    doctor = machine.run(["lbhook", "doctor"], check=False).stdout
+    assert "a route of this machine prohibits it" in " ".join(doctor.split())
+    told = machine.run([DAEMON, "/loadbalancer"]).stdout
+    assert json.loads(told) == body(rule(FRONT, 8080, VM4, 8080))
+    machine.power_off()
+    lock(machine, "unlocked")
+    machine.boot()
+    assert machine.status()["outcome"] == "changed"
+    machine.assert_listens(":8080")
+    assert json.loads(machine.run([DAEMON, "/loadbalancer"]).stdout) == json.loads(told)
