@@ -13,10 +13,13 @@ from .machine import Machine
 from .rootfs import MACHINES, OTHERS, rootfs
 
 SHARES = pytest.StashKey[dict[str, str]]()
-# What is booted on the newest release by `make test`, too: one of each kind. The others are by
-# `make boot-test RELEASE=forky`, and on the older two always.
+# What `make test` boots on the newest release, too: one of each kind. All else there is booted by
+# `make boot-test RELEASE=forky`, and on the older ones always.
 NEWEST = "forky"
-KINDS = ("boot", "nginx_page", "configured", "guarded", "haproxy", "reloads")
+KINDS = (
+    *("boot.py", "nginx_page.py", "configured.py", "guarded.py", "haproxy.py"),
+    *(f"reloads.py::test_{one}" for one in ("active[", "failed[", "the_port_of_another")),
+)
 
 
 @pytest.fixture(scope="session", params=MACHINES)
@@ -72,7 +75,8 @@ def _wanted(item: pytest.Item, release: str | None) -> bool:
         return True
     if release:
         return of.startswith(release)
-    return not of.startswith(NEWEST) or item.path.stem.removeprefix("test_") in KINDS
+    kinds = tuple(f"tests/boot/test_{one}" for one in KINDS)
+    return not of.startswith(NEWEST) or item.nodeid.startswith(kinds)
 
 
 @pytest.hookimpl(wrapper=True)

@@ -164,7 +164,7 @@ class Machine:
         names = [f"--property={name}" for name in ("ActiveState", "Result", "ExecMainStatus")]
         units = ("lbhook-restore", "lbhook-fetch", "lbhook", "lbhook-refresh", "nginx")
         said = {one: self.run(["systemctl", "show", one, *names], check=False) for one in units}
-        lines = [f"{unit}: {' '.join(one.stdout.split())}" for unit, one in said.items()]
+        lines = [f"{unit}: {' '.join(sorted(one.stdout.split()))}" for unit, one in said.items()]
         return "\n".join([*lines, self.journal("--unit=lbhook-fetch")])
 
     def share(self) -> str:

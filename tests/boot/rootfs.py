@@ -90,7 +90,7 @@ echo "deb [trusted=yes] file:/srv/debs ./" >/etc/apt/sources.list
 """
 # Whatever it mounts and starts ends with it.
 APART = ("unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc")
-_SECONDS = 600
+_SECONDS = 1800
 
 
 def rootfs(recipe: Recipe) -> Path:

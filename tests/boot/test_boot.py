@@ -134,7 +134,7 @@ def test_metadata_silent_with_a_last_good_answer(machine: Machine, azure: Azure)
     asked = machine.seconds("lbhook-fetch", "ExecMainStart")
     waited = machine.seconds("nginx", "ActiveEnter") - asked
     assert waited < 20
-    told = "lbhook-fetch: Result=exit-code ExecMainStatus=75 ActiveState=failed"
+    told = "lbhook-fetch: ActiveState=failed ExecMainStatus=75 Result=exit-code"
     assert told in machine.results()
     assert (machine.status()["source"], machine.status()["status"]) == ("cache", 0)
     machine.assert_listens(":8080")
