@@ -11,6 +11,7 @@ import errno
 import os
 import select
 import socket
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TypeVar
@@ -34,7 +35,7 @@ _BATCH = 128
 _CHANCES = 8
 # Of the sources that rules name, so many packets are sent in all to doors that drop.
 _MOST_NAMED, _FEWEST_SOURCES, _MOST_SOURCES = 2000, 3, 48
-_PATIENCE, _SOON, _TRIES = 3.0, 0.5, 3
+_PATIENCE, _SOON, _TRIES = 10.0, 0.5, 3
 
 
 class Trial:
@@ -188,14 +189,13 @@ class Trial:
         last = self._knock(door)
         self.active[last.flow.source, last.flow.source_port] = last
         self._out(last)
-        waiting = select.poll()
-        waiting.register(self.tracer.heard.socket, select.POLLIN)
-        while not last.forth.events:
-            if not waiting.poll(1000 * _PATIENCE) and not self.tracer.lost:
+        end = time.monotonic() + _PATIENCE
+        while not last.forth.events and not self.tracer.lost:
+            if time.monotonic() > end:
                 raise OSError(errno.ETIMEDOUT, os.strerror(errno.ETIMEDOUT))
+            if not _readable([self.tracer.heard.socket]):
+                self._out(last)
             self._hear()
-            if self.tracer.lost:
-                return
 
     def _answer(self, listeners: Mapping[Door, socket.socket]) -> None:
         """Let who was asked by UDP answer, see what comes out, and go on with what was answered."""
@@ -227,10 +227,10 @@ class Trial:
             yield client
 
 
-def _readable(wires: Iterable[socket.socket]) -> bool:
-    """Whether something comes out soon: the kernel has sent it already."""
+def _readable(sockets: Iterable[socket.socket]) -> bool:
+    """Whether one of them has something soon: the kernel has sent it already."""
     waiting = select.poll()
-    for one in wires:
+    for one in sockets:
         waiting.register(one, select.POLLIN)
     return bool(waiting.poll(1000 * _SOON))
 

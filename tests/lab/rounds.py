@@ -27,12 +27,14 @@ if TYPE_CHECKING:
 
     from .hosts import Host, Popen
 
-NOBODY4, NOBODY6 = "24.9.9.9", "2804:14d::9"
+NOBODY4, NOBODY6 = "24.0.0.0/8", "2804:14d::/64"
 TCP_PORTS, UDP_PORTS = (22, 80, 443, 8080, 9001), (53, 443)
 # The handshake is between kernels on one machine: what takes longer is not coming. A verdict that
 # differs is looked at again, by a client with more patience.
 _PATIENCE, _MORE = 0.08, 1.0
 _TRIES = 12
+_FREE_BIND6 = 78
+_PROTOCOLS = {"tcp": 6, "udp": 17}
 # Neighbours are known: that a ruleset drops ICMPv6 is another matter.
 _MACS = ("02:00:00:00:00:04", "02:00:00:00:00:01")
 _VM = f"""
@@ -52,8 +54,8 @@ addr add 10.1.0.1/24 dev vm0
 addr add fe80::1/64 dev vm0 nodad
 addr add {CLIENT4}/32 dev lo
 addr add {CLIENT6}/128 dev lo
-addr add {NOBODY4}/32 dev lo
-addr add {NOBODY6}/128 dev lo
+route add local {NOBODY4} dev lo
+route add local {NOBODY6} dev lo
 route add {VM6} dev vm0
 neigh add {VM4} lladdr {_MACS[0]} dev vm0
 neigh add {VM6} lladdr {_MACS[0]} dev vm0
@@ -70,9 +72,15 @@ class Door(NamedTuple):
 
     @property
     def source(self) -> str:
-        """The client's address."""
-        four, six = (CLIENT4, CLIENT6) if self.named else (NOBODY4, NOBODY6)
-        return six if ":" in self.ip else four
+        """The client's address; of nobody's each is another, for rules remember who came."""
+        number = _PROTOCOLS[self.protocol] << 16 | self.port
+        both = (CLIENT4, CLIENT6)
+        if not self.named:
+            both = (
+                str(ipaddress.IPv4Address(24 << 24 | number)),
+                f"2804:14d::{self.port:x}:{number >> 16}",
+            )
+        return both[":" in self.ip]
 
 
 DOORS = tuple(
@@ -161,8 +169,8 @@ def _asked(process: Popen, order: dict[str, Any]) -> Any:
 
 
 def _judge(order: dict[str, Any]) -> Any:
-    from lbhook.firewall.kernel import Firewall
-    from lbhook.firewall.verdict import PROTOCOLS
+    from lbhook.firewall.kernel import Firewall, FirewallError
+    from lbhook.firewall.verdict import PROTOCOLS, Verdict
     from lbhook.firewall.verdict import Door as Asked
 
     if refusal := _refused(**{name: order[name] for name in ("nft", "shell", "rules", "whole")}):
@@ -178,7 +186,11 @@ def _judge(order: dict[str, Any]) -> Any:
         )
         for one in doors
     ]
-    return [dataclasses.asdict(one) for one in Firewall().judge(asked, {})]
+    try:
+        verdicts = Firewall().judge(asked, {})
+    except FirewallError as error:
+        verdicts = [Verdict(action="unknown", rule=str(error))] * len(asked)
+    return [dataclasses.asdict(one) for one in verdicts]
 
 
 def _refused(nft: str, shell: str, rules: str, *, whole: bool) -> str:
@@ -231,6 +243,8 @@ def _knocking(door: Door) -> socket.socket:
     kind = socket.SOCK_STREAM if door.protocol == "tcp" else socket.SOCK_DGRAM
     sock = socket.socket(family, kind)
     sock.setblocking(False)
+    if family == socket.AF_INET6:
+        sock.setsockopt(socket.IPPROTO_IPV6, _FREE_BIND6, 1)
     sock.bind((door.source, 0))
     sock.connect_ex((door.ip, door.port))
     if door.protocol == "udp":
