@@ -36,6 +36,7 @@ HOUSE: dict[str, tuple[str, ...]] = {
         "unit_properties",
         "transient_unit",
         "caller",
+        "conntrack",
     ),
     "storage": ("lock", "directory", "files", "journal", "records", "state", "drains"),
     "rendering": (
@@ -64,7 +65,7 @@ HOUSE: dict[str, tuple[str, ...]] = {
         *("verdict", "packets", "nf_tables", "statements", "listing", "rule_copy", "replica"),
         *("namespace", "clients", "traces", "decisions", "trial", "kernel"),
     ),
-    "traffic": ("routes", "paths", "diagram", "html", "probes"),
+    "traffic": ("routes", "paths", "diagram", "html", "probes", "flows"),
     "planning": (
         *("scope", "validation", "verification", "failed_start", "surroundings", "listeners"),
         *("orphans", "conflicts", "groups", "planner", "closing", "dry_run"),

@@ -87,16 +87,19 @@ class Console:
         """On a terminal one line that is written over; in a log a new reason once. The service
         manager is asked for more time: it is lbhook that knows how long it may wait."""
         self.manager.status(f"Waiting for Azure: {waiting.reason}", waiting=True)
+        line = f"waiting for Azure, {minutes(waiting.left)} left: {waiting.reason}"
+        self.live(line, waiting.reason, f"waiting up to {waiting.left:.0f} s: {waiting.reason}")
+
+    def live(self, line: str, reason: str, logged: str) -> None:
+        """On a terminal one line that is written over; in a log a new reason once."""
         if self.verbosity < 0:
             return
         if sys.stderr and sys.stderr.isatty() and not self.as_json:
-            minutes, seconds = divmod(int(waiting.left), 60)
-            line = f"waiting for Azure, {minutes}:{seconds:02} left: {waiting.reason}"
             _write(f"{_CLEAR_LINE}{line[: _columns() - 1]}", err=True)
             self._live = True
-        elif waiting.reason not in self._said:
-            self._said.add(waiting.reason)
-            self._say("info", f"waiting up to {waiting.left:.0f} s: {waiting.reason}")
+        elif reason not in self._said:
+            self._said.add(reason)
+            self._say("info", logged)
 
     def error(self, error: LbhookError) -> None:
         """All problems of a failure, and what to do."""
@@ -149,6 +152,12 @@ class Console:
         # What does not matter on the serial console goes where the journal alone takes it.
         with contextlib.suppress(WriteError):
             _write("".join(f"{mark}{line}\n" for line in lines), err=matters or not columns)
+
+
+def minutes(seconds: float) -> str:
+    """A length of time as minutes and seconds."""
+    whole, rest = divmod(int(seconds), 60)
+    return f"{whole}:{rest:02}"
 
 
 def _is_journal() -> bool:

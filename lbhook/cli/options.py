@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-def _duration(value: str) -> float:
+def duration(value: str) -> float:
+    """A length of time in seconds."""
     from ..config import schema
 
     return float(_converted(value, schema.duration))
@@ -129,7 +130,7 @@ _REQUIRE = click.option(
 _CACHED = click.option("--cached", is_flag=True, help="Use the last good answer, no network.")
 _WAIT = click.option(
     "--wait",
-    type=_duration,
+    type=duration,
     metavar="DURATION",
     help="How long to keep trying, such as 90s or 5m; 0 is one attempt.",
 )

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from .trial import Trial
 
 _PATIENCE = 30.0
-_OURS = (1, "lbhook")
+_INET = 1
 
 
 class FirewallError(Exception):
@@ -46,14 +46,17 @@ class Firewall:
         )
         return asked, answered
 
-    def counters(self, names: Sequence[str]) -> Mapping[Element, Counter | None]:
-        """What elements of these sets of lbhook's table have let in; None if they don't count.
+    def counters(
+        self, names: Sequence[str], table: str = "lbhook"
+    ) -> Mapping[Element, Counter | None]:
+        """What elements of these sets of a table of lbhook's count, such as what they have let in;
+        None if they don't count.
 
         Raises `FirewallError`.
         """
         try:
             with Channel(NETFILTER) as channel:
-                found = [one for one in listing.sets(channel, *_OURS) if one.name in names]
+                found = [one for one in listing.sets(channel, _INET, table) if one.name in names]
                 return {
                     element: counter
                     for one in found

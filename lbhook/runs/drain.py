@@ -4,6 +4,7 @@ import contextlib
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING
 
 from ..config import permissions
 from ..config.settings import Settings
@@ -20,14 +21,18 @@ from ..processes import Result
 from ..storage.drains import Drained, Drains
 from ..traffic import probes
 
+if TYPE_CHECKING:
+    from ..traffic.flows import Left
+
 _GONE = "the drain's table was gone; it is loaded again, and health probes are refused"
 _AGAIN = "it is no longer drained, but a reboot drains it again unless that file is removed"
 _OVER = "the drain has ended at its time: health probes are answered again"
-_UNPROBED = (
+_NAT = (
     "NAT rules, and rules without a probe, go on sending new connections here; which rules they"
     " are, Azure's answer does not tell"
 )
 _UDP = "UDP has no connections that could be waited for, and may move to another VM at once"
+UNPROBED = "no health probe has come meanwhile, so that Azure may still send new connections here"
 _FOREIGN = "this disk was captured from another VM, which was drained: this one is not"
 
 
@@ -49,6 +54,15 @@ class Drain:
         """What leads here by the last good answer and the configuration; None if neither says."""
         last = self._last_good.find()
         return last.lb if last else None
+
+    def wait(self, limit: float, watch: "Callable[[Left, float], None]") -> "Left":
+        """Wait until the last connection that came through a rule has ended and probes have failed,
+        for at most so many seconds."""
+        from ..traffic.flows import Flows
+
+        machine, context = self.context.host.machine, self.context
+        flows = Flows(self.rules() or Facts(), machine, self._sources())
+        return flows.wait(limit, context.clock, context.sleep, watch)
 
     def begin(
         self, by: str, *, reason: str = "", lasts: float = 0.0, persist: bool = False
@@ -234,7 +248,7 @@ def limits(lb: Facts | None) -> Iterator[str]:
         yield "no last good answer: which rules lead here is not known"
         return
     if lb.inbound_rules:
-        yield _UNPROBED
+        yield _NAT
     udp = [described(one) for one in lb.inbound_rules if one.protocol is not Protocol.TCP]
     if udp:
         yield f"{_UDP}: {', '.join(udp)}"

@@ -113,6 +113,13 @@ class Machine:
         found = (one for listing in self._listed("tcp") for one in sockets.rows(listing, state))
         return tuple((sockets.here("tcp", one), sockets.there("tcp", one).ip) for one in found)
 
+    def serving(self) -> tuple[tuple[Socket, Socket], ...]:
+        """The TCP connections of this network namespace in which there may be more to say, each by
+        its end here and the other one."""
+        listed = (one for each in self._listed("tcp") for one in sockets.rows(each, ""))
+        found = (one for one in listed if one[3] in sockets.OPEN)
+        return tuple((sockets.here("tcp", one), sockets.there("tcp", one)) for one in found)
+
     def calling(self) -> tuple[Socket, ...]:
         """Whom TCP sockets of this network namespace call and have no answer from yet."""
         state = sockets.CALLING

@@ -9,6 +9,9 @@ from ..config.network import protocol_name
 from ..metadata.reader import Address
 
 LISTEN, UNCONNECTED, CALLING, ESTABLISHED = "0A", "07", "02", "01"
+# Of TCP: established, a client's beginning, and ends that may have something to send
+# (include/net/tcp_states.h: FIN_WAIT1, CLOSE_WAIT, LAST_ACK, CLOSING).
+OPEN = (ESTABLISHED, "03", "04", "08", "09", "0B")
 _SCTP_LISTEN = "10"
 # Of raw sockets those that only send or that every firewall of lbhook's lets in (ICMP), and
 # those that see copies of what other sockets get.

@@ -13,7 +13,7 @@ import pytest
 
 from . import firewalld
 from .downloads import MAY_END, Downloads
-from .fabric import PROBE4, PROBE6, VM4, VM6, body, rule
+from .fabric import CLIENT4, PROBE4, PROBE6, VM4, VM6, body, rule
 from .hosts import REPO, wait_for
 from .knock import one
 from .lab import Lab
@@ -290,6 +290,45 @@ def test_what_cannot_be_drained_is_said(lab: Lab) -> None:
     said = lab.vm.lbhook("drain").stderr
     assert "NAT rules, and rules without a probe, go on sending new connections here" in said
     assert f"udp {FRONT4}:53" in said
+
+
+def wait(lab: Lab, *words: str) -> tuple[int, dict[str, Any]]:
+    """Drain and wait; the status, and what is said."""
+    done = lab.vm.lbhook("drain", "--json", "--wait", *words, check=False)
+    return done.returncode, json.loads(done.stdout)
+
+
+def test_open_connections_are_waited_for(lab: Lab) -> None:
+    """With status 75 and their number while they last, those of probes and the VM's own not among
+    them; with 0 once they have ended and probes have failed."""
+    serve_downloads(lab)
+    ready(lab)
+    probes = probed(lab)
+    there = Talk.listen(lab.client, 7007)
+    own = Talk.connect(lab.vm, CLIENT4, 7007)
+    own.send("mine")
+    assert there.receive() == "mine"
+    downloads = Downloads(lab.client, FRONT4, 81, 3)
+    status, said = wait(lab, "1s")
+    assert (status, said["connections"]) == (75, 3)
+    probes.wait_for(up=False)
+    lab.vm.write(MAY_END, "")
+    assert downloads.whole() == 3
+    status, said = wait(lab, "5m")
+    assert (status, said["connections"]) == (0, 0)
+    assert said["probes_refused"] > 1
+
+
+def test_a_container_s_connections_are_waited_for(lab: Lab) -> None:
+    """Their sockets are in another network namespace: what the kernel tracks tells."""
+    lab.balance(body(rule(FRONT4, 80, VM4, 8080)))
+    lab.vm.write("/etc/lbhook/lbhook.toml", OTHERS)
+    with container(lab):
+        lab.vm.apply()
+        talk = Talk.connect(lab.client, FRONT4, 80)
+        assert talk.ask("a client") == "a client"
+        status, said = wait(lab, "1s")
+    assert (status, said["connections"]) == (75, 1)
 
 
 def test_the_page_works_as_printed(lab: Lab) -> None:
