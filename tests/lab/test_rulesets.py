@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from .fabric import CLIENT4
 from .rounds import Rounds, rounds
 
 # What each kind of fault in the days of an evaluator was, by its smallest ruleset: the rules of a
@@ -44,6 +45,17 @@ CHAINS = {
     "a connection's mark": "tcp dport 443 ct mark set 0x7; ct mark 0x7 accept",
     "the way back": 'fib saddr oifname "eth0" tcp dport 443 accept',
     "limits by a map": "limit name tcp dport map { 443 : slow }; accept",
+    "brackets in a name": 'iifname "e[th]h0*" drop; tcp dport 443 accept',
+    "another name, as a pattern": 'iifname != "eth*" drop; tcp dport 443 accept',
+    "an address before translation": "ct original ip daddr 10.1.0.4 tcp dport 443 accept",
+    "a port before translation": "meta l4proto tcp ct original proto-dst 443 accept",
+    "of three flags one": "tcp flags & (syn|rst|urg) == rst drop; tcp dport 443 accept",
+    "flags of a set": "tcp flags { syn, ack } tcp dport 443 accept",
+    "a limit by a name, beyond": "limit name beyond drop; accept",
+    "a quota beyond": "quota over 1000 mbytes drop; tcp dport 443 accept",
+    "a reverse path": "fib saddr . iif oif missing drop; tcp dport 443 accept",
+    "somebody's set, with a time": "add @seen { ip saddr timeout 5s }; ip saddr @seen accept",
+    "a packet of its size": "meta length > 1500 drop; udp length < 8 drop; accept",
     "a set that the packet fills": "add @seen { ip saddr }; ip saddr @seen tcp dport 443 accept",
 }
 # As programs write them, by hand and in small; names and order are theirs.
@@ -89,6 +101,71 @@ PROGRAMS = {
                 fib daddr type local counter jump nat-prerouting-and-output; }
             chain raw-PREROUTING { type filter hook prerouting priority raw; policy accept;
                 ip daddr 172.17.0.2 iifname != "docker0" drop; }
+        }
+    """,
+    "a docker of nftables, two networks": """
+        table ip docker-bridges {
+            map in-jumps { type ifname : verdict;
+                elements = { "docker0" : jump in-docker0, "br-web" : jump in-web }; }
+            map out-jumps { type ifname : verdict;
+                elements = { "docker0" : jump out-docker0, "br-web" : jump out-web }; }
+            chain forward { type filter hook forward priority filter; policy accept;
+                oifname vmap @in-jumps; iifname vmap @out-jumps; }
+            chain in-docker0 { ct state established,related counter accept;
+                iifname "docker0" counter accept; counter drop; }
+            chain out-docker0 { ct state established,related counter accept; counter accept; }
+            chain in-web { ct state established,related counter accept;
+                iifname "br-web" counter accept;
+                ip daddr 172.18.0.2 tcp dport 80 counter accept; counter drop; }
+            chain out-web { counter accept; }
+            chain published { iifname != "br-web" tcp dport 8080 counter dnat to 172.18.0.2:80; }
+            chain prerouting { type nat hook prerouting priority dstnat; policy accept;
+                fib daddr type local counter jump published; }
+            chain output { type nat hook output priority -100; policy accept;
+                ip daddr != 127.0.0.0/8 fib daddr type local counter jump published; }
+            chain postrouting { type nat hook postrouting priority srcnat; policy accept;
+                oifname != "br-web" ip saddr 172.18.0.0/16 counter masquerade; }
+            chain raw { type filter hook prerouting priority raw; policy accept;
+                ip daddr 172.18.0.2 iifname != "br-web" counter drop; }
+        }
+        table inet host {
+            chain input { type filter hook input priority filter; policy drop;
+                ct state vmap { established : accept, related : accept, invalid : drop };
+                meta l4proto { icmp, ipv6-icmp } accept; tcp dport { 22, 443 } accept; }
+        }
+    """,
+    "a router of VyOS": """
+        table ip vyos_filter {
+            set RECENT_20 { type ipv4_addr; size 65535; flags dynamic; }
+            set N_office { type ipv4_addr; flags interval; auto-merge;
+                elements = { 192.0.2.0/24, 198.51.100.0-198.51.100.15 }; }
+            set P_web { type inet_service; flags interval; auto-merge; elements = { 80, 443-450 }; }
+            chain VYOS_FRAG_MARK { type filter hook prerouting priority -450; policy accept;
+                ip frag-off & 16383 != 0 meta mark set 0x000ffff1 return; }
+            chain VYOS_FORWARD_filter { type filter hook forward priority filter; policy accept;
+                counter jump VYOS_STATE_POLICY; }
+            chain VYOS_INPUT_filter { type filter hook input priority filter; policy accept;
+                jump VYOS_STATE_POLICY;
+                iifname "eth0" counter jump NAME_WAN; counter drop; }
+            chain VYOS_OUTPUT_filter { type filter hook output priority filter; policy accept;
+                jump VYOS_STATE_POLICY; }
+            chain VYOS_STATE_POLICY { ct state established counter accept;
+                ct state invalid counter drop; ct state related counter accept; return; }
+            chain NAME_WAN { meta mark 0x000ffff1 counter drop;
+                tcp dport 22 add @RECENT_20 { ip saddr limit rate over 400/minute } counter drop;
+                ip saddr @N_office tcp dport { 22, 9001 } counter return;
+                ct state new tcp dport @P_web counter accept; udp dport 53 counter accept;
+                ip saddr != @N_office counter drop; counter return; }
+        }
+        table ip6 vyos_filter {
+            chain VYOS_IPV6_INPUT_filter { type filter hook input priority filter; policy accept;
+                ct state established accept; ct state invalid drop;
+                meta l4proto ipv6-icmp accept; tcp dport 443 counter accept; counter drop; }
+        }
+        table raw { chain VYOS_TIMEOUT { type filter hook prerouting priority -300;
+            policy accept; counter return; }
+            chain VYOS_CT_IGNORE { type filter hook prerouting priority -300; policy accept;
+                udp dport 443 notrack; }
         }
     """,
     "firewalld": """
@@ -224,6 +301,62 @@ FILES = {
             chain in { type filter hook ingress device eth0 priority 0; tcp dport 443 drop; }
         }
     """,
+    "in a zone of its own": """
+        table inet t {
+            chain raw { type filter hook prerouting priority raw;
+                tcp dport 443 ct zone set 7; tcp sport 443 ct zone set 7; }
+            chain out { type filter hook output priority raw; tcp sport 443 ct zone set 7; }
+            chain input { type filter hook input priority 0; policy drop;
+                icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert } accept;
+                ct zone 7 accept; }
+        }
+    """,
+    "a helper": """
+        table inet t {
+            ct helper ftp { type "ftp" protocol tcp; }
+            chain early { type filter hook prerouting priority filter;
+                tcp dport 443 ct helper set "ftp"; }
+            chain input { type filter hook input priority 0; policy drop;
+                icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert } accept;
+                ct helper "ftp" accept; ct state new tcp dport 80 accept; }
+        }
+    """,
+    "on several devices": """
+        table netdev t {
+            chain in { type filter hook ingress devices = { eth0, lo } priority 0;
+                tcp dport 443 drop; ip protocol udp udp dport 53 drop; }
+        }
+        table inet t {
+            chain in { type filter hook ingress device eth0 priority 5; tcp dport 80 drop; }
+        }
+    """,
+    "a device that is not there": """
+        table netdev t {
+            chain in { type filter hook ingress device lo priority 0; drop; }
+        }
+        table inet t {
+            chain input { type filter hook input priority 0; iifname "eth1*" drop;
+                iifname { "eth*" } tcp dport 443 drop; }
+        }
+    """,
+    "on the way out": """
+        table inet t {
+            chain post { type filter hook postrouting priority 0; tcp sport 443 drop;
+                oifname "eth0" udp sport 53 drop; }
+        }
+    """,
+    "answers that are marked": """
+        table inet t {
+            chain out { type route hook output priority mangle; tcp sport 443 meta mark set 7; }
+            chain post { type filter hook postrouting priority 0; meta mark 7 drop; }
+        }
+    """,
+    "answers by the mark of a connection": """
+        table inet t {
+            chain out { type filter hook output priority 0; ct direction reply ct mark 5 drop; }
+            chain input { type filter hook input priority 0; tcp dport 80 ct mark set 5; }
+        }
+    """,
     "forwarded, and dropped there": """
         table inet t {
             chain nat { type nat hook prerouting priority dstnat;
@@ -233,6 +366,31 @@ FILES = {
     """,
 }
 _IPV4 = "iptables-nft -A INPUT -m conntrack --ctstate ESTABLISHED -j ACCEPT\n"
+_IN_TABLE = """
+    nft 'table inet t { set many { type %s; flags interval; %s }
+        chain input { type filter hook input priority 0; %s; }; }'
+    for net in 60 61 62 63; do
+        seq 0 2499 | awk -v net=$net '
+            BEGIN { printf "add element inet t many { " }
+            { printf "%%s%%d.%%d.%%d.0/25%s", comma, net, $1 / 250, $1 %% 250; comma = ", " }
+            END { print " }" }' | nft -f -
+    done
+    nft 'add element inet t many { %s }'
+"""
+LARGE = {
+    "a block list": ("ipv4_addr", "auto-merge;", "ip saddr @many drop", "", f"{CLIENT4}/32"),
+    "an allow list": (
+        *("ipv4_addr", "", "ip saddr != @many tcp dport 443 drop", "", "198.51.100.0-198.51.100.9"),
+    ),
+    "who may where": (
+        *("ipv4_addr . inet_service", "", "ip saddr . tcp dport @many drop"),
+        *(" . 1-1023", "198.51.100.0/24 . 400-500, 198.51.100.0/28 . 80"),
+    ),
+    "ours": (
+        *("ipv4_addr . inet_service", "", "ip daddr . tcp dport != @many ip daddr 10.1.0.4 drop"),
+        *(" . 1-1023", "10.1.0.4 . 440-450"),
+    ),
+}
 SHELLS = {
     "no flags": f"{_IPV4} iptables-nft -A INPUT -p tcp --tcp-flags ALL NONE -j DROP",
     "a first packet": f"""
@@ -261,6 +419,24 @@ SHELLS = {
         iptables-nft -A INPUT -m connmark --mark 5 -j ACCEPT
         iptables-nft -I INPUT -m mark --mark 0x1000/0x1000 -j ACCEPT
     """,
+    "a connection's mark, in a chain": f"""
+        {_IPV4} iptables-nft -P INPUT DROP
+        iptables-nft -N MARKED
+        iptables-nft -A MARKED -j CONNMARK --set-mark 0x20/0xf0
+        iptables-nft -A MARKED -m connmark --mark 0x20/0x20 -p tcp --dport 443 -j ACCEPT
+        iptables-nft -A INPUT -p tcp -m multiport --dports 80,443 -j MARKED
+    """,
+    "not these": f"""
+        {_IPV4} iptables-nft -A INPUT -p tcp -m multiport ! --dports 80,443 -j DROP
+        iptables-nft -A INPUT -p udp -m multiport ! --ports 53 -j DROP
+        iptables-nft -A INPUT -m pkttype ! --pkt-type unicast -j DROP
+        iptables-nft -A INPUT -p tcp --tcp-flags SYN,RST,ACK SYN --dport 80 -j REJECT
+    """,
+    "sets of addresses": f"""
+        {_IPV4} iptables-nft -A INPUT -m iprange --src-range 198.51.100.1-198.51.100.9 -j DROP
+        iptables-nft -A INPUT -m iprange ! --src-range 192.0.2.1-192.0.2.9 -p tcp --dport 80 -j DROP
+        iptables-nft -A INPUT -m addrtype ! --dst-type LOCAL -j DROP
+    """,
     "for us": f"{_IPV4} iptables-nft -A INPUT -m pkttype --pkt-type host -p tcp --dport 80 -j DROP",
 }
 
@@ -288,6 +464,7 @@ def test_a_chain(played: Rounds, rules: str) -> None:
             set seen {{ type ipv4_addr; flags dynamic; timeout 1m; }}
             set many {{ type ipv4_addr; flags dynamic; size 1000; }}
             limit slow {{ rate 1000/second burst 1000 packets; }}
+            limit beyond {{ rate over 1000/second burst 1000 packets; }}
             quota much {{ 1000 mbytes; }}
             chain input {{ type filter hook input priority 0; policy drop;
                 {rules}; ct state established accept; }}
@@ -327,6 +504,14 @@ def test_a_rule_about_who_is_sent_to(played: Rounds) -> None:
     )
     said = {(one.door.protocol, one.verdict.action, one.open) for one in outcomes}
     assert said == {("tcp", "unknown", False), ("udp", "accept", True)}
+
+
+@pytest.mark.needs("awk")
+@pytest.mark.parametrize("words", LARGE.values(), ids=LARGE)
+def test_a_large_set(played: Rounds, words: tuple[str, ...]) -> None:
+    """Of ten thousand networks those count that a packet may be looked up by."""
+    kind, flags, rule, port, named = words
+    _check(played, "", _IN_TABLE % (kind, flags, rule, port, named))
 
 
 @pytest.mark.needs("iptables-nft")
