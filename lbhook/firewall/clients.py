@@ -4,7 +4,7 @@ import ipaddress
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import product
 
-from ..system.nlmsg import Channel, by_kind
+from ..system.nlmsg import Channel, as_number, by_kind
 from . import listing, replica
 from .listing import Listing, Set
 from .packets import Flow
@@ -12,29 +12,61 @@ from .packets import Flow
 # The first of these networks that no rule has a part of: addresses of the internet.
 _NOBODY4 = (81, 45, 203, 91, 109, 24, 62, 185, 151, 99)
 _NOBODY6 = ("2a02:26f0", "2600:1f18", "2a00:1450", "2001:4860", "2403:300", "2804:14d")
-_BEGIN = 4660
+_BEGIN, _END = 4660, b"\x4d"
+# Prime to the number of all: each comes once, and the next is far from the last.
+_STEP, _ALL = 7919, 60000
+# A set of more is a list, and one of networks may be: no part of the internet is free of those.
+_FEW, _INTERVALS, _TRIES = 64, 4, 32
 
 
 class Nobody:
-    """Addresses that no rule names, each time another one: what is counted for each client is
-    counted anew."""
+    """Addresses that no rule names, and no list, each time another one: what is counted for each
+    client is counted anew."""
 
-    def __init__(self, whole: Listing, sources: Iterable[bytes]) -> None:
-        named = {*sources, *(one for each in whole.sets for one in _addresses(each))}
-        four = {one[0] for one in named if len(one) == 4}
-        six = {one[:4] for one in named if len(one) == 16}
-        self._four = next((one for one in _NOBODY4 if one not in four), _NOBODY4[0])
-        networks = [ipaddress.IPv6Address(f"{one}::").packed[:4] for one in _NOBODY6]
-        self._six = next((one for one in networks if one not in six), networks[0])
+    def __init__(self, whole: Listing, sources: Iterable[bytes], origin: Channel) -> None:
+        self._origin = origin
+        few = (one for one in whole.sets if not _is_list(one))
+        named = {*sources, *(one for each in few for one in _addresses(each))}
+        known = {one[:1] if len(one) == 4 else one[:4] for one in named}
+        six = [ipaddress.IPv6Address(f"{one}::").packed[:4] for one in _NOBODY6]
+        four = [bytes([one]) for one in _NOBODY4]
+        self._networks = {4: sorted(four, key=known.__contains__)}
+        self._networks[6] = sorted(six, key=known.__contains__)
+        lists = [one for one in whole.sets if _is_list(one)]
+        self._lists = {
+            version: [one for one in lists if listing.fields(one) == [kind]]
+            for version, kind in ((4, listing.IPV4), (6, listing.IPV6))
+        }
         self._count = _BEGIN
 
     def next(self, version: int) -> bytes:
         """Another one."""
-        self._count = self._count % 60000 + 1
+        networks = self._networks[version]
+        for place, network in enumerate(networks):
+            for _ in range(_TRIES):
+                found = self._another(network)
+                if not self._is_listed(version, found):
+                    del networks[:place]
+                    return found
+        # Everybody is on a list: so is nobody in particular.
+        self._lists[version] = []
+        return self._another(networks[0])
+
+    def _is_listed(self, version: int, address: bytes) -> bool:
+        return any(listing.holds(self._origin, one, address) for one in self._lists[version])
+
+    def _another(self, network: bytes) -> bytes:
+        self._count = (self._count + _STEP) % _ALL
         middle = self._count.to_bytes(2, "big")
-        if version == 4:
-            return bytes([self._four, *middle, 77])
-        return self._six + middle + bytes(9) + b"\x77"
+        size = 4 if len(network) == 1 else 16
+        return (network + middle).ljust(size - 1, b"\0") + _END
+
+
+def _is_list(one: Set) -> bool:
+    if len(listing.fields(one)) != 1:
+        return False
+    networks = as_number(one.parts.get(3, b"")) & _INTERVALS
+    return bool(networks) or not one.whole or len(one.elements) > _FEW
 
 
 class LargeSets:

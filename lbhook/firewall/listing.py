@@ -135,6 +135,17 @@ def elements(channel: Channel, one: Set) -> Iterator[bytes]:
         yield from (content for _, content in attributes(listed))
 
 
+def holds(channel: Channel, one: Set, key: bytes) -> bool:
+    """Whether a set has an element, or an interval, for a key."""
+    wanted = (
+        text(1, one.table) + text(2, one.name) + nested(3, nested(1, nested(1, attribute(1, key))))
+    )
+    with contextlib.suppress(OSError):
+        head = nf_tables.family(one.family)
+        return bool(channel.ask(nf_tables.kind(nf_tables.ELEMENTS) + 1, head + wanted))
+    return False
+
+
 def matching(channel: Channel, one: Set, keys: Iterable[bytes]) -> list[bytes]:
     """The elements of a set that hold these keys; of an interval both ends."""
     found: dict[bytes, None] = {}

@@ -61,7 +61,7 @@ class Trial:
         self.copy.load(self.channel)
         self.tracer.end()
         self.rules = Decisions(self.listing, self.copy, self.channel, machine.settings)
-        self.nobody = Nobody(self.listing, self.copy.sources)
+        self.nobody = Nobody(self.listing, self.copy.sources, self.origin)
         self.asked = LargeSets(self.listing, self.origin, self.channel)
         self.active: dict[tuple[bytes, int], Knock] = {}
         self.current: dict[int, Journey | None] = {}

@@ -285,6 +285,18 @@ FILES = {
                 add @few { ip saddr } tcp dport 443 drop; }
         }
     """,
+    "a list with a part of everything": """
+        table inet t {
+            set listed { type ipv4_addr; flags interval; elements = { 81.18.0.0/15, 45.18.0.0/15,
+                203.18.0.0/15, 91.18.0.0/15, 109.18.0.0/15, 24.18.0.0/15, 62.18.0.0/15,
+                185.18.0.0/15, 151.18.0.0/15, 99.18.0.0/15 }; }
+            set listed6 { type ipv6_addr; flags interval; elements = { 2a02:26f0::/31,
+                2600:1f18::/34, 2a00:1450::/33, 2001:4860::/33, 2403:300::/33,
+                2804:14d:8000::/33 }; }
+            chain input { type filter hook input priority 0;
+                ip saddr @listed drop; ip6 saddr @listed6 drop; }
+        }
+    """,
     "answers are dropped": """
         table inet t {
             chain output { type filter hook output priority 0; policy drop;
