@@ -44,16 +44,7 @@ class Meaning(NamedTuple):
     unsigned: bool = False
 
 
-# The beginnings of Microsoft's sentences, normalised: documentation and wire word them
-# differently ("isn't", "is not", "Please ...").
-_MISSING = (
-    ("no load balancer metadata is found", Kind.ABSENT, ""),
-    ("load balancer metadata api is not available", Kind.TRANSIENT, "being provisioned"),
-    ("/metadata/loadbalancer is not currently available", Kind.TRANSIENT, "being enabled"),
-    ("api is not found", Kind.OURS, ""),
-)
 _OURS = "; this is a bug of lbhook, or something in between changes the request: please report it"
-_UPDATING = "perhaps being updated"
 # What to do if an answer stays as it is.
 AGAIN = "try again, or with a longer --wait"
 IN_BETWEEN = "IMDS never answers like this: is a proxy or an agent in between?"
@@ -70,6 +61,27 @@ _TEMPORARY = {
     425: "too early",
     429: "asked too often by this VM",
 }
+
+
+class _Missing(NamedTuple):
+    """What a 404 means whose message begins so."""
+
+    begins: str
+    kind: Kind
+    meaning: str
+    hint: str = _UPDATED
+
+
+# Microsoft's sentences, normalised: documentation and wire word them differently ("isn't",
+# "is not", "Please ..."). The last row is every other 404.
+_MISSING = (
+    _Missing("no load balancer metadata is found", Kind.ABSENT, ""),
+    _Missing("load balancer metadata api is not available", Kind.TRANSIENT, "being provisioned"),
+    _Missing("/metadata/loadbalancer is not currently available", Kind.TRANSIENT, "being enabled"),
+    _Missing("api is not found", Kind.OURS, ""),
+    _Missing("imds endpoint is updating", Kind.TRANSIENT, "perhaps being updated"),
+    _Missing("", Kind.TRANSIENT, "perhaps being updated", _NOT_THERE),
+)
 
 
 def classify(
@@ -153,15 +165,14 @@ def _classify_good(headers: Mapping[str, str], body: bytes, after: float) -> Mea
 def _classify_missing(text: str, message: str, hint: str, after: float) -> Meaning:
     plain = message.lower().replace("\u2019", "'").replace("n't", " not")
     begins = re.sub(r"[^a-z/]+", " ", plain).strip()
-    found = (one for one in _MISSING if begins.startswith(one[0]))
-    _, kind, meaning = next(found, ("", Kind.TRANSIENT, _UPDATING))
-    if kind is Kind.ABSENT:
-        return Meaning(kind=kind, reason=f"no load balancer: {ABSENT}", retry_after=after)
-    if kind is Kind.OURS:
-        return Meaning(kind=kind, reason=f"{text}; the path is wrong, or a proxy answered")
-    if hint is _UPDATED and meaning is _UPDATING and "updating" not in begins:
-        hint = _NOT_THERE
-    return Meaning(kind=kind, reason=f"{text} ({meaning})", hint=hint, retry_after=after)
+    row = next(one for one in _MISSING if begins.startswith(one.begins))
+    if row.kind is Kind.ABSENT:
+        return Meaning(kind=row.kind, reason=f"no load balancer: {ABSENT}", retry_after=after)
+    if row.kind is Kind.OURS:
+        return Meaning(kind=row.kind, reason=f"{text}; the path is wrong, or a proxy answered")
+    if hint is _UPDATED:
+        hint = row.hint
+    return Meaning(kind=row.kind, reason=f"{text} ({row.meaning})", hint=hint, retry_after=after)
 
 
 def _classify_refused(status: int, text: str, body: bytes) -> Meaning:
