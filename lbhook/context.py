@@ -23,6 +23,9 @@ class Options(NamedTuple):
     load: bool = True
     accept_empty: bool = False
     skip_refused: bool = False
+    by_hand: bool = True
+    despite_hold: bool = False
+    confirmed: bool = True
     hand_over: bool = False
     plans: "Plans | None" = None
 

@@ -96,6 +96,12 @@ class NoAnswerError(LbhookError):
     status = 75
 
 
+class HeldError(LbhookError):
+    """Nothing new is applied: this machine is held, or an apply waits for its confirmation."""
+
+    status = 75
+
+
 class BusyError(LbhookError):
     """Another run holds the lock."""
 

@@ -29,7 +29,8 @@ _NOT_OURS = re.compile(
     r"|http \{|--descr|\(24: Too many"
     r"|Operation not|Cannot assign|No route|Network is|Connection ref|reset by|No such file"
     r"|unable to|could not open|.*: perhaps endless"
-    r"|(no )?load balancer metadata (is|api)|/metadata/loadbalancer is not|api is not)"
+    r"|(no )?load balancer metadata (is|api)|/metadata/loadbalancer is not|api is not"
+    r"|imds endpoint is)"
     r"|.*\n.*\n.*\n|.* here; changed: |no file$",
     re.S,
 )

@@ -51,10 +51,11 @@ _START = "docs/start.md"
 # Commands that are not to be run by a test, and what is run in their place.
 _INSTEAD = {"make demo": "lbhook demo"}
 # What is not run here: the two installations are for tests/packages and tests/boot, what takes a
-# machine out of rotation is for tests/lab.
+# machine out of rotation is for tests/lab, and what wants systemd for tests/boot/test_operate.py.
 _NOT_RUN = (
     *("make test", "lbhook install", "sudo lbhook install", "lbhook uninstall"),
     *(f"{sudo}lbhook {name}" for sudo in ("", "sudo ") for name in ("drain", "undrain")),
+    *("lbhook apply --confirm", "sudo lbhook apply --confirm", "lbhook confirm"),
 )
 
 
@@ -111,6 +112,9 @@ def sessions(block: Block) -> Iterator[tuple[str, list[str]]]:
         yield command, shown
 
 
+_WITHOUT_BODY = ("rollback", "clean", "fetch", "restore", "history", "hold", "resume")
+
+
 def run(desk: Desk, line: str) -> Ended:
     """A command of the documentation, below the desk's root and from its body."""
     words = shlex.split(_INSTEAD.get(line, line), comments=True)[1:]
@@ -122,7 +126,7 @@ def run(desk: Desk, line: str) -> Ended:
         if option in args:
             del args[args.index(option) : args.index(option) + 2]
     cached = "--cached" in args
-    if not cached and command not in ("rollback", "clean", "fetch", "restore", "history"):
+    if not cached and command not in _WITHOUT_BODY:
         return desk.run(command, *args)
     body, desk.body = desk.body, ""
     with Emulator() as imds:

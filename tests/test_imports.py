@@ -75,8 +75,8 @@ HOUSE: dict[str, tuple[str, ...]] = {
         *("deployment", "recovery"),
     ),
     "runs": (
-        *("progress", "history", "hooks", "metrics", "drain", "publisher", "execution", "update"),
-        *("undo", "restoration", "resting_forms"),
+        *("progress", "history", "hooks", "standstill", "metrics", "drain", "publisher"),
+        *("execution", "undo", "unconfirmed", "update", "restoration", "resting_forms"),
     ),
     "installation": ("completion", "contents", "executable", "installer"),
     "doctor": (
@@ -86,8 +86,8 @@ HOUSE: dict[str, tuple[str, ...]] = {
     "emulator": ("replies", "faults", "playbook", "listener", "http", "server"),
     "cli": ("console", "invocation", "factory", "options", "demo", "main"),
     "commands": (
-        *("apply", "plan", "show", "doctor", "fetch", "history", "restore", "rollback"),
-        *("render", "install", "emulate", "drain"),
+        *("apply", "plan", "show", "doctor", "fetch", "history", "restore", "rollback", "drain"),
+        *("hold", "render", "install", "emulate"),
     ),
     "program": (),
 }

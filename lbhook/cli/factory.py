@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from ..runs.drain import Drain
     from ..runs.history import History
     from ..runs.restoration import Restoration
+    from ..runs.standstill import Hold
+    from ..runs.unconfirmed import Unconfirmed
     from ..runs.undo import Undo
     from ..runs.update import Update
 
@@ -157,6 +159,48 @@ def draining(invocation: Invocation) -> "Drain":
     from ..runs.drain import Drain
 
     return Drain(_context(invocation, invocation.settings(), None))
+
+
+def hold(invocation: Invocation, root: "Path | None") -> "Hold":
+    """What holds this machine, or a directory, and lets it go on."""
+    from ..runs.standstill import Hold
+    from ..system.caller import caller
+
+    context = _context(invocation, invocation.settings(), root)
+    return Hold(context, caller(context.host.machine))
+
+
+def unconfirmed(invocation: Invocation, root: "Path | None") -> "Unconfirmed":
+    """The apply that waits for its confirmation, on this machine or in a directory."""
+    return waiting(invocation, _context(invocation, invocation.settings(), root))
+
+
+def waiting(invocation: Invocation, context: "Context") -> "Unconfirmed":
+    """The same, of a run that has begun."""
+    from ..runs.unconfirmed import Unconfirmed
+    from ..system.caller import caller
+
+    return Unconfirmed(context, caller(context.host.machine), _reverting(invocation))
+
+
+def _reverting(invocation: Invocation) -> Sequence[str]:
+    """The command line by which the service manager puts back what nobody has confirmed."""
+    from pathlib import Path
+
+    program = Path(sys.argv[0]).resolve()
+    # As `python -m lbhook` has it.
+    words = ("-m", "lbhook") if program.name == "__main__.py" else (str(program),)
+    config = ("--config", str(invocation.config.absolute())) if invocation.config else ()
+    return (sys.executable, *words, *config, "rollback", "--unconfirmed")
+
+
+def say_held(invocation: Invocation, host: "Host") -> None:
+    """Warn that nothing new is applied here, and until when."""
+    from ..runs import standstill
+
+    found = standstill.in_force(host.state)
+    if found:
+        invocation.console.warn(f"{found.text}; {found.remedy}")
 
 
 def history(invocation: Invocation, root: "Path | None") -> "History":

@@ -49,6 +49,16 @@ class Invocation:
         self.console.problems(result.problems, result.hint)
         return result.status
 
+    def decided(self, text: str, *, live: bool) -> int:
+        """Say what a person has decided, and let the journal keep it: a unit's output is there,
+        what is done by hand would not be. The status."""
+        self.console.out(f"{text}\n")
+        if live:
+            from ..system import journald
+
+            journald.record([(journald.WARNING, text)])
+        return 0
+
     def undone(self, result: "Report", *, as_json: bool) -> int:
         """The same, of a command that took something back."""
         from ..deployment import report

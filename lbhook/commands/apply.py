@@ -10,6 +10,7 @@ from ..errors import LbhookError
 
 if TYPE_CHECKING:
     from ..deployment.report import Report
+    from ..runs.update import Update
 
 
 @click.command(short_help="Bring this machine up to date with Azure.")
@@ -20,11 +21,24 @@ if TYPE_CHECKING:
 @click.option("--no-reload", is_flag=True, help="Install, but do not reload: the next apply does.")
 @options.accept_empty
 @click.option("--skip-refused", is_flag=True, help="Do not retry what failed before.")
+@click.option(
+    "--confirm",
+    type=options.time_limit,
+    metavar="DURATION",
+    help="Put everything back unless `lbhook confirm` comes in time.",
+)
+@click.option("--despite-hold", is_flag=True, help="Apply though this machine is held.")
 @click.option("--early", is_flag=True, help="In a unit: start early, wait for the answer.")
 @options.outcome
 @pass_invocation
 def apply(
-    invocation: Invocation, /, as_json: bool, no_reload: bool, early: bool, **options: Any
+    invocation: Invocation,
+    /,
+    as_json: bool,
+    no_reload: bool,
+    early: bool,
+    confirm: float | None,
+    **options: Any,
 ) -> int:
     """Bring this machine up to date with Azure: fetch, render, check, install, reload, verify.
 
@@ -32,15 +46,21 @@ def apply(
     Examples:
       sudo lbhook apply
       sudo lbhook apply --wait 90s --json
+      sudo lbhook apply --confirm 2m
       lbhook apply --metadata body.json --root /tmp/image
     """
     if options["reload"] and no_reload:
         raise click.UsageError("--reload and --no-reload can't both be meant")
+    if confirm and no_reload:
+        raise click.UsageError("--confirm and --no-reload can't both be meant")
     if early:
         factory.await_answer(invocation)
+    by_hand = not invocation.console.manager.address
     try:
-        update = factory.update(invocation, load=not no_reload, **options)
-        result = update.apply()
+        update = factory.update(
+            invocation, load=not no_reload, by_hand=by_hand, confirmed=not confirm, **options
+        )
+        result = _unless_reverted(invocation, update, confirm) if confirm else update.apply()
         for text in factory.lacking(update):
             invocation.console.warn(text)
     except LbhookError as error:
@@ -51,6 +71,19 @@ def apply(
     invocation.console.manager.status(result.summary())
     text = result.to_text() if result.changes or not result.problems else ""
     return invocation.end(result, text, as_json=as_json)
+
+
+def _unless_reverted(invocation: Invocation, update: "Update", seconds: float) -> "Report":
+    """An apply that is put back unless somebody confirms it in time."""
+    waiting = factory.waiting(invocation, update.context)
+    waiting.begin(seconds)
+    result = update.apply()
+    left = waiting.settle()
+    if left is None:
+        invocation.console.note("nothing has changed, and nothing waits to be confirmed")
+    else:
+        invocation.console.warn(f"{left.text}; {left.remedy}")
+    return result
 
 
 def _record(result: "Report") -> None:

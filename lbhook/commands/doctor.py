@@ -32,7 +32,9 @@ def doctor(invocation: Invocation, /, as_json: bool, **options: Any) -> int:
 
     if options["wait"] is None:
         options["wait"] = walk.PATIENCE
-    diagnosis = walk.examine(factory.update(invocation, **options))
+    update = factory.update(invocation, **options)
+    factory.say_held(invocation, update.context.host)
+    diagnosis = walk.examine(update)
     if as_json:
         invocation.json(diagnosis.to_json())
     elif invocation.verbosity >= 0:

@@ -34,6 +34,7 @@ def plan(invocation: Invocation, /, as_json: bool, exit_code: bool, **options: A
     from ..deployment import report
 
     update = factory.update(invocation, **options)
+    factory.say_held(invocation, update.context.host)
     result = update.plan()
     result = result._replace(warnings=(*result.warnings, *factory.lacking(update)))
     for warning in result.warnings:

@@ -11,29 +11,41 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _UNTIL = (
-    "The timer will put Azure's rules in force again. To keep what was put back:\n"
-    "`systemctl stop lbhook-refresh.timer`"
+    "The timer will put Azure's rules in force again. To keep what was put back:\n`lbhook hold`"
 )
 
 
 @click.command(short_help="Put back what the last apply replaced, and reload.")
 @options.general
 @options.root
+@click.option("--unconfirmed", is_flag=True, help="Only an apply that nobody has confirmed.")
 @options.outcome
 @pass_invocation
-def rollback(invocation: Invocation, /, as_json: bool, root: "Path | None") -> int:
+def rollback(
+    invocation: Invocation, /, as_json: bool, root: "Path | None", unconfirmed: bool
+) -> int:
     """Put back what the last apply replaced, and reload; twice in a row is a redo.
 
     The next apply, by hand or by the timer, puts Azure's rules in force again. To keep what was
-    put back, stop the timer first: `systemctl stop lbhook-refresh.timer`.
+    put back: `lbhook hold`.
 
     \b
     Example:
       sudo lbhook rollback
     """
-    result = factory.undoing(invocation, root).rollback()
+    waiting = factory.unconfirmed(invocation, root)
+    waits = waiting.waits()
+    if unconfirmed or waits:
+        result = waiting.revert()
+    else:
+        result = factory.undoing(invocation, root).rollback()
     status = invocation.undone(result, as_json=as_json)
-    if not result.problems and root is None:
+    reverted = result.standstill
+    if reverted and unconfirmed:
+        invocation.console.problems((reverted.text,), reverted.remedy)
+    elif reverted:
+        invocation.console.note(f"{reverted.text}; {reverted.remedy}")
+    elif not result.problems and root is None and not waits:
         invocation.console.note(_UNTIL)
     return status
 

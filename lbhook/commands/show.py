@@ -68,6 +68,7 @@ def show(
     if html and as_json:
         raise click.UsageError("--html and --json can't both be meant")
     update = factory.update(invocation, **options)
+    factory.say_held(invocation, update.context.host)
     answer, status = _answer(invocation, update)
     metadata = answer.whole
     if answer.metadata is None:
@@ -130,9 +131,10 @@ def _page(lb: "Facts", metadata: "Metadata", picture: "Picture") -> str:
     import platform
     import time
 
+    from ..layout import minute
     from ..traffic import html
 
-    taken = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime())
+    taken = minute(time.time())
     return html.to_html(lb, metadata, picture, f"{platform.node()}, {taken}")
 
 

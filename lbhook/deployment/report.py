@@ -11,6 +11,7 @@ from ..metadata.planned import described
 from ..plan import Change, Closed, Outcome, Plan, Reload
 from ..processes import filled
 from ..storage.drains import Drained
+from ..storage.records import Standstill
 
 VERSION = 1
 
@@ -20,7 +21,8 @@ class Report(NamedTuple):
     answer in force, in seconds; None if none is known, or it is not Azure's. `guarded` is whether
     metadata is guarded on this VM; None if IMDS did not tell. `rules` are lines for those that came
     and went; `drained` is a drain that is in force. `busy` says that another run was on, which the
-    status of no answer does not."""
+    status of no answer does not. `standstill` is why nothing new was applied, or what waits for its
+    confirmation."""
 
     outcome: str
     status: int = 0
@@ -39,6 +41,7 @@ class Report(NamedTuple):
     closes: tuple[Closed, ...] = ()
     busy: bool = False
     drained: Drained | None = None
+    standstill: Standstill | None = None
 
     def to_json(self) -> dict[str, Any]:
         """The value of `apply --json` and of status.json; `closes` is there if the firewall has
@@ -57,6 +60,7 @@ class Report(NamedTuple):
             "problems": list(self.problems),
             **({"closes": [*map(_closed_json, self.closes)]} if self.closes else {}),
             **drained_json(self.drained),
+            **({"standstill": self.standstill.to_json()} if self.standstill else {}),
         }
 
     def to_text(self) -> str:
@@ -89,6 +93,7 @@ class Report(NamedTuple):
             "unchanged": f"up to date with {whom}: {has}{asked}",
             "kept": "kept: no usable answer; the last good answer stays in force",
             "absent": f"absent: {ABSENT}; existing files stay",
+            "held": self.standstill.text if self.standstill else "held",
             "failed": f"failed: {self._failure}",
         }[self.outcome]
         return f"{said}; {self.drained.text}" if self.drained else said

@@ -10,7 +10,8 @@ from ..config.shipped import kind_of
 from ..config.targets import Target
 from ..plan import Outcome, Reload
 from ..programs.daemon import places
-from .findings import Check, Evidence, Finding, note, unsure
+from ..runs import standstill
+from .findings import Check, Evidence, Finding, Level, note, unsure
 
 _APPLY = "`lbhook plan` shows it, `sudo lbhook apply` fixes it"
 # Debian's, and that of Red Hat.
@@ -23,6 +24,14 @@ def refusal(evidence: Evidence) -> Iterator[Finding]:
     """Why nothing could be planned."""
     if evidence.refusal:
         yield Finding(text="; ".join(evidence.refusal.problems), remedy=evidence.refusal.hint)
+
+
+def held(evidence: Evidence) -> Iterator[Finding]:
+    """Whether nothing new is applied: by somebody's word, or since nobody gave his."""
+    found = standstill.in_force(evidence.host.state)
+    if found:
+        meant = Level.NOTE if found.kind == "hold" else Level.WRONG
+        yield Finding(text=found.text, remedy=found.remedy, level=meant)
 
 
 def programs(evidence: Evidence) -> Iterator[Finding]:
@@ -144,6 +153,7 @@ def warnings(evidence: Evidence) -> Iterator[Finding]:
 
 
 CHECKS: tuple[Check, ...] = (
+    held,
     *(refusal, programs, drift, taken, directories, label, flushed, warnings),
 )
 _DIFFERENCES = {

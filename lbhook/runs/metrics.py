@@ -6,8 +6,9 @@ from pathlib import PurePosixPath
 
 from .. import __version__
 from ..deployment.report import Report
+from ..storage.records import Standstill
 
-OUTCOMES = ("changed", "unchanged", "kept", "absent", "failed")
+OUTCOMES = ("changed", "unchanged", "kept", "absent", "held", "failed")
 HELP: Mapping[str, str] = {
     "lbhook_info": "Always 1; version is that of lbhook.",
     "lbhook_last_run_timestamp_seconds": "When the last run ended, whatever its end.",
@@ -21,6 +22,8 @@ HELP: Mapping[str, str] = {
     "lbhook_outbound_rules": "Outbound rules of the answer in force.",
     "lbhook_metadata_guarded": "1 if metadata is guarded on this VM, as it was last seen; else 0.",
     "lbhook_reloads_owed": "Files that their program has not loaded.",
+    "lbhook_held_since_timestamp_seconds": "Since when nothing new is applied; 0 if it is.",
+    "lbhook_reverted": "1 if an apply was put back since nobody confirmed it; else 0.",
 }
 _SUCCESS, _ANSWER = "lbhook_last_success_timestamp_seconds", "lbhook_answer_timestamp_seconds"
 _RULES = ("lbhook_inbound_rules", "lbhook_outbound_rules")
@@ -37,16 +40,25 @@ def files(textfile: PurePosixPath | None) -> Mapping[str, PurePosixPath]:
 
 class Measured:
     """One run of a command, which ended `now` (seconds since the epoch) after so many `seconds`;
-    `owed` are reloads, None of a command that reloads nothing."""
+    `owed` are reloads, None of a command that reloads nothing; `standstill` is why nothing new is
+    applied from now on."""
 
     def __init__(
-        self, *, command: str, report: Report, now: float, seconds: float, owed: int | None = None
+        self,
+        *,
+        command: str,
+        report: Report,
+        now: float,
+        seconds: float,
+        owed: int | None = None,
+        standstill: Standstill | None = None,
     ) -> None:
         self.command = command
         self.report = report
         self.now = now
         self.seconds = seconds
         self.owed = owed
+        self.standstill = standstill
 
     def text(self, before: str) -> str:
         """The metrics; what this run does not know is as it was `before`."""
@@ -87,5 +99,8 @@ class Measured:
         if report.guarded is not None:
             values["lbhook_metadata_guarded"] = int(report.guarded)
         if self.owed is not None:
+            still = self.standstill
             values["lbhook_reloads_owed"] = self.owed
+            values["lbhook_held_since_timestamp_seconds"] = round(still.since, 3) if still else 0
+            values["lbhook_reverted"] = int(bool(still and still.kind == "reverted"))
         return values

@@ -6,11 +6,13 @@ from ..deployment.report import Report
 from ..errors import BUG, INTERRUPTED, TERMINATED, LbhookError
 from ..imds.last_good import Answer
 from ..metadata.facts import Facts
+from ..storage.records import Standstill
 
 
 class Progress:
     """The course of one run: the answer in force and its facts, what an earlier run had left to
-    do, what was done since, and lines for the rules that came and went."""
+    do, what was done since, lines for the rules that came and went, and why nothing new was
+    applied."""
 
     def __init__(self) -> None:
         self.answer = Answer(metadata=None, source="imds")
@@ -18,6 +20,7 @@ class Progress:
         self.settled = Done()
         self.done = Done()
         self.rules: tuple[str, ...] = ()
+        self.standstill: Standstill | None = None
 
     @property
     def acted(self) -> bool:
@@ -50,6 +53,7 @@ class Progress:
             warnings=self.done.warnings,
             rules=self.rules,
             closes=self.done.closed,
+            standstill=self.standstill,
         )
 
     def failed(self, error: LbhookError, outcome: str) -> Report:

@@ -11,6 +11,7 @@ from ..deployment.report import Report, drained_json
 from ..errors import BusyError, LbhookError, RightsError, WriteError
 from ..planning import orphans
 from ..storage.drains import Drained
+from . import standstill
 
 
 class Publisher:
@@ -63,7 +64,12 @@ class Publisher:
                 before = self.context.host.tree.read(file) or b""
                 owed = self._owed() if command == "apply" else None
                 measured = metrics.Measured(
-                    command=command, report=result, now=self.now(), seconds=seconds, owed=owed
+                    command=command,
+                    report=result,
+                    now=self.now(),
+                    seconds=seconds,
+                    owed=owed,
+                    standstill=standstill.in_force(self.context.host.state, self.now),
                 )
                 self.context.host.tree.write(
                     file, measured.text(before.decode("utf-8", "replace")).encode()

@@ -13,6 +13,7 @@ from ..metadata.facts import Facts
 from ..planning.planner import Planner
 from ..planning.scope import Scope, unanswered
 from .drain import Drain
+from .unconfirmed import Unconfirmed
 
 
 class Restoration:
@@ -35,6 +36,8 @@ class Restoration:
                 "this disk was captured from another VM: its firewall table is removed"
             )
             rested = self._deploy(Scope.REST, None)
+        elif (unconfirmed := Unconfirmed(self.context)).overdue():
+            rested = unconfirmed.put_back()
         last = self.fetcher.last_good.find(self.context.reporter.warn)
         scope, lb = unanswered(last, self.fetcher.last_good)
         vm = self.fetcher.vm(last) if last else None

@@ -1,7 +1,8 @@
 """What puts things back on purpose: `rollback`, one apply back; `clean`, all the way."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import PurePosixPath
+from types import MappingProxyType
 
 from ..config.targets import Target
 from ..context import Context
@@ -11,7 +12,7 @@ from ..deployment.reloads import Loader
 from ..deployment.report import Report
 from ..deployment.transaction import Transaction
 from ..errors import ReloadError, UsageError, together
-from ..plan import Change, Plan, Reload, compare
+from ..plan import Change, FileState, Plan, Reload, compare
 from ..planning.orphans import resting
 from ..planning.planner import Planner
 from ..planning.scope import Scope
@@ -33,22 +34,39 @@ class Undo:
     def rollback(self) -> Report:
         """Put back what the last apply replaced, and reload. It is an apply of its own, so that
         a second one takes it back again. Never raises a `LbhookError`."""
-        return settled(self.context, self._rollback)
+        return settled(self.context, self.rollback_now)
 
     def clean(self) -> Report:
         """Every file in its original or resting form, and all state gone. Never raises a
         `LbhookError`."""
         return settled(self.context, self._clean)
 
-    def _rollback(self) -> Report:
+    def rollback_now(
+        self,
+        records: Mapping[PurePosixPath, bytes] = MappingProxyType({}),
+        wanted: Callable[[Target], bool] | None = None,
+    ) -> Report:
+        """The same under the lock, with further files of lbhook's own in the same transaction.
+        With `wanted` it is of some targets alone. Raises `LbhookError`."""
         entries = self.context.host.journal.previous()
         if not entries:
             raise UsageError("rollback: there is no apply to go back to", hint=_NEXT)
         known = self._known()
-        changes = tuple(self._former(entry, known) for entry in entries)
-        transaction = Transaction(self.context.host, Plan(changes=changes), recorded=False)
+        # Who holds this machine, and what waits, is nothing that an apply has changed.
+        own = self.context.host.state.standstill_files
+        changes = [self._former(entry, known) for entry in entries if entry.path not in own]
+        if wanted:
+            changes = [one for one in changes if one.target.name and wanted(one.target)]
+        changes += [self._own(path, content) for path, content in records.items()]
+        transaction = Transaction(self.context.host, Plan(changes=tuple(changes)), recorded=False)
         done = transaction.carry_out()
         return self._report(tuple(one for one in done.changes if one.target.name))
+
+    def replaced(self, wanted: Callable[[Target], bool]) -> bool:
+        """Whether the last apply has replaced such a target's file."""
+        known = self._known()
+        former = (self._former(one, known) for one in self.context.host.journal.previous())
+        return any(one.target.name and one.touches_file and wanted(one.target) for one in former)
 
     def _former(self, entry: Entry, known: Mapping[str, Installed]) -> Change:
         """A file as it was before the last apply."""
@@ -63,6 +81,13 @@ class Undo:
         change = compare(target, before, actual, written="", live=live)
         reload = change.reload if entry.target else Reload.NONE
         return change._replace(original=False, reload=reload)
+
+    def _own(self, path: PurePosixPath, content: bytes) -> Change:
+        """A file of lbhook's own as it is to be."""
+        target = Target(name="", template=_ROLLBACK, path=path)
+        expected, actual = FileState(content, 0o644), self.context.host.tree.state(path)
+        change = compare(target, expected, actual, written="", live=False)
+        return change._replace(original=False)
 
     def _known(self) -> Mapping[str, Installed]:
         """How each file's program is reloaded: as it is recorded now or, where it is not, as it

@@ -10,20 +10,22 @@ from ..config import permissions
 from ..context import Context
 from ..deployment.recovery import Recovery, settle
 from ..deployment.report import Report
-from ..errors import BusyError, LbhookError, NoAnswerError, RightsError, together
+from ..errors import BusyError, HeldError, LbhookError, NoAnswerError, RightsError, together
 from ..imds.fetching import Fetched, Fetcher
 from ..metadata import facts
 from ..metadata.facts import Facts
 from ..plan import Outcome, Plan
 from ..planning.scope import Scope, scoped, unanswered
 from ..storage import lock
-from ..storage.records import Applied
+from ..storage.records import Applied, Standstill
+from . import standstill
 from .drain import Drain
 from .execution import Execution
 from .history import LAST_GONE, History
 from .hooks import Hook
 from .progress import Progress
 from .publisher import Publisher
+from .unconfirmed import Unconfirmed
 
 if TYPE_CHECKING:
     from ..metadata.instance import Vm
@@ -143,6 +145,9 @@ class Update:
     def _bring_in_step(self) -> Report:
         with self._locked():
             self._progress.settled = self._recovery.carry_out(load=self.context.options.load)
+            held = self._standstill()
+        if held:
+            return self._stand_still(held)
         try:
             fetched = self.fetcher.ask()
         except NoAnswerError as error:
@@ -215,12 +220,48 @@ class Update:
                     stack.enter_context(self._locked())
                 self.fetcher.last_good.keep(fetched.body, fetched.answer.instance)
 
+    def _standstill(self) -> Standstill | None:
+        """Why nothing new may be applied, under the lock. What nobody confirmed in time is put
+        back now, should its timer have been lost. What came with another VM's disk counts for
+        nothing."""
+        if self.fetcher.last_good.foreign():
+            return None
+        unconfirmed = Unconfirmed(self.context)
+        if unconfirmed.overdue():
+            self._progress.settled = unconfirmed.put_back()
+        found = standstill.in_force(self.context.host.state)
+        if not (found and standstill.lets(self.context.options, found)):
+            return found
+        if found.kind == "reverted":
+            unconfirmed.forget()
+        return None
+
+    def _stand_still(self, held: Standstill) -> Report:
+        """Only what was in force; who applies by hand is told that this was all."""
+        self._progress.standstill = held
+        self._bring_back(held=True)
+        if self._progress.errors:
+            return self._progress.failed(together(self._progress.errors), "held")
+        if self.context.options.by_hand:
+            error = HeldError("nothing new was applied", hint=held.remedy)
+            return self._progress.failed(error, "held")
+        return self._progress.report("held")
+
     def _without_answer(self, error: NoAnswerError) -> Report:
-        """Bring back what is missing, and change nothing that is there."""
+        known = self._bring_back()
+        problems = (problem for one in self._progress.errors for problem in one.problems)
+        error.problems = (*error.problems, *problems)
+        return self._progress.failed(error, "kept" if known else "failed")
+
+    def _bring_back(self, *, held: bool = False) -> bool:
+        """Bring back what is missing, and change nothing that is there; whether there is a last
+        good answer."""
         with self._locked():
             settle(self.context.host, self.context.reporter.warn)
             last = self.fetcher.last_good.find()
             scope, lb = unanswered(last, self.fetcher.last_good)
+            if held and last is None:
+                scope, lb = Scope.MISSING, None
             self._progress.lb = lb or Facts()
             if scope is Scope.CONFIGURED:
                 self.context.reporter.warn(
@@ -231,9 +272,7 @@ class Update:
                 self.fetcher.warn_of_age(last)
             vm = self.fetcher.vm(last) if last else None
             self._attempt(scope, lb, vm)
-        problems = (problem for one in self._progress.errors for problem in one.problems)
-        error.problems = (*error.problems, *problems)
-        return self._progress.failed(error, "kept" if last and lb else "failed")
+        return bool(last and lb)
 
     def _records(self, fetched: Fetched) -> Mapping[PurePosixPath, bytes]:
         """The answer as the last good one: it is that when what it asks for is in force."""

@@ -19,6 +19,8 @@ from .files import Tree
 _LIST = "journal.json"
 # There as long as the run that it belongs to has not come to its end.
 _MORE = "more"
+# There as long as nothing has been replaced since somebody asked.
+_MARK = "mark"
 _KEPT = re.compile(r"previous(\.\d+)?")
 
 
@@ -140,6 +142,14 @@ class Journal:
             for entry in self._entries(journal):
                 found.setdefault(entry.path, entry)
         return tuple(found.values())
+
+    def mark(self) -> None:
+        """Remember what the last run is: see `is_marked`."""
+        self.tree.write(self.state / "previous" / _MARK, b"", mode=0o600)
+
+    def is_marked(self) -> bool:
+        """Whether no file was replaced since `mark`."""
+        return _MARK in self.tree.names(self.state / "previous")
 
     def backup(self, path: PurePosixPath) -> PurePosixPath:
         """Where the last run keeps what a file was before it."""

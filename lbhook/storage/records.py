@@ -5,6 +5,7 @@ from pathlib import PurePosixPath
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
+from .. import layout
 from ..config.targets import Target
 from ..plan import Change
 
@@ -100,6 +101,50 @@ class Applied(NamedTuple):
     skipped: Mapping[str, bool] = MappingProxyType({})
     judged: Mapping[str, Mapping[str, Any]] = MappingProxyType({})
     rested: tuple[str, ...] = ()
+
+
+class Standstill(NamedTuple):
+    """Why nothing new is applied, by whom and for which reason: `kind` is "hold", or "unconfirmed"
+    for an apply that waits for `lbhook confirm`, or "reverted" for one that was put back. `since`
+    and `until` are seconds since 1970, 0 for no end. An unconfirmed one is `due` at so many
+    seconds of the boot `boot`, whatever becomes of the clock."""
+
+    kind: str
+    since: float
+    by: str
+    until: float = 0.0
+    reason: str = ""
+    boot: str = ""
+    due: float = 0.0
+
+    @property
+    def text(self) -> str:
+        """In a line."""
+        since, until = layout.minute(self.since), layout.minute(self.until)
+        why = f": {self.reason}" if self.reason else ""
+        if self.kind == "unconfirmed":
+            return f"unconfirmed: the apply of {self.by}, {since}, is put back at {until}"
+        if self.kind == "reverted":
+            return f"put back: nobody confirmed the apply of {self.by}, {since}"
+        return f"held since {since} by {self.by}" + (f" until {until}" if self.until else "") + why
+
+    @property
+    def remedy(self) -> str:
+        """What to do about it."""
+        return _REMEDIES[self.kind]
+
+    def to_json(self) -> dict[str, object]:
+        """The value in the JSON of commands and in status.json."""
+        until = layout.utc(self.until) if self.until else None
+        value = {"kind": self.kind, "since": layout.utc(self.since), "until": until}
+        return {**value, "by": self.by, "reason": self.reason}
+
+
+_REMEDIES = {
+    "hold": "`lbhook resume` ends the hold; `lbhook apply --despite-hold` applies once",
+    "unconfirmed": "`lbhook confirm` keeps it; `lbhook rollback` puts it back now",
+    "reverted": "apply again by hand, or let the timer go on: `lbhook resume`",
+}
 
 
 class Refused(NamedTuple):

@@ -15,12 +15,12 @@ from typing import Any, TypeVar
 from ..config.settings import Paths
 from ..plan import FileState
 from .files import Tree
-from .records import Applied, Installed, Loaded, Port, Refused
+from .records import Applied, Installed, Loaded, Port, Refused, Standstill
 
 VERSION = 1
 _ASIDE = ".aside"
 _BY_PATH = ("made", "proofs", "skipped", "judged")
-R = TypeVar("R", Installed, Loaded, Port, Refused)
+R = TypeVar("R", Installed, Loaded, Port, Refused, Standstill)
 
 
 class State:
@@ -58,6 +58,21 @@ class State:
         """Where it is kept which rules came and went."""
         return self.paths.state / "history.json"
 
+    @property
+    def hold_file(self) -> PurePosixPath:
+        """Where a hold is kept."""
+        return self.paths.state / "hold.json"
+
+    @property
+    def unconfirmed_file(self) -> PurePosixPath:
+        """Where an apply is kept that waits for its confirmation, or was put back without."""
+        return self.paths.state / "unconfirmed.json"
+
+    @property
+    def standstill_files(self) -> tuple[PurePosixPath, ...]:
+        """Where it is kept what makes this machine stand still."""
+        return self.hold_file, self.unconfirmed_file
+
     def original_file(self, path: PurePosixPath) -> PurePosixPath:
         """Where the file that was at a path before lbhook is kept, with its mode and owner."""
         digest = hashlib.sha256(str(path).encode()).hexdigest()[:8]
@@ -79,7 +94,7 @@ class State:
         state = self.paths.state
         records = [self.installed_file, self.told_file, state / "answer.json", self.status_file]
         records += [self._loaded_file, self._refused_file, self.paths.handover]
-        records += [self.history_file, self._ports_file]
+        records += [self.history_file, self._ports_file, *self.standstill_files]
         gone = [path for path in records if self._is_there(path)]
         journals = [name for name in self.tree.names(state) if name.startswith("previous")]
         places = [state / name for name in ("originals", *journals)]
@@ -223,6 +238,18 @@ class State:
         """Record which rules are in force, and which came and went."""
         self._write(self.history_file, history)
 
+    def standstill(self, path: PurePosixPath) -> Standstill | None:
+        """The hold, or the apply that nobody has confirmed."""
+        known = self._read(path)
+        return self._record(path, Standstill, known) if known else None
+
+    def keep_standstill(self, path: PurePosixPath, standstill: Standstill | None) -> None:
+        """Record it, or that there is none."""
+        if standstill is None:
+            self.tree.remove(path)
+        else:
+            self.tree.write(path, encoded(standstill._asdict()))
+
     def original(self, path: PurePosixPath) -> FileState | None:
         """The file that was there before lbhook, if it was kept."""
         kept = self.tree.state(self.original_file(path))
@@ -295,8 +322,13 @@ class State:
             self.damaged.append(text)
 
     def _write(self, path: PurePosixPath, content: Mapping[str, object]) -> None:
-        text = json.dumps({**content, "version": VERSION}, indent=1, sort_keys=True)
-        self.tree.write(path, f"{text}\n".encode())
+        self.tree.write(path, encoded(content))
+
+
+def encoded(content: Mapping[str, object]) -> bytes:
+    """A record as it is kept."""
+    text = json.dumps({**content, "version": VERSION}, indent=1, sort_keys=True)
+    return f"{text}\n".encode()
 
 
 def _dicts(records: Mapping[str, Any]) -> dict[str, Any]:

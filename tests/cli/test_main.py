@@ -23,7 +23,8 @@ from ..program import BODIES, ENVIRONMENT, NOBODY_THERE, Desk, Ended, argv, run_
 
 COMMANDS = (
     *("show", "plan", "apply", "doctor", "fetch", "history", "restore", "rollback", "clean"),
-    *("drain", "undrain", "render", "explain", "install", "uninstall", "emulate", "demo"),
+    *("drain", "undrain", "hold", "resume", "confirm"),
+    *("render", "explain", "install", "uninstall", "emulate", "demo"),
 )
 DOCUMENTED = BODIES / "documented.json"
 ABSENT = (
@@ -1047,10 +1048,56 @@ def test_show_while_azure_is_silent(desk: Desk) -> None:
     assert re.search(r"\. This is the last good answer, \d+ s old$", shown.err.strip())
 
 
+def test_hold_and_resume(desk: Desk) -> None:
+    """Each says who did it; every command meanwhile says that nothing new is applied."""
+    desk.apply()
+    desk.body = ""
+    begun = desk.run("hold", "--for", "2h", "--reason", "moving disks")
+    held = r"held since \S+ \S+ UTC by \S+ until \S+ \S+ UTC: moving disks"
+    assert re.fullmatch(f"{held}\n", begun.out)
+    desk.body = "gateway-ha-ports"
+    for command in ("show", "plan", "doctor"):
+        assert re.search(f"^lbhook: warning: {held}; `lbhook resume`", desk.run(command).err, re.M)
+    ended = desk.apply()
+    assert ended.status == 75
+    assert re.search(f"^{held}$", ended.out, re.M)
+    assert ended.err == (
+        "lbhook: nothing new was applied\n"
+        "  hint: `lbhook resume` ends the hold; `lbhook apply --despite-hold` applies once\n"
+    )
+    assert desk.apply("--despite-hold").status == 0
+    desk.body = ""
+    followed = "; the timer applies Azure's rules within 5 minutes, `lbhook apply` at once\n"
+    resumed = desk.run("resume").out
+    assert resumed.startswith("resumed by ")
+    assert resumed.endswith(followed)
+    assert desk.run("resume").err == "this machine is not held\n"
+
+
+LEVERS = [
+    ("hold --for 2", '--for: "2" is not a duration such as "90s" or "5m"'),
+    ("hold --for 0", '--for: "0" is not a time limit longer than 0'),
+    ("hold --for 1h --until 9:00", "--for and --until can't both be meant"),
+    ("hold --until 2001-01-01", "--until: that time is past"),
+    ("hold --until somewhen", "--until 'somewhen' is no time"),
+    ("apply --confirm 2m", "--confirm: systemd does not run here"),
+    ("apply --confirm 2m --no-reload", "--confirm and --no-reload can't both be meant"),
+]
+
+
+@pytest.mark.parametrize(("words", "problem"), LEVERS)
+def test_a_lever_that_can_not_be_meant(desk: Desk, words: str, problem: str) -> None:
+    """Status 2, and nothing has changed."""
+    before, desk.body = desk.files(), ""
+    ended = desk.run(*words.split())
+    assert (ended.status, ended.err.startswith(f"lbhook: {problem}")) == (2, True), ended.err
+    assert desk.files() == before
+
+
 def test_a_rollback_says_what_follows(desk: Desk) -> None:
     """By the timer Azure's rules come back; below a root there is none."""
     desk.apply()
-    desk.body = "dual-stack"
+    desk.body = "gateway-ha-ports"
     desk.apply()
     desk.body = ""
     ended = desk.run("rollback")
