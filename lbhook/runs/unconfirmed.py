@@ -52,6 +52,7 @@ class Unconfirmed:
                 raise UsageError(f"--confirm: {known.text}", hint=known.remedy)
             now = self.now()
             host.journal.mark()
+            host.tree.write(host.state.waiting_file, b"")
             self._keep(
                 Standstill(
                     kind="unconfirmed",
@@ -102,8 +103,10 @@ class Unconfirmed:
         known = self._known()
         if known is None or known.kind != "unconfirmed":
             return False
-        same_boot = known.boot == self.context.host.state.boot_id
-        return not same_boot or known.due <= self.context.boottime()
+        # A container has the boot id of its host, and a directory of its own that no reboot keeps.
+        state, tree = self.context.host.state, self.context.host.tree
+        same = known.boot == state.boot_id and tree.read(state.waiting_file) is not None
+        return not same or known.due <= self.context.boottime()
 
     def revert(self) -> Report:
         """Put it back, if it still waits. Never raises a `LbhookError`."""

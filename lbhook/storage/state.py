@@ -69,6 +69,11 @@ class State:
         return self.paths.state / "unconfirmed.json"
 
     @property
+    def waiting_file(self) -> PurePosixPath:
+        """There for as long as the boot lasts in which an apply began to wait."""
+        return self.paths.runtime / "unconfirmed"
+
+    @property
     def standstill_files(self) -> tuple[PurePosixPath, ...]:
         """Where it is kept what makes this machine stand still."""
         return self.hold_file, self.unconfirmed_file
@@ -94,7 +99,7 @@ class State:
         state = self.paths.state
         records = [self.installed_file, self.told_file, state / "answer.json", self.status_file]
         records += [self._loaded_file, self._refused_file, self.paths.handover]
-        records += [self.history_file, self._ports_file, *self.standstill_files]
+        records += [self.history_file, self._ports_file, *self.standstill_files, self.waiting_file]
         gone = [path for path in records if self._is_there(path)]
         journals = [name for name in self.tree.names(state) if name.startswith("previous")]
         places = [state / name for name in ("originals", *journals)]
