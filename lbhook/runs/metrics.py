@@ -24,6 +24,7 @@ HELP: Mapping[str, str] = {
     "lbhook_reloads_owed": "Files that their program has not loaded.",
     "lbhook_held_since_timestamp_seconds": "Since when nothing new is applied; 0 if it is.",
     "lbhook_reverted": "1 if an apply was put back since nobody confirmed it; else 0.",
+    "lbhook_drained_since_timestamp_seconds": "Since when this VM is drained; 0 if it is not.",
 }
 _SUCCESS, _ANSWER = "lbhook_last_success_timestamp_seconds", "lbhook_answer_timestamp_seconds"
 _RULES = ("lbhook_inbound_rules", "lbhook_outbound_rules")
@@ -103,4 +104,6 @@ class Measured:
             values["lbhook_reloads_owed"] = self.owed
             values["lbhook_held_since_timestamp_seconds"] = round(still.since, 3) if still else 0
             values["lbhook_reverted"] = int(bool(still and still.kind == "reverted"))
+            since = report.drained.since if report.drained else 0
+            values["lbhook_drained_since_timestamp_seconds"] = round(since, 3)
         return values

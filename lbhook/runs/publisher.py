@@ -12,6 +12,7 @@ from ..errors import BusyError, LbhookError, RightsError, WriteError
 from ..planning import orphans
 from ..storage.drains import Drained
 from . import standstill
+from .drain import Drain
 
 
 class Publisher:
@@ -63,9 +64,11 @@ class Publisher:
             with self._locked():
                 before = self.context.host.tree.read(file) or b""
                 owed = self._owed() if command == "apply" else None
+                # Also of a run that could not begin.
+                told = result._replace(drained=Drain(self.context).known())
                 measured = metrics.Measured(
                     command=command,
-                    report=result,
+                    report=told,
                     now=self.now(),
                     seconds=seconds,
                     owed=owed,

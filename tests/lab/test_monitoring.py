@@ -99,6 +99,7 @@ OF_APPLY = {
     "lbhook_reloads_owed",
     "lbhook_held_since_timestamp_seconds",
     "lbhook_reverted",
+    "lbhook_drained_since_timestamp_seconds",
 }
 
 
@@ -166,9 +167,9 @@ def test_prometheus_s_own_tool_takes_the_rules() -> None:
     tests = RULES.with_name("lbhook.test.yaml")
     host = Host("promtool")
     with host:
-        assert "7 rules found" in host.run(["promtool", "check", "rules", str(RULES)]).stdout
+        assert "10 rules found" in host.run(["promtool", "check", "rules", str(RULES)]).stdout
         host.run(["promtool", "test", "rules", str(tests)])
-    assert len(alerts()) == 7
+    assert len(alerts()) == 10
     for name in alerts():
         loud = rf"alertname: {name}\n +exp_alerts:"
         assert re.search(loud, tests.read_text()), name

@@ -13,6 +13,7 @@ from lbhook.deployment.report import Report
 from lbhook.emulator.server import Emulator
 from lbhook.errors import NoAnswerError, TerminatedError
 from lbhook.runs import metrics, publisher
+from lbhook.runs.drain import Drain
 from lbhook.runs.metrics import Measured
 
 from ..program import Ended, run_lbhook
@@ -87,6 +88,19 @@ def test_reloads_that_are_owed_are_counted(stand: Stand) -> None:
     stand.boot_id = "boot-2"
     stand.apply(settings, A, Options(load=False))
     assert left(stand)["reloads_owed"] == 2
+
+
+def test_since_when_a_vm_is_drained(stand: Stand) -> None:
+    """0 when it is not, also after a run that failed."""
+    settings = stand.settings(ONE)
+    for answer in (A, b"{"):
+        draining = Drain(stand.context(settings), now=lambda: 1_790_000_000.0)
+        draining.begin("ann")
+        stand.apply(settings, answer)
+        assert left(stand)["drained_since_timestamp_seconds"] == 1_790_000_000
+        draining.end()
+        stand.apply(settings, answer)
+        assert left(stand)["drained_since_timestamp_seconds"] == 0
 
 
 def test_interrupted_runs_leave_theirs(stand: Stand) -> None:
