@@ -104,9 +104,14 @@ class Decisions:
         back, then = knock.back.stopped, knock.then.stopped
         if back and back.verdict == DROP:
             return replace(self._named(back, "drop"), answer=True)
-        if then and then.verdict == DROP:
-            return replace(self._named(then, "drop"), later=True)
-        return Verdict(action="accept")
+        if then:
+            action = "drop" if then.verdict == DROP else "unknown"
+            return replace(self._named(then, action), later=action == "drop")
+        if not knock.then.events or _same(knock.then.flow_at("input"), knock.flow):
+            return Verdict(action="accept")
+        # One that is not tracked at first is translated by a rule that meets it later.
+        gone = knock.then.reached("input") or knock.then.reached("forward")
+        return self._translation(knock.then) if gone else Verdict(action="unknown", chain=ROUTING)
 
     def _translation(self, journey: Journey) -> Verdict:
         by = [

@@ -47,7 +47,10 @@ _FABRIC = bytes.fromhex("123456789abc")
 _MOST_LINKS = 200
 _ETHERNET, _EVERY_PROTOCOL = 1, 0x0003
 # What a packet meets that comes or is handed on; reverse paths are judged elsewhere.
-_SETTINGS = ("ipv4/ip_forward", "ipv4/ip_nonlocal_bind", "ipv6/conf/all/forwarding")
+_SETTINGS = (
+    *("ipv4/ip_forward", "ipv4/ip_nonlocal_bind", "ipv6/conf/all/forwarding"),
+    *("netfilter/nf_conntrack_tcp_loose", "netfilter/nf_conntrack_tcp_be_liberal"),
+)
 _OF_LINKS = ("route_localnet", "accept_local")
 _QUIET = {
     "ipv4/conf/all/rp_filter": "0",

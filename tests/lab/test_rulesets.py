@@ -323,6 +323,14 @@ FILES = {
                 ct zone 7 accept; }
         }
     """,
+    "tracked from the second packet on": """
+        table inet t {
+            chain raw { type filter hook prerouting priority raw;
+                tcp dport 443 tcp flags & (syn|ack) == syn notrack; }
+            chain nat { type nat hook prerouting priority dstnat; tcp dport 443 redirect to :8080; }
+            chain input { type filter hook input priority 0; }
+        }
+    """,
     "a helper": """
         table inet t {
             ct helper ftp { type "ftp" protocol tcp; }
