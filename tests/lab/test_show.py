@@ -78,6 +78,7 @@ def test_what_programs_may_read_of_it(lab: Lab) -> None:
             "rule": "",
             "by_source": False,
             "answer": False,
+            "later": False,
         },
         "problems": [],
     }
