@@ -106,8 +106,7 @@ def test_an_unchanged_run_in_its_sandbox_asks_nobody(machine: Machine, azure: Az
         machine.write(f"/usr/local/sbin/{name}", f"#!/bin/sh\n{words}")
         machine.path(f"/usr/local/sbin/{name}").chmod(0o755)
     machine.boot()
-    # On a busy host its own run can come between.
-    machine.run(["systemctl", "stop", "lbhook-refresh.timer"])
+    machine.stop_timer()
 
     def asked() -> list[str]:
         machine.write("/run/lbhook/asked", "")

@@ -50,7 +50,7 @@ def test_state_of_another_vm(machine: Machine, azure: Azure) -> None:
 def test_image_that_was_cleaned(machine: Machine, azure: Azure) -> None:
     """`lbhook clean` leaves nothing of A: B boots as if it were the first."""
     built(machine, azure)
-    machine.run(["systemctl", "stop", "lbhook-refresh.timer"])
+    machine.stop_timer()
     machine.run(["lbhook", "clean"])
     assert not machine.path("/var/lib/lbhook/answer.json").exists()
     assert machine.read(LISTEN) == RESTING

@@ -79,7 +79,7 @@ def test_nginx_that_cloud_init_installs(
     the image has their resting form, Debian's own site has port 80 at first."""
     azure.send(port)
     machine.boot()
-    machine.run(["systemctl", "stop", "lbhook-refresh.timer"])
+    machine.stop_timer()
     machine.run(["lbhook", "clean"])
     machine.run(["sh", "-c", NO_NGINX])
     machine.run(["rm", "-rf", "/etc/nginx", CONFIGURATION])

@@ -29,6 +29,7 @@ def haproxy(machine: Machine, azure: Azure) -> Machine:
     machine.write(CONFIGURATION, settings)
     azure.send(8080)
     machine.boot()
+    machine.stop_timer()
     machine.write(MAIN, machine.read(MAIN) + BACKEND)
     return machine
 

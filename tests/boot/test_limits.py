@@ -130,6 +130,7 @@ def test_commands_of_ones_own(machine: Machine, azure: Azure) -> None:
     machine.write(f"{CONFIGURATION}.d/own.toml", OWN + commands + hook)
     azure.send(8080)
     machine.boot()
+    machine.stop_timer()
     for port, way in enumerate(WAYS, 8081):
         machine.write("/etc/beyond", "")
         azure.send(port)

@@ -48,7 +48,7 @@ def test_each_word_does_what_it_says(machine: Machine, azure: Azure) -> None:
     azure.fabric.load_balance(rules)
     azure.fabric.answer(rules)
     machine.boot()
-    machine.run(["systemctl", "stop", "lbhook-refresh.timer"])
+    machine.stop_timer()
     http3 = "--with-http_v3_module" in machine.run(["nginx", "-V"]).stderr
     for words in ALONE_AND_IN_PAIRS:
         vars_line = f'vars = {{ parameters = "{" ".join(words)}" }}\n'

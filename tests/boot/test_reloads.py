@@ -52,6 +52,7 @@ def running(machine: Machine, azure: Azure) -> Machine:
     machine.write("/etc/lbhook/lbhook.toml", SETTINGS + 'timeout = "1s"\n')
     azure.send(8080)
     machine.boot()
+    machine.stop_timer()
     machine.assert_listens(":8080")
     return machine
 
@@ -173,6 +174,7 @@ def test_unit_of_a_users_own(machine: Machine, azure: Azure, ways: list[str], or
     machine.enable("app.service")
     azure.send(8080)
     machine.boot()
+    machine.stop_timer()
     machine.write("/etc/lbhook/lbhook.toml.d/app.toml", APP_TARGET)
     machine.write("/etc/lbhook/templates/app.j2", "{{ lb.listeners[0].port }}\n")
     machine.run(["lbhook", "install"])
@@ -180,9 +182,8 @@ def test_unit_of_a_users_own(machine: Machine, azure: Azure, ways: list[str], or
     wait_for(partial(has_loaded, machine, 8080), "the first reload")
     machine.wait_for_state("app", "active")
     for port, way in enumerate(ways, 8081):
-        # First: on a busy host the run that the edit has started can come between.
-        machine.write("/etc/hold", "")
         azure.send(port)
+        machine.write("/etc/hold", "")
         assert apply(machine, way) == 0
         assert machine.reloads()["app"] == "queued"
         machine.path("/etc/hold").unlink()
@@ -245,6 +246,7 @@ def test_nginx_that_could_not_start_with_its_listeners(machine: Machine, azure: 
     machine.drop_in("nginx.service", REFUSING)
     azure.send(8081)
     machine.boot(failed=("nginx.service",))
+    machine.stop_timer()
     assert machine.show("nginx", "ActiveState") == "failed"
     assert apply(machine, "timer") == 69
     assert "lbhook's listeners are removed" in str(machine.status()["problems"])

@@ -65,6 +65,7 @@ def test_service_that_reads_the_env_file(machine: Machine, azure: Azure) -> None
     machine.write(f"{CONFIGURATION}.d/env.toml", target.text)
     azure.send(8080)
     machine.boot()
+    machine.stop_timer()
     assert has_read(machine, "8080")
     for port, way in enumerate(WAYS, 8081):
         azure.send(8080, port)
@@ -197,6 +198,7 @@ def walled(machine: Machine, azure: Azure) -> Machine:
     machine.enable("firewalld.service")
     azure.send(8080)
     machine.boot()
+    machine.stop_timer()
     return machine
 
 
