@@ -15,7 +15,8 @@ from lbhook.config.shipped import SHIPPED
 from .program import REPO
 
 UNITS = REPO / "systemd"
-AS_ROOT = ("lbhook.service", "lbhook-refresh.service", "lbhook-restore.service")
+APPLYING = ("lbhook.service", "lbhook-refresh.service", "lbhook-restore.service")
+AS_ROOT = (*APPLYING, "lbhook-drain.service")
 FETCH = "lbhook-fetch.service"
 OLDEST = 249
 # The directives by the version of systemd that brought them; 0: before 200.
@@ -23,6 +24,7 @@ BROUGHT = {
     0: "Description Documentation Wants After Before Conflicts DefaultDependencies WantedBy Type "
     "ConditionDirectoryNotEmpty "
     "ExecStart ExecStartPost ExecReload ExecStopPost RemainAfterExit NotifyAccess User Restart "
+    "ExecStop TimeoutStopSec "
     "RestartSec RestartPreventExitStatus TimeoutStartSec CapabilityBoundingSet NoNewPrivileges "
     "PrivateTmp Environment StandardError SystemCallFilter OnBootSec OnUnitInactiveSec PathChanged",
     209: "DevicePolicy PrivateDevices SystemCallArchitectures SystemCallErrorNumber AccuracySec",
@@ -112,6 +114,7 @@ def test_who_has_power_has_no_network_and_the_other_way_round() -> None:
     """Sockets of the kernel and of this machine; or no capability."""
     for unit in AS_ROOT:
         assert values(unit, "RestrictAddressFamilies") == ["AF_UNIX", "AF_NETLINK"]
+    for unit in APPLYING:
         assert "restore" in unit or "--cached" in values(unit, "ExecStart")
     assert values(FETCH, "CapabilityBoundingSet") == []
     assert values(FETCH, "User") == ["lbhook"]

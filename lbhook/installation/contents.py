@@ -15,6 +15,7 @@ DIRECTORIES = (
     CONFIGURATION.with_name(f"{CONFIGURATION.name}.d"),
     CONFIGURATION.with_name("templates"),
 )
+_AT_SHUTDOWN = "lbhook-drain.service"
 # What the units start as they are shipped: a package's program.
 _PACKAGED = "/usr/bin/lbhook"
 
@@ -47,8 +48,10 @@ class Piece:
 
     @property
     def starts_at_boot(self) -> bool:
-        """Whether it is a unit to enable. Not a path: it would apply a half-finished edit."""
-        return bool(self.unit) and b"[Install]" in self.content and self.path.suffix != ".path"
+        """Whether it is a unit to enable. Not a path: it would apply a half-finished edit; nor what
+        lets a shutdown wait."""
+        wanted = self.path.suffix != ".path" and self.path.name != _AT_SHUTDOWN
+        return bool(self.unit) and b"[Install]" in self.content and wanted
 
 
 def pieces(places: Places) -> Iterator[Piece]:

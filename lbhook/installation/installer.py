@@ -12,6 +12,7 @@ from ..errors import ReloadError, RightsError, UsageError
 from ..plan import Change, FileState, compare
 from ..programs import unit_limits
 from ..runs import resting_forms
+from ..runs.drain import Drain
 from ..runs.undo import Undo
 from . import executable
 from .contents import CONFIGURATION, DIRECTORIES, Piece, Places, pieces
@@ -78,6 +79,9 @@ class Installation:
         if units:
             self._run_booted("stop", *units)
             self._run("systemctl", "disable", *units)
+        draining = Drain(self.undo.context)
+        if self.undo.context.host.live and draining.known():
+            draining.end()  # nobody would be there to end it
         cleaned = self.undo.clean()
         if cleaned.status not in (0, ReloadError.status):
             return cleaned

@@ -203,6 +203,7 @@ class Drain:
             seconds=max(1.0, left) if drained.ends else 0.0,
             tracked=machine.tracked()[1] > 0,
         )
+        self.records.leave_table(table)
         self._demand_loaded(probes.load(self.context.host.run, table))
 
     def _sources(self) -> tuple[Address, ...]:

@@ -63,6 +63,11 @@ class Drains:
         """Where one is that outlasts a boot."""
         return self.state.paths.state / _FILE
 
+    @property
+    def table_file(self) -> PurePosixPath:
+        """Where its table is, for nftables.service, which flushes all of them."""
+        return self.state.paths.runtime / "drain.nft"
+
     def found(self) -> Drained | None:
         """That of this boot, over or not."""
         found = self._read(self.file)
@@ -78,6 +83,10 @@ class Drains:
         files = (self.file, self.kept_file)
         return any(self.state.tree.read(file) is not None for file in files)
 
+    def leave_table(self, table: str) -> None:
+        """Write its table."""
+        self.state.tree.write(self.table_file, table.encode())
+
     def write(self, drained: Drained) -> None:
         """Record it for this boot."""
         self.state.tree.write(self.file, self._content(drained))
@@ -88,6 +97,7 @@ class Drains:
 
     def forget(self) -> None:
         """Remove what is recorded for this boot."""
+        self.state.tree.remove(self.table_file)
         self.state.tree.remove(self.file)
 
     def drop(self) -> bool:

@@ -19,6 +19,7 @@ from lbhook.installation.executable import SINGLE_FILE, Executable
 from lbhook.installation.installer import Installation
 from lbhook.programs import unit_limits
 from lbhook.programs.host import host
+from lbhook.runs.drain import Drain
 from lbhook.runs.undo import Undo
 from lbhook.runs.update import Update
 from lbhook.storage.files import Tree
@@ -76,9 +77,10 @@ def outcomes(report: Report) -> set[str]:
 
 
 def enabled() -> list[str]:
-    """The units that a package enables."""
+    """The units that a package enables: neither a path, nor what lets a shutdown wait."""
     units = [file for file in sorted((REPO / "systemd").iterdir()) if file.is_file()]
-    return [one.name for one in units if "[Install]" in one.read_text() and one.suffix != ".path"]
+    known = [one.name for one in units if "[Install]" in one.read_text() and one.suffix != ".path"]
+    return [name for name in known if name != "lbhook-drain.service"]
 
 
 def test_everything_is_put_into_place(stand: Stand, installing: Make) -> None:
@@ -208,6 +210,17 @@ def test_uninstall_stops_the_units_first(stand: Stand, installing: Make) -> None
     assert first.startswith("systemctl stop lbhook")
     assert second.startswith("systemctl disable lbhook")
     assert last == "systemctl daemon-reload"
+
+
+@needs_root
+def test_uninstall_ends_a_drain(stand: Stand, installing: Make) -> None:
+    """Without lbhook nobody would answer health probes again."""
+    installing(live=True).install()
+    Drain(installing(live=True).undo.context).begin("ann", persist=True)
+    installing(live=True).uninstall()
+    assert b"add table inet lbhook_drain; delete table inet lbhook_drain\n" in stand.runner.read
+    assert stand.text("/run/lbhook/drain.json") is None
+    assert stand.text("/run/lbhook/drain.nft") is None
 
 
 @pytest.mark.parametrize("place", ["/usr/lib/systemd/system", "/lib/systemd/system"])
