@@ -70,9 +70,12 @@ class ReloadError(LbhookError):
 
 
 class WriteError(LbhookError):
-    """A file could not be written, replaced or removed."""
+    """A file could not be written, replaced or removed. `in_the_way` says that it is this path
+    that can't be used, and not the disk that lets nobody write; `no_room` that this is full."""
 
     status = 73
+    in_the_way = False
+    no_room = False
 
 
 class PutBackError(WriteError):

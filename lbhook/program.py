@@ -1,35 +1,55 @@
 """One run of the program: the command line called, and the one place that decides how it ends."""
 
-import gc
-import io
+import os
 import signal
 import sys
-from types import FrameType
-from typing import TYPE_CHECKING, NoReturn
 
-from .errors import BUG, INTERRUPTED, TERMINATED, LbhookError, TerminatedError
-
+TYPE_CHECKING = False  # as typing has it, which takes a tenth of a start to import
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import FrameType
+    from typing import NoReturn
+
     import click
 
     from .cli.invocation import Invocation
+
+    Handler = Callable[[int, FrameType | None], None] | signal.Handlers
 
 # Cycles are looked for so often in what is imported, and lives on, that it takes a tenth of a run.
 _MADE_BETWEEN_LOOKS = 100_000
 
 
-def main() -> NoReturn:
-    """Invocation the command line and exit; the one place that decides how."""
+def main() -> "NoReturn":
+    """Call the command line and exit; the one place that decides how."""
+    _on_endings(_leave, signal.SIGINT)
+    import gc
+    import io
+
     gc.set_threshold(_MADE_BETWEEN_LOOKS)
-    signal.signal(signal.SIGTERM, _terminate)
-    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as nohup has it
-        signal.signal(signal.SIGHUP, _terminate)
     if isinstance(sys.stdout, io.TextIOWrapper):
         # An arrow that the locale can't write is no reason to fail.
         sys.stdout.reconfigure(errors="replace")
     status = _run()
+    # All is done and said: from here on a signal ends no more than the process.
+    _on_endings(signal.SIG_DFL, signal.SIGINT)
     gc.freeze()  # the process ends: Python need not look through everything once more
     sys.exit(status)
+
+
+def _on_endings(handler: "Handler", *more: int) -> None:
+    """What becomes of a signal that ends lbhook from now on, unless it is ignored, as nohup has
+    SIGHUP and a shell without jobs SIGINT."""
+    signal.signal(signal.SIGTERM, handler)
+    for number in (signal.SIGHUP, *more):
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, handler)
+
+
+def _leave(number: int, frame: "FrameType | None") -> None:
+    """Quietly, as long as nothing is begun: whatever is being imported is not to be gone through
+    once more, and `errors` may be what is."""
+    os._exit(130 if number == signal.SIGINT else 143)
 
 
 def _run() -> int:
@@ -37,9 +57,13 @@ def _run() -> int:
 
     from .cli.invocation import Invocation
     from .cli.main import cli
+    from .errors import BUG, INTERRUPTED, TERMINATED, LbhookError, TerminatedError
 
     invocation = Invocation()
     try:
+        _on_endings(_terminate)
+        if signal.getsignal(signal.SIGINT) is _leave:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
         return int(cli(obj=invocation, prog_name="lbhook", standalone_mode=False) or 0)
     except click.exceptions.Exit as end:
         return end.exit_code
@@ -89,5 +113,7 @@ def _misused(invocation: "Invocation", error: "click.UsageError") -> int:
     return error.exit_code
 
 
-def _terminate(number: int, frame: FrameType | None) -> NoReturn:
+def _terminate(number: int, frame: "FrameType | None") -> "NoReturn":
+    from .errors import TerminatedError
+
     raise TerminatedError

@@ -21,7 +21,7 @@ HOUSE: dict[str, tuple[str, ...]] = {
     "layout": (),
     "resources": (),
     "config": (
-        *("schema", "network", "accounts", "targets", "shipped", "toml_files", "rules"),
+        *("nesting", "schema", "network", "accounts", "targets", "shipped", "toml_files", "rules"),
         *("settings", "permissions"),
     ),
     "metadata": ("reader", "ranges", "model", "instance", "facts", "planned", "configured"),
@@ -38,7 +38,10 @@ HOUSE: dict[str, tuple[str, ...]] = {
         "caller",
         "conntrack",
     ),
-    "storage": ("lock", "directory", "files", "journal", "records", "state", "drains"),
+    "storage": (
+        *("lock", "directory", "files", "aside", "forms", "journal", "records", "state"),
+        "drains",
+    ),
     "rendering": (
         *("fingerprint", "template_errors", "sandbox", "render", "provenance", "annotation"),
         "cache",
@@ -68,10 +71,12 @@ HOUSE: dict[str, tuple[str, ...]] = {
     "traffic": ("routes", "paths", "diagram", "html", "probes", "flows"),
     "planning": (
         *("scope", "validation", "verification", "failed_start", "surroundings", "listeners"),
+        "one_file",
         *("orphans", "conflicts", "groups", "planner", "closing", "dry_run"),
     ),
     "deployment": (
         *("outcome", "report", "others", "reloads", "refusals", "revert", "transaction"),
+        "salvage",
         *("deployment", "recovery"),
     ),
     "runs": (

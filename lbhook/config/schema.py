@@ -15,6 +15,9 @@ Read = Callable[[object], T]
 
 _UNITS = {"ms": 0.001, "s": 1, "m": 60, "min": 60, "h": 3600, "d": 86400, "w": 604800}
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|min|m|h|d|w)", re.ASCII)
+# What Linux takes of a name and of a path, in bytes; and what lbhook adds to the name of a file
+# that it is about to replace: `.NAME.lbhook-old`.
+_LONGEST_NAME, _LONGEST_PATH, _ADDED = 255, 4095, len("..lbhook-old")
 # More than any wait or age, and less than what the system's timers can take.
 _LONGEST = 520 * _UNITS["w"]
 
@@ -118,7 +121,26 @@ def path(value: object) -> PurePosixPath:
         raise unfit(value, 'an absolute path without ".."')
     if not result.name:
         raise unfit(value, "the path of a file or directory")
+    _demand_short(result, 0)
     return result
+
+
+def replaced_path(value: object) -> PurePosixPath:
+    """The path of a file that lbhook replaces, and needs names beside for."""
+    result = path(value)
+    _demand_short(result, _ADDED)
+    return result
+
+
+def _demand_short(path: PurePosixPath, added: int) -> None:
+    *above, name = (len(part.encode()) for part in path.parts)
+    most = _LONGEST_NAME - added
+    if name > most or any(one > _LONGEST_NAME for one in above):
+        longest = max(name, *above)
+        raise Misfit(("", f"a name of {longest} bytes; {most} are as many as can be used"))
+    most = _LONGEST_PATH - added
+    if len(str(path).encode()) > most:
+        raise Misfit(("", f"a path of more than {most} bytes, which is as many as can be used"))
 
 
 def argv(value: object) -> tuple[str, ...]:

@@ -119,7 +119,8 @@ _PATHS: Mapping[str, schema.Read[Any]] = {
 
 def _textfile(value: object) -> PurePosixPath:
     """Where node_exporter finds it."""
-    file = schema.path(value)
+    file = schema.replaced_path(value)
+    schema.replaced_path(str(file.with_name(f"{file.stem}-fetch{file.suffix}")))
     if file.suffix != ".prom":
         problem = f"{file} does not end in .prom, and node_exporter would not read it"
         raise schema.Misfit(("", problem))
@@ -132,7 +133,7 @@ _NAME = schema.words(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}", "a name of letters, digi
 _TARGET: Mapping[str, schema.Read[Any]] = {
     "like": schema.text,
     "template": schema.words(r"[^/\0][^\0]*", "a file below one of paths.templates"),
-    "path": schema.path,
+    "path": schema.replaced_path,
     "mode": schema.mode,
     "owner": schema.words(r"[A-Za-z0-9_.$-]+", "the name of a user"),
     "group": schema.words(r"[A-Za-z0-9_.$-]+", "the name of a group"),
@@ -255,11 +256,11 @@ class _Targets:
             self.tables.note(f".targets.{name}", problem)
         if self.owners.setdefault(path, name) != name:
             self.tables.note(at, f"{path} is also the path of {self.owners[path]}")
-        if _is_record(path, self.paths):
+        if is_record(path, self.paths):
             self.tables.note(at, f"{path} belongs to lbhook; choose another path")
 
 
-def _is_record(path: PurePosixPath, paths: Paths) -> bool:
+def is_record(path: PurePosixPath, paths: Paths) -> bool:
     """Whether a path is that of lbhook's memory, or of one of the directories it is in."""
     if path.parent == paths.runtime:
         return path.name in _RECORDS

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from . import schema
+from . import nesting, schema
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -14,6 +14,20 @@ else:
     import tomli as tomllib
 
 DEFAULT_FILE = Path("/etc/lbhook/lbhook.toml")
+
+
+def decoded(text: str) -> dict[str, Any]:
+    """The TOML of a text. Raises `Misfit` if it is none, or is nested too deep."""
+    too_deep = schema.Misfit(("", f"nested more than {nesting.MOST} deep"))
+    if nesting.is_too_deep(text, nesting.TOML):
+        raise too_deep
+    try:
+        found = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise schema.Misfit(("", f"not TOML: {error}")) from None
+    if nesting.is_deep(found):
+        raise too_deep
+    return found
 
 
 class Tables:
@@ -38,9 +52,9 @@ class Tables:
     def add(self, file: Path, text: str) -> None:
         """Merge the text of a file in."""
         try:
-            self._merge(self.merged, tomllib.loads(text), "", file)
-        except tomllib.TOMLDecodeError as error:
-            self.problems.append(f"{file}: not TOML: {error}")
+            self._merge(self.merged, decoded(text), "", file)
+        except schema.Misfit as misfit:
+            self.problems += [f"{file}: {problem}" for _, problem in misfit.problems]
 
     def _merge(self, into: dict[str, Any], new: dict[str, Any], prefix: str, file: Path) -> None:
         for key, value in new.items():

@@ -48,7 +48,7 @@ class Deployment:
         try:
             self._pay()
             # A file that could not be put back is settled first, by the next run.
-            while left and not self.host.journal.unfinished():
+            while left and not self.host.journal.is_open():
                 self._follow(left.pop(0), left)
             self._keep_records()
         finally:

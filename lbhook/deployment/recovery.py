@@ -8,9 +8,9 @@ from ..errors import LbhookError, WriteError, together
 from ..imds.last_good import LastGood
 from ..planning.planner import Planner
 from ..planning.scope import Scope
-from ..programs.host import Host
+from ..programs.host import UNFINISHED, Host
 from ..storage.records import Loaded
-from . import others
+from . import others, salvage
 from .deployment import Deployment
 from .outcome import Done
 from .report import Report
@@ -60,12 +60,17 @@ class Recovery:
 
 
 def settle(host: Host, warn: Callable[[str], None]) -> None:
-    """Put back what a run that did not come to its end left half done. Raises `WriteError`."""
-    entries = host.journal.unfinished()
-    host.settle_journal(warn)
+    """Put back what a run that did not come to its end left half done, and set aside what of the
+    state is damaged. Raises `WriteError` if there is more to put back."""
+    state, entries = host.state, host.journal.unfinished()
+    was_open = host.journal.is_open()
+    given_up = host.journal.settle().given_up
+    if was_open:
+        warn(UNFINISHED)
+    for text in (*given_up, *state.set_aside(lambda: salvage.installed(host))):
+        warn(text)
     if not (host.live and entries):
         return
-    state = host.state
     loaded, before, records = (
         state.loaded(),
         state.before(),

@@ -28,7 +28,7 @@ _LONGEST = 3600.0
 def known(host: Host, group: Sequence[Change]) -> LbhookError | None:
     """The error that a group ended with, if it would be tried for the second time."""
     refused = host.state.refused().get(_circumstances(host, group)) if group else None
-    if not refused or host.clock() - refused.at > _LONGEST:
+    if not refused or not 0 <= host.clock() - refused.at <= _LONGEST:
         return None
     return ReloadError(*refused.problems, hint=_HINT)
 

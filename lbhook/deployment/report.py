@@ -15,6 +15,9 @@ from ..storage.records import Standstill
 
 VERSION = 1
 
+_SILENT = "kept: no usable answer; the last good answer stays in force"
+_LATER = "kept: a later answer is in force"
+
 
 class Report(NamedTuple):
     """What an apply came to; the words are those of the contract's JSON. `age` is that of the
@@ -91,7 +94,7 @@ class Report(NamedTuple):
         said = {
             "changed": f"{self._verb}: {has}{asked}",
             "unchanged": f"up to date with {whom}: {has}{asked}",
-            "kept": "kept: no usable answer; the last good answer stays in force",
+            "kept": _SILENT if self.status else _LATER,
             "absent": f"absent: {ABSENT}; existing files stay",
             "held": self.standstill.text if self.standstill else "held",
             "failed": f"failed: {self._failure}",

@@ -91,7 +91,7 @@ class Transaction:
         try:
             self.host.journal.commit()
         except WriteError as error:
-            if self.host.journal.unfinished():
+            if self.host.journal.is_open():
                 raise
             self._late = error.problems
 

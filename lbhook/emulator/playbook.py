@@ -35,23 +35,17 @@ fault         what spoils the exchange, on every path:
 from __future__ import annotations
 
 import functools
-import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from ..config import schema
+from ..config import schema, toml_files
 from ..errors import ConfigError, UsageError
 from ..resources import PLAYBOOKS
 from .faults import Step
 from .replies import Source, locate
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,9 +116,9 @@ def load(word: str | Path) -> Playbook:
 def parse(text: str, *, name: str = "playbook", beside: Path = Path()) -> Playbook:
     """Return the playbook that a TOML text describes; files it names are beside `beside`."""
     try:
-        data = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as problem:
-        raise ConfigError(f"{name}: not TOML: {problem}") from problem
+        data = toml_files.decoded(text)
+    except schema.Misfit as problem:
+        raise ConfigError(f"{name}: {problem}") from problem
     keys: Mapping[str, schema.Read[Any]] = {
         "title": schema.text,
         "start": schema.choice("launch", "first-request"),

@@ -173,9 +173,8 @@ class _Fetch:
         except NoResponseError as error:
             self.hung = self.hung + 1 if error.hung else 0
             service.log(f"{error} (request {request_id})")
-            reason, hint = f"{service.endpoint}: {error}", AGAIN if error.cut else _PRIMARY
-            hint = guard.HINT.locked if error.locked else hint
-            return Meaning(kind=Kind.TRANSIENT, reason=reason, hint=hint), b""
+            reason = f"{service.endpoint}: {error}"
+            return Meaning(kind=Kind.TRANSIENT, reason=reason, hint=_hint(error)), b""
         self.hung = 0
         size = len(response.body)
         service.log(f"status {response.status}, {size} bytes (request {request_id})")
@@ -261,3 +260,13 @@ class _Fetch:
             *filter(None, (self.agent_says,)),
             hint=self.last.hint,
         )
+
+
+def _hint(error: NoResponseError) -> str:
+    """What to do about an answer that did not come, or was none: who answers is the right one,
+    unless nothing came at all."""
+    if error.locked:
+        return guard.HINT.locked
+    if error.cut or (error.heard and error.hung):
+        return AGAIN
+    return IN_BETWEEN if error.heard else _PRIMARY

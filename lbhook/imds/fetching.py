@@ -107,12 +107,13 @@ class Fetcher:
 
     def _taken(self) -> Fetched | None:
         """What `fetch` handed over in this boot, unless a later answer was applied since."""
+        now = self.context.boottime()
         try:
-            handed = self.handover.take(self.context.boottime())
+            handed = self.handover.take(now)
         except LbhookError as error:
             self.context.reporter.warn(str(error))
             return None
-        applied = self.context.host.state.applied()
+        applied = self.context.host.state.applied(now)
         if handed is None or handed.read < applied:
             return None
         answer = Answer(
@@ -120,7 +121,7 @@ class Fetcher:
             source="imds" if handed.read > applied else "cache",
             attempts=handed.attempts,
             waited=handed.waited,
-            age=self.context.boottime() - handed.read,
+            age=now - handed.read,
             instance=handed.instance,
             guarded=handed.guarded,
         )
@@ -129,7 +130,8 @@ class Fetcher:
 
     def _remembered(self) -> Fetched:
         """The last good answer, which is as old as what was applied last."""
-        read, answer = self.context.host.state.applied(), self.last_good.load()
+        read = self.context.host.state.applied(self.context.boottime())
+        answer = self.last_good.load()
         self.warn_of_age(answer)
         return Fetched(answer=answer, body=None, read=read)
 

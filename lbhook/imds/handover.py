@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from ..config.settings import Paths
 from ..errors import LbhookError
 from ..metadata.reader import MOST_BYTES
+from ..storage import forms
 from ..storage.files import Tree
 
 _VERSION = 1
@@ -65,8 +66,8 @@ class Handover:
         if found is None:
             return None
         try:
-            return _handed(json.loads(found.content), now)
-        except (ValueError, LookupError, TypeError, OverflowError, RecursionError):
+            return _handed(forms.decoded(found.content), now)
+        except (ValueError, LookupError, TypeError, OverflowError):
             where = self.tree.outside(self.file)
             raise LbhookError(f"{where}: what was fetched is damaged; it is not used") from None
 

@@ -1,12 +1,10 @@
 """Which answer is in force: fresh, last good, absent, or none; how old it is, and whose."""
 
 import base64
-import json
-import math
 import os
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
@@ -18,10 +16,11 @@ from ..metadata.facts import Facts, derive
 from ..metadata.model import InboundRule, Metadata, parse
 from ..metadata.reader import MOST_BYTES
 from ..resources import BODIES, shipped
+from ..storage import forms
 from ..storage.files import Tree
+from ..storage.records import ANSWER
 from ..system.machine import Machine
 
-_VERSION = 1
 # An unchanged answer is written again only when this share of `stale_after` has gone by.
 _REWRITTEN_AFTER = 0.25
 # What firmware says when nobody gave the machine a UUID.
@@ -126,14 +125,13 @@ class LastGood:
         if kept and same and 0 <= self.now() - kept.fetched < aged:
             return b""
         content = {
-            "version": _VERSION,
             "fetched": int(self.now()),
             "uuid": identity.uuid,
             "machine_id": identity.machine_id,
             "body": base64.b64encode(body).decode("ascii"),
             "instance": base64.b64encode(instance).decode("ascii"),
         }
-        return f"{json.dumps(content, indent=1)}\n".encode()
+        return forms.written(content)
 
     def load(self) -> Answer:
         """The last good answer of this VM.
@@ -212,11 +210,11 @@ class LastGood:
             raise NoAnswerError(*(f"{one}; it is not used" for one in error.problems)) from None
         if content is None:
             return None
-        try:
-            return _Kept.of(json.loads(content))
-        except (ValueError, LookupError, TypeError, OverflowError, RecursionError):
-            problem = f"{self._where}: the last good answer is damaged; it is not used"
-            raise NoAnswerError(problem) from None
+        found = forms.record(content, ANSWER)
+        if found.wrong:
+            problem = f"{self._where}: the last good answer is {found.wrong}; it is not used"
+            raise NoAnswerError(problem)
+        return _Kept.of(found.values)
 
 
 class _Kept(NamedTuple):
@@ -230,17 +228,10 @@ class _Kept(NamedTuple):
         return self.body == body and instance in (b"", self.instance)
 
     @classmethod
-    def of(cls, content: Any) -> "_Kept":
-        """What the file says. Raises one of Python's own errors if it is not such a file."""
-        fetched = float(content["fetched"])
-        if content["version"] != _VERSION or not math.isfinite(fetched):
-            raise ValueError("of another version, or of no time")
-        return cls(
-            fetched=fetched,
-            identity=Identity(uuid=str(content["uuid"]), machine_id=str(content["machine_id"])),
-            body=base64.b64decode(content["body"], validate=True),
-            instance=base64.b64decode(content.get("instance", ""), validate=True),
-        )
+    def of(cls, record: Mapping[str, Any]) -> "_Kept":
+        """What the record says."""
+        identity = Identity(uuid=record["uuid"], machine_id=record["machine_id"])
+        return cls(record["fetched"], identity, record["body"], record["instance"])
 
 
 def from_file(name: str, read_stdin: Callable[[], bytes]) -> Answer:

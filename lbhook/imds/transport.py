@@ -28,15 +28,22 @@ _LOCKED = "a route of this machine prohibits it"
 
 
 class NoResponseError(Exception):
-    """The network gave nothing, or not all (`cut`); `hung` if the time was up, `locked` if a
-    route of this machine prohibits it."""
+    """The network gave nothing, or not all (`cut`); `hung` if the time was up, `heard` if something
+    came all the same, `locked` if a route of this machine prohibits it."""
 
     def __init__(
-        self, reason: str, *, hung: bool = False, cut: bool = False, locked: bool = False
+        self,
+        reason: str,
+        *,
+        hung: bool = False,
+        cut: bool = False,
+        heard: bool = False,
+        locked: bool = False,
     ) -> None:
         super().__init__(reason)
         self.hung = hung
         self.cut = cut
+        self.heard = heard
         self.locked = locked
 
 
@@ -69,7 +76,8 @@ def get(
         "x-ms-client-request-id": request_id,
     }
     request = requests.Request("GET", url, headers=headers, params=parameters).prepare()
-    adapter = _adapter(deadline, clock)
+    heard: list[int] = []
+    adapter = _adapter(deadline, clock, heard.append)
     try:
         left = max(deadline - clock(), 0.001)
         response = adapter.send(request, stream=True, timeout=(min(left, _CONNECT), left))
@@ -79,13 +87,16 @@ def get(
     except (requests.RequestException, HTTPError) as error:
         hung = isinstance(error, requests.Timeout) or clock() >= deadline
         reason = _reason(error, hung=hung)
-        raise NoResponseError(reason, hung=hung, locked=reason == _LOCKED) from None
+        locked = reason == _LOCKED
+        raise NoResponseError(reason, hung=hung, heard=any(heard), locked=locked) from None
     finally:
         adapter.close()
 
 
-def _adapter(deadline: float, clock: Callable[[], float]) -> HTTPAdapter:
-    """An adapter whose sockets know when the time is up.
+def _adapter(
+    deadline: float, clock: Callable[[], float], heard: Callable[[int], None]
+) -> HTTPAdapter:
+    """An adapter whose sockets know when the time is up, and tell how many bytes have come.
 
     A time-out of requests bounds each read: a body, or a header, that drips one byte at a time
     never meets it.
@@ -97,7 +108,9 @@ def _adapter(deadline: float, clock: Callable[[], float]) -> HTTPAdapter:
             if left <= 0:
                 raise TimeoutError("the time is up")
             self.settimeout(left)
-            return super().recv_into(*arguments, **named)
+            number = super().recv_into(*arguments, **named)
+            heard(number)
+            return number
 
     class Connection(HTTPConnection):
         def connect(self) -> None:

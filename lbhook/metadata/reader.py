@@ -12,6 +12,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Set
 from typing import Any, NoReturn, TypeVar
 
+from ..config import nesting
 from ..config.network import may_be_a_host
 from ..errors import MetadataError, UnreadableBodyError
 
@@ -164,6 +165,8 @@ def decode(body: bytes) -> object:
     text = ""
     try:
         text = body.decode("utf-8-sig")
+        if nesting.is_too_deep(text, nesting.JSON):
+            raise MetadataError("body: nested too deep")
         return json.loads(
             text,
             object_pairs_hook=_unique,
@@ -171,8 +174,6 @@ def decode(body: bytes) -> object:
             parse_float=functools.partial(_short, float),
             parse_constant=_no_constant,
         )
-    except RecursionError:
-        raise MetadataError("body: nested too deep") from None
     except _MalformedError as error:
         raise MetadataError(f"body: {error}") from None
     except json.JSONDecodeError as error:

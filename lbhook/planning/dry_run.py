@@ -71,10 +71,8 @@ class DryRun:
 
     def _is_unfinished(self) -> bool:
         """Whether a run was cut short; the journal of one that is under way is no news."""
-        busy = lock.is_held(
-            self.context.host.tree.outside(self.context.settings.paths.runtime / "lock")
-        )
-        return not busy and bool(self.context.host.journal.unfinished())
+        busy = lock.is_held(self.context.host.lock_file(self.context.settings.paths.runtime))
+        return not busy and self.context.host.journal.is_open()
 
     def _closes(self, changes: Sequence[Change], lb: Facts | None) -> tuple[Closed, ...]:
         """Without an answer there is no firewall, only its resting form."""

@@ -2,7 +2,7 @@
 programs of this machine have loaded."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from ..config.settings import Settings
 from ..config.shipped import kind_of
@@ -16,10 +16,12 @@ from ..programs import nftables, sshd
 from ..programs.host import Host
 from ..rendering.cache import RenderCache, Rendered
 from ..storage.records import Installed, Loaded
-from . import conflicts, failed_start, groups, orphans, validation
+from . import conflicts, failed_start, groups, one_file, orphans, validation
 from .listeners import Listeners
 from .scope import Scope
 from .verification import verify, verify_again
+
+_ONE_FILE = "give each target a file of its own"
 
 
 class Planner:
@@ -52,8 +54,11 @@ class Planner:
         places = [Path(str(place)) for place in self.settings.paths.templates]
         cache = RenderCache(places, lb, vm)
         changes = []
-        for target in self.settings.active(self.only):
+        targets, shared = self._targets(scope)
+        for target in targets:
             try:
+                if target.path in shared:
+                    raise ConfigError(shared[target.path], hint=_ONE_FILE)
                 changes.append(self._change(scope, cache, target))
             except LbhookError as error:
                 changes.append(_unplanned(target, error))
@@ -69,6 +74,15 @@ class Planner:
             left_out=tuple(self.left_out),
             lb=lb or Facts(),
         )
+
+    def _targets(self, scope: Scope) -> tuple[Sequence[Target], Mapping[PurePosixPath, str]]:
+        """The targets, and by path what is wrong with those that share a file. A clean only wants
+        each file once, and by the path that it was installed by."""
+        tree, active = self.host.tree, self.settings.active(self.only)
+        if scope is not Scope.CLEAN:
+            return active, one_file.found(tree, self.settings)
+        known = sorted(active, key=lambda one: self._record(one) is None)
+        return [*one_file.once(tree, known)], {}
 
     def _change(self, scope: Scope, cache: RenderCache, target: Target) -> Change:
         target = self._observed(scope, target)
@@ -301,7 +315,8 @@ class Planner:
             return []
         wanted = {str(one.path) for one in self.settings.active()}
         changes = []
-        for path, record in {**self._owing(scope), **self._installed}.items():
+        known = {**self._owing(scope), **self._installed}
+        for path, record in one_file.others(self.host.tree, self.settings, known):
             try:
                 change = None if path in wanted else self._undone(scope, record)
                 changes += [change] if change else []

@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from ..system.netlink import Kernel
     from .daemon import Daemon
     from .systemd import Services
-
 UNFINISHED = "an earlier run did not finish; its files are put back"
 
 
@@ -116,7 +115,7 @@ class Host:
     ) -> Iterator[None]:
         """Hold the lock in the runtime directory; raises `BusyError` after `wait` seconds."""
         self.tree.make_directory(runtime)
-        place = self.tree.outside(runtime / "lock")
+        place = self.lock_file(runtime)
         with contextlib.ExitStack() as stack:
             try:
                 held = lock.held(place, wait=wait, clock=self.clock, sleep=self.sleep)
@@ -126,12 +125,9 @@ class Host:
             self.state.look_again()
             yield
 
-    def settle_journal(self, warn: Callable[[str], None]) -> None:
-        """Put back what a run that did not come to its end left half done."""
-        self.journal.tidy()
-        if self.journal.unfinished():
-            self.journal.put_back()
-            warn(UNFINISHED)
+    def lock_file(self, runtime: PurePosixPath) -> Path:
+        """Where the lock is: below a root also where a link seems to lead out."""
+        return self.tree.outside(self.tree.place(runtime / "lock"))
 
     def demand_rights(self, settings: Settings) -> None:
         """Raise `RightsError` if an apply here would need root and has not got it."""

@@ -9,15 +9,21 @@ from ..config.schema import nearest
 # jinja2's own, and those that end them.
 _TAGS = (
     *("for", "if", "macro", "call", "filter", "set", "block", "with", "autoescape"),
-    *("include", "import", "from", "extends", "elif", "else", "raw", "do"),
+    *("include", "import", "from", "extends", "elif", "else", "raw"),
 )
 _KNOWN_TAGS = (*_TAGS, *(f"end{tag}" for tag in _TAGS[:9]), "endraw")
 _MISSPELT = re.compile(r"(?:unknown|[Nn]o) (tag|filter|test)(?: named)? '(\w+)'")
+# Python's own, which name a type of its own.
+_NO_JSON = re.compile(r"is not JSON serializable$|keys must be str, int, float")
 _WORD = re.compile(r"""["']([^"']+)["']""")
 
 
 def explained(problem: str, known: Mapping[str, Collection[str]]) -> str:
     """jinja2's words with the nearest tag, filter or test of those that there are."""
+    if _NO_JSON.search(problem):
+        return (
+            "tojson takes what is defined: text, numbers, true or false, lists and tables of them"
+        )
     found = _MISSPELT.search(problem)
     if not found:
         return problem

@@ -57,19 +57,19 @@ class History:
 
     def changes(self) -> tuple[Changed, ...]:
         """All that are kept, the oldest first."""
-        return tuple(map(Changed.read, self.host.state.history().get("changes", ())))
+        return tuple(map(Changed.read, self.host.state.history()["changes"]))
 
     def note(self, rules: Iterable[InboundRule], source: str, outcome: str) -> tuple[str, ...]:
         """Write down what is in force from now on; the lines that say what came and went. Raises
         `WriteError`."""
         record = self.host.state.history()
-        before, now = record.get("rules", []), [*dict.fromkeys(map(described, rules))]
+        before, now = record["rules"], tuple(dict.fromkeys(map(described, rules)))
         if now == before:
             return ()
         came, went = _without(now, before), _without(before, now)
         changed = Changed(utc(self.now()), source, outcome, came, went)
-        kept = [*record.get("changes", ()), _bounded(changed)._asdict()][-_MOST_CHANGES:]
-        self.host.state.keep_history(version=VERSION, rules=now, changes=kept)
+        kept = [*record["changes"], _bounded(changed)._asdict()][-_MOST_CHANGES:]
+        self.host.state.keep_history(rules=now, changes=kept)
         return changed.lines(_MOST_LINES)
 
 

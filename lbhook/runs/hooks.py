@@ -39,17 +39,21 @@ class Hook:
         from ..traffic import diagram
 
         record = self.host.state.told()
-        told, model = record.get("told"), diagram.to_json(facts.derive(metadata), metadata)
+        told, owed, model = (
+            record["told"],
+            record["owed"],
+            diagram.to_json(facts.derive(metadata), metadata),
+        )
         now = {"model": model, "files": self._files()}
-        if now == told and "owed" in record:
+        if now == told and owed:
             self.host.state.keep_told(told=told)
-        elif now not in (told, record.get("owed")):
+        elif now not in (told, owed):
             self.host.state.keep_told(told=told, owed=now)
 
     def pay(self) -> None:
         """Run the command if it is owed. Raises `ReloadError` if it fails; it stays owed then."""
         record = self.host.state.told()
-        if not self.wanted or "owed" not in record:
+        if not (self.wanted and record["owed"]):
             return
         told, owed = record["told"] or {"model": None, "files": {}}, record["owed"]
         changes = [*_changes(told["files"], owed["files"])]

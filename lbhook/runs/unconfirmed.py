@@ -9,8 +9,8 @@ from ..deployment.outcome import Done
 from ..deployment.recovery import settled
 from ..deployment.report import Report
 from ..errors import LbhookError, ReloadError, UsageError
+from ..storage import forms
 from ..storage.records import Standstill
-from ..storage.state import encoded
 from . import standstill
 from .undo import Undo
 
@@ -143,7 +143,7 @@ class Unconfirmed:
         """All of it; if that fails, at least the firewall: it may be what shuts somebody out. In
         one transaction with the word that it was: or a second time would be the apply again."""
         undo = Undo(self.context)
-        records = {self.context.host.state.unconfirmed_file: encoded(reverted._asdict())}
+        records = {self.context.host.state.unconfirmed_file: forms.written(reverted._asdict())}
         try:
             return undo.rollback_now(records)
         except LbhookError as error:

@@ -7,11 +7,12 @@ from types import MappingProxyType
 from ..config.targets import Target
 from ..context import Context
 from ..deployment.deployment import Deployment
+from ..deployment.outcome import Done
 from ..deployment.recovery import settled
 from ..deployment.reloads import Loader
 from ..deployment.report import Report
 from ..deployment.transaction import Transaction
-from ..errors import ReloadError, UsageError, together
+from ..errors import LbhookError, ReloadError, UsageError, WriteError, together
 from ..plan import Change, FileState, Plan, Reload, compare
 from ..planning.orphans import resting
 from ..planning.planner import Planner
@@ -97,12 +98,10 @@ class Undo:
         return {**before, **state.installed()}
 
     def _clean(self) -> Report:
-        planner = Planner(self.context.host, self.context.settings)
-        plan = planner.plan(Scope.CLEAN, None)
+        plan = Planner(self.context.host, self.context.settings).plan(Scope.CLEAN, None)
         for warning in plan.warnings:
             self.context.reporter.warn(warning)
-        # Not checked: what is put to rest, or back, harms nobody, whatever else is broken.
-        done = Deployment(self.context.host, plan, load=False, checked=False).carry_out()
+        done = self._taken_back(plan)
         if done.errors:
             # What is left to do is known as long as there is state.
             failure = together(done.errors)
@@ -122,6 +121,32 @@ class Undo:
             removed=tuple(self._shown(path) for path in gone),
             problems=problems,
         )
+
+    def _taken_back(self, plan: Plan) -> Done:
+        """Every file at rest or back. On a full disk what frees space must not need any: first goes
+        what nobody needs any more; if there is still no room for a journal, the files are taken
+        back one by one, without one. Each is whole at any time, and another clean goes on."""
+        host = self.context.host
+        # Not checked: what is put to rest, or back, harms nobody, whatever else is broken.
+        done = Deployment(host, plan, load=False, checked=False).carry_out()
+        if _no_room(done):
+            host.state.make_room()
+            done = Deployment(host, plan, load=False, checked=False).carry_out()
+        return self._one_by_one(plan) if _no_room(done) else done
+
+    def _one_by_one(self, plan: Plan) -> Done:
+        tree, failures = self.context.host.tree, []
+        touched = [one for one in plan.changes if one.touches_file]
+        for change in sorted(touched, key=lambda one: one.expected is not None):
+            try:
+                if change.expected:
+                    tree.stage(change.path, change.expected)
+                    tree.replace(change.path)
+                else:
+                    tree.remove(change.path)
+            except LbhookError as error:
+                failures.append(error)
+        return Done(changes=plan.changes, failures=tuple(failures), acted=bool(touched))
 
     def _forget_drain(self) -> tuple[PurePosixPath, ...]:
         """A drain stays in force, but not for boots to come: those may be another VM's."""
@@ -159,3 +184,7 @@ class Undo:
 
 # Not a template: it only says that the target is not one that was dropped.
 _ROLLBACK = "rollback"
+
+
+def _no_room(done: Done) -> bool:
+    return any(isinstance(one, WriteError) and one.no_room for one in done.errors)

@@ -71,8 +71,9 @@ class Update:
 
     def since_applied(self) -> float:
         """Seconds since an answer was put in force in this boot; 0 if none was."""
-        applied = self.context.host.state.applied()
-        return self.context.boottime() - applied if applied else 0.0
+        now = self.context.boottime()
+        applied = self.context.host.state.applied(now)
+        return now - applied if applied else 0.0
 
     def fetch(self) -> Report:
         """Only ask, and keep the answer. Raises `LbhookError` if there is none to believe."""
@@ -157,15 +158,12 @@ class Update:
         self._progress.lb = lb or Facts()
         with self._locked():
             settle(self.context.host, self.context.reporter.warn)
-            if fetched.read < self.context.host.state.applied():
-                self.context.reporter.warn(
-                    "a later answer has been applied meanwhile; this one is dropped"
-                )
-            else:
-                records = self._records(fetched)
-                self._attempt(scope, lb, fetched.vm, records)
-                if self._progress.outcome != "failed":
-                    self._keep_applied(fetched, new=bool(records) or fetched.body is None)
+            if fetched.read < self.context.host.state.applied(self.context.boottime()):
+                return self._dropped()
+            records = self._records(fetched)
+            self._attempt(scope, lb, fetched.vm, records)
+            if self._progress.outcome != "failed":
+                self._keep_applied(fetched, new=bool(records) or fetched.body is None)
         outcome = self._progress.outcome
         if fetched.answer.metadata is None and (
             outcome == "unchanged" or (scope is Scope.MISSING and outcome != "failed")
@@ -174,6 +172,15 @@ class Update:
         if self._progress.errors:
             return self._progress.failed(together(self._progress.errors), outcome)
         return self._progress.report(outcome)
+
+    def _dropped(self) -> Report:
+        """What an answer comes to that is older than the one in force: nothing of it is said to
+        be."""
+        self.context.reporter.warn("a later answer has been applied meanwhile; this one is dropped")
+        last = self.fetcher.last_good.find()
+        self._progress.answer = last or self._progress.answer
+        self._progress.lb = (last and last.lb) or Facts()
+        return self._progress.report("kept")
 
     def _keep_applied(self, fetched: Fetched, *, new: bool) -> None:
         try:

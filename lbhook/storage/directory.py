@@ -24,7 +24,7 @@ def opened(
     """
     directory = os.open(root, _WALK & ~os.O_NOFOLLOW)
     try:
-        for name in _resolved(root, path).parts[1:]:
+        for name in resolved(root, path).parts[1:]:
             below = _step(directory, name, make)
             os.close(directory)
             directory = below
@@ -75,7 +75,7 @@ def _step(directory: int, name: str, make: Callable[[int, str], None] | None) ->
     return os.open(name, _WALK, dir_fd=directory)
 
 
-def _resolved(root: Path, path: PurePosixPath) -> PurePosixPath:
+def resolved(root: Path, path: PurePosixPath) -> PurePosixPath:
     """The path without symbolic links; absolute ones lead to places below `root`."""
     done = PurePosixPath("/")
     rest, links = list(path.parts[1:]), 0

@@ -1,16 +1,13 @@
 """The record of a drain: in the runtime directory that of this boot, in the state directory one
 that outlasts it."""
 
-import json
-import math
-from collections.abc import Mapping
 from pathlib import PurePosixPath
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from .. import layout
+from . import forms, records
 from .state import State
 
-VERSION = 1
 _FILE = "drain.json"
 
 
@@ -109,30 +106,8 @@ class Drains:
 
     @staticmethod
     def _content(drained: Drained) -> bytes:
-        return layout.dump({**drained._asdict(), "version": VERSION}).encode()
+        return forms.written(drained._asdict())
 
     def _read(self, path: PurePosixPath) -> Drained | None:
-        content = self.state.tree.read(path)
-        if content is None:
-            return None
-        try:
-            return _drained(json.loads(content))
-        except (ValueError, LookupError, TypeError, OverflowError, RecursionError):
-            where = self.state.tree.outside(path)
-            text = f"{where}: damaged, or of another version; it is ignored"
-            if text not in self.state.damaged:
-                self.state.damaged.append(text)
-            return None
-
-
-def _drained(content: Mapping[str, Any]) -> Drained:
-    """The record of a file. Raises one of Python's own errors if it is none."""
-    if content["version"] != VERSION:
-        raise ValueError("of another version")
-    times = {name: float(content[name]) for name in ("since", "until", "ends", "lasts")}
-    if not all(math.isfinite(one) and one >= 0 for one in times.values()):
-        raise ValueError("of no time")
-    layout.minute(max(times["since"], times["until"]))  # which raises for one that no clock has
-    words = ("by", "reason", "boot", "uuid", "machine_id")
-    values: dict[str, Any] = {**times, **{name: str(content[name]) for name in words}}
-    return Drained(**values, persist=content["persist"] is True)
+        values = self.state.read(path, records.DRAIN)
+        return None if None in values.values() else Drained(**values)

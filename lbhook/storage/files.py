@@ -26,9 +26,15 @@ _HINTS = {
     errno.EPERM: "run as root; `lsattr` shows whether the file is immutable",
     errno.EISDIR: "remove what is there, or give the target another path",
     errno.ENOTDIR: "an element of the path is not a directory",
+    errno.ENAMETOOLONG: "give the target a shorter path",
     errno.ELOOP: "remove the link, or give the target the path that it leads to",
 }
 
+# What stands in the way of one path, for as long as somebody leaves it there.
+_IN_THE_WAY = (errno.EISDIR, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG)
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
+# A name that no file can have.
+_NO_NAME = (errno.ENOENT, errno.ENAMETOOLONG)
 # No hard links here, or none for this user (fs.protected_hardlinks), or no file.
 _NO_LINK = (errno.EPERM, errno.EOPNOTSUPP, errno.EMLINK, errno.ENOENT)
 
@@ -58,6 +64,14 @@ class Tree:
         """The path as programs outside of the tree see it."""
         return directories.outside(self.root, path)
 
+    def place(self, path: PurePosixPath) -> PurePosixPath:
+        """Where a file is, without the links on the way to it; the path itself if that can't be
+        told."""
+        try:
+            return directories.resolved(self.root, path.parent) / path.name
+        except OSError:
+            return path
+
     def candidate(self, path: PurePosixPath) -> PurePosixPath:
         """Where the next content of a file is staged: beside it, with a leading dot, so that
         no `*.conf` or `*.nft` picks it up."""
@@ -81,9 +95,9 @@ class Tree:
                 with os.fdopen(file, "rb") as stream:
                     found = os.fstat(file)
                     content = stream.read(most)
-        except FileNotFoundError:
-            return None
         except OSError as error:
+            if error.errno in _NO_NAME:
+                return None
             raise self.failure(path, error) from None
         mode = stat.S_IMODE(found.st_mode)
         return FileState(content=content, mode=mode, uid=found.st_uid, gid=found.st_gid)
@@ -150,10 +164,21 @@ class Tree:
         self._take_away(path, "unlink", os.unlink)
 
     def remove_directory(self, path: PurePosixPath) -> None:
-        """Remove a directory of lbhook's own with the files in it, if it is there."""
+        """Remove a directory of lbhook's own with the files in it, if it is there. Of one that a
+        link leads to, link and directory stay: somebody made them for lbhook."""
         for name in self.names(path):
             self.remove(path / name)
-        self._take_away(path, "rmdir", os.rmdir)
+        if self.is_directory(path):
+            self._take_away(path, "rmdir", os.rmdir)
+
+    def is_directory(self, path: PurePosixPath) -> bool:
+        """Whether there is a directory, and no link to one."""
+        try:
+            with self._directory(path.parent) as directory:
+                found = os.stat(path.name, dir_fd=directory, follow_symlinks=False)
+        except OSError:
+            return False
+        return stat.S_ISDIR(found.st_mode)
 
     def move(self, old: PurePosixPath, new: PurePosixPath) -> None:
         """Give a file or directory another name in the same directory, in one step."""
@@ -185,7 +210,11 @@ class Tree:
         kind: type[LbhookError] = WriteError
         if not self.privileged and error.errno in (errno.EACCES, errno.EPERM):
             kind = RightsError
-        return kind(f"{self.outside(path)}: {error.strerror}", hint=hint)
+        failure = kind(f"{self.outside(path)}: {error.strerror}", hint=hint)
+        if isinstance(failure, WriteError):
+            failure.in_the_way = error.errno in _IN_THE_WAY
+            failure.no_room = error.errno in _NO_ROOM
+        return failure
 
     @contextlib.contextmanager
     def _changing(self, path: PurePosixPath) -> Iterator[None]:
@@ -235,10 +264,9 @@ class Tree:
                 self.step(name, path)
                 remove(path.name, dir_fd=directory)
                 self._sync(path.parent, directory)
-        except FileNotFoundError:
-            pass
         except OSError as error:
-            raise self.failure(path, error) from None
+            if error.errno not in _NO_NAME:
+                raise self.failure(path, error) from None
 
     def _unlink(self, path: PurePosixPath, directory: int) -> None:
         with contextlib.suppress(FileNotFoundError):

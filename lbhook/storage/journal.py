@@ -6,14 +6,15 @@ transactions, and keeps all of them side by side: they are what `rollback` goes 
 """
 
 import contextlib
-import json
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import PurePosixPath
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+from ..config import schema
 from ..errors import LbhookError, PutBackError, WriteError
 from ..plan import FileState, same
+from . import aside, forms
 from .files import Tree
 
 _LIST = "journal.json"
@@ -22,6 +23,7 @@ _MORE = "more"
 # There as long as nothing has been replaced since somebody asked.
 _MARK = "mark"
 _KEPT = re.compile(r"previous(\.\d+)?")
+_JOURNALS = re.compile(rf"journal(\.new|\.done|\.committed)?|previous\.old|{_KEPT.pattern}")
 
 
 class Entry(NamedTuple):
@@ -34,6 +36,21 @@ class Entry(NamedTuple):
     after: str
     target: str = ""
     rest: str = ""
+
+
+class Settled(NamedTuple):
+    """What came of an unfinished run: the entries whose files changed, and what was given up."""
+
+    touched: tuple[Entry, ...] = ()
+    given_up: tuple[str, ...] = ()
+
+
+class _Read(NamedTuple):
+    """The entries of a journal that can be read, each with the name of its backup, and what is
+    wrong with the others."""
+
+    entries: tuple[tuple[str, Entry], ...] = ()
+    wrong: tuple[str, ...] = ()
 
 
 class Journal:
@@ -63,12 +80,17 @@ class Journal:
                 backup = FileState(content=entry.before.content, mode=0o600)
                 self.tree.stage(self._new / str(index), backup)
                 self.tree.replace(self._new / str(index))
-        listed = json.dumps([_as_json(entry) for entry in entries])
-        self.tree.write(self._new / _LIST, listed.encode(), mode=0o600)
+        listed = forms.written({"entries": [_as_json(entry) for entry in entries]})
+        self.tree.write(self._new / _LIST, listed, mode=0o600)
+
+    def is_open(self) -> bool:
+        """Whether a transaction did not come to its end."""
+        return self._open.name in self.tree.names(self.state)
 
     def unfinished(self) -> tuple[Entry, ...]:
-        """What a transaction that did not come to its end was about to change."""
-        return self._entries(self._open)
+        """What a transaction that did not come to its end was about to change, as far as that can
+        be read."""
+        return tuple(entry for _, entry in self._read(self._open).entries)
 
     def put_back(self) -> tuple[Entry, ...]:
         """Put back every file of the open journal, close it, and say which files changed.
@@ -76,6 +98,44 @@ class Journal:
         Raises `PutBackError` for those that could not be put back; the others have been, and
         the journal stays for the next run.
         """
+        touched, failures = self._put_back_all()
+        if failures:
+            raise _stuck(touched, failures)
+        self._drop(self._open, "journal.done")
+        return tuple(touched)
+
+    def settle(self) -> Settled:
+        """Put back what an earlier run left half done, and close its journal. What will never go
+        back is given up: no later run is to stand still for it. Then the journal stays beside.
+
+        Raises `PutBackError` for what another run may put back, as that of a disk that is full.
+        """
+        self.tidy()
+        if not self.is_open():
+            return Settled()
+        touched, failures = self._put_back_all()
+        healing = {path: one for path, one in failures.items() if not _is_for_ever(one)}
+        if healing:
+            raise _stuck(touched, healing)
+        read = self._read(self._open)
+        if not (failures or read.wrong):
+            self._drop(self._open, "journal.done")
+            return Settled(tuple(touched))
+        where = self.tree.outside(aside.moved(self.tree, self._open))
+        names = {entry.path: name for name, entry in read.entries}
+        lost = (
+            f"{'; '.join(error.problems)}: it can't be put back; what was there before is"
+            f" {where}/{names[path]}: copy it to where it belongs, then remove {where}"
+            for path, error in failures.items()
+        )
+        unread = (
+            f"{where}: {one}; lbhook can't tell all that is to be put back: compare the files in"
+            " it with the installed ones, then remove it"
+            for one in read.wrong
+        )
+        return Settled(tuple(touched), (*lost, *unread))
+
+    def _put_back_all(self) -> tuple[list[Entry], dict[PurePosixPath, LbhookError]]:
         touched: list[Entry] = []
         failures: dict[PurePosixPath, LbhookError] = {}
         for entry in self.unfinished():
@@ -86,15 +146,7 @@ class Journal:
                 self.tree.remove(self.tree.second(entry.path))
             except LbhookError as error:
                 failures[entry.path] = error
-        if failures:
-            raise PutBackError(
-                *(problem for error in failures.values() for problem in error.problems),
-                hint=next(iter(failures.values())).hint,
-                stuck=tuple(failures),
-                restored=tuple(one.path for one in touched if one.target),
-            )
-        self._drop(self._open, "journal.done")
-        return tuple(touched)
+        return touched, failures
 
     def commit(self) -> None:
         """It came to its end: from now on the journal is what `rollback` goes back to."""
@@ -102,8 +154,10 @@ class Journal:
         self._finish()
 
     def _finish(self) -> None:
-        for entry in self._entries(self._committed):
-            self.tree.remove(self.tree.second(entry.path))
+        for _, entry in self._read(self._committed).entries:
+            # A name that stays is no reason to stand still: the next change takes its place.
+            with contextlib.suppress(WriteError):
+                self.tree.remove(self.tree.second(entry.path))
         kept = self._kept()
         if self._is_going_on():
             self.tree.move(self._committed, self.state / f"previous.{len(kept)}")
@@ -128,18 +182,32 @@ class Journal:
 
     def tidy(self) -> None:
         """Remove what a kill in the middle of this module's own renames left behind."""
-        names = self.tree.names(self.state)
-        for name in names:
+        for name in filter(_JOURNALS.fullmatch, self.tree.names(self.state)):
+            aside.unless_directory(self.tree, self.state / name)
             if name in ("journal.new", "journal.done", "previous.old"):
-                self.tree.remove_directory(self.state / name)
-        if self._committed.name in names:
+                self._remove(self.state / name)
+        if self._committed.name in self.tree.names(self.state):
             self._finish()
 
+    def _remove(self, journal: PurePosixPath) -> None:
+        try:
+            self.tree.remove_directory(journal)
+        except WriteError as error:
+            if not error.in_the_way:
+                raise
+            aside.moved(self.tree, journal)  # somebody's directory is in it
+
     def previous(self) -> tuple[Entry, ...]:
-        """What the last run replaced; a file that it replaced twice as it was before both."""
+        """What the last run replaced; a file that it replaced twice as it was before both. Raises
+        `WriteError` if not all of it can be read."""
         found: dict[PurePosixPath, Entry] = {}
         for journal in self._kept():
-            for entry in self._entries(journal):
+            read = self._read(journal)
+            if read.wrong:
+                where = self.tree.outside(journal)
+                problems = (f"{where}: {one}; there is no way back" for one in read.wrong)
+                raise WriteError(*problems, hint="the next apply that changes a file replaces it")
+            for _, entry in read.entries:
                 found.setdefault(entry.path, entry)
         return tuple(found.values())
 
@@ -151,12 +219,18 @@ class Journal:
         """Whether no file was replaced since `mark`."""
         return _MARK in self.tree.names(self.state / "previous")
 
+    def last(self) -> tuple[tuple[PurePosixPath, Entry], ...]:
+        """What can be read of the last transaction, each entry with the place of its backup."""
+        kept = self._kept()
+        read = self._read(kept[-1]) if kept else _Read()
+        return tuple((kept[-1] / name, entry) for name, entry in read.entries)
+
     def backup(self, path: PurePosixPath) -> PurePosixPath:
         """Where the last run keeps what a file was before it."""
         for journal in self._kept():
-            for at, entry in enumerate(self._entries(journal)):
+            for name, entry in self._read(journal).entries:
                 if entry.path == path:
-                    return journal / str(at)
+                    return journal / name
         return self.state / "previous" / "none"
 
     @property
@@ -202,46 +276,92 @@ class Journal:
         """Remove a journal so that a kill leaves all of it or, by name, none of it."""
         if self.tree.names(path):
             self.tree.move(path, path.with_name(name))
-            self.tree.remove_directory(path.with_name(name))
+            self._remove(path.with_name(name))
 
-    def _entries(self, journal: PurePosixPath) -> tuple[Entry, ...]:
-        content = self.tree.read(journal / _LIST)
-        if content is None:
-            return ()
+    def _read(self, journal: PurePosixPath) -> _Read:
+        """A journal as far as it can be read."""
+        if not self.tree.names(journal):
+            return _Read()
         try:
-            listed = json.loads(content)
-            return tuple(self._from_json(journal / str(at), raw) for at, raw in enumerate(listed))
-        except (ValueError, TypeError, KeyError) as error:
-            where = self.tree.outside(journal)
-            raise WriteError(
-                f"{where}: damaged ({type(error).__name__}: {error}); lbhook can't tell what"
-                " to put back",
-                hint=f"compare the files in {where} with the installed ones, then remove it",
-            ) from None
+            content = self.tree.read(journal / _LIST)
+        except WriteError as error:
+            return _Read(wrong=error.problems)
+        listed, wrong = _listed(forms.decoded(content or b""))
+        problems = [wrong] if wrong else []
+        entries = []
+        for at, raw in enumerate(listed):
+            try:
+                entries.append((str(at), self._entry(journal / str(at), raw)))
+            except schema.Misfit as misfit:
+                problems += [
+                    f"damaged: entries[{at}]{where}: {what}" for where, what in misfit.problems
+                ]
+            except WriteError as error:
+                problems += error.problems
+        return _Read(tuple(entries), tuple(problems))
 
-    def _from_json(self, backup: PurePosixPath, raw: Mapping[str, object]) -> Entry:
+    def _entry(self, backup: PurePosixPath, raw: object) -> Entry:
+        read = _ENTRY(raw)
         before = None
-        attributes = raw["before"]
-        if isinstance(attributes, dict):
-            content = self.tree.read(backup)
-            if content is None:
-                # An empty file in its place would be worse than none.
-                raise KeyError(backup.name)
+        if read.before is not None:
+            attributes = dict(read.before)
+            digest = attributes.pop("digest", "")
             if not self.tree.privileged:
-                attributes = {**attributes, "uid": -1, "gid": -1}
-            before = FileState(content=content, **attributes)
-        return Entry(
-            path=PurePosixPath(str(raw["path"])),
-            before=before,
-            after=str(raw["after"]),
-            target=str(raw["target"]),
-            rest=str(raw.get("rest", "")),
-        )
+                attributes.update(uid=-1, gid=-1)
+            content = self.tree.read(backup)
+            before = None if content is None else FileState(content, **attributes)
+            if before is None or digest not in ("", before.digest):
+                # An empty file in its place would be worse than none.
+                raise schema.Misfit(("", f"{backup.name} is missing or cut"))
+        return Entry(read.path, before, read.after, read.target, read.rest)
+
+
+class _Listed(NamedTuple):
+    path: PurePosixPath
+    before: Mapping[str, Any] | None
+    after: str
+    target: str
+    rest: str = ""
+
+
+def _owner(value: object) -> int:
+    number = schema.whole(value)
+    if not -1 <= number < 2**32 - 1:
+        raise schema.unfit(value, "the number of a user or group")
+    return number
+
+
+_ATTRIBUTES = {"mode": forms.bits, "uid": _owner, "gid": _owner}
+_ENTRY = forms.row(_Listed, before=forms.optional(forms.only(_ATTRIBUTES, {"digest": forms.text})))
+
+
+def _listed(raw: object) -> tuple[Sequence[object], str]:
+    """The entries as they are written, and what is wrong with the whole. Until November 2026 a
+    journal was their list."""
+    if isinstance(raw, list):
+        return raw, ""
+    entries = raw.get("entries") if isinstance(raw, dict) else None
+    if not (isinstance(raw, dict) and isinstance(entries, list)):
+        return (), "damaged: no list of files, or cut"
+    return entries, forms.version_problem(raw.get("version"))
+
+
+def _is_for_ever(error: LbhookError) -> bool:
+    return isinstance(error, WriteError) and error.in_the_way
+
+
+def _stuck(touched: Sequence[Entry], failures: Mapping[PurePosixPath, LbhookError]) -> PutBackError:
+    return PutBackError(
+        *(problem for error in failures.values() for problem in error.problems),
+        hint=next(iter(failures.values())).hint,
+        stuck=tuple(failures),
+        restored=tuple(one.path for one in touched if one.target),
+    )
 
 
 def _as_json(entry: Entry) -> dict[str, object]:
     before = None
     if entry.before is not None:
-        before = {key: value for key, value in entry.before._asdict().items() if key != "content"}
-    values = entry._asdict()
-    return {**values, "path": str(entry.path), "before": before}
+        before = {**entry.before._asdict(), "digest": entry.before.digest}
+        del before["content"]
+    return {**entry._asdict(), "before": before}

@@ -3,6 +3,7 @@
 import contextlib
 import fcntl
 import os
+import re
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -30,7 +31,8 @@ def held(
     try:
         _take(file, wait, clock, sleep)
         holder = f"{os.getpid()} {clock():.0f}\n".encode()
-        os.ftruncate(file, os.pwrite(file, holder, 0))
+        with contextlib.suppress(OSError):  # no room for a name is no reason not to hold it
+            os.ftruncate(file, os.pwrite(file, holder, 0))
         yield
     finally:
         os.close(file)
@@ -66,8 +68,8 @@ def _take(
 
 
 def _who(file: int, now: float) -> str:
-    words = os.pread(file, 64, 0).split()
-    if len(words) != 2:
+    said = re.fullmatch(rb"(\d+) (\d+)\n", os.pread(file, 64, 0))
+    if not said:
         return "another run of lbhook holds the lock"
-    age = max(0.0, now - float(words[1]))
-    return f"another run of lbhook, pid {words[0].decode()}, has held the lock for {age:.0f} s"
+    age = max(0.0, now - float(said[2]))
+    return f"another run of lbhook, pid {int(said[1])}, has held the lock for {age:.0f} s"

@@ -7,31 +7,34 @@ change its meaning from one configuration to the next.
 """
 
 import hashlib
-import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import PurePosixPath
-from typing import Any, TypeVar
+from typing import Any
 
 from ..config.settings import Paths
+from ..errors import WriteError
 from ..plan import FileState
+from . import aside, forms, records
 from .files import Tree
+from .forms import Form, Record
 from .records import Applied, Installed, Loaded, Port, Refused, Standstill
 
-VERSION = 1
 _ASIDE = ".aside"
+# What leaves room for what is added to the name of an original: in a name are 255 bytes.
+_LONGEST = 230
 _BY_PATH = ("made", "proofs", "skipped", "judged")
-R = TypeVar("R", Installed, Loaded, Port, Refused, Standstill)
+_UNREAD = "what can't be read is ignored"
 
 
 class State:
-    """The records of one machine. `damaged` names those that could not be read."""
+    """The records of one machine. `damaged` says of which of them not all could be read."""
 
     def __init__(self, tree: Tree, paths: Paths, boot_id: str) -> None:
         self.tree = tree
         self.paths = paths
         self.boot_id = boot_id
         self.damaged: list[str] = []
-        self._known: dict[str, Any] | None = None
+        self._known: Mapping[str, Any] | None = None
 
     def look_again(self) -> None:
         """Forget what was read of this boot: while the lock was free another run may have written
@@ -47,6 +50,11 @@ class State:
     def status_file(self) -> PurePosixPath:
         """Where the outcome of each apply is left for others."""
         return self.paths.runtime / "status.json"
+
+    @property
+    def answer_file(self) -> PurePosixPath:
+        """Where the last good answer is."""
+        return self.paths.state / "answer.json"
 
     @property
     def told_file(self) -> PurePosixPath:
@@ -81,7 +89,8 @@ class State:
     def original_file(self, path: PurePosixPath) -> PurePosixPath:
         """Where the file that was at a path before lbhook is kept, with its mode and owner."""
         digest = hashlib.sha256(str(path).encode()).hexdigest()[:8]
-        return self.paths.state / "originals" / f"{path.name[:100]}-{digest}"
+        name = path.name[:100].encode()[:_LONGEST].decode(errors="ignore")
+        return self.paths.state / "originals" / f"{name}-{digest}"
 
     def aside_file(self, path: PurePosixPath) -> PurePosixPath:
         """Where an original goes when the file that took its place is somebody else's by now."""
@@ -90,30 +99,78 @@ class State:
 
     def installed(self, path: PurePosixPath | None = None) -> dict[str, Installed]:
         """What is installed, by path; with `path`, what another copy of the record says."""
-        file = path or self.installed_file
-        return self._records(self._read(file).get("files", {}), Installed, file)
+        return dict(self.read(path or self.installed_file, records.INSTALLED)["files"])
 
     def forget(self) -> tuple[PurePosixPath, ...]:
         """Remove every record, and say which there were. The lock stays: it is held; so do
         originals that were put aside, which nobody else has."""
         state = self.paths.state
-        records = [self.installed_file, self.told_file, state / "answer.json", self.status_file]
-        records += [self._loaded_file, self._refused_file, self.paths.handover]
-        records += [self.history_file, self._ports_file, *self.standstill_files, self.waiting_file]
-        gone = [path for path in records if self._is_there(path)]
+        forms = self._forms()
+        # A drain is forgotten by who knows whether it is over.
+        known = [path for path, form in forms.items() if form is not records.DRAIN]
+        known += [self.status_file, self.paths.handover, self.waiting_file]
+        files = [*known, *(one for path in forms for one in aside.names(self.tree, path))]
+        gone = [path for path in files if self._is_there(path)]
         journals = [name for name in self.tree.names(state) if name.startswith("previous")]
         places = [state / name for name in ("originals", *journals)]
         for place in places:
             found = [name for name in self.tree.names(place) if not name.endswith(_ASIDE)]
-            records += [place / name for name in found]
+            files += [place / name for name in found]
             gone += [place] if found else []
         self.look_again()
-        for path in records:
-            self.tree.remove(path)
+        for path in files:
+            self._remove(path)
         for place in (*places, state):
             if not self.tree.names(place):
                 self.tree.remove_directory(place)
         return tuple(gone)
+
+    def set_aside(self, others: Callable[[], Mapping[str, Installed]]) -> tuple[str, ...]:
+        """Put what can be read of a damaged record in its place, keep the damaged one beside it,
+        and say so. `others` are targets that are known to be installed from elsewhere."""
+        said = []
+        for path, form in self._forms().items():
+            found = self.record(path, form)
+            if found.wrong:
+                values = found.values
+                if path == self.installed_file:
+                    values = {"files": {**others(), **values["files"]}}
+                lacking = any(part.needed and values[key] is None for key, part in form.items())
+                lost = found.lost or lacking or form in records.WHOLE
+                found = found._replace(lost=lost)
+                kept = self._keep_aside(path, found, values)
+                said.append(f"{self.tree.outside(path)}: {found.wrong}; {_UNREAD}{kept}")
+        if said:
+            self.damaged.clear()
+            self.look_again()
+        return tuple(said)
+
+    def _keep_aside(self, path: PurePosixPath, found: Record, values: Mapping[str, Any]) -> str:
+        """Where the damaged record is from now on; empty if there is no room for it, and it stays
+        where it is until there is."""
+        try:
+            if found.lost:
+                place = aside.moved(self.tree, path)
+            else:
+                place = aside.free_name(self.tree, path)
+                self.tree.write(place, self.tree.read(path) or b"", mode=0o600)
+            if not found.lost or (path == self.installed_file and values["files"]):
+                self._write(path, values)
+        except WriteError:
+            return ""
+        return f", and kept in {place.name}"
+
+    def make_room(self) -> None:
+        """Remove what nobody needs who takes everything back: the way back, and what only tells."""
+        told = (self.answer_file, self.told_file, self.history_file, self._ports_file)
+        for path in (
+            *told,
+            *(one for file in self._forms() for one in aside.names(self.tree, file)),
+        ):
+            self._remove(path)
+        state = self.paths.state
+        for name in (one for one in self.tree.names(state) if one.startswith("previous")):
+            self.tree.remove_directory(state / name)
 
     def put_aside(self, path: PurePosixPath) -> None:
         """Keep the original of a file that lbhook leaves alone, out of the way of another."""
@@ -123,11 +180,11 @@ class State:
     def keep_installed(self, installed: Mapping[str, Installed]) -> None:
         """Record what is installed, if that is not what the record says."""
         if installed != self.installed():
-            self._write(self.installed_file, {"files": _dicts(installed)})
+            self._write(self.installed_file, {"files": installed})
 
     def loaded(self) -> dict[str, Loaded]:
         """What has been loaded since the machine booted, by path."""
-        return self._records(self._since_boot().get("files", {}), Loaded)
+        return dict(self._since_boot()["files"])
 
     def keep_loaded(self, loaded: Mapping[str, Loaded], settled: Iterable[str] = ()) -> None:
         """Record what is loaded, if that is not what the record says. Of the `settled` paths
@@ -135,7 +192,7 @@ class State:
         before = self.foreign()
         foreign = {path: one for path, one in before.items() if path not in set(settled)}
         if (loaded, foreign) != (self.loaded(), before):
-            self._write_loaded(files=_dicts(loaded), foreign=_dicts(foreign))
+            self._write_loaded(files=loaded, foreign=foreign)
 
     def keep_debts(
         self,
@@ -147,63 +204,64 @@ class State:
         `foreign` are targets whose file was not lbhook's, should it be put back and never be
         installed."""
         owing = {**self.foreign(), **foreign}
-        self._write_loaded(files=_dicts(loaded), foreign=_dicts(owing), before=_dicts(before))
+        self._write_loaded(files=loaded, foreign=owing, before=before)
 
     def before(self) -> dict[str, Loaded]:
         """What was loaded of the files that a run replaced last, by path."""
-        return self._records(self._since_boot().get("before", {}), Loaded)
+        return dict(self._since_boot()["before"])
 
     def foreign(self) -> dict[str, Installed]:
         """Targets that were about to be installed over somebody else's file in this boot."""
-        return self._records(self._since_boot().get("foreign", {}), Installed)
+        return dict(self._since_boot()["foreign"])
 
-    def own_addresses(self) -> dict[str, list[str]]:
+    def own_addresses(self) -> dict[str, Sequence[str]]:
         """The addresses that lbhook gave the loopback interface in this boot, by the path of the
         file that lists them; some it may only have been about to add."""
-        return dict(self._since_boot().get("addresses", {}))
+        return dict(self._since_boot()["addresses"])
 
     def keep_own_addresses(self, own: Mapping[str, Sequence[str]]) -> None:
         """Record the addresses of the loopback interface that are lbhook's."""
         self._write_loaded(addresses=own)
 
-    def applied(self) -> float:
-        """When the answer that was applied last was read: seconds of this boot, 0 if none was."""
-        return float(self._since_boot().get("applied", 0.0))
+    def applied(self, now: float) -> float:
+        """When the answer that was applied last was read: seconds of this boot, which is `now` so
+        old; 0 if none was. A time that is still to come is of a clock that has gone back since, as
+        of a snapshot or a container's: it is no reason to wait for it."""
+        read = float(self._since_boot()["applied"])
+        return read if read <= now else 0.0
 
     def made(self) -> dict[str, str]:
         """By path, the digest of what each file was made of and came to in this boot."""
-        return dict(self._since_boot().get("made", {}))
+        return dict(self._since_boot()["made"])
 
     def proofs(self) -> dict[str, str]:
         """By path, what tells that nothing has changed since a program was verified."""
-        return dict(self._since_boot().get("proofs", {}))
+        return dict(self._since_boot()["proofs"])
 
-    def judged(self) -> dict[str, dict[str, Any]]:
+    def judged(self) -> dict[str, Mapping[str, Any]]:
         """By path, how the listeners of each file were judged in this boot."""
-        return dict(self._since_boot().get("judged", {}))
+        return dict(self._since_boot()["judged"])
 
     def rested(self) -> tuple[str, ...]:
         """The paths of files that were put to rest since their program had failed with them."""
-        return tuple(self._since_boot().get("rested", ()))
+        return tuple(self._since_boot()["rested"])
 
     def ports(self) -> tuple[Port, ...]:
         """The ports that other programs had when lbhook looked last, before this boot too."""
-        listed = self._read(self._ports_file).get("ports", [])
-        found = (self._record(self._ports_file, Port, raw) for raw in listed)
-        return tuple(one for one in found if one)
+        return tuple(self.read(self._ports_file, records.PORTS)["ports"])
 
     def keep_ports(self, ports: Sequence[Port]) -> None:
         """Record the ports of other programs, if that is not what the record says."""
         if tuple(ports) != self.ports():
-            self._write(self._ports_file, {"ports": [one._asdict() for one in ports]})
+            self._write(self._ports_file, {"ports": ports})
 
     def skipped(self) -> tuple[str, ...]:
         """The paths of the targets that were skipped when they were looked at last."""
-        return tuple(path for path, is_so in self._since_boot().get("skipped", {}).items() if is_so)
+        return tuple(path for path, is_so in self._since_boot()["skipped"].items() if is_so)
 
     def closed(self) -> frozenset[str]:
         """What a firewall that was loaded in this boot was said to have closed."""
-        return frozenset(self._since_boot().get("closed", ()))
+        return frozenset(self._since_boot()["closed"])
 
     def keep_closed(self, closed: Iterable[str]) -> None:
         """Record what was said to be closed, beside what was said before."""
@@ -212,32 +270,31 @@ class State:
     def keep_applied(self, applied: Applied) -> None:
         """Record what an apply has left."""
         known, news = self._since_boot(), applied._asdict()
-        by_path = {name: {**known.get(name, {}), **news[name]} for name in _BY_PATH}
+        by_path = {name: {**known[name], **news[name]} for name in _BY_PATH}
         self._write_loaded(applied=applied.read, rested=applied.rested, **by_path)
 
     def refused(self) -> dict[str, Refused]:
         """The groups of targets that were refused, by the digest of all that it hung on."""
-        file = self._refused_file
-        return self._records(self._read(file).get("groups", {}), Refused, file)
+        return dict(self.read(self._refused_file, records.REFUSED)["groups"])
 
     def keep_refused(self, refused: Mapping[str, Refused]) -> None:
         """Record what was refused, if that is not what the record says."""
         if not refused:
             self.tree.remove(self._refused_file)
         elif refused != self.refused():
-            self._write(self._refused_file, {"groups": _dicts(refused)})
+            self._write(self._refused_file, {"groups": refused})
 
-    def told(self) -> dict[str, Any]:
-        """What the hook was `told` last, and what it is `owed`, as far as there is any."""
-        return self._read(self.told_file)
+    def told(self) -> Mapping[str, Any]:
+        """What the hook was `told` last, and what it is `owed`; None where there is none."""
+        return self.read(self.told_file, records.TOLD)
 
     def keep_told(self, **told: object) -> None:
         """Record what the hook was told, and what it is owed."""
         self._write(self.told_file, told)
 
-    def history(self) -> dict[str, Any]:
-        """Which rules are in force, and which came and went."""
-        return self._read(self.history_file)
+    def history(self) -> Mapping[str, Any]:
+        """Which `rules` are in force, and the `changes`: which came and went."""
+        return self.read(self.history_file, records.HISTORY)
 
     def keep_history(self, **history: object) -> None:
         """Record which rules are in force, and which came and went."""
@@ -245,15 +302,15 @@ class State:
 
     def standstill(self, path: PurePosixPath) -> Standstill | None:
         """The hold, or the apply that nobody has confirmed."""
-        known = self._read(path)
-        return self._record(path, Standstill, known) if known else None
+        values = self.read(path, records.STANDSTILL)
+        return Standstill(**values) if values["kind"] else None
 
     def keep_standstill(self, path: PurePosixPath, standstill: Standstill | None) -> None:
         """Record it, or that there is none."""
         if standstill is None:
             self.tree.remove(path)
         else:
-            self.tree.write(path, encoded(standstill._asdict()))
+            self._write(path, standstill._asdict())
 
     def original(self, path: PurePosixPath) -> FileState | None:
         """The file that was there before lbhook, if it was kept."""
@@ -261,7 +318,7 @@ class State:
         return kept if not kept or self.tree.privileged else kept._replace(uid=-1, gid=-1)
 
     def _is_there(self, path: PurePosixPath) -> bool:
-        return self.tree.read(path) is not None
+        return path.name in self.tree.names(path.parent)
 
     @property
     def _loaded_file(self) -> PurePosixPath:
@@ -275,10 +332,35 @@ class State:
     def _refused_file(self) -> PurePosixPath:
         return self.paths.runtime / "refused.json"
 
-    def _since_boot(self) -> dict[str, Any]:
+    def _remove(self, path: PurePosixPath) -> None:
+        """Remove a record; a directory that somebody put in its place is not lbhook's."""
+        try:
+            self.tree.remove(path)
+        except WriteError as error:
+            if not error.in_the_way:
+                raise
+
+    def _forms(self) -> Mapping[PurePosixPath, Form]:
+        """Each record's form."""
+        return {
+            self.installed_file: records.INSTALLED,
+            self.answer_file: records.ANSWER,
+            self.told_file: records.TOLD,
+            self.history_file: records.HISTORY,
+            self._ports_file: records.PORTS,
+            self.hold_file: records.STANDSTILL,
+            self.unconfirmed_file: records.STANDSTILL,
+            self.paths.state / "drain.json": records.DRAIN,
+            self.paths.runtime / "drain.json": records.DRAIN,
+            self._loaded_file: records.LOADED,
+            self._refused_file: records.REFUSED,
+        }
+
+    def _since_boot(self) -> Mapping[str, Any]:
         if self._known is None:
-            found = self._read(self._loaded_file)
-            self._known = found if found.get("boot") == self.boot_id else {}
+            found = self.read(self._loaded_file, records.LOADED)
+            ours = found["boot"] == self.boot_id
+            self._known = found if ours else forms.nothing(records.LOADED).values
         return self._known
 
     def _write_loaded(self, **news: object) -> None:
@@ -286,55 +368,22 @@ class State:
         self._known = None  # what is on the disk is not known while it is written
         self._write(self._loaded_file, known)
 
-    def _records(
-        self, listed: Mapping[str, Any], kind: type[R], path: PurePosixPath | None = None
-    ) -> dict[str, R]:
-        file = path or self._loaded_file
-        records = {name: self._record(file, kind, raw) for name, raw in listed.items()}
-        return {name: record for name, record in records.items() if record}
-
-    def _record(self, path: PurePosixPath, kind: type[R], raw: Mapping[str, Any]) -> R | None:
-        """A record from its JSON; None if it is not one."""
-        values: dict[str, Any] = {
-            key: tuple(value) if isinstance(value, list) else value
-            for key, value in raw.items()
-            if key in kind._fields
-        }
-        if not values:
-            return None
-        try:
-            return kind(**values)
-        except TypeError:
-            self._damage(path)
-            return None
-
-    def _read(self, path: PurePosixPath) -> dict[str, Any]:
-        content = self.tree.read(path)
-        if content is None:
-            return {}
-        try:
-            value = json.loads(content)
-        except (ValueError, RecursionError):
-            value = None
-        if not isinstance(value, dict) or value.get("version") != VERSION:
-            self._damage(path)
-            return {}
-        return value
-
-    def _damage(self, path: PurePosixPath) -> None:
-        text = f"{self.tree.outside(path)}: damaged, or of another version; it is ignored"
-        if text not in self.damaged:
+    def read(self, path: PurePosixPath, form: Form) -> Mapping[str, Any]:
+        """What can be read of a record, by key; what is wrong with it is in `damaged`."""
+        found = self.record(path, form)
+        text = f"{self.tree.outside(path)}: {found.wrong}; {_UNREAD}"
+        if found.wrong and text not in self.damaged:
             self.damaged.append(text)
+        nothing = found.wrong and form in records.WHOLE
+        return forms.nothing(form).values if nothing else found.values
 
-    def _write(self, path: PurePosixPath, content: Mapping[str, object]) -> None:
-        self.tree.write(path, encoded(content))
+    def record(self, path: PurePosixPath, form: Form) -> Record:
+        """A record as far as it can be read; what is no file is as damaged as one that is cut."""
+        try:
+            content = self.tree.read(path)
+        except WriteError as error:
+            return forms.nothing(form, "; ".join(error.problems).removeprefix(f"{path}: "))
+        return forms.nothing(form) if content is None else forms.record(content, form)
 
-
-def encoded(content: Mapping[str, object]) -> bytes:
-    """A record as it is kept."""
-    text = json.dumps({**content, "version": VERSION}, indent=1, sort_keys=True)
-    return f"{text}\n".encode()
-
-
-def _dicts(records: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: record._asdict() for name, record in records.items()}
+    def _write(self, path: PurePosixPath, values: Mapping[str, object]) -> None:
+        self.tree.write(path, forms.written(values))

@@ -268,3 +268,25 @@ def test_values_in_messages_are_one_short_line() -> None:
     assert schema.shown("é") == '"é"'
     assert schema.shown("x" * 99) == f'"{"x" * 55}...'
     assert schema.shown([1, 2]) == "a list"
+
+
+@pytest.mark.parametrize(
+    ("path", "problem"),
+    [
+        ("/etc/" + "x" * 243, ""),
+        ("/etc/" + "x" * 244, "a name of 244 bytes; 243 are as many as can be used"),
+        ("/etc/" + "é" * 122, "a name of 244 bytes; 243 are as many as can be used"),
+        ("/" + "x" * 256 + "/y", "a name of 256 bytes; 255 are as many as can be used"),
+        ("/x" * 2041, ""),
+        ("/x" * 2042, "a path of more than 4083 bytes, which is as many as can be used"),
+    ],
+    ids=lambda value: f"{len(value)} {value[-3:]}",
+)
+def test_the_names_that_are_made_are_part_of_the_limit(path: str, problem: str) -> None:
+    """A file is replaced under another name, and kept under a third."""
+    if not problem:
+        assert str(schema.replaced_path(path)) == path
+        return
+    with pytest.raises(schema.Misfit) as caught:
+        schema.replaced_path(path)
+    assert caught.value.problems == (("", problem),)

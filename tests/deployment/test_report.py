@@ -154,7 +154,7 @@ def test_reasons_fit_the_terminal() -> None:
     [
         ("changed", "changed: 0 inbound rules, 0 listeners here\n"),
         ("unchanged", "up to date with Azure: 0 inbound rules, 0 listeners here\n"),
-        ("kept", "kept: no usable answer; the last good answer stays in force\n"),
+        ("kept", "kept: a later answer is in force\n"),
         ("absent", f"absent: {model.ABSENT}; existing files stay\n"),
         ("failed", "failed: no change was applied\n"),
     ],
@@ -162,6 +162,12 @@ def test_reasons_fit_the_terminal() -> None:
 def test_every_outcome_has_a_sentence(outcome: str, line: str) -> None:
     """The five words of the contract, each with what it means."""
     assert Report(outcome=outcome).to_text() == line
+
+
+def test_without_an_answer_the_last_good_one_is_kept() -> None:
+    """The same word, with the status of an answer that did not come."""
+    line = "kept: no usable answer; the last good answer stays in force\n"
+    assert Report(outcome="kept", status=75).to_text() == line
 
 
 def test_another_run_is_no_lack_of_an_answer() -> None:

@@ -841,3 +841,23 @@ def test_something_else_on_the_port() -> None:
         error = failure(service(url, clock, wait=1.0))
     assert isinstance(error, NoAnswerError)
     assert error.problems[0] == "no usable answer from the metadata service: asked 2 times in 0 s"
+
+
+@pytest.mark.parametrize(
+    ("error", "hint"),
+    [
+        (NoResponseError("response timed out", hung=True), PRIMARY),
+        (NoResponseError("response timed out", hung=True, heard=True), AGAIN),
+        (NoResponseError("ProtocolError: BadStatusLine", heard=True), IN_BETWEEN),
+    ],
+    ids=str,
+)
+def test_what_came_and_was_no_answer_is_no_matter_of_the_nic(
+    error: NoResponseError, hint: str
+) -> None:
+    """Only where nothing comes may nobody be there."""
+
+    def get(*_: object) -> Response:
+        raise error
+
+    assert failure(service("http://127.0.0.1:9", Clock(), get=get)).hint == hint

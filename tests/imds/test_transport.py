@@ -338,3 +338,19 @@ def test_other_encodings_are_left_as_they_are(encoding: str) -> None:
     with answering(OK + head + body) as (url, _):
         response = ask(url)
     assert (response.body, response.headers["content-encoding"]) == (body, encoding)
+
+
+@pytest.mark.parametrize(
+    ("answer", "hang", "heard", "hung"),
+    [
+        (b"what is this\r\n\r\n", False, True, False),
+        (b"HTTP/1.1 200 OK\r\nContent-Le", True, True, True),
+        (b"", True, False, True),
+        (b"", False, False, False),
+    ],
+)
+def test_whether_anything_was_heard(answer: bytes, hang: bool, heard: bool, hung: bool) -> None:
+    """Who answers at all is there: what to do is another matter."""
+    with answering(answer, hang=hang) as (url, _), pytest.raises(NoResponseError) as caught:
+        ask(url, 0.4 if hang else 5.0)
+    assert (caught.value.heard, caught.value.hung) == (heard, hung)

@@ -16,6 +16,8 @@ from lbhook.rendering import render, sandbox
 
 Body = Callable[[str], bytes]
 
+NO_JSON = "tojson takes what is defined: text, numbers, true or false, lists and tables of them"
+
 
 def target(**values: Any) -> Target:
     """A target of one's own, whose template is `t.j2`."""
@@ -79,6 +81,9 @@ def test_a_table_prints_the_same_each_time() -> None:
 @pytest.mark.parametrize(
     ("template", "problem"),
     [
+        ("{% do x %}", "t.j2:1: Encountered unknown tag 'do'."),
+        ("{{ lb | tojson }}", f"<template>:1: {NO_JSON}"),
+        ("{{ vars.x | default({lb: 1}) | tojson }}", f"<template>:1: {NO_JSON}"),
         ("\n{{ foo }}", '<template>:2: "foo" is not defined; known: lb, vars'),
         ("{{ vers.x }}", '<template>:1: "vers" is not defined; did you mean "vars"?'),
         (

@@ -176,8 +176,10 @@ exit $status
 """
 
 
-def on_small_disk(stand: Stand, result: Path, size: str, fault: str) -> tuple[int, str]:
-    """One apply of the real program on a disk of its own."""
+def on_small_disk(
+    stand: Stand, result: Path, size: str, fault: str, command: str = "apply"
+) -> tuple[int, str]:
+    """One command of the real program on a disk of its own."""
     result.mkdir()
     # Whoever runs the tests is root in there.
     keys = {"owner": "root", "group": "root", "reload": PAIR}
@@ -188,8 +190,8 @@ def on_small_disk(stand: Stand, result: Path, size: str, fault: str) -> tuple[in
     unshare = ["unshare", "--mount", "--propagation", "private"]
     unshare += [] if os.geteuid() == 0 else ["--map-root-user"]
     small = stand.place / "small"
-    words = ["-m", "lbhook", "-c", str(config), "apply", "--root", str(small)]
-    words += ["--metadata", str(stand.place / "body.json")]
+    words = ["-m", "lbhook", "-c", str(config), command, "--root", str(small)]
+    words += ["--metadata", str(stand.place / "body.json")] if command == "apply" else []
     script = ["sh", "-c", IN_A_SMALL_DISK, "small", size, fault, str(stand.place), str(result)]
     done = subprocess.run(
         [*unshare, *script, sys.executable, *words],
@@ -223,6 +225,23 @@ def test_a_full_disk_leaves_every_file_as_it_was(stand: Stand, tmp_path: Path) -
         assert not [path for path in result.rglob(".*.lbhook") if path.parent.name == "etc"]
         seen.add(status)
     assert seen == {0, 73}
+
+
+@pytest.mark.needs("unshare")
+@pytest.mark.parametrize("left", [0, 1, 3])
+def test_clean_needs_no_space(tmp_path: Path, left: int) -> None:
+    """It frees some: on a disk without a free page, every file is back and no record is left."""
+    stand = Stand(tmp_path)
+    stand.template("ports.j2")
+    stand.put("/etc/one", "mine\n")
+    for answer in (A, B):
+        assert stand.apply(stand.settings(TWO), answer).status == 0
+    fault = FILL + f'truncate -s -{left * 4096} "$machine/small/fill"'
+    result = tmp_path / "result"
+    assert on_small_disk(stand, result, "256k", fault, "clean") == (0, "")
+    assert (result / "etc/one").read_text() == "mine\n"
+    assert not (result / "var/lib/lbhook").exists()
+    assert not [*result.rglob("*.json"), *result.rglob(".*.lbhook*")]
 
 
 @pytest.mark.needs("unshare")

@@ -163,9 +163,9 @@ def test_clean_puts_to_rest_and_forgets(stand: Stand) -> None:
     runtime = f"{stand.disk}/run/lbhook"
     assert report.removed == (
         f"{state}/installed.json",
-        f"{runtime}/status.json",
-        f"{runtime}/loaded.json",
         f"{state}/history.json",
+        f"{runtime}/loaded.json",
+        f"{runtime}/status.json",
         f"{state}/previous",
     )
     left = [name for name in everything(stand.disk) if name.startswith(("run", "var"))]
@@ -301,3 +301,18 @@ def test_clean_keeps_the_original_of_a_file_that_stays(stand: Stand) -> None:
     [aside] = (stand.disk / "var/lib/lbhook/originals").iterdir()
     assert (stand.text("/etc/one"), aside.read_text()) == ("edited\n", "mine\n")
     assert stand.warnings[-1].endswith(f"what was there before lbhook is in {aside}")
+
+
+@pytest.mark.parametrize("name", ["x" * 243, "\u4e2d" * 81])
+def test_the_longest_name_that_there_can_be(stand: Stand, name: str) -> None:
+    """A file that has it is replaced, put back by a failed reload, and given back."""
+    stand.put(f"/etc/{name}", "mine\n")
+    settings = stand.settings(NO_ENV + target("one", path=f"/etc/{name}"))
+    stand.runner.answers = lambda argv: (1, "no") if argv[0] == "load" else None
+    assert stand.apply(settings, body(80)).status == 69
+    assert stand.text(f"/etc/{name}") == "mine\n"
+    stand.runner.answers = lambda _: None
+    assert stand.apply(settings, body(80)).status == 0
+    assert stand.text(f"/etc/{name}") == "80\n"
+    assert Undo(stand.context(settings)).clean().status == 0
+    assert stand.text(f"/etc/{name}") == "mine\n"

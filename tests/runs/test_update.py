@@ -9,7 +9,9 @@ import pytest
 
 from lbhook.context import Options
 from lbhook.imds.last_good import LastGood
+from lbhook.metadata.facts import Facts
 from lbhook.plan import Outcome, Reload
+from lbhook.runs.update import Update
 from lbhook.storage import lock
 from lbhook.system.netlink import Kernel
 
@@ -424,8 +426,9 @@ def test_an_original_outlives_a_lost_record(stand: Stand) -> None:
     stand.apply(stand.settings(ONE), A)
     (stand.disk / "var/lib/lbhook/installed.json").write_text("{")
     report = stand.apply(stand.settings(ONE), B)
-    damaged = "var/lib/lbhook/installed.json: damaged, or of another version; it is ignored"
-    assert stand.warnings == [f"{stand.disk}/{damaged}"]
+    damaged = "damaged: not JSON, or cut; what can't be read is ignored, and kept in"
+    file = stand.disk / "var/lib/lbhook/installed.json"
+    assert stand.warnings == [f"{file}: {damaged} installed.json.damaged"]
     assert report.status == 0
     stand.apply(stand.settings(NO_ENV), B)
     assert stand.text("/etc/one") == "mine\n"
@@ -500,16 +503,33 @@ def test_only_leaves_the_others_alone_but_pays_their_debts(stand: Stand) -> None
 def test_an_answer_older_than_the_one_in_force_is_dropped(stand: Stand) -> None:
     """While one run waits, another applies what it read later."""
     settings = stand.settings(ONE)
+    read: list[float] = []
 
     def overtaken() -> bytes:
+        read.append(stand.time)
         stand.time += 10
         stand.apply(settings, B)
-        stand.time -= 10
         return A
 
-    report = stand.asking(settings, overtaken).apply()
+    context = stand.asking(settings, overtaken).context
+    late = context._replace(boottime=lambda: read.pop() if read else stand.time)
+    report = Update(late).apply()
     assert stand.warnings == ["a later answer has been applied meanwhile; this one is dropped"]
-    assert (report.status, report.outcome, stand.text("/etc/one")) == (0, "unchanged", "80\n8443\n")
+    assert (report.status, report.outcome, stand.text("/etc/one")) == (0, "kept", "80\n8443\n")
+    assert report.summary() == "kept: a later answer is in force"
+    assert report.lb == Facts()
+
+
+def test_a_boot_time_that_goes_back_keeps_no_answer_out(stand: Stand) -> None:
+    """A snapshot, or a container that was restarted with its /run: the boot is the same, and
+    younger. The machine follows at once, also from what it has."""
+    settings = stand.settings(ONE)
+    stand.time = 90_000.0
+    stand.apply(settings, A)
+    stand.time = 20.0
+    report = stand.apply(settings, B)
+    assert (report.outcome, stand.text("/etc/one"), stand.warnings) == ("changed", "80\n8443\n", [])
+    assert stand.apply(settings, B).outcome == "unchanged"
 
 
 def test_the_second_of_two_runs_gives_up_and_says_who_holds_the_lock(stand: Stand) -> None:

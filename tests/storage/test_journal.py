@@ -1,5 +1,6 @@
 """What an unfinished run leaves, and how it is put back."""
 
+import json
 from pathlib import Path, PurePosixPath
 
 import pytest
@@ -7,7 +8,7 @@ import pytest
 from lbhook.errors import WriteError
 from lbhook.plan import FileState
 from lbhook.storage.files import Tree
-from lbhook.storage.journal import Entry, Journal
+from lbhook.storage.journal import Entry, Journal, Settled
 
 from ..stand import contents
 
@@ -113,30 +114,109 @@ def test_one_file_that_can_not_be_put_back_keeps_the_journal(tree: Tree) -> None
     assert journal.unfinished() == ()
 
 
-@pytest.mark.parametrize("damage", ["list", "backup", "keys"])
-def test_a_damaged_journal_puts_nothing_back(tree: Tree, damage: str) -> None:
-    """Least of all an empty file in place of a backup that is missing."""
+def test_what_stays_in_the_way_is_given_up_by_a_later_run(tree: Tree) -> None:
+    """With its name, and where to find what was there; the others are put back."""
     journal = begun(tree)
     carried_out(tree)
+    tree.remove(OLD)
+    tree.write(OLD / "x", b"")
+    settled = journal.settle()
+    where = f"{tree.root}/var/lib/lbhook/journal.damaged"
+    assert settled.given_up == (
+        f"{tree.root}/etc/old: is not a regular file: it can't be put back; what was there before"
+        f" is {where}/0: copy it to where it belongs, then remove {where}",
+    )
+    assert [one.target for one in settled.touched] == ["new", "gone"]
+    assert (Path(where) / "0").read_bytes() == b"before\n"
+    assert (journal.is_open(), journal.settle()) == (False, Settled())
+
+
+def test_a_full_disk_is_nothing_to_give_up_for(tree: Tree) -> None:
+    """The next run may have room: the journal stays."""
+    carried = begun(tree)
+    carried_out(tree)
+
+    def full(name: str, path: PurePosixPath) -> None:
+        if name == "write" and path.name == ".old.lbhook":
+            raise OSError(28, "No space left on device")
+
+    with pytest.raises(WriteError):
+        Journal(Tree(tree.root, step=full), STATE).settle()
+    assert [one.target for one in carried.settle().touched] == ["old"]
+    assert tree.read(OLD) == b"before\n"
+
+
+@pytest.mark.parametrize("damage", ["list", "backup", "cut", "keys", "version"])
+def test_a_damaged_journal_puts_back_what_can_be_read(tree: Tree, damage: str) -> None:
+    """Never an empty file in place of a backup that is missing; the journal stays for somebody to
+    look at, and no later run stands still for it."""
+    journal = begun(tree)
+    carried_out(tree)
+    file = tree.root / "var/lib/lbhook/journal/journal.json"
+    value = json.loads(file.read_text())
     if damage == "backup":
         tree.remove(STATE / "journal/0")
-    else:
-        content = {"list": b"[", "keys": b"[{}]"}[damage]
-        tree.write(STATE / "journal/journal.json", content)
-    with pytest.raises(WriteError) as caught:
-        journal.put_back()
+    elif damage == "cut":
+        tree.write(STATE / "journal/0", b"bef")
+    elif damage == "keys":
+        del value["entries"][0]["before"]
+    elif damage == "version":
+        value["version"] = 2
+    file.write_text(json.dumps(value)[: -1 if damage == "list" else None])
+    settled = journal.settle()
+    where = f"{tree.root}/var/lib/lbhook/journal.damaged"
+    cut = "damaged: entries[0]: 0 is missing or cut"
     reason = {
-        "list": "JSONDecodeError: Expecting value: line 1 column 2 (char 1)",
-        "backup": "KeyError: '0'",
-        "keys": "KeyError: 'before'",
+        "list": "damaged: no list of files, or cut",
+        "backup": cut,
+        "cut": cut,
+        "keys": "damaged: entries[0].before: missing",
+        "version": "written by a newer lbhook, as version 2",
     }[damage]
-    where = f"{tree.root}/var/lib/lbhook/journal"
-    problem = f"{where}: damaged ({reason}); lbhook can't tell what to put back"
-    assert caught.value.problems == (problem,)
-    assert caught.value.hint == (
-        f"compare the files in {where} with the installed ones, then remove it"
+    assert settled.given_up == (
+        f"{where}: {reason}; lbhook can't tell all that is to be put back: compare the files in it"
+        " with the installed ones, then remove it",
     )
-    assert tree.read(OLD) == b"after\n"
+    assert tree.read(OLD) == (b"before\n" if damage == "version" else b"after\n")
+    assert tree.read(NEW) == (b"after\n" if damage == "list" else None)
+    assert journal.settle() == Settled()
+
+
+def test_a_journal_of_an_older_form_is_put_back(tree: Tree) -> None:
+    """It was a bare list, without digests."""
+    journal = begun(tree)
+    carried_out(tree)
+    file = tree.root / "var/lib/lbhook/journal/journal.json"
+    entries = json.loads(file.read_text())["entries"]
+    for one in entries:
+        if one["before"]:
+            del one["before"]["digest"]
+    file.write_text(json.dumps(entries))
+    assert journal.settle().given_up == ()
+    assert (tree.read(OLD), tree.read(NEW)) == (b"before\n", None)
+
+
+def test_a_generation_that_can_not_be_read_is_no_way_back(tree: Tree) -> None:
+    """All or nothing: `rollback` says so, and a later run replaces it."""
+    journal = begun(tree)
+    journal.commit()
+    tree.remove(STATE / "previous/0")
+    with pytest.raises(WriteError, match="there is no way back"):
+        journal.previous()
+    journal.begin([])
+    journal.commit()
+    assert journal.previous() == ()
+
+
+@pytest.mark.parametrize("name", ["journal", "journal.new", "previous", "journal.committed"])
+def test_what_is_no_directory_goes_out_of_the_way(tree: Tree, name: str) -> None:
+    """A file, where a journal is to be."""
+    tree.write(STATE / name, b"x")
+    journal = Journal(tree, STATE)
+    assert journal.settle() == Settled()
+    assert tree.names(STATE) == [f"{name}.damaged"]
+    journal.begin([])
+    journal.commit()
 
 
 def test_a_journal_that_can_not_be_written_is_not_begun(tree: Tree) -> None:

@@ -54,13 +54,19 @@ def test_what_is_loaded_does_not(state: State) -> None:
     state.keep_applied(Applied(12.0, made, {"/etc/two": "p2"}, skipped))
     news = Applied(12.5, {"/etc/one": "m3"}, {"/etc/one": "p1"}, {"/etc/one": False})
     state.keep_applied(news)
-    assert (again(state).loaded(), again(state).applied()) == (loaded, 12.5)
+    assert (again(state).loaded(), again(state).applied(20.0)) == (loaded, 12.5)
     assert again(state).made() == {"/etc/one": "m3", "/etc/two": "m2"}
     assert again(state).proofs() == {"/etc/one": "p1", "/etc/two": "p2"}
     assert again(state).skipped() == ("/etc/two",)
     booted = again(state, "boot-2")
-    assert (booted.loaded(), booted.applied(), booted.made()) == ({}, 0.0, {})
+    assert (booted.loaded(), booted.applied(20.0), booted.made()) == ({}, 0.0, {})
     assert (booted.proofs(), booted.skipped()) == ({}, ())
+
+
+def test_an_applied_time_that_is_to_come_counts_for_nothing(state: State) -> None:
+    """The clock of the boot has gone back since: a snapshot, a container with its old /run."""
+    state.keep_applied(Applied(12.5))
+    assert [again(state).applied(now) for now in (12.4, 12.5, 13.0)] == [0.0, 12.5, 12.5]
 
 
 def test_what_is_loaded_is_read_once_while_the_lock_is_held(state: State) -> None:
@@ -97,13 +103,22 @@ def test_a_refusal_is_kept_and_dropped(state: State) -> None:
     assert again(state).refused() == {}
 
 
-@pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"version": 2, "files": {}}', b"\xff"])
-def test_a_damaged_record_is_ignored_and_named(state: State, content: bytes) -> None:
+@pytest.mark.parametrize(
+    ("content", "wrong"),
+    [
+        (b"", "damaged: not JSON, or cut"),
+        (b"{", "damaged: not JSON, or cut"),
+        (b"[]", "damaged: not JSON, or cut"),
+        (b'{"version": 2, "files": {}}', "written by a newer lbhook, as version 2"),
+        (b"\xff", "damaged: not JSON, or cut"),
+    ],
+)
+def test_a_damaged_record_is_ignored_and_named(state: State, content: bytes, wrong: str) -> None:
     """Once, however often it is read."""
     state.tree.write(state.installed_file, content)
     assert (state.installed(), state.installed()) == ({}, {})
     file = state.tree.outside(state.installed_file)
-    assert state.damaged == [f"{file}: damaged, or of another version; it is ignored"]
+    assert state.damaged == [f"{file}: {wrong}; what can't be read is ignored"]
 
 
 def test_a_record_of_one_target_that_is_none_is_left_out(state: State) -> None:
@@ -112,6 +127,18 @@ def test_a_record_of_one_target_that_is_none_is_left_out(state: State) -> None:
     text = f'{{"version": 1, "files": {{"/a": {{"path": "/a"}}, {good}}}}}'
     state.tree.write(state.installed_file, text.encode())
     assert list(state.installed()) == ["/b"]
+
+
+@pytest.mark.parametrize("letter", ["x", "é", "\u4e2d", "\U0001f600"])
+def test_an_original_has_a_name_that_a_file_can_have(state: State, letter: str) -> None:
+    """With what is added to it, however long that of the file is, and in whatever letters."""
+    name = (letter * 243).encode()[:243].decode(errors="ignore")
+    path = PurePosixPath("/etc", name)
+    state.tree.write(path, b"mine")
+    for file in (state.original_file(path), state.aside_file(path)):
+        state.tree.write(file, b"mine")
+        state.tree.keep(file)
+        assert state.tree.read(file) == b"mine"
 
 
 def test_originals_of_different_paths_have_different_names(state: State) -> None:
