@@ -90,5 +90,5 @@ def test_wheel_installs_units_that_start_it(program: Path, tmp_path: Path) -> No
     ended = _run(program, "install", "--root", str(tmp_path), cwd=tmp_path)
     assert ended.returncode == 0, ended.stderr
     for unit in (tmp_path / "usr/local/lib/systemd/system").glob("*.service"):
-        starts = re.findall(r"^Exec\w+=-?(\S+lbhook) ", unit.read_text(encoding="utf-8"), re.M)
+        starts = re.findall(r"^Exec\w+=.*?(/\S+/lbhook) ", unit.read_text(encoding="utf-8"), re.M)
         assert set(starts) == {str(program)}
