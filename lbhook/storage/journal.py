@@ -155,9 +155,11 @@ class Journal:
 
     def _finish(self) -> None:
         for _, entry in self._read(self._committed).entries:
-            # A name that stays is no reason to stand still: the next change takes its place.
-            with contextlib.suppress(WriteError):
+            try:
                 self.tree.remove(self.tree.second(entry.path))
+            except WriteError as error:
+                if not error.in_the_way:  # for which no later run is to stand still
+                    raise
         kept = self._kept()
         if self._is_going_on():
             self.tree.move(self._committed, self.state / f"previous.{len(kept)}")
