@@ -10,6 +10,7 @@ from ..metadata.model import ABSENT
 from ..metadata.planned import described
 from ..plan import Change, Closed, Outcome, Plan, Reload
 from ..processes import filled
+from ..programs.nftables import drops
 from ..storage.drains import Drained
 from ..storage.records import Standstill
 
@@ -260,6 +261,9 @@ def closed_warnings(name: str, closed: Sequence[Closed]) -> tuple[str, ...]:
     return (*loud, f"{name}: {what}: {listed}") if listed else ()
 
 
+_SHUT_OUT = "over SSH: `lbhook apply --confirm 2m` puts all of it back unless you confirm in time"
+
+
 def _plan_notes(change: Change) -> list[str]:
     notes = []
     if change.original:
@@ -270,6 +274,8 @@ def _plan_notes(change: Change) -> list[str]:
         command = " ".join(filled(change.reload_argv, {"path": change.path}))
         how = command or change.target.reload_unit
         notes.append(f"reload: {how}" + (f" ({change.reason})" if change.reason else ""))
+        if change.outcome is Outcome.CREATED and drops(change.target):
+            notes.append(_SHUT_OUT)
     return notes
 
 

@@ -214,7 +214,9 @@ class Journal:
         return tuple(found.values())
 
     def mark(self) -> None:
-        """Remember what the last run is: see `is_marked`."""
+        """Remember what the last run is: see `is_marked`. What follows is another one, also if the
+        last was killed and has more to do."""
+        self.end()
         self.tree.write(self.state / "previous" / _MARK, b"", mode=0o600)
 
     def is_marked(self) -> bool:

@@ -146,6 +146,14 @@ def test_killed_before_anything_was_applied(booted: Stand) -> None:
     assert booted.apply(booted.settings(ONE), body(443), UNIT).outcome == "changed"
 
 
+def test_what_a_killed_run_has_left_to_do_is_no_part_of_it(booted: Stand) -> None:
+    """Where the run before was killed between two targets, a revert goes back to there."""
+    (booted.disk / "var/lib/lbhook/previous/more").touch()
+    unconfirmed(booted)
+    assert waiting(booted).revert().status == 0
+    assert booted.text("/etc/one") == "80\n"
+
+
 @pytest.mark.parametrize("when", ["another boot", "of a container", "the timer is lost"])
 def test_the_next_run_puts_back_what_is_overdue(booted: Stand, when: str) -> None:
     """A reboot is no confirmation; and a clock that jumps changes nothing, since none is asked."""
