@@ -56,7 +56,11 @@ MACHINES = {
     "trixie": _machine("trixie", also=("cloud-init",)),
     "forky": _machine("forky", also=("cloud-init", "systemd-imds")),
 }
-OTHERS = {"forky-firewalld": _machine("forky", "firewalld", also=())}
+OTHERS = {
+    "forky-firewalld": _machine("forky", "firewalld", also=()),
+    # With an ACME server for tests.
+    "trixie-certbot": _machine("trixie", also=("certbot", "pebble")),
+}
 # For its nft.
 BULLSEYE = Recipe("bullseye", ("nftables",))
 # debootstrap can't resolve virtual packages: the rest comes by apt. RUNLEVEL=1 keeps what is

@@ -3,6 +3,7 @@ through the whole path, and is never refused."""
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 from collections.abc import Sequence
@@ -25,6 +26,23 @@ DEFAULT_SITE = "/etc/nginx/sites-enabled/default"
 BEHIND = """
 [Service]
 ExecStart=/usr/bin/python3 -m http.server --bind 127.0.0.1 --directory /srv/shop 3000
+"""
+# An ACME server on the machine itself, which asks for the proof at port 80.
+ACME = "https://127.0.0.1:14000/dir"
+PEBBLE = {
+    "listenAddress": "127.0.0.1:14000",
+    "managementListenAddress": "127.0.0.1:15000",
+    "certificate": "/etc/pebble/cert.pem",
+    "privateKey": "/etc/pebble/key.pem",
+    "httpPort": 80,
+    "tlsPort": 443,
+}
+CLI_INI = f"""
+server = {ACME}
+no-verify-ssl = true
+agree-tos = true
+register-unsafely-without-email = true
+non-interactive = true
 """
 # This is no Azure machine.
 ENDPOINT = '[imds]\nendpoint = "http://169.254.169.254"\n'
@@ -178,3 +196,40 @@ def test_from_now_on(shop: Machine, azure: Azure) -> None:
     shop.run(["systemctl", "start", "behind.service"])
     await_tls(azure, served=True)
     assert ask(azure, "http", "/.well-known/acme-challenge/token") == "proof"
+
+
+def issuer(azure: Azure) -> str:
+    """Who has signed the certificate that a client gets."""
+    served = f"openssl s_client -connect {FRONT}:443 -servername {NAME} </dev/null"
+    argv = ["sh", "-c", f"{served} | openssl x509 -noout -issuer"]
+    return azure.client.run(argv, check=False).stdout
+
+
+def serve_acme(machine: Machine) -> None:
+    """Let the machine have an ACME server that finds the shop at the VM's own address."""
+    machine.write("/etc/pebble/cert.pem", "")
+    certify(machine, "localhost", "/etc/pebble/key.pem", "/etc/pebble/cert.pem")
+    machine.write("/etc/pebble/config.json", json.dumps({"pebble": PEBBLE}))
+    machine.write("/etc/letsencrypt/cli.ini", CLI_INI)
+    machine.write("/etc/hosts", f"127.0.0.1 localhost\n{VM4} {NAME}\n")
+    argv = ["systemd-run", "--unit=pebble", "pebble", "-config", "/etc/pebble/config.json"]
+    machine.run([*argv[:2], "--setenv=PEBBLE_VA_NOSLEEP=1", *argv[2:]])
+    wait_for(lambda: "127.0.0.1:14000" in machine.listeners("pebble"), "the ACME server")
+
+
+@pytest.mark.parametrize("image", ["trixie-certbot"], indirect=True)
+@pytest.mark.parametrize("shop", ["default site"], indirect=True)
+def test_certbot_itself(shop: Machine, azure: Azure) -> None:
+    """Its command as the page prints it gets a certificate through lbhook's listener, by its
+    challenge file; nginx serves it after the hook, and no server block has been edited."""
+    install, *apply = commands("Give lbhook the `listen` lines")
+    run(shop, [install])
+    put(shop, "/etc/lbhook/lbhook.toml.d/vm.toml")
+    put(shop, "/etc/nginx/conf.d/shop.conf")
+    run(shop, apply)
+    serve_acme(shop)
+    shop.run(["rm", "-r", "/etc/letsencrypt/live"])
+    run(shop, commands("certbot"))
+    wait_for(lambda: "Pebble" in issuer(azure), "the new certificate")
+    assert ask(azure, "https") == "the shop"
+    assert shop.read("/etc/nginx/conf.d/shop.conf") == block("/etc/nginx/conf.d/shop.conf").text
