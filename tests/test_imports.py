@@ -75,7 +75,16 @@ HOUSE: dict[str, tuple[str, ...]] = {
         *("orphans", "conflicts", "groups", "planner", "closing", "dry_run"),
     ),
     "deployment": (
-        *("outcome", "report", "others", "reloads", "refusals", "revert", "transaction"),
+        *(
+            "outcome",
+            "report",
+            "plan_report",
+            "others",
+            "reloads",
+            "refusals",
+            "revert",
+            "transaction",
+        ),
         "salvage",
         *("deployment", "recovery"),
     ),

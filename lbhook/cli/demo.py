@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ..config import settings as config
 from ..context import Context
-from ..deployment import report
+from ..deployment import plan_report, report
 from ..emulator.server import Emulator
 from ..errors import LbhookError
 from ..metadata import facts
@@ -107,7 +107,7 @@ class Demo:
         more["loadbalancer"]["inboundRules"].append(_NEW_RULE)
         imds.body = json.dumps(more).encode()
         self._title("A rule for UDP port 53 is added in Azure", "lbhook plan")
-        self.console.out(f"{coloured_diff(report.plan_text(update.plan()))}\n")
+        self.console.out(f"{coloured_diff(plan_report.plan_text(update.plan()))}\n")
         self._title("lbhook applies it", "lbhook apply")
         self._apply(update)
 

@@ -16,7 +16,9 @@ _FOLLOWS = "the timer applies Azure's rules within 5 minutes, `lbhook apply` at 
 @click.command(short_help="Apply nothing new until `resume`.")
 @options.general
 @options.root
-@click.option("--for", "length", type=options.time_limit, metavar="DURATION", help="How long, such as 2h.")
+@click.option(
+    "--for", "length", type=options.time_limit, metavar="DURATION", help="How long, such as 2h."
+)
 @click.option("--until", metavar="TIME", help="Until when, in any form that `date -d` takes.")
 @click.option(
     "--reason", type=options.line, default="", metavar="TEXT", help="Why: every command says it."

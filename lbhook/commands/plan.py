@@ -31,7 +31,7 @@ def plan(invocation: Invocation, /, as_json: bool, exit_code: bool, **options: A
       lbhook plan --with tcp/25@52.1.2.3=10.1.0.5
       lbhook plan --exit-code --only nftables
     """
-    from ..deployment import report
+    from ..deployment import plan_report
 
     update = factory.update(invocation, **options)
     factory.say_held(invocation, update.context.host)
@@ -40,9 +40,9 @@ def plan(invocation: Invocation, /, as_json: bool, exit_code: bool, **options: A
     for warning in result.warnings:
         invocation.console.warn(warning)
     if as_json:
-        invocation.json(report.plan_json(result))
+        invocation.json(plan_report.plan_json(result))
     else:
-        invocation.console.out(coloured_diff(report.plan_text(result)))
+        invocation.console.out(coloured_diff(plan_report.plan_text(result)))
     if result.failures:
         raise together(result.failures)
     return int(exit_code and result.to_do)

@@ -4,13 +4,10 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from ..errors import NoAnswerError
-from ..layout import aligned, count, wrapped
+from ..layout import count, wrapped
 from ..metadata.facts import Facts
 from ..metadata.model import ABSENT
-from ..metadata.planned import described
-from ..plan import Change, Closed, Outcome, Plan, Reload
-from ..processes import filled
-from ..programs.nftables import drops
+from ..plan import Change, Closed, Outcome, Reload
 from ..storage.drains import Drained
 from ..storage.records import Standstill
 
@@ -62,7 +59,7 @@ class Report(NamedTuple):
             "targets": [change_json(one) for one in self.changes],
             "rules": list(self.rules),
             "problems": list(self.problems),
-            **({"closes": [*map(_closed_json, self.closes)]} if self.closes else {}),
+            **({"closes": [*map(closed_json, self.closes)]} if self.closes else {}),
             **drained_json(self.drained),
             **({"standstill": self.standstill.to_json()} if self.standstill else {}),
         }
@@ -180,70 +177,13 @@ def change_json(change: Change) -> dict[str, Any]:
         "outcome": change.outcome.value,
         "reload": change.reload.value,
     }
-    return {**value, "reason": change.reason} if _left_out(change) else value
+    return {**value, "reason": change.reason} if left_out(change) else value
 
 
-def plan_json(plan: Plan) -> dict[str, Any]:
-    """The value of `plan --json`; `planned` is there if something is."""
-    return {
-        "version": VERSION,
-        "to_do": plan.to_do,
-        "counts": counts(plan.lb),
-        "targets": [
-            {**change_json(one), "original": one.original, "diff": one.diff()}
-            for one in plan.changes
-        ],
-        "closes": [*map(_closed_json, plan.closes)],
-        "warnings": list(plan.warnings),
-        **({"planned": list(plan.planned)} if plan.planned else {}),
-        **({"by_configuration": configured} if (configured := _configured(plan)) else {}),
-    }
-
-
-def _configured(plan: Plan) -> list[str]:
-    """The rules of the configuration, a line each."""
-    return [described(one) for one in plan.lb.inbound_rules if one.by_configuration]
-
-
-def plan_text(plan: Plan) -> str:
-    """What an apply would do: a diff for each file, then its reload."""
-    # Imported only where a plan is printed.
-    import textwrap
-
-    parts = [_planned_text(plan.planned)] if plan.planned else []
-    configured = _configured(plan)
-    if configured:
-        parts.append("".join(f"# {line}\n" for line in configured))
-    for change in plan.changes:
-        if change.touches_file:
-            parts.append(change.diff())
-        notes = _plan_notes(change)
-        if notes:
-            said = "\n".join(f"{change.target.name}: {note}" for note in notes)
-            parts.append(textwrap.indent(f"{said}\n", "# "))
-    if plan.closes:
-        parts.append(_closes_text(plan.closes))
-    if not plan.to_do and any(_left_out(one) for one in plan.changes):
-        parts.append("Nothing to do, but for what is left out.\n")
-    elif not plan.to_do:
-        parts.append("Nothing to do: this machine is up to date.\n")
-    return "\n".join(parts)
-
-
-def _closed_json(closed: Closed) -> dict[str, Any]:
+def closed_json(closed: Closed) -> dict[str, Any]:
     """What a firewall closes; `connections` is there if there are any."""
     value = closed._asdict()
     return value if closed.connections else {key: value[key] for key in list(value)[:-1]}
-
-
-def _planned_text(planned: Sequence[str]) -> str:
-    return "".join(f"# {line}\n" for line in ("with what is planned in Azure:", *planned))
-
-
-def _closes_text(closes: Sequence[Closed]) -> str:
-    rows = [(one.protocol, str(one.port or ""), one.ip, one.program, in_use(one)) for one in closes]
-    head = "the firewall will close these, because no rule or setting opens them:"
-    return "".join(f"# {line}\n" for line in (head, *(f"  {row}" for row in aligned(rows))))
 
 
 def in_use(closed: Closed) -> str:
@@ -261,25 +201,8 @@ def closed_warnings(name: str, closed: Sequence[Closed]) -> tuple[str, ...]:
     return (*loud, f"{name}: {what}: {listed}") if listed else ()
 
 
-_SHUT_OUT = "over SSH: `lbhook apply --confirm 2m` puts all of it back unless you confirm in time"
-
-
-def _plan_notes(change: Change) -> list[str]:
-    notes = []
-    if change.original:
-        notes.append(f"{change.path} was there before lbhook; it will be kept and given back")
-    if _left_out(change):
-        notes.append(f"{change.outcome.value}: {change.reason}")
-    elif change.reload is Reload.DUE:
-        command = " ".join(filled(change.reload_argv, {"path": change.path}))
-        how = command or change.target.reload_unit
-        notes.append(f"reload: {how}" + (f" ({change.reason})" if change.reason else ""))
-        if change.outcome is Outcome.CREATED and drops(change.target):
-            notes.append(_SHUT_OUT)
-    return notes
-
-
-def _left_out(change: Change) -> bool:
+def left_out(change: Change) -> bool:
+    """Whether it is not carried out, for a reason."""
     return change.outcome in (Outcome.SKIPPED, Outcome.BLOCKED)
 
 

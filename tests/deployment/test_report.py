@@ -9,7 +9,7 @@ import pytest
 
 from lbhook import layout
 from lbhook.config.targets import Target
-from lbhook.deployment import report
+from lbhook.deployment import plan_report, report
 from lbhook.deployment.report import Report
 from lbhook.metadata import facts, model
 from lbhook.metadata.facts import Facts
@@ -197,7 +197,7 @@ def test_plan_in_words() -> None:
             ),
         )
     )
-    assert report.plan_text(plan) == (
+    assert plan_report.plan_text(plan) == (
         "--- /dev/null\n"
         "+++ /run/lbhook/lb.env\n"
         "@@ -0,0 +1 @@\n"
@@ -225,7 +225,9 @@ def test_plan_names_the_sockets_that_it_closes() -> None:
         Closed(protocol="tcp", port=9000, ip="0.0.0.0", program="python3"),
         Closed(protocol="udp", port=8472, ip="::"),
     )
-    assert report.plan_text(Plan(changes=(change(WEB, Outcome.REMOVED),), closes=closes)).endswith(
+    assert plan_report.plan_text(
+        Plan(changes=(change(WEB, Outcome.REMOVED),), closes=closes)
+    ).endswith(
         "\n\n# the firewall will close these, because no rule or setting opens them:\n"
         "#   tcp  9000  0.0.0.0  python3\n"
         "#   udp  8472  ::\n"
@@ -234,10 +236,10 @@ def test_plan_names_the_sockets_that_it_closes() -> None:
 
 def test_plan_without_anything_to_do() -> None:
     """A plan in step says so; what it leaves out is not in step."""
-    assert report.plan_text(Plan()) == "Nothing to do: this machine is up to date.\n"
+    assert plan_report.plan_text(Plan()) == "Nothing to do: this machine is up to date.\n"
     for outcome in (Outcome.SKIPPED, Outcome.BLOCKED):
         left_out = change(WEB, outcome, reason="nginx not installed")
-        assert report.plan_text(Plan(changes=(left_out,))) == (
+        assert plan_report.plan_text(Plan(changes=(left_out,))) == (
             f"# nginx: {outcome.value}: nginx not installed\n\n"
             "Nothing to do, but for what is left out.\n"
         )
@@ -247,7 +249,7 @@ def test_json_of_a_plan(lb: Facts) -> None:
     """What an apply would do, with the diff as text."""
     closed = Closed(protocol="tcp", port=9000, ip="::", program="python3")
     plan = Plan(changes=(change(ENV, Outcome.CHANGED),), closes=(closed,), warnings=("odd",), lb=lb)
-    assert report.plan_json(plan) == {
+    assert plan_report.plan_json(plan) == {
         "version": 1,
         "to_do": True,
         "counts": {"public_ips": 1, "inbound_rules": 2, "outbound_rules": 2, "listeners": 2},

@@ -8,7 +8,7 @@ import pytest
 
 from lbhook.config import settings as config
 from lbhook.config.targets import Target
-from lbhook.deployment import report
+from lbhook.deployment import plan_report, report
 from lbhook.firewall.kernel import Firewall, FirewallError
 from lbhook.firewall.verdict import Door, Verdict
 from lbhook.metadata import facts, model
@@ -189,10 +189,11 @@ def test_what_is_in_use_from_outside_is_said_loudly(tmp_path: Path) -> None:
         for there in ("0900000A", "0A00000A", "0100007F"):
             file.write(f"0: 0400000A:1538 {there}:9000 01 0 0 0 0 0 9\n")
     closed = closing.closes([change(firewall())], RULES, here, Told({}))
-    told = report.plan_json(Plan(closes=closed))["closes"]
+    told = plan_report.plan_json(Plan(closes=closed))["closes"]
     assert [one.get("connections") for one in told] == [2, None]
-    assert "#   tcp  5432  0.0.0.0    IN USE: 2 connections from outside\n" in report.plan_text(
-        Plan(closes=closed)
+    assert (
+        "#   tcp  5432  0.0.0.0    IN USE: 2 connections from outside\n"
+        in plan_report.plan_text(Plan(closes=closed))
     )
     assert [(one.port, one.connections) for one in closed] == [(5432, 2), (9000, 0)]
     assert report.closed_warnings("nftables", closed) == (
