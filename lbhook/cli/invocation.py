@@ -7,6 +7,7 @@ import click
 from .console import Console
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from ..config.settings import Settings
@@ -49,14 +50,14 @@ class Invocation:
         self.console.problems(result.problems, result.hint)
         return result.status
 
-    def decided(self, text: str, *, live: bool) -> int:
-        """Say what a person has decided, and let the journal keep it: a unit's output is there,
-        what is done by hand would not be. The status."""
-        self.console.out(f"{text}\n")
-        if live:
-            from ..system import journald
-
-            journald.record([(journald.WARNING, text)])
+    def decided(self, text: str, value: "Mapping[str, object]", *, as_json: bool) -> int:
+        """Say what a person has decided; the status."""
+        if as_json:
+            self.json({"version": 1, **value})
+        elif self.console.as_json:
+            self.console.note(text)
+        elif self.verbosity >= 0:
+            self.console.out(f"{text}\n")
         return 0
 
     def undone(self, result: "Report", *, as_json: bool) -> int:

@@ -125,11 +125,5 @@ def _end(
 ) -> int:
     """Say what is in force now to who asked, too."""
     drained = _tell(draining, text)
-    if as_json:
-        value = drained.to_json() if drained else None
-        invocation.json({"version": 1, "drained": value, **(more or {})})
-    elif invocation.console.as_json:
-        invocation.console.note(text)
-    elif invocation.verbosity >= 0:
-        invocation.console.out(f"{text}\n")
-    return 0
+    value = {"drained": drained.to_json() if drained else None, **(more or {})}
+    return invocation.decided(text, value, as_json=as_json)

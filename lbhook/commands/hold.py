@@ -10,6 +10,8 @@ from ..cli.invocation import Invocation, pass_invocation
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from ..context import Context
+
 _FOLLOWS = "the timer applies Azure's rules within 5 minutes, `lbhook apply` at once"
 
 
@@ -23,10 +25,12 @@ _FOLLOWS = "the timer applies Azure's rules within 5 minutes, `lbhook apply` at 
 @click.option(
     "--reason", type=options.line, default="", metavar="TEXT", help="Why: every command says it."
 )
+@options.outcome
 @pass_invocation
 def hold(
     invocation: Invocation,
     /,
+    as_json: bool,
     root: "Path | None",
     length: float | None,
     until: str | None,
@@ -46,14 +50,15 @@ def hold(
         raise click.UsageError("--for and --until can't both be meant")
     lever = factory.hold(invocation, root)
     begun = lever.begin(until=lever.end_of(length, until), reason=reason)
-    return invocation.decided(begun.text, live=root is None)
+    return _end(invocation, lever.context, begun.text, as_json=as_json)
 
 
 @click.command(short_help="End a hold: apply what is new again.")
 @options.general
 @options.root
+@options.outcome
 @pass_invocation
-def resume(invocation: Invocation, /, root: "Path | None") -> int:
+def resume(invocation: Invocation, /, as_json: bool, root: "Path | None") -> int:
     """End a hold, or what follows an apply that was put back.
 
     \b
@@ -61,17 +66,15 @@ def resume(invocation: Invocation, /, root: "Path | None") -> int:
       sudo lbhook resume
     """
     lever = factory.hold(invocation, root)
-    ended = lever.end()
-    if ended is None:
-        invocation.console.note("this machine is not held")
-        return 0
-    return invocation.decided(f"resumed by {lever.by}; {_FOLLOWS}", live=root is None)
+    text = f"resumed by {lever.by}; {_FOLLOWS}" if lever.end() else "this machine is not held"
+    return _end(invocation, lever.context, text, as_json=as_json)
 
 
 @click.command(short_help="Keep what `apply --confirm` has applied.")
 @options.general
+@options.outcome
 @pass_invocation
-def confirm(invocation: Invocation, /) -> int:
+def confirm(invocation: Invocation, /, as_json: bool) -> int:
     """Keep what `apply --confirm` has applied: it is not put back.
 
     \b
@@ -81,4 +84,17 @@ def confirm(invocation: Invocation, /) -> int:
     """
     waiting = factory.unconfirmed(invocation, None)
     waiting.confirm()
-    return invocation.decided(f"confirmed by {waiting.by}: what was applied stays", live=True)
+    text = f"confirmed by {waiting.by}: what was applied stays"
+    return _end(invocation, waiting.context, text, as_json=as_json)
+
+
+def _end(invocation: Invocation, context: "Context", text: str, *, as_json: bool) -> int:
+    """Say what is in force now, to who asked and in the journal."""
+    from ..runs import standstill
+    from ..system import journald
+
+    found = standstill.in_force(context.host.state)
+    if context.host.live:
+        journald.record([(journald.INFO, text)])
+    value = {"standstill": found.to_json() if found else None}
+    return invocation.decided(text, value, as_json=as_json)

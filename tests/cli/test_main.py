@@ -1074,7 +1074,16 @@ def test_hold_and_resume(desk: Desk) -> None:
     resumed = desk.run("resume").out
     assert resumed.startswith("resumed by ")
     assert resumed.endswith(followed)
-    assert desk.run("resume").err == "this machine is not held\n"
+    assert desk.run("resume").out == "this machine is not held\n"
+    told = json.loads(desk.run("hold", "--reason", "disks", "--json").out)
+    assert {**told["standstill"], "since": "", "by": ""} == {
+        "kind": "hold",
+        "since": "",
+        "until": None,
+        "by": "",
+        "reason": "disks",
+    }
+    assert json.loads(desk.run("resume", "--json").out) == {"version": 1, "standstill": None}
 
 
 LEVERS = [
