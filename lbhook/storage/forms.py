@@ -12,6 +12,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from ..config import nesting, schema
 from ..config.schema import Misfit, Read
+from . import scalars
 
 VERSION = 1
 _MOST_NAMED = 3
@@ -94,7 +95,7 @@ def each(read: Read[Any]) -> Part:
         found: dict[str, Any] = {}
         for key, item in _object(value, note).items():
             try:
-                found[text(key)] = _at(key, read(item))
+                found[scalars.text(key)] = _at(key, read(item))
             except Misfit as misfit:
                 _note_all(misfit, note, f".{ascii(key)[1:-1]}")
         return found
@@ -169,61 +170,12 @@ def optional(read: Read[Any]) -> Read[Any]:
     return lambda value: None if value is None else read(value)
 
 
-def text(value: object) -> str:
-    """A string that a file can hold: JSON can have half of a character."""
-    words = schema.text(value)
-    if not words.isascii() and any("\ud800" <= one <= "\udfff" for one in words):
-        raise Misfit(("", "half of a character"))
-    return words
-
-
-def number(value: object) -> float:
-    """A number that is one, and not too large for a time."""
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise schema.unfit(value, "a number")
-    if not abs(value) <= _LARGEST:  # nor one that is no number
-        raise schema.unfit(value, "a time")
-    return float(value)
-
-
-def span(value: object) -> float:
-    """A time that has gone by, or may."""
-    seconds = number(value)
-    if seconds < 0:
-        raise schema.unfit(value, "a time")
-    return seconds
-
-
-def moment(value: object) -> float:
-    """Seconds since 1970, of a year with four digits."""
-    seconds = span(value)
-    if seconds > _LAST_MOMENT:
-        raise schema.unfit(value, "a time")
-    return seconds
-
-
-def place(value: object) -> str:
-    """An absolute path."""
-    return str(schema.path(value))
-
-
-def bits(value: object) -> int:
-    """Permission bits."""
-    mode = schema.whole(value)
-    if not 0 <= mode <= 0o7777:
-        raise schema.unfit(value, "a mode")
-    return mode
-
-
-# Seconds of more than a million years; what a file system or a timer can't take is far beyond.
-_LARGEST = 2.0**45
-_LAST_MOMENT = 253402300799.0
 _BY_TYPE: Mapping[object, Read[Any]] = {
-    str: text,
+    str: scalars.text,
     int: schema.whole,
-    float: number,
+    float: scalars.number,
     bool: schema.boolean,
-    tuple[str, ...]: schema.items(text),
+    tuple[str, ...]: schema.items(scalars.text),
     PurePosixPath: schema.path,
 }
 

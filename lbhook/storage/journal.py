@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from ..config import schema
 from ..errors import LbhookError, PutBackError, WriteError
 from ..plan import FileState, same
-from . import aside, forms
+from . import aside, forms, scalars
 from .files import Tree
 
 _LIST = "journal.json"
@@ -335,8 +335,10 @@ def _owner(value: object) -> int:
     return number
 
 
-_ATTRIBUTES = {"mode": forms.bits, "uid": _owner, "gid": _owner}
-_ENTRY = forms.row(_Listed, before=forms.optional(forms.only(_ATTRIBUTES, {"digest": forms.text})))
+_ATTRIBUTES = {"mode": scalars.bits, "uid": _owner, "gid": _owner}
+_ENTRY = forms.row(
+    _Listed, before=forms.optional(forms.only(_ATTRIBUTES, {"digest": scalars.text}))
+)
 
 
 def _listed(raw: object) -> tuple[Sequence[object], str]:

@@ -11,8 +11,9 @@ from .. import layout
 from ..config import schema
 from ..config.targets import Target
 from ..plan import Change
-from . import forms
-from .forms import Form, Part, each, row, sole, some, table, text
+from . import forms, scalars
+from .forms import Form, Part, each, row, sole, some, table
+from .scalars import text
 
 # What of a target it takes to undo it.
 _KEPT = ("kind", "requires", "reload_unit", "reload", "verify", "observe", "remove", "timeout")
@@ -204,7 +205,9 @@ def _encoded(value: object) -> bytes:
 _LAST_PORT = 65535
 _LINES = schema.items(text)
 _COMMANDS = dict.fromkeys(("reload", "verify", "observe", "remove"), schema.argv)
-_INSTALLED = row(Installed, path=forms.place, mode=forms.bits, timeout=forms.span, **_COMMANDS)
+_INSTALLED = row(
+    Installed, path=scalars.place, mode=scalars.bits, timeout=scalars.span, **_COMMANDS
+)
 _JUDGED = table({"of": text, "looked": _LINES, "notes": _LINES, "mark": text})
 _TOLD = table(
     {
@@ -222,7 +225,7 @@ LOADED: Form = {
     "foreign": each(_INSTALLED),
     "before": each(row(Loaded)),
     "addresses": each(schema.items(_address)),
-    "applied": sole(forms.span, 0.0),
+    "applied": sole(scalars.span, 0.0),
     "made": each(text),
     "proofs": each(text),
     "skipped": Part(_skipped, {}),
@@ -235,19 +238,19 @@ REFUSED: Form = {"groups": each(row(Refused))}
 TOLD: Form = {"told": sole(forms.optional(_TOLD), None), "owed": sole(forms.optional(_TOLD), None)}
 HISTORY: Form = {"rules": some(text), "changes": some(_CHANGED)}
 DRAIN: Form = {
-    **dict.fromkeys(("since", "until"), sole(forms.moment, None, needed=True)),
-    **dict.fromkeys(("ends", "lasts"), sole(forms.span, None, needed=True)),
+    **dict.fromkeys(("since", "until"), sole(scalars.moment, None, needed=True)),
+    **dict.fromkeys(("ends", "lasts"), sole(scalars.span, None, needed=True)),
     **dict.fromkeys(("by", "reason", "boot", "uuid", "machine_id"), sole(text, None, needed=True)),
     "persist": sole(schema.boolean, None, needed=True),
 }
 STANDSTILL: Form = {
     "kind": sole(schema.choice(*_REMEDIES), None, needed=True),
-    **dict.fromkeys(("since", "until"), sole(forms.moment, 0.0)),
+    **dict.fromkeys(("since", "until"), sole(scalars.moment, 0.0)),
     **dict.fromkeys(("by", "reason", "boot"), sole(text, "")),
-    "due": sole(forms.span, 0.0),
+    "due": sole(scalars.span, 0.0),
 }
 ANSWER: Form = {
-    "fetched": sole(forms.number, None, needed=True),
+    "fetched": sole(scalars.number, None, needed=True),
     "uuid": sole(text, None, needed=True),
     "machine_id": sole(text, None, needed=True),
     "body": sole(_encoded, None, needed=True),
