@@ -39,8 +39,8 @@ HOUSE: dict[str, tuple[str, ...]] = {
         "conntrack",
     ),
     "storage": (
-        *("lock", "directory", "files", "aside", "scalars", "forms", "journal", "records"),
-        *("state", "drains"),
+        *("lock", "directory", "files", "aside", "scalars", "forms", "journal_entries"),
+        *("journal", "records", "state", "drains"),
     ),
     "rendering": (
         *("fingerprint", "template_errors", "sandbox", "render", "provenance", "annotation"),

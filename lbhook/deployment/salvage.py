@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from ..programs.host import Host
-from ..storage.journal import Entry
+from ..storage.journal_entries import Entry
 from ..storage.records import Installed
 
 

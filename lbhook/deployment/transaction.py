@@ -13,7 +13,7 @@ from ..plan import Change, Outcome, Plan, Reload
 from ..planning import validation
 from ..programs import floating_ip
 from ..programs.host import Host
-from ..storage.journal import Entry
+from ..storage.journal_entries import Entry
 from ..storage.records import Installed, Loaded
 from .outcome import Done
 from .reloads import Loader

@@ -17,7 +17,7 @@ from ..plan import Change, FileState, Plan, Reload, compare
 from ..planning.orphans import resting
 from ..planning.planner import Planner
 from ..planning.scope import Scope
-from ..storage.journal import Entry
+from ..storage.journal_entries import Entry
 from ..storage.records import Installed
 from . import metrics
 from .drain import Drain

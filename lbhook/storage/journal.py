@@ -9,15 +9,14 @@ import contextlib
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import PurePosixPath
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from ..config import schema
 from ..errors import LbhookError, PutBackError, WriteError
-from ..plan import FileState, same
-from . import aside, forms, scalars
+from ..plan import same
+from . import aside, journal_entries
 from .files import Tree
+from .journal_entries import Entry, Read
 
-_LIST = "journal.json"
 # There as long as the run that it belongs to has not come to its end.
 _MORE = "more"
 # There as long as nothing has been replaced since somebody asked.
@@ -26,31 +25,11 @@ _KEPT = re.compile(r"previous(\.\d+)?")
 _JOURNALS = re.compile(rf"journal(\.new|\.done|\.committed)?|previous\.old|{_KEPT.pattern}")
 
 
-class Entry(NamedTuple):
-    """One file: what it was before (None: there was none), and the digest of what it becomes
-    (empty: removed, or not known yet). `target` is empty for lbhook's own records. `rest` is what
-    is put where nothing was, because another program fails without the file."""
-
-    path: PurePosixPath
-    before: FileState | None
-    after: str
-    target: str = ""
-    rest: str = ""
-
-
 class Settled(NamedTuple):
     """What came of an unfinished run: the entries whose files changed, and what was given up."""
 
     touched: tuple[Entry, ...] = ()
     given_up: tuple[str, ...] = ()
-
-
-class _Read(NamedTuple):
-    """The entries of a journal that can be read, each with the name of its backup, and what is
-    wrong with the others."""
-
-    entries: tuple[tuple[str, Entry], ...] = ()
-    wrong: tuple[str, ...] = ()
 
 
 class Journal:
@@ -66,22 +45,13 @@ class Journal:
         killed and another goes on with it."""
         self.tree.remove_directory(self._new)
         try:
-            self._write(entries)
+            journal_entries.write(self.tree, self._new, entries)
             if not (last or self._is_going_on()):
                 self.tree.write(self._new / _MORE, b"", mode=0o600)
         except LbhookError:
             self.tree.remove_directory(self._new)
             raise
         self.tree.move(self._new, self._open)
-
-    def _write(self, entries: Sequence[Entry]) -> None:
-        for index, entry in enumerate(entries):
-            if entry.before is not None:
-                backup = FileState(content=entry.before.content, mode=0o600)
-                self.tree.stage(self._new / str(index), backup)
-                self.tree.replace(self._new / str(index))
-        listed = forms.written({"entries": [_as_json(entry) for entry in entries]})
-        self.tree.write(self._new / _LIST, listed, mode=0o600)
 
     def is_open(self) -> bool:
         """Whether a transaction did not come to its end."""
@@ -90,7 +60,7 @@ class Journal:
     def unfinished(self) -> tuple[Entry, ...]:
         """What a transaction that did not come to its end was about to change, as far as that can
         be read."""
-        return tuple(entry for _, entry in self._read(self._open).entries)
+        return tuple(entry for _, entry in journal_entries.read(self.tree, self._open).entries)
 
     def put_back(self) -> tuple[Entry, ...]:
         """Put back every file of the open journal, close it, and say which files changed.
@@ -117,7 +87,7 @@ class Journal:
         healing = {path: one for path, one in failures.items() if not _is_for_ever(one)}
         if healing:
             raise _stuck(touched, healing)
-        read = self._read(self._open)
+        read = journal_entries.read(self.tree, self._open)
         if not (failures or read.wrong):
             self._drop(self._open, "journal.done")
             return Settled(tuple(touched))
@@ -154,7 +124,7 @@ class Journal:
         self._finish()
 
     def _finish(self) -> None:
-        for _, entry in self._read(self._committed).entries:
+        for _, entry in journal_entries.read(self.tree, self._committed).entries:
             try:
                 self.tree.remove(self.tree.second(entry.path))
             except WriteError as error:
@@ -204,7 +174,7 @@ class Journal:
         `WriteError` if not all of it can be read."""
         found: dict[PurePosixPath, Entry] = {}
         for journal in self._kept():
-            read = self._read(journal)
+            read = journal_entries.read(self.tree, journal)
             if read.wrong:
                 where = self.tree.outside(journal)
                 problems = (f"{where}: {one}; there is no way back" for one in read.wrong)
@@ -226,13 +196,13 @@ class Journal:
     def last(self) -> tuple[tuple[PurePosixPath, Entry], ...]:
         """What can be read of the last transaction, each entry with the place of its backup."""
         kept = self._kept()
-        read = self._read(kept[-1]) if kept else _Read()
+        read = journal_entries.read(self.tree, kept[-1]) if kept else Read()
         return tuple((kept[-1] / name, entry) for name, entry in read.entries)
 
     def backup(self, path: PurePosixPath) -> PurePosixPath:
         """Where the last run keeps what a file was before it."""
         for journal in self._kept():
-            for name, entry in self._read(journal).entries:
+            for name, entry in journal_entries.read(self.tree, journal).entries:
                 if entry.path == path:
                     return journal / name
         return self.state / "previous" / "none"
@@ -282,75 +252,6 @@ class Journal:
             self.tree.move(path, path.with_name(name))
             self._remove(path.with_name(name))
 
-    def _read(self, journal: PurePosixPath) -> _Read:
-        """A journal as far as it can be read."""
-        if not self.tree.names(journal):
-            return _Read()
-        try:
-            content = self.tree.read(journal / _LIST)
-        except WriteError as error:
-            return _Read(wrong=error.problems)
-        listed, wrong = _listed(forms.decoded(content or b""))
-        problems = [wrong] if wrong else []
-        entries = []
-        for at, raw in enumerate(listed):
-            try:
-                entries.append((str(at), self._entry(journal / str(at), raw)))
-            except schema.Misfit as misfit:
-                problems += [
-                    f"damaged: entries[{at}]{where}: {what}" for where, what in misfit.problems
-                ]
-            except WriteError as error:
-                problems += error.problems
-        return _Read(tuple(entries), tuple(problems))
-
-    def _entry(self, backup: PurePosixPath, raw: object) -> Entry:
-        read = _ENTRY(raw)
-        before = None
-        if read.before is not None:
-            attributes = dict(read.before)
-            digest = attributes.pop("digest", "")
-            if not self.tree.privileged:
-                attributes.update(uid=-1, gid=-1)
-            content = self.tree.read(backup)
-            before = None if content is None else FileState(content, **attributes)
-            if before is None or digest not in ("", before.digest):
-                # An empty file in its place would be worse than none.
-                raise schema.Misfit(("", f"{backup.name} is missing or cut"))
-        return Entry(read.path, before, read.after, read.target, read.rest)
-
-
-class _Listed(NamedTuple):
-    path: PurePosixPath
-    before: Mapping[str, Any] | None
-    after: str
-    target: str
-    rest: str = ""
-
-
-def _owner(value: object) -> int:
-    number = schema.whole(value)
-    if not -1 <= number < 2**32 - 1:
-        raise schema.unfit(value, "the number of a user or group")
-    return number
-
-
-_ATTRIBUTES = {"mode": scalars.bits, "uid": _owner, "gid": _owner}
-_ENTRY = forms.row(
-    _Listed, before=forms.optional(forms.only(_ATTRIBUTES, {"digest": scalars.text}))
-)
-
-
-def _listed(raw: object) -> tuple[Sequence[object], str]:
-    """The entries as they are written, and what is wrong with the whole. Until November 2026 a
-    journal was their list."""
-    if isinstance(raw, list):
-        return raw, ""
-    entries = raw.get("entries") if isinstance(raw, dict) else None
-    if not (isinstance(raw, dict) and isinstance(entries, list)):
-        return (), "damaged: no list of files, or cut"
-    return entries, forms.version_problem(raw.get("version"))
-
 
 def _is_for_ever(error: LbhookError) -> bool:
     return isinstance(error, WriteError) and error.in_the_way
@@ -363,11 +264,3 @@ def _stuck(touched: Sequence[Entry], failures: Mapping[PurePosixPath, LbhookErro
         stuck=tuple(failures),
         restored=tuple(one.path for one in touched if one.target),
     )
-
-
-def _as_json(entry: Entry) -> dict[str, object]:
-    before = None
-    if entry.before is not None:
-        before = {**entry.before._asdict(), "digest": entry.before.digest}
-        del before["content"]
-    return {**entry._asdict(), "before": before}

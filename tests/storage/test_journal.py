@@ -8,7 +8,8 @@ import pytest
 from lbhook.errors import WriteError
 from lbhook.plan import FileState
 from lbhook.storage.files import Tree
-from lbhook.storage.journal import Entry, Journal, Settled
+from lbhook.storage.journal import Journal, Settled
+from lbhook.storage.journal_entries import Entry
 
 from ..stand import contents
 
