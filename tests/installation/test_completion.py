@@ -136,7 +136,7 @@ def complete(request: pytest.FixtureRequest, environment: Mapping[str, str]) -> 
     ("line", "wanted"),
     [
         ("lbhook unin", {"uninstall"}),
-        ("lbhook re", {"render", "restore"}),
+        ("lbhook re", {"render", "restore", "resume"}),
         ("lbhook apply --re", {"--require-lb", "--reload"}),
         ("lbhook render ng", {"nginx", "nginx-stream"}),
         ("lbhook explain ", set(SHIPPED)),

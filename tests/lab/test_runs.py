@@ -402,7 +402,7 @@ def test_a_rollback_says_who_takes_it_back(lab: Lab) -> None:
     done = lab.vm.lbhook("rollback")
     assert done.stderr.splitlines() == [
         "The timer will put Azure's rules in force again. To keep what was put back:",
-        "`systemctl stop lbhook-refresh.timer`",
+        "`lbhook hold`",
     ]
     assert (REPO / "systemd/lbhook-refresh.timer").exists()
     assert states(lab.client, Target("tcp", FRONT4, 81), Target("udp", FRONT4, 53)) == {"filtered"}
