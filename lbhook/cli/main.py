@@ -67,7 +67,7 @@ class Commands(click.Group):
 @click.version_option(__version__, message="lbhook %(version)s")
 @options.general
 def cli() -> None:
-    """Turn what Azure's load balancer sends to this VM into its configuration.
+    """Configure this VM from the rules of Azure's load balancer.
 
     lbhook asks the Instance Metadata Service for the load balancer's rules, renders firewall
     rules, nginx listeners and env files, checks them with the real programs, installs them
