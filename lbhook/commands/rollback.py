@@ -10,6 +10,8 @@ from ..cli.invocation import Invocation, pass_invocation
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from ..runs.unconfirmed import Unconfirmed
+
 _UNTIL = (
     "The timer will put Azure's rules in force again. To keep what was put back:\n`lbhook hold`"
 )
@@ -34,19 +36,24 @@ def rollback(
       sudo lbhook rollback
     """
     waiting = factory.unconfirmed(invocation, root)
-    waits = waiting.waits()
-    if unconfirmed or waits:
-        result = waiting.revert()
-    else:
-        result = factory.undoing(invocation, root).rollback()
+    if unconfirmed or waiting.waits():
+        return _revert(invocation, waiting, as_json=as_json, loudly=unconfirmed)
+    result = factory.undoing(invocation, root).rollback()
+    status = invocation.undone(result, as_json=as_json)
+    if not result.problems and root is None:
+        invocation.console.note(_UNTIL)
+    return status
+
+
+def _revert(invocation: Invocation, waiting: "Unconfirmed", *, as_json: bool, loudly: bool) -> int:
+    """Put back what waits for its confirmation: `loudly` where no person has asked for it."""
+    result = waiting.revert()
     status = invocation.undone(result, as_json=as_json)
     reverted = result.standstill
-    if reverted and unconfirmed:
+    if reverted and loudly:
         invocation.console.problems((reverted.text,), reverted.remedy)
     elif reverted:
         invocation.console.note(f"{reverted.text}; {reverted.remedy}")
-    elif not result.problems and root is None and not waits:
-        invocation.console.note(_UNTIL)
     return status
 
 

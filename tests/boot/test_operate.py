@@ -50,6 +50,8 @@ def test_nobody_confirms(machine: Machine, azure: Azure) -> None:
     assert machine.firewall_ports() == {80, 8443}
     machine.run(["lbhook", "confirm"])
     assert machine.active("lbhook-revert.timer") == "inactive"
+    late = machine.run(["lbhook", "rollback", "--unconfirmed"])
+    assert (late.stdout, late.stderr) == ("nothing to put back\n", "")
     assert apply(machine, "timer") == 0
     assert machine.status()["outcome"] == "unchanged"
     assert machine.firewall_ports() == {80, 8443}
