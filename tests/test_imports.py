@@ -88,9 +88,10 @@ HOUSE: dict[str, tuple[str, ...]] = {
         "salvage",
         *("deployment", "recovery"),
     ),
+    "levers": ("standstill", "drain"),
     "runs": (
-        *("progress", "history", "hooks", "standstill", "metrics", "drain", "publisher"),
-        *("execution", "undo", "unconfirmed", "update", "restoration", "resting_forms"),
+        *("progress", "history", "hooks", "metrics", "publisher", "execution", "undo"),
+        *("unconfirmed", "update", "restoration", "resting_forms"),
     ),
     "installation": ("completion", "contents", "executable", "installer"),
     "doctor": (

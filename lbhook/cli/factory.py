@@ -18,12 +18,12 @@ if TYPE_CHECKING:
     from ..context import Context, Options
     from ..deployment.report import Report
     from ..installation.installer import Installation
+    from ..levers.drain import Drain
+    from ..levers.standstill import Hold
     from ..metadata.planned import Plans
     from ..programs.host import Host
-    from ..runs.drain import Drain
     from ..runs.history import History
     from ..runs.restoration import Restoration
-    from ..runs.standstill import Hold
     from ..runs.unconfirmed import Unconfirmed
     from ..runs.undo import Undo
     from ..runs.update import Update
@@ -156,14 +156,14 @@ def undoing(invocation: Invocation, root: "Path | None") -> "Undo":
 
 def draining(invocation: Invocation) -> "Drain":
     """What takes this machine out of rotation, and back."""
-    from ..runs.drain import Drain
+    from ..levers.drain import Drain
 
     return Drain(_context(invocation, invocation.settings(), None))
 
 
 def hold(invocation: Invocation, root: "Path | None") -> "Hold":
     """What holds this machine, or a directory, and lets it go on."""
-    from ..runs.standstill import Hold
+    from ..levers.standstill import Hold
     from ..system.caller import caller
 
     context = _context(invocation, invocation.settings(), root)
@@ -196,7 +196,7 @@ def _reverting(invocation: Invocation) -> Sequence[str]:
 
 def say_held(invocation: Invocation, host: "Host") -> None:
     """Warn that nothing new is applied here, and until when."""
-    from ..runs import standstill
+    from ..levers import standstill
 
     found = standstill.in_force(host.state)
     if found:

@@ -11,7 +11,7 @@ from ..cli.invocation import Invocation, pass_invocation
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from ..runs.drain import Drain
+    from ..levers.drain import Drain
     from ..storage.drains import Drained
     from ..traffic.flows import Left
 
@@ -49,7 +49,7 @@ def drain(
       sudo lbhook drain --wait 5m --reason "kernel upgrade"
       sudo lbhook drain --for 30m
     """
-    from ..runs import drain as drains
+    from ..levers import drain as drains
     from ..system.caller import caller
 
     draining = factory.draining(invocation)
@@ -67,7 +67,7 @@ def _wait(invocation: Invocation, draining: "Drain", limit: float, *, as_json: b
     """Wait for the end of connections, and say what came of it."""
     from ..errors import NoAnswerError
     from ..layout import count
-    from ..runs.drain import UNPROBED
+    from ..levers.drain import UNPROBED
 
     def watch(left: "Left", seconds: float) -> None:
         reason = count(left.connections, "open connection")

@@ -90,7 +90,7 @@ def confirm(invocation: Invocation, /, as_json: bool) -> int:
 
 def _end(invocation: Invocation, context: "Context", text: str, *, as_json: bool) -> int:
     """Say what is in force now, to who asked and in the journal."""
-    from ..runs import standstill
+    from ..levers import standstill
     from ..system import journald
 
     found = standstill.in_force(context.host.state)

@@ -114,8 +114,8 @@ def _answer(invocation: Invocation, update: "Update") -> "tuple[Answer, int]":
 def _unusual(update: "Update") -> "Iterator[str]":
     """Whether this VM is drained, and whether lbhook's firewall is not in force, whatever else is
     drawn."""
+    from ..levers.drain import Drain
     from ..planning.verification import gone
-    from ..runs.drain import Drain
 
     drained = Drain(update.context).known() if update.context.host.live else None
     if drained:

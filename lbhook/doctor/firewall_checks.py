@@ -4,9 +4,9 @@ import re
 from collections.abc import Iterator
 
 from ..config.targets import Target
+from ..levers.drain import sources
 from ..planning.closing import Closing
 from ..programs.nftables import drops
-from ..runs.drain import sources
 from ..traffic import probes
 from .findings import Check, Evidence, Finding, unsure
 

@@ -8,9 +8,9 @@ from pathlib import Path
 
 from ..config.shipped import kind_of
 from ..config.targets import Target
+from ..levers import standstill
 from ..plan import Outcome, Reload
 from ..programs.daemon import places
-from ..runs import standstill
 from .findings import Check, Evidence, Finding, Level, note, unsure
 
 _APPLY = "`lbhook plan` shows it, `sudo lbhook apply` fixes it"

@@ -7,9 +7,9 @@ from typing import Any
 from ..errors import LbhookError, UsageError, together
 from ..imds.fetching import Fetched
 from ..layout import count, wrapped
+from ..levers.drain import Drain
 from ..metadata.facts import Facts
 from ..plan import Plan
-from ..runs.drain import Drain
 from ..runs.update import Update
 from ..traffic import paths
 from . import firewall_checks, imds_checks, target_checks, traffic_checks, unit_checks

@@ -9,10 +9,10 @@ from pathlib import Path, PurePosixPath
 from ..config.targets import Target
 from ..deployment.report import Report
 from ..errors import ReloadError, RightsError, UsageError
+from ..levers.drain import Drain
 from ..plan import Change, FileState, compare
 from ..programs import unit_limits
 from ..runs import resting_forms
-from ..runs.drain import Drain
 from ..runs.undo import Undo
 from . import executable
 from .contents import CONFIGURATION, DIRECTORIES, Piece, Places, pieces

@@ -9,10 +9,10 @@ from .. import layout
 from ..context import Context
 from ..deployment.report import Report, drained_json
 from ..errors import BusyError, LbhookError, RightsError, WriteError
+from ..levers import standstill
+from ..levers.drain import Drain
 from ..planning import orphans
 from ..storage.drains import Drained
-from . import standstill
-from .drain import Drain
 
 
 class Publisher:

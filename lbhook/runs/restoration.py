@@ -9,10 +9,10 @@ from ..deployment.recovery import settled
 from ..deployment.report import Report
 from ..errors import together
 from ..imds.fetching import Fetcher
+from ..levers.drain import Drain
 from ..metadata.facts import Facts
 from ..planning.planner import Planner
 from ..planning.scope import Scope, unanswered
-from .drain import Drain
 from .unconfirmed import Unconfirmed
 
 

@@ -9,9 +9,9 @@ from ..deployment.outcome import Done
 from ..deployment.recovery import settled
 from ..deployment.report import Report
 from ..errors import LbhookError, ReloadError, UsageError
+from ..levers import standstill
 from ..storage import forms
 from ..storage.records import Standstill
-from . import standstill
 from .undo import Undo
 
 # What the service manager calls the timer that puts back, and its service.

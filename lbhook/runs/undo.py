@@ -13,6 +13,7 @@ from ..deployment.reloads import Loader
 from ..deployment.report import Report
 from ..deployment.transaction import Transaction
 from ..errors import LbhookError, ReloadError, UsageError, WriteError, together
+from ..levers.drain import Drain
 from ..plan import Change, FileState, Plan, Reload, compare
 from ..planning.orphans import resting
 from ..planning.planner import Planner
@@ -20,7 +21,6 @@ from ..planning.scope import Scope
 from ..storage.journal_entries import Entry
 from ..storage.records import Installed
 from . import metrics
-from .drain import Drain
 
 _STILL = "this VM stays drained until it reboots; `lbhook undrain` ends that"
 _NEXT = "the next apply brings this machine up to date with Azure again"

@@ -12,14 +12,14 @@ from ..deployment.recovery import Recovery, settle
 from ..deployment.report import Report
 from ..errors import BusyError, HeldError, LbhookError, NoAnswerError, RightsError, together
 from ..imds.fetching import Fetched, Fetcher
+from ..levers import standstill
+from ..levers.drain import Drain
 from ..metadata import facts
 from ..metadata.facts import Facts
 from ..plan import Outcome, Plan
 from ..planning.scope import Scope, scoped, unanswered
 from ..storage import lock
 from ..storage.records import Applied, Standstill
-from . import standstill
-from .drain import Drain
 from .execution import Execution
 from .history import LAST_GONE, History
 from .hooks import Hook

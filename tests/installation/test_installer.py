@@ -17,9 +17,9 @@ from lbhook.deployment.report import Report
 from lbhook.errors import LbhookError, ReloadError, RightsError, UsageError
 from lbhook.installation.executable import SINGLE_FILE, Executable
 from lbhook.installation.installer import Installation
+from lbhook.levers.drain import Drain
 from lbhook.programs import unit_limits
 from lbhook.programs.host import host
-from lbhook.runs.drain import Drain
 from lbhook.runs.undo import Undo
 from lbhook.runs.update import Update
 from lbhook.storage.files import Tree

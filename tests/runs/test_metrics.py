@@ -12,8 +12,8 @@ from lbhook.context import Options
 from lbhook.deployment.report import Report
 from lbhook.emulator.server import Emulator
 from lbhook.errors import NoAnswerError, TerminatedError
+from lbhook.levers.drain import Drain
 from lbhook.runs import metrics, publisher
-from lbhook.runs.drain import Drain
 from lbhook.runs.metrics import Measured
 
 from ..program import Ended, run_lbhook

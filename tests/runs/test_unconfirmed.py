@@ -8,7 +8,7 @@ import pytest
 from lbhook.config.settings import Settings
 from lbhook.context import Options
 from lbhook.errors import LbhookError, UsageError
-from lbhook.runs import standstill
+from lbhook.levers import standstill
 from lbhook.runs.restoration import Restoration
 from lbhook.runs.unconfirmed import Unconfirmed
 from lbhook.runs.undo import Undo

@@ -6,8 +6,8 @@ from lbhook.config.settings import Settings
 from lbhook.context import Options
 from lbhook.deployment.report import Report
 from lbhook.errors import LbhookError, UsageError
-from lbhook.runs import standstill
-from lbhook.runs.standstill import Hold
+from lbhook.levers import standstill
+from lbhook.levers.standstill import Hold
 from lbhook.runs.undo import Undo
 from lbhook.storage.records import Standstill
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from lbhook.errors import BusyError, LbhookError, ReloadError, RightsError, WriteError
-from lbhook.runs.drain import Drain, limits
+from lbhook.levers.drain import Drain, limits
 from lbhook.runs.restoration import Restoration
 from lbhook.runs.undo import Undo
 from lbhook.storage.drains import Drained
