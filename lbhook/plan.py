@@ -152,18 +152,21 @@ class Change(NamedTuple):
 class Closed(NamedTuple):
     """What a firewall closes to everybody outside: a socket, or a tunnel. Of a protocol without
     ports `port` is 0. `program` holds it, as far as that can be read; `connections` are those from
-    outside that it has now, and that stay."""
+    outside that it has now, and that stay. What is restricted, and no more open to all of these,
+    says so: `only_from`."""
 
     protocol: str
     port: int
     ip: str
     program: str = ""
     connections: int = 0
+    only_from: str = ""
 
     def __str__(self) -> str:
         what = f"{self.protocol} {self.port}" if self.port else self.protocol
         who = f" ({self.program})" if self.program else ""
-        return f"{what} on {self.ip}{who}"
+        limit = f", {self.only_from}" if self.only_from else ""
+        return f"{what} on {self.ip}{who}{limit}"
 
 
 class Plan(NamedTuple):

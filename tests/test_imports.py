@@ -21,10 +21,20 @@ HOUSE: dict[str, tuple[str, ...]] = {
     "layout": (),
     "resources": (),
     "config": (
-        *("nesting", "schema", "network", "accounts", "targets", "shipped", "toml_files", "rules"),
+        *("nesting", "schema", "network", "accounts", "targets", "restrictions", "shipped"),
+        *("toml_files", "rules"),
         *("settings", "permissions"),
     ),
-    "metadata": ("reader", "ranges", "model", "instance", "facts", "planned", "configured"),
+    "metadata": (
+        "reader",
+        "ranges",
+        "model",
+        "instance",
+        "facts",
+        "planned",
+        "configured",
+        "restricted",
+    ),
     "plan": (),
     "system": (
         "sockets",
@@ -68,7 +78,7 @@ HOUSE: dict[str, tuple[str, ...]] = {
         *("verdict", "packets", "nf_tables", "statements", "listing", "rule_copy", "replica"),
         *("namespace", "clients", "traces", "decisions", "trial", "kernel"),
     ),
-    "traffic": ("routes", "paths", "diagram", "html", "probes", "flows"),
+    "traffic": ("routes", "paths", "cut", "diagram", "html", "probes", "flows"),
     "planning": (
         *("scope", "validation", "verification", "failed_start", "surroundings", "listeners"),
         "one_file",

@@ -80,10 +80,12 @@ def show(
     if as_json and not here:
         invocation.json(value)
         return status
+    host, targets = update.context.host, update.context.settings.active()
+    restrict = nftables.restrictions(targets)
     picture = (
-        paths.seen(lb, update.context.host) if update.context.host.live else paths.rules_only(lb)
+        paths.seen(lb, host, restrict=restrict) if host.live else paths.rules_only(lb, restrict)
     )
-    also_open = nftables.also_open(update.context.settings.active())
+    also_open = nftables.also_open(targets)
     picture = replace(picture, also_open=also_open)
     if html:
         _save(invocation, html, _page(lb, metadata, picture))

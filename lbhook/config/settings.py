@@ -203,16 +203,19 @@ class _Targets:
             self.tables.note(at, f"{schema.shown(raw)} is not a table")
             return None
         keys = {key: value for key, value in raw.items() if key != "vars"}
-        given = self.tables.section(at, keys, _TARGET)
+        beside = _beside(raw.get("like", name))
+        readers = {key: read for key, (read, _) in beside.items()}
+        given = self.tables.section(at, keys, {**_TARGET, **readers})
         kind = given.pop("like", name if name in SHIPPED else "")
         if kind and kind not in SHIPPED:
             problem = f'"{kind}" is not a shipped target{schema.suggestion(kind, SHIPPED)}'
             self.tables.note(f"{at}.like", problem)
             return None
+        more = {key: given.pop(key, default) for key, (_, default) in beside.items()}
         values = {**_defaults(kind, self.paths), **given}
         self._settle_reload(at, keys, values)
         self._demand_own(at, name, {**keys, **values})
-        values["vars"] = self._vars(f"{at}.vars", raw.get("vars", {}), kind)
+        values["vars"] = self._vars(at, raw.get("vars", {}), kind, more)
         if values.get("enabled", True) and "path" in values:
             self._claim(name, kind, values["path"])
         if kind and not str(values["path"]).endswith(SHIPPED[kind].suffix):
@@ -235,15 +238,20 @@ class _Targets:
             problem = f"a target of your own needs {' and '.join(missing)}"
             self.tables.note(at, problem + schema.nearest(name, SHIPPED))
 
-    def _vars(self, at: str, raw: object, kind: str) -> Mapping[str, Any]:
+    def _vars(
+        self, at: str, raw: object, kind: str, beside: Mapping[str, Any]
+    ) -> Mapping[str, Any]:
+        """The variables that a template sees, those `beside` them among it."""
         if not isinstance(raw, dict):
-            self.tables.note(at, f"{schema.shown(raw)} is not a table")
+            self.tables.note(f"{at}.vars", f"{schema.shown(raw)} is not a table")
             return {}
         if not kind:
             return raw
         variables = SHIPPED[kind].variables
-        given = self.tables.section(at, raw, {name: read for name, (read, _) in variables.items()})
-        values = {**{name: default for name, (_, default) in variables.items()}, **given}
+        readers = {name: read for name, (read, _) in variables.items()}
+        elsewhere = {name: _misplaced(f"[[{at.lstrip('.')}.{name}]]") for name in beside}
+        given = self.tables.section(f"{at}.vars", raw, {**readers, **elsewhere})
+        values = {**{name: default for name, (_, default) in variables.items()}, **given, **beside}
         with self.tables.noting(at):
             SHIPPED[kind].agree(values)
         return values
@@ -265,6 +273,20 @@ def is_record(path: PurePosixPath, paths: Paths) -> bool:
     if path.parent == paths.runtime:
         return path.name in _RECORDS
     return paths.state in path.parents or path in (paths.state, paths.runtime)
+
+
+def _beside(kind: object) -> Mapping[str, tuple[schema.Read[Any], Any]]:
+    """The keys that targets of this kind have, and no other."""
+    return SHIPPED[kind].beside if isinstance(kind, str) and kind in SHIPPED else {}
+
+
+def _misplaced(heading: str) -> schema.Read[Any]:
+    """Takes nothing, and says where it belongs."""
+
+    def read(_: object) -> Any:
+        raise schema.Misfit(("", f"is no variable; write it as {heading}"))
+
+    return read
 
 
 def _defaults(kind: str, paths: Paths) -> dict[str, Any]:

@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from . import accounts, network, schema
+from . import accounts, network, restrictions, schema
 from .targets import Target
 
 
@@ -18,13 +18,15 @@ class Kind(NamedTuple):
     the same listener. `addresses` says that the file lists addresses for lbhook itself to give
     the loopback interface; `early` that it is wanted before there is a network, and asks nothing
     of a service. `suffix` is how the name of the file must end, lest its program not read it.
-    `agree` raises `Misfit` where variables contradict each other. Two of a kind that is `single`
+    `beside` are variables that are keys of the target itself. `agree` raises `Misfit` where
+    variables contradict each other, by the place below the target. Two of a kind that is `single`
     would take each other's work away. With `binds_once` a program that can't have a listener at
     its reload does not try again, and its other listeners are shut meanwhile.
     """
 
     defaults: Mapping[str, Any]
     variables: Mapping[str, tuple[schema.Read[Any], Any]] = {}
+    beside: Mapping[str, tuple[schema.Read[Any], Any]] = {}
     agree: schema.Read[Any] = lambda _: None
     daemon: str = ""
     context: str = ""
@@ -76,11 +78,12 @@ def _upstream(value: object) -> str:
     return f"[{address}]:{number}" if address.version == 6 else f"{address}:{number}"
 
 
-def _mark_fits(variables: Any) -> None:
-    """The bits of `mark` are among those of `mark_mask`."""
+def _firewall_agrees(variables: Any) -> None:
+    """The bits of `mark` are among those of `mark_mask`, and no port is limited by two settings."""
     mark, mask = variables["mark"], variables["mark_mask"]
     if mark & ~mask:
-        raise schema.Misfit((".mark", f"{mark:#x} has bits outside mark_mask, {mask:#x}"))
+        raise schema.Misfit((".vars.mark", f"{mark:#x} has bits outside mark_mask, {mask:#x}"))
+    restrictions.spare_ssh(variables["restrict"], variables["ssh_ports"])
 
 
 def _users(value: object) -> tuple[int, ...]:
@@ -136,9 +139,10 @@ SHIPPED: Mapping[str, Kind] = {
             "restrict_imds": (schema.boolean, False),
             "imds_users": (_users, _users(["lbhook"])),
         },
+        beside={"restrict": (restrictions.read, ())},
         named=True,
         single=True,
-        agree=_mark_fits,
+        agree=_firewall_agrees,
         early=True,
     ),
     "nginx": Kind(

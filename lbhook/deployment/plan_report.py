@@ -63,9 +63,23 @@ def _planned_text(planned: Sequence[str]) -> str:
 
 
 def _closes_text(closes: Sequence[Closed]) -> str:
-    rows = [(one.protocol, str(one.port or ""), one.ip, one.program, in_use(one)) for one in closes]
-    head = "the firewall will close these, because no rule or setting opens them:"
-    return "".join(f"# {line}\n" for line in (head, *(f"  {row}" for row in aligned(rows))))
+    whole = [one for one in closes if not one.only_from]
+    some = [one for one in closes if one.only_from]
+    heads = {
+        "the firewall will close these, because no rule or setting opens them:": whole,
+        "the firewall will let in new connections to these from fewer sources (`restrict`):": some,
+    }
+    return "".join(_closed_text(head, found) for head, found in heads.items() if found)
+
+
+def _closed_text(head: str, closes: Sequence[Closed]) -> str:
+    rows = aligned([_closed_row(one) for one in closes])
+    return "".join(f"# {line}\n" for line in (head, *(f"  {row}" for row in rows)))
+
+
+def _closed_row(one: Closed) -> Sequence[str]:
+    who = ", ".join(filter(None, (one.program, one.only_from)))
+    return one.protocol, str(one.port or ""), one.ip, who, in_use(one)
 
 
 def _plan_notes(change: Change) -> list[str]:

@@ -181,24 +181,26 @@ def change_json(change: Change) -> dict[str, Any]:
 
 
 def closed_json(closed: Closed) -> dict[str, Any]:
-    """What a firewall closes; `connections` is there if there are any."""
+    """What a firewall closes; `connections` is there if there are any, and `only_from` if it is
+    open to some."""
+    optional = ("connections", "only_from")
     value = closed._asdict()
-    return value if closed.connections else {key: value[key] for key in list(value)[:-1]}
+    return {key: one for key, one in value.items() if one or key not in optional}
 
 
 def in_use(closed: Closed) -> str:
-    """How many are connected to what a firewall closes; empty if nobody is."""
-    number = closed.connections
-    return f"IN USE: {count(number, 'connection')} from outside" if number else ""
+    """How many are connected to what a firewall closes to them; empty if nobody is."""
+    number, whence = closed.connections, "elsewhere" if closed.only_from else "outside"
+    return f"IN USE: {count(number, 'connection')} from {whence}" if number else ""
 
 
 def closed_warnings(name: str, closed: Sequence[Closed]) -> tuple[str, ...]:
     """What a firewall has closed, and loudly what of it is in use."""
     used = "; ".join(f"{one}: {in_use(one)}" for one in closed if one.connections)
-    listed = ", ".join(map(str, closed))
+    listed = ", ".join(str(one) for one in closed if not one.only_from)
     loud = (f"{name}: {used}: these stay open, new ones are dropped",) if used else ()
     what = "closed to the outside, because no rule or setting opens it"
-    return (*loud, f"{name}: {what}: {listed}") if listed else ()
+    return (*loud, f"{name}: {what}: {listed}") if listed else loud
 
 
 def left_out(change: Change) -> bool:

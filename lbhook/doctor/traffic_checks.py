@@ -7,7 +7,8 @@ from ..firewall.verdict import ROUTING
 from ..layout import place
 from ..metadata.model import Protocol
 from ..programs.nftables import unruled
-from ..traffic.paths import Way
+from ..traffic.diagram import limit_words
+from ..traffic.paths import RESTRICT, Way
 from .findings import Check, Evidence, Finding, note, unsure
 
 # Azure probes every 5 s at most (Microsoft: "Azure Load Balancer health probes").
@@ -64,6 +65,17 @@ def firewall(evidence: Evidence) -> Iterator[Finding]:
     advice = _Advice(evidence)
     for ways in _by_place(_here(evidence), lambda one: (one.verdict, one.dropped)):
         yield from _judged(ways, advice)
+
+
+def restricted(evidence: Evidence) -> Iterator[Finding]:
+    """Who alone may come where rules lead, and whether the kernel keeps the others out."""
+    found = (one for one in _here(evidence) if one.limits)
+    for ways in _by_place(found, lambda one: (one.limits, one.unlimited)):
+        if ways[0].unlimited:
+            text = f"{_named(ways)} is open to everybody, and the configuration restricts it"
+            yield Finding(text=text, remedy="`sudo lbhook apply` loads lbhook's table again")
+        else:
+            yield note(f"{_named(ways)}: {limit_words(ways[0])}")
 
 
 def probes(evidence: Evidence) -> Iterator[Finding]:
@@ -132,6 +144,7 @@ def unreached(evidence: Evidence) -> Iterator[Finding]:
 
 _IPTABLES = 'accept it there, or set policy = "mark" and accept the mark there'
 _REMEDY = "turn on IP forwarding: the packet goes to another address"
+_SOURCES = "add who is to reach it to its `sources`"
 _PROGRAMS = {"ip filter": "iptables", "ip6 filter": "ip6tables"}
 _UFW = {
     "ip filter": ("ufw-before-input", "/etc/ufw/before.rules"),
@@ -146,7 +159,7 @@ _ANYWHERE = (
     "accept it there too: an accept in lbhook's table does not override a drop in another table"
 )
 CHECKS: tuple[Check, ...] = (
-    *(addresses, replies, listening, firewall, probes),
+    *(addresses, replies, listening, firewall, restricted, probes),
     *(tracked, legacy, own_frontend, unreached),
 )
 
@@ -168,6 +181,8 @@ class _Advice:
         table, _, name = chain.rpartition(" ")
         if chain == ROUTING:
             return _REMEDY
+        if chain == RESTRICT:
+            return _SOURCES
         if self._mark and table not in ("inet lbhook", "inet firewalld"):
             return f"let in what lbhook marks: {self._marked(table, name)}"
         return _OPENINGS.get(table, _ANYWHERE)

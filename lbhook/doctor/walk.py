@@ -10,6 +10,7 @@ from ..layout import count, wrapped
 from ..levers.drain import Drain
 from ..metadata.facts import Facts
 from ..plan import Plan
+from ..programs import nftables
 from ..runs.update import Update
 from ..traffic import paths
 from . import firewall_checks, imds_checks, target_checks, traffic_checks, unit_checks
@@ -82,6 +83,7 @@ def _evidence(update: Update) -> Evidence:
     known = fetched or update.remembered()
     plan, refusal = _planned(update, known)
     lb = (known.answer.lb if known else None) or Facts()
+    restrict = nftables.restrictions(update.context.settings.active())
     return Evidence(
         host=host,
         settings=update.context.settings,
@@ -92,7 +94,9 @@ def _evidence(update: Update) -> Evidence:
         absent=bool(fetched and fetched.answer.metadata is None),
         plan=plan,
         refusal=refusal,
-        picture=paths.seen(lb, host) if host.live else paths.rules_only(lb),
+        picture=(
+            paths.seen(lb, host, restrict=restrict) if host.live else paths.rules_only(lb, restrict)
+        ),
         since_applied=update.since_applied(),
         drained=Drain(update.context).known() if host.live else None,
     )

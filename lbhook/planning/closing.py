@@ -13,6 +13,7 @@ from ..plan import Change, Closed
 from ..programs import nftables, tunnels
 from ..programs.host import Host
 from ..system.sockets import Socket
+from ..traffic.cut import Cut
 from ..traffic.routes import Routes
 
 _OURS = "inet lbhook "
@@ -23,7 +24,7 @@ def closes(
 ) -> tuple[Closed, ...]:
     """What waits here and the firewall among `changes`, if it changes, closes to everybody outside.
     What the kernel lets nobody reach before that is closed already."""
-    wanted = (one for one in changes if one.touches_file and nftables.drops(one.target))
+    wanted = (one for one in changes if one.touches_file and nftables.closes_some(one.target))
     firewall = next(wanted, None)
     return Closing(firewall.target, lb, host, asked).coming if firewall else ()
 
@@ -42,7 +43,13 @@ class Closing:
 
     @property
     def coming(self) -> tuple[Closed, ...]:
-        """What it will close that is open now."""
+        """What it will close that is open now, to everybody or to some who are connected."""
+        return (*self._closing, *Cut(self.target, self.host, self._firewall).coming)
+
+    @property
+    def _closing(self) -> tuple[Closed, ...]:
+        if not nftables.drops(self.target):
+            return ()
         found = self._named([one for one in self._sockets if not self._is_out_of_reach(one, "")])
         if self._verdicts is not None:
             return found

@@ -8,7 +8,7 @@ from ..config.settings import Settings
 from ..config.shipped import kind_of
 from ..config.targets import Target
 from ..errors import ConfigError, LbhookError, ReloadError
-from ..metadata import facts
+from ..metadata import facts, restricted
 from ..metadata.facts import Facts
 from ..metadata.reader import Address
 from ..plan import Change, FileState, Outcome, Plan, Reload, compare
@@ -184,6 +184,8 @@ class Planner:
             self.problems.append(f"{target.name}: {failure}")
             return cache.rest(target)
         here, left_out = self._here(target, lb)
+        odd = restricted.doubts(target.vars.get("restrict", ()) if target.kind else (), lb)
+        self.warnings += [f"{target.name}: {one}" for one in odd]
         before = self._before(target, actual)
         made_of = (cache.made_of, left_out)
         judged = self._listeners.known(target, here, made_of)

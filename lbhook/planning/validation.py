@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from ..programs.daemon import Daemon
 
 _NO_KERNEL = "Operation not permitted"
+# In a user namespace nft can't have more room for what it sends than net.core.wmem_max.
+_NO_ROOM = "Message too long"
 Staged = Mapping[PurePosixPath, Path]
 
 
@@ -110,7 +112,8 @@ def _unable(host: Host, result: Result) -> bool:
     machine as root that is no excuse."""
     if host.live and host.root:
         return False
-    no_right = _NO_KERNEL in result.output and result.argv[0] in ("nft", "unshare")
+    said = any(one in result.output for one in (_NO_KERNEL, _NO_ROOM))
+    no_right = said and result.argv[0] in ("nft", "unshare")
     no_namespace = result.argv[0] == "unshare" and result.output.startswith("unshare:")
     return result.status == NOT_FOUND or (not result.ok and (no_right or no_namespace))
 

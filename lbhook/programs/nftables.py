@@ -1,9 +1,10 @@
 """What is peculiar to the firewall on a machine: what it would close."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from ..config.network import Network
+from ..config.restrictions import Restriction
 from ..config.targets import Target
 from ..errors import ConfigError
 from ..metadata.facts import Facts
@@ -42,6 +43,11 @@ def demand_no_kubelet(target: Target, machine: Machine) -> None:
 def drops(target: Target) -> bool:
     """Whether it is a firewall with a policy of its own."""
     return target.kind == "nftables" and bool(target.template) and target.vars["policy"] != "mark"
+
+
+def closes_some(target: Target) -> bool:
+    """Whether it keeps anybody out: by its policy, or by `restrict`."""
+    return drops(target) or bool(target.template and restrictions([target]))
 
 
 def closed(
@@ -105,6 +111,12 @@ def _is_ruled(socket: Socket, lb: Facts) -> bool:
         and socket.covers(one.ip, one.port)
         for one in lb.listeners
     ) or any(socket.covers(ip, socket.port) for ip in lb.ha_ports)
+
+
+def restrictions(targets: Iterable[Target]) -> Sequence[Restriction]:
+    """Who alone may come where, by the firewall among `targets`."""
+    found = (one.vars["restrict"] for one in targets if one.kind == "nftables")
+    return next(found, ())
 
 
 def also_open(targets: Iterable[Target]) -> tuple[str, ...]:

@@ -37,16 +37,25 @@ class Renderer:
         """The content of a target's file. Raises `ConfigError` with template and line."""
         if target.vars.get("listen") == "port":
             lb = on_every_address(lb)
-        return self._render(target.template, target, lb, vm)
+        values = Values(target.vars)
+        content = self._render(target.template, target, lb, vm, values)
+        if (
+            target.kind == "nftables"
+            and target.vars["restrict"]
+            and "restrict" not in values._asked
+        ):
+            problem = "does not use vars.restrict, so nobody would be kept out"
+            raise _refused(target, f"{target.template}: {problem}; compare it with the shipped one")
+        return content
 
     def rest(self, target: Target) -> bytes:
         """What the file holds when there is no answer: a form that opens nothing and that
         every program can read."""
         template = target.resting_template or target.template
-        return self._render(template, target, _NO_RULES, None)
+        return self._render(template, target, _NO_RULES, None, Values(target.vars))
 
-    def _render(self, name: str, target: Target, lb: Facts, vm: object) -> bytes:
-        context: dict[str, object] = {"lb": lb, "vars": Values(target.vars)}
+    def _render(self, name: str, target: Target, lb: Facts, vm: object, values: Values) -> bytes:
+        context: dict[str, object] = {"lb": lb, "vars": values}
         if vm is not None:
             context["vm"] = vm
         where = name

@@ -25,19 +25,22 @@ _NAMES = ("lb", "vars")
 class Values:
     """A table of the configuration in which every name is the user's: `items` too.
 
-    `_place` says where it stands in the configuration, for messages.
+    `_place` says where it stands in the configuration, for messages; `_asked` has the names that
+    were asked for.
     """
 
-    __slots__ = ("_place", "_values")
+    __slots__ = ("_asked", "_place", "_values")
 
     def __init__(self, values: Mapping[str, Any], place: str = "vars") -> None:
         self._place = place
+        self._asked: set[str] = set()
         self._values = {key: _wrapped(value, f"{place}.{key}") for key, value in values.items()}
 
     def __repr__(self) -> str:
         return repr(self._values)
 
     def __getitem__(self, key: str) -> Any:
+        self._asked.add(key)
         return self._values[key]
 
     def __contains__(self, key: object) -> bool:

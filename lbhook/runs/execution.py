@@ -15,7 +15,7 @@ from ..metadata.facts import Facts
 from ..plan import Change, Closed, Plan
 from ..planning.planner import Planner
 from ..planning.scope import Scope
-from ..programs.nftables import drops
+from ..programs.nftables import closes_some
 
 if TYPE_CHECKING:
     from ..metadata.instance import Vm
@@ -61,7 +61,7 @@ class Execution:
 
     def _closes(self, plan: Plan) -> tuple[Closed, ...]:
         """What the firewall will close: to be looked at before it does."""
-        firewalls = [one for one in plan.changes if one.touches_file and drops(one.target)]
+        firewalls = [one for one in plan.changes if one.touches_file and closes_some(one.target)]
         if not (firewalls and self.context.host.live):
             return ()
         from ..planning import closing
@@ -69,7 +69,7 @@ class Execution:
         return closing.closes(firewalls, plan.lb, self.context.host)
 
     def _say_closed(self, closed: Sequence[Closed]) -> None:
-        firewall = next((one for one in self.done.changes if drops(one.target)), None)
+        firewall = next((one for one in self.done.changes if closes_some(one.target)), None)
         if firewall and firewall.touches_file and closed:
             self.done = self.done._replace(closed=tuple(closed))
             with contextlib.suppress(LbhookError):  # it would only be said twice

@@ -72,6 +72,7 @@ def here_json(picture: Picture) -> dict[str, Any]:
                 "listening": _listening_json(way),
                 "verdict": asdict(way.verdict) if way.verdict else None,
                 "counter": asdict(way.counter) if way.counter else None,
+                **({"limits": _limits_json(way)} if way.limits else {}),
                 "problems": list(way.problems),
             }
             for way in picture.ways
@@ -159,6 +160,19 @@ def origin(way: Way) -> str:
     return "by configuration" if way.rule.by_configuration else ""
 
 
+def limit_words(way: Way) -> str:
+    """Who alone may come, in a line; empty if everybody may."""
+    said = "; ".join(map(str, way.limits))
+    return f"{said}, once it is applied" if said and way.unlimited else said
+
+
+def _limits_json(way: Way) -> list[dict[str, Any]]:
+    return [
+        {"protocol": one.protocol, "port": one.port, "sources": [*map(str, one.sources)]}
+        for one in way.limits
+    ]
+
+
 def _listening_json(way: Way) -> list[dict[str, str]] | None:
     return None if way.listening is None else [asdict(one) for one in way.listening]
 
@@ -175,7 +189,9 @@ def _inbound(picture: Picture, *, everything: bool) -> str:
     lines = ["Inbound rules"]
     for key, ways in chosen:
         lines += _heading(key, ways[0])
-        lines += [f"{_mark(way)}   {next(rows)}" for way in shown[key]]
+        for way in shown[key]:
+            lines.append(f"{_mark(way)}   {next(rows)}")
+            lines += [wrapped(limit_words(way), " " * 8, " " * 8)] if way.limits else []
         lines += _more(ways, shown[key], "rule", _problems, "    ")
     lines += _more(found, chosen, "frontend address", _is_bad, "  ")
     bad = sum(1 for way in picture.ways if way.problems)

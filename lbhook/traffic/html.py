@@ -11,7 +11,7 @@ from .. import __version__
 from ..layout import count, place
 from ..metadata.facts import Facts
 from ..metadata.model import AddressPair, Metadata
-from .diagram import Group, firewall_words, groups, listener_words, origin
+from .diagram import Group, firewall_words, groups, limit_words, listener_words, origin
 from .paths import Picture, Way
 
 _ARROW = (
@@ -138,8 +138,8 @@ def _firewall(way: Way) -> str:
         return '<td role="cell" class="none">not seen</td>'
     words, _, packets = firewall_words(way).partition(", ")
     kind = ' class="wrong"' if way.dropped else ""
-    said = " ".join(filter(None, (packets, origin(way))))
-    more = f"<small>{said}</small>" if said else ""
+    said = "; ".join(filter(None, (packets, limit_words(way), origin(way))))
+    more = f"<small>{escape(said)}</small>" if said else ""
     return f'<td role="cell"{kind}>{escape(words)}{more}</td>'
 
 

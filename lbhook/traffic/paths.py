@@ -1,14 +1,17 @@
 """The way of each inbound rule through this machine: its address, who listens, the firewall."""
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
+from ..config.network import Network
+from ..config.restrictions import Restriction
 from ..firewall.kernel import Firewall, FirewallError
 from ..firewall.verdict import PROTOCOLS, Counter, Door, Element, Verdict
 from ..metadata.facts import Facts
 from ..metadata.model import InboundRule
 from ..metadata.ranges import Range, kind
 from ..metadata.reader import Address
+from ..metadata.restricted import Limit, limits_of
 from ..programs.host import Host
 from ..system.machine import Machine, Socket
 from .routes import Routes
@@ -19,6 +22,8 @@ _PROBES = ("probes4", "probes6")
 _LEGACY, _NO_RULES = ("iptables-legacy", "ip6tables-legacy"), "-P INPUT ACCEPT"
 # One that stands for all, and has no service of its own.
 _ANY_PORT = 1
+# The chain that keeps others from what is restricted, under each policy.
+RESTRICT = "inet lbhook restrict"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,7 +41,8 @@ class Way:
     `device` is the interface by which its packets come. `listening` is empty if nobody listens,
     and `elsewhere` has who listens at the same port of another address; of HA ports `listening`
     is None, for they name no port. `verdict` is what the kernel's rules of all tables make of its
-    packets, `counter` what lbhook's has let in.
+    packets, `counter` what lbhook's has let in. `limits` are those of `restrict`, and the verdict
+    is then that of a source which they let in; `unlimited` says that the kernel does not know them.
     """
 
     rule: InboundRule
@@ -46,6 +52,8 @@ class Way:
     elsewhere: tuple[tuple[Address, Process], ...] = ()
     verdict: Verdict | None = None
     counter: Counter | None = None
+    limits: tuple[Limit, ...] = ()
+    unlimited: bool = False
 
     @property
     def open_to_some(self) -> bool:
@@ -85,17 +93,23 @@ class Picture:
     also_open: tuple[str, ...] = ()
 
 
-def rules_only(lb: Facts) -> Picture:
+def rules_only(lb: Facts, restrict: Sequence[Restriction] = ()) -> Picture:
     """The rules and nothing else: nothing of this machine was looked at."""
-    return Picture(ways=tuple(Way(rule=rule) for rule in lb.inbound_rules))
+    return Picture(
+        ways=tuple(Way(rule=rule, limits=limits_of(restrict, rule)) for rule in lb.inbound_rules)
+    )
 
 
-def seen(lb: Facts, host: Host, asked: Firewall | None = None) -> Picture:
+def seen(
+    lb: Facts, host: Host, asked: Firewall | None = None, restrict: Sequence[Restriction] = ()
+) -> Picture:
     """The ways of all rules through the machine that lbhook runs on."""
     firewall = asked or Firewall()
     addresses, devices = host.machine.addresses(), _devices(lb, Routes(host.run))
     waiting = _Waiting(lb, host.machine)
     doors = {rule: waiting.door(rule, devices) for rule in lb.inbound_rules}
+    limits = {rule: limits_of(restrict, rule) for rule in lb.inbound_rules}
+    inner = {rule: _from_within(doors[rule], limits[rule], addresses) for rule in doors}
     absent = {str(ip): device for ip, device in devices.items() if ip not in addresses}
     unseen = _reason(host)
     verdicts: Mapping[Door, Verdict] = {}
@@ -103,7 +117,7 @@ def seen(lb: Facts, host: Host, asked: Firewall | None = None) -> Picture:
     probes: Mapping[Element, Counter | None] = {}
     if not unseen:
         try:
-            knocked = list(dict.fromkeys(doors.values()))
+            knocked = list(dict.fromkeys((*doors.values(), *inner.values())))
             verdicts = dict(zip(knocked, firewall.judge(knocked, absent), strict=True))
             counters, probes = firewall.counters(_SETS), firewall.counters(_PROBES)
         except FirewallError as error:
@@ -115,8 +129,10 @@ def seen(lb: Facts, host: Host, asked: Firewall | None = None) -> Picture:
             device=devices[rule.private_ip],
             listening=None if rule.ha_ports else waiting.here(rule),
             elsewhere=waiting.elsewhere(rule),
-            verdict=verdicts.get(doors[rule]),
+            verdict=verdicts.get(inner[rule] if limits[rule] else doors[rule]),
             counter=counters.get(_element(rule)),
+            limits=limits[rule],
+            unlimited=_lets_in(verdicts.get(doors[rule])) and doors[rule] != inner[rule],
         )
         for rule in lb.inbound_rules
     )
@@ -126,6 +142,23 @@ def seen(lb: Facts, host: Host, asked: Firewall | None = None) -> Picture:
     seen_by = None if unseen else firewall
     found = tuple(filter(None, missed))
     return Picture(ways=ways, firewall=seen_by, probes=probes, unseen=found, legacy=legacy)
+
+
+def _from_within(door: Door, limits: Sequence[Limit], own: Collection[Address]) -> Door:
+    """The same, knocked at by somebody whom a limit lets in; the same where there is none."""
+    networks = (one for limit in limits if limit.covers(door.port) for one in limit.sources)
+    few = (ip for one in networks for ip in _first(one) if ip not in own)
+    return replace(door, source=next(few, None))
+
+
+def _first(network: Network) -> Sequence[Address]:
+    """The first addresses of a network that somebody may have."""
+    alone = network.num_addresses == 1
+    return (network[0],) if alone else (network[1], network[-2])
+
+
+def _lets_in(verdict: Verdict | None) -> bool:
+    return bool(verdict and verdict.action in ("accept", "translated"))
 
 
 def _legacy_firewalls(host: Host) -> tuple[str, ...]:

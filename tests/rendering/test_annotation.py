@@ -229,3 +229,14 @@ def test_the_command(tmp_path: Path) -> None:
     assert ended.err == (
         "lbhook: warning: motd: processes its own output, so the sources of its lines are hidden\n"
     )
+
+
+def test_who_alone_may_come() -> None:
+    """Each network of a set comes from its setting, and so does the line that keeps others out."""
+    text = '[[targets.nftables.restrict]]\nport = 443\nsources = ["2001:db8::/32", "10.0.0.0/8"]\n'
+    found = sources(shipped("nftables", text=text))
+    for line in ("10.0.0.0/8,", "2001:db8::/32,"):
+        sure, likely = found[line]
+        assert any(one.startswith("vars.restrict[0]") for one in (*sure, *likely)), found[line]
+    drop = 'meta l4proto { tcp, udp } th dport 443 counter drop comment "restricted port 443"'
+    assert any(one.startswith("vars.restrict[0]") for one in sum(found[drop], ())), found[drop]

@@ -51,6 +51,13 @@ allow = [
   { port = 53, from = "fd00::/8" },
   { from = "192.0.2.0/24" },
 ]
+[[targets.nftables.restrict]]
+protocol = "tcp"
+port = 443
+sources = ["203.0.113.128/25", "203.0.113.0/25", "2001:db8::/32", "198.51.100.9"]
+[[targets.nftables.restrict]]
+port = "8000-8100"
+sources = ["fd00::/8"]
 [targets.firewalld.vars]
 probe_sources = ["168.63.129.16"]
 [targets.nginx.vars]

@@ -364,3 +364,25 @@ def test_an_own_target_rests_with_its_own_template() -> None:
     """Without an answer a template of one's own sees no rules at all."""
     templates = render.Renderer(sandbox.environment(DictLoader({"t.j2": "{{ lb.listeners }}"})))
     assert templates.rest(target()) == b"()"
+
+
+def test_a_template_that_lets_everybody_in(tmp_path: Path) -> None:
+    """A copy of an older one does not know who alone may come: it is refused where that is said,
+    and nowhere else; one that asks for it is its owner's."""
+    old, name = tmp_path / "lbhook.nft.j2", "[targets.nftables]\n"
+    entry = f'{name}[[targets.nftables.restrict]]\nport = 443\nsources = ["10.0.0.0/8"]\n'
+    found = {text: _firewall(text) for text in (name, entry)}
+    renderer = render.renderer([tmp_path])
+    old.write_text("table inet lbhook {}\n")
+    assert renderer.render(found[name], Facts()) == b"table inet lbhook {}\n"
+    with pytest.raises(ConfigError) as caught:
+        renderer.render(found[entry], Facts())
+    problem = "lbhook.nft.j2: does not use vars.restrict, so nobody would be kept out; compare it"
+    assert caught.value.problems == (f"{problem} with the shipped one",)
+    assert renderer.rest(found[entry])
+    old.write_text("# {{ vars.restrict[0].sources[0] }}\n")
+    assert renderer.render(found[entry], Facts()) == b"# 10.0.0.0/8\n"
+
+
+def _firewall(text: str) -> Target:
+    return next(one for one in config.parse(text).targets if one.name == "nftables")
