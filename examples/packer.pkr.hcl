@@ -42,18 +42,18 @@ build {
   }
 
   provisioner "file" {
-    source      = "lbhook.toml"
-    destination = "/tmp/lbhook.toml"
+    source      = "vm.toml"
+    destination = "/tmp/vm.toml"
   }
 
   # The package enables its units and starts none.
   provisioner "shell" {
     execute_command = "sudo sh -e {{ .Path }}"
     inline = [
-      "install -D -m 644 /tmp/lbhook.toml /etc/lbhook/lbhook.toml.d/vm.toml",
+      "install -D -m 644 /tmp/vm.toml /etc/lbhook/lbhook.toml.d/vm.toml",
       "apt-get update",
       "apt-get install -y nginx-light nftables /tmp/lbhook.deb",
-      "rm -f /etc/nginx/sites-enabled/default /tmp/lbhook.deb /tmp/lbhook.toml",
+      "rm -f /etc/nginx/sites-enabled/default /tmp/lbhook.deb /tmp/vm.toml",
     ]
   }
 

@@ -593,7 +593,7 @@ def test_examples_are_those_of_the_pages() -> None:
     """What a page shows is what examples/ has, but for comments."""
     for page, kind, file in (
         ("README.md", "yaml", "cloud-init.yaml"),
-        ("README.md", "toml", "lbhook.toml"),
+        ("README.md", "toml", "vm.toml"),
         ("docs/configuration.md", "jinja", "listeners.json.j2"),
         ("docs/configuration.md", "toml", "listeners.toml"),
     ):
@@ -603,7 +603,7 @@ def test_examples_are_those_of_the_pages() -> None:
         assert example in found, file
 
 
-@pytest.mark.parametrize("name", ["lbhook", "listeners"])
+@pytest.mark.parametrize("name", ["vm", "listeners"])
 def test_examples_apply(name: str, tmp_path: Path) -> None:
     """Each configuration of examples/ goes through an apply."""
     desk = Desk(tmp_path)
@@ -648,7 +648,7 @@ def test_packer_cleans_last() -> None:
     assert last[:2] == ["systemctl stop lbhook-refresh.timer", "lbhook clean"]
     assert "clean" in commands()
     assert (REPO / "systemd/lbhook-refresh.timer").exists()
-    config.parse(read("examples/lbhook.toml"))
+    config.parse(read("examples/vm.toml"))
 
 
 @pytest.mark.needs("packer", "unshare")
@@ -659,8 +659,8 @@ def test_packer_takes_the_example(tmp_path: Path) -> None:
     whole, fetching = re.subn(r"(?ms)^packer \{\n.*?^\}\n", "", text)
     assert fetching == 1
     (tmp_path / "own.pkr.hcl").write_text(whole)
-    (tmp_path / "lbhook.toml").touch()
-    variables = ("-var", "resource_group=images", "-var", "lbhook_deb=lbhook.toml")
+    (tmp_path / "vm.toml").touch()
+    variables = ("-var", "resource_group=images", "-var", "lbhook_deb=vm.toml")
     argv = ["unshare", "-rn", "packer", "validate", *variables, "own.pkr.hcl"]
     alone = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "CHECKPOINT_DISABLE": "1"}
     ended = subprocess.run(argv, cwd=tmp_path, env=alone, capture_output=True, text=True)

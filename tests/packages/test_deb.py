@@ -111,7 +111,7 @@ def test_an_upgrade_asks_nothing(installed: Chroot, tmp_path: Path) -> None:
     another one."""
     page = (REPO / "README.md").read_text()
     (line,) = re.findall(r"^# (install -D .*)$", page, re.M)
-    installed.write("/checkout/examples/lbhook.toml", (REPO / "examples/lbhook.toml").read_bytes())
+    installed.write("/checkout/examples/vm.toml", (REPO / "examples/vm.toml").read_bytes())
     installed.run(f"cd /checkout && {line}")
     installed.write("/next.deb", next_version(tmp_path / "next", CONFIGURATION))
     installed.run("dpkg --install /next.deb")
