@@ -593,7 +593,6 @@ def test_examples_are_those_of_the_pages() -> None:
     """What a page shows is what examples/ has, but for comments."""
     for page, kind, file in (
         ("README.md", "yaml", "cloud-init.yaml"),
-        ("README.md", "toml", "vm.toml"),
         ("docs/configuration.md", "jinja", "listeners.json.j2"),
         ("docs/configuration.md", "toml", "listeners.toml"),
     ):

@@ -125,7 +125,7 @@ def general(command: F) -> F:
 _REQUIRE = click.option(
     "--require-lb",
     is_flag=True,
-    help="Fail unless a load balancer has a rule or tunnel for this VM.",
+    help="Fail unless a load balancer has a rule or gateway tunnel for this VM.",
 )
 _CACHED = click.option("--cached", is_flag=True, help="Use the last good answer, no network.")
 _WAIT = click.option(
@@ -164,7 +164,7 @@ root = click.option(
     type=click.Path(),
     callback=_path,
     metavar="DIR",
-    help="Install below DIR; run nothing that looks at this machine.",
+    help="Use the files below DIR; leave this machine and its programs alone.",
 )
 
 

@@ -20,7 +20,11 @@ if TYPE_CHECKING:
 @click.option("--reload", is_flag=True, help="Reload even if nothing differs.")
 @click.option("--no-reload", is_flag=True, help="Install, but do not reload: the next apply does.")
 @options.accept_empty
-@click.option("--skip-refused", is_flag=True, help="Do not retry what failed before.")
+@click.option(
+    "--skip-refused",
+    is_flag=True,
+    help="As the timer: do not retry what its program refused before.",
+)
 @click.option(
     "--confirm",
     type=options.time_limit,
@@ -28,7 +32,7 @@ if TYPE_CHECKING:
     help="Put everything back unless `lbhook confirm` comes in time.",
 )
 @click.option("--despite-hold", is_flag=True, help="Apply though this machine is held.")
-@click.option("--early", is_flag=True, help="In a unit: start early, wait for the answer.")
+@click.option("--early", is_flag=True, help="For a unit at boot: start early, wait for the answer.")
 @options.outcome
 @pass_invocation
 def apply(

@@ -18,9 +18,9 @@ from ..cli.invocation import Invocation, pass_invocation
 def doctor(invocation: Invocation, /, as_json: bool, **options: Any) -> int:
     """Walk the way from Azure to the listening socket; say what is wrong, and what to do.
 
-    ! is wrong, ? could not be looked at and, with -v, - is good to know. Changes nothing, asks
-    for 5 seconds unless --wait says otherwise, and goes on with the last good answer. Ends with
-    1 if something is wrong.
+    ! is wrong, ? could not be looked at and, with -v, - is good to know. Changes nothing. Asks
+    Azure for at most 5 seconds (or --wait), then goes by the last good answer. Ends with 1 if
+    something is wrong.
 
     \b
     Examples:

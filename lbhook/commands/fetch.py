@@ -13,7 +13,9 @@ from ..cli.invocation import Invocation, pass_invocation
 @options.asking
 @options.root
 @click.option("--hand-over", is_flag=True, help="Leave the answer for root's `apply --cached`.")
-@click.option("--early", is_flag=True, help="In a unit: start early, wait for the network.")
+@click.option(
+    "--early", is_flag=True, help="For a unit at boot: start early, wait for the network."
+)
 @options.outcome
 @pass_invocation
 def fetch(invocation: Invocation, /, as_json: bool, early: bool, **options: Any) -> int:

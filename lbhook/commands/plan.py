@@ -22,7 +22,7 @@ from ..errors import together
 def plan(invocation: Invocation, /, as_json: bool, exit_code: bool, **options: Any) -> int:
     """Show what `apply` would do: a diff for each file, and reloads. Changes nothing.
 
-    With rules that are only planned in Azure, what they would change here.
+    --with and --without show what a rule that is planned in Azure would change.
 
     \b
     Examples:

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-@click.command(short_help="Load the last good files early at boot.")
+@click.command(short_help="For the unit at boot: load the last good files.")
 @options.general
 @options.root
 @options.outcome

@@ -1,9 +1,10 @@
 """What puts things back on purpose: `rollback`, one apply back; `clean`, all the way."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import PurePosixPath
 from types import MappingProxyType
 
+from ..config.shipped import kind_of
 from ..config.targets import Target
 from ..context import Context
 from ..deployment.deployment import Deployment
@@ -18,11 +19,16 @@ from ..plan import Change, FileState, Plan, Reload, compare
 from ..planning.orphans import resting
 from ..planning.planner import Planner
 from ..planning.scope import Scope
+from ..storage import forms
 from ..storage.journal_entries import Entry
 from ..storage.records import Installed
 from . import metrics
 
 _STILL = "this VM stays drained until it reboots; `lbhook undrain` ends that"
+_STAYS = (
+    "stays: before the last apply lbhook had none, and a site that includes it would be down;"
+    " `lbhook clean` takes it away"
+)
 _NEXT = "the next apply brings this machine up to date with Azure again"
 
 
@@ -58,6 +64,7 @@ class Undo:
         changes = [self._former(entry, known) for entry in entries if entry.path not in own]
         if wanted:
             changes = [one for one in changes if one.target.name and wanted(one.target)]
+        changes = self._with_first_listeners(changes, known)
         changes += [self._own(path, content) for path, content in records.items()]
         transaction = Transaction(self.context.host, Plan(changes=tuple(changes)), recorded=False)
         done = transaction.carry_out()
@@ -83,6 +90,30 @@ class Undo:
         reload = change.reload if entry.target else Reload.NONE
         return change._replace(original=False, reload=reload)
 
+    def _with_first_listeners(
+        self, changes: Sequence[Change], known: Mapping[str, Installed]
+    ) -> list[Change]:
+        """But for files that the last apply wrote first, for a program that listens where they say.
+        What the owner's own lines were before an `include` took their place is not known here:
+        without these files nothing would listen there."""
+        before = self._installed_before()
+        kept = {
+            str(one.path): known[str(one.path)]
+            for one in changes
+            if kind_of(one.target).local_only and str(one.path) not in before
+        }
+        for path, record in kept.items():
+            self.context.reporter.warn(f"{record.name}: {path} {_STAYS}")
+        if not kept:
+            return [*changes]
+        record_file = self.context.host.state.installed_file
+        going = (one for one in changes if str(one.path) not in kept and one.path != record_file)
+        return [*going, self._own(record_file, forms.written({"files": {**before, **kept}}))]
+
+    def _installed_before(self) -> Mapping[str, Installed]:
+        state = self.context.host.state
+        return state.installed(self.context.host.journal.backup(state.installed_file))
+
     def _own(self, path: PurePosixPath, content: bytes) -> Change:
         """A file of lbhook's own as it is to be."""
         target = Target(name="", template=_ROLLBACK, path=path)
@@ -93,9 +124,7 @@ class Undo:
     def _known(self) -> Mapping[str, Installed]:
         """How each file's program is reloaded: as it is recorded now or, where it is not, as it
         was before the last apply."""
-        state = self.context.host.state
-        before = state.installed(self.context.host.journal.backup(state.installed_file))
-        return {**before, **state.installed()}
+        return {**self._installed_before(), **self.context.host.state.installed()}
 
     def _clean(self) -> Report:
         plan = Planner(self.context.host, self.context.settings).plan(Scope.CLEAN, None)

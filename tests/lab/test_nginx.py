@@ -258,3 +258,29 @@ def test_no_room_for_all_listeners(lab: Lab) -> None:
     assert asked(lab).returncode == 0
     assert len(listeners(lab)) == 200
     assert one(lab.vm, "tcp", VM4, 20000).reply.endswith("site\n")
+
+
+def test_a_rollback_of_the_first_apply_leaves_the_site_up(lab: Lab) -> None:
+    """Its listeners are all that the edited site has; so it is after a restart, and for the next
+    apply. A rollback of a later one takes away what that one brought."""
+    configure(lab, site("old", "listen 80;"))
+    start(lab, 80)
+    lab.balance(body(WEB))
+    client = Asker(lab.vm, VM4, 80)
+    configure(lab, site("new"))
+    assert asked(lab).returncode == 0
+    wait_for(lambda: one(lab.vm, "tcp", VM4, 80).reply.endswith("new\n"), "the new site")
+    undone = lab.vm.lbhook("rollback")
+    assert "nginx: /etc/nginx/lbhook/listen.conf stays: " in undone.stderr
+    assert set(client.stop()) == {"old", "new"}
+    stop(lab, 80)
+    start(lab, 80)
+    before = lab.vm.read(LISTEN)
+    assert asked(lab).returncode == 0
+    assert lab.vm.read(LISTEN) == before
+    lab.balance(body(WEB, TLS))
+    assert asked(lab).returncode == 0
+    assert listeners(lab) == ["80", "[::]:80", "443", "[::]:443"]
+    lab.vm.lbhook("rollback")
+    assert listeners(lab) == ["80", "[::]:80"]
+    wait_for(lambda: not lab.vm.listens("tcp", 443), "the end of the later rule")

@@ -243,13 +243,21 @@ def broken(argv: tuple[str, ...]) -> tuple[int, str] | None:
 
 
 def test_rollback_of_a_first_install_leaves_what_nginx_includes(stand: Stand) -> None:
-    """Without its include nginx would never start again: its file goes to rest."""
+    """The site that includes it has no other listeners: they stay, and so does the record, while
+    another target goes to rest. The next apply has nothing to tell nginx."""
     with_address(stand)
     stand.runner = Runner(nginx)
-    assert stand.apply(stand.settings(NO_ENV + NGINX), body(80)).status == 0
-    report = rollback(stand, NO_ENV + NGINX)
-    assert (report.status, outcomes(report)) == (0, {"nginx": ("changed", "none")})
-    assert "\nlisten 127.0.0.127:9;\n" in str(stand.text(LISTEN))
+    config = NO_ENV + NGINX + target("one")
+    assert stand.apply(stand.settings(config), body(80)).status == 0
+    written = stand.text(LISTEN)
+    report = rollback(stand, config)
+    assert (report.status, outcomes(report)) == (0, {"one": ("removed", "done")})
+    assert stand.text(LISTEN) == written
+    (said,) = stand.warnings
+    assert said.startswith(f"nginx: {LISTEN} stays: before the last apply lbhook had none")
+    applied = stand.apply(stand.settings(config), body(80))
+    assert outcomes(applied) == {"nginx": ("unchanged", "none"), "one": ("created", "done")}
+    assert rollback(stand, config).status == 0
 
 
 def test_rollback_is_all_or_nothing(stand: Stand) -> None:
