@@ -27,6 +27,7 @@ class Options(NamedTuple):
     despite_hold: bool = False
     confirmed: bool = True
     hand_over: bool = False
+    levers: bool = False
     plans: "Plans | None" = None
 
 

@@ -5,7 +5,7 @@ import functools
 BODIES = ("documented", "dual-stack", "floating-ip", "gateway-ha-ports", "public-ip-only")
 PLAYBOOKS = (
     *("agent-denies", "agent-late", "agent-update"),
-    *("cold-boot", "dies", "joined-later", "throttled", "update"),
+    *("cold-boot", "dies", "joined-later", "scheduled-events", "throttled", "update"),
 )
 
 

@@ -26,13 +26,7 @@ HOUSE: dict[str, tuple[str, ...]] = {
         *("settings", "permissions"),
     ),
     "metadata": (
-        "reader",
-        "ranges",
-        "model",
-        "instance",
-        "facts",
-        "planned",
-        "configured",
+        *("reader", "ranges", "model", "instance", "events", "facts", "planned", "configured"),
         "restricted",
     ),
     "plan": (),
@@ -98,7 +92,7 @@ HOUSE: dict[str, tuple[str, ...]] = {
         "salvage",
         *("deployment", "recovery"),
     ),
-    "levers": ("standstill", "drain"),
+    "levers": ("standstill", "drain", "azure"),
     "runs": (
         *("progress", "history", "hooks", "metrics", "publisher", "execution", "undo"),
         *("unconfirmed", "update", "restoration", "resting_forms"),

@@ -62,7 +62,12 @@ def apply(
     by_hand = not invocation.console.manager.address
     try:
         update = factory.update(
-            invocation, load=not no_reload, by_hand=by_hand, confirmed=not confirm, **options
+            invocation,
+            load=not no_reload,
+            by_hand=by_hand,
+            confirmed=not confirm,
+            levers=True,
+            **options,
         )
         result = _unless_reverted(invocation, update, confirm) if confirm else update.apply()
         for text in factory.lacking(update):

@@ -33,7 +33,7 @@ def fetch(invocation: Invocation, /, as_json: bool, early: bool, **options: Any)
 
     if early:
         factory.await_network(invocation)
-    result = factory.update(invocation, **options).fetch()
+    result = factory.update(invocation, levers=bool(options["hand_over"]), **options).fetch()
     text = report.fetched_text(result, handed_over=bool(options["hand_over"]))
     invocation.console.manager.status(text)
     return invocation.end(result, text, as_json=as_json)

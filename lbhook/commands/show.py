@@ -121,7 +121,7 @@ def _unusual(update: "Update") -> "Iterator[str]":
 
     drained = Drain(update.context).known() if update.context.host.live else None
     if drained:
-        yield f"{drained.text}; `sudo lbhook undrain` ends it"
+        yield f"{drained.text}; {drained.remedy}"
     for target in update.context.settings.active():
         said = gone(update.context.host, target)
         if said:

@@ -29,6 +29,7 @@ class Imds(NamedTuple):
     empty_answer: str = "confirm"
     stale_after: float = 7 * 86400.0
     instance: bool = False
+    obey_tag: bool = False
 
 
 class Paths(NamedTuple):
@@ -58,6 +59,12 @@ class Metrics(NamedTuple):
     textfile: PurePosixPath | None = None
 
 
+class Draining(NamedTuple):
+    """When this VM is drained without anybody's command."""
+
+    scheduled_events: bool = False
+
+
 class Settings(NamedTuple):
     """Everything the configuration says. `files` are those that were read, in order."""
 
@@ -65,6 +72,7 @@ class Settings(NamedTuple):
     paths: Paths = Paths()
     hooks: Hooks = Hooks()
     metrics: Metrics = Metrics()
+    drain: Draining = Draining()
     targets: tuple[Target, ...] = ()
     files: tuple[Path, ...] = ()
     endpoint_named: bool = False
@@ -108,6 +116,7 @@ _IMDS: Mapping[str, schema.Read[Any]] = {
     "empty_answer": schema.choice("confirm", "accept"),
     "stale_after": schema.duration,
     "instance": schema.boolean,
+    "obey_tag": schema.boolean,
 }
 _PATHS: Mapping[str, schema.Read[Any]] = {
     "state": schema.path,
@@ -129,6 +138,7 @@ def _textfile(value: object) -> PurePosixPath:
 
 _HOOKS: Mapping[str, schema.Read[Any]] = {"changed": schema.argv, "timeout": schema.time_limit}
 _METRICS: Mapping[str, schema.Read[Any]] = {"textfile": _textfile}
+_DRAIN: Mapping[str, schema.Read[Any]] = {"scheduled_events": schema.boolean}
 _NAME = schema.words(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}", "a name of letters, digits, - and _")
 _TARGET: Mapping[str, schema.Read[Any]] = {
     "like": schema.text,
@@ -151,12 +161,15 @@ _TARGET: Mapping[str, schema.Read[Any]] = {
 
 
 def _settled(tables: Tables) -> Settings:
-    known = ("imds", "paths", "hooks", "metrics", "rules", "targets")
+    known = ("imds", "paths", "hooks", "metrics", "drain", "rules", "targets")
     for key in tables.merged:
         if key not in known:
             tables.note(f".{key}", f"unknown key{schema.suggestion(key, known)}")
     paths = Paths(**tables.section(".paths", tables.merged.get("paths", {}), _PATHS))
     imds = tables.section(".imds", tables.merged.get("imds", {}), _IMDS)
+    if imds.get("obey_tag") and not imds.get("instance"):
+        tables.note(".imds.obey_tag", "tags are in /metadata/instance: set imds.instance = true")
+    draining = tables.section(".drain", tables.merged.get("drain", {}), _DRAIN)
     hooks = tables.section(".hooks", tables.merged.get("hooks", {}), _HOOKS)
     metrics = Metrics(**tables.section(".metrics", tables.merged.get("metrics", {}), _METRICS))
     taken = {metrics.textfile: "metrics.textfile"} if metrics.textfile else {}
@@ -169,6 +182,7 @@ def _settled(tables: Tables) -> Settings:
         paths=paths,
         hooks=Hooks(**hooks),
         metrics=metrics,
+        drain=Draining(**draining),
         targets=_with_stand_ins(targets),
         files=tuple(tables.files),
         endpoint_named="endpoint" in imds,

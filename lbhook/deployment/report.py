@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from ..errors import NoAnswerError
+from ..errors import LbhookError, NoAnswerError
 from ..layout import count, wrapped
 from ..metadata.facts import Facts
 from ..metadata.model import ABSENT
@@ -43,6 +43,12 @@ class Report(NamedTuple):
     busy: bool = False
     drained: Drained | None = None
     standstill: Standstill | None = None
+
+    def failing(self, error: LbhookError) -> "Report":
+        """The same with a failure besides, which undoes nothing of it."""
+        problems = tuple(dict.fromkeys((*self.problems, *error.problems)))
+        status, hint = self.status or error.status, self.hint or error.hint
+        return self._replace(status=status, problems=problems, hint=hint)
 
     def to_json(self) -> dict[str, Any]:
         """The value of `apply --json` and of status.json; `closes` is there if the firewall has

@@ -57,7 +57,7 @@ def drained(evidence: Evidence) -> Iterator[Finding]:
     stands = probes.stands(host.run, sources(evidence.settings)) if seen else known is not None
     if known and stands:
         text = f"{known.text}: Azure is to send no new connections here"
-        yield unsure(text, "`sudo lbhook undrain` ends it")
+        yield unsure(text, known.remedy)
     elif known:
         text = f"{known.text}, but the table that refuses health probes is gone"
         yield Finding(text=text, remedy="`sudo lbhook apply` loads it again")

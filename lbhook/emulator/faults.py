@@ -8,7 +8,7 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
-from .replies import JSON, LOADBALANCER, Answer, Source, bare, error, read
+from .replies import JSON, LOADBALANCER, Answer, Event, Source, bare, error, read
 
 MIB = 1024 * 1024
 
@@ -34,9 +34,12 @@ class Step:
     transfer: str = "plain"
     missing: tuple[str, ...] = ("inboundRules",)
     users: tuple[str, ...] = ()
+    events: tuple[Event, ...] = ()
+    tag: str = ""
 
     def __str__(self) -> str:
-        what = self.fault or (read(self.answer).note if self.answer else "sound")
+        sound = ", ".join(f"{one.kind} {one.status}" for one in self.events) or "sound"
+        what = self.fault or (read(self.answer).note if self.answer else sound)
         if self.seconds is not None:
             return f"{self.seconds:g} s: {what}"
         return what if self.requests is None else f"{self.requests} x {what}"

@@ -11,7 +11,7 @@ from email.utils import formatdate
 from typing import BinaryIO
 
 from .faults import Step
-from .replies import INSTANCE, LOADBALANCER, Answer, error, versions
+from .replies import EVENTS, EVENTS_VERSIONS, INSTANCE, LOADBALANCER, Answer, error, versions
 
 LOADBALANCER_SINCE = "2020-10-01"  # the api-version that introduced it, by Microsoft's table
 
@@ -91,9 +91,17 @@ def refusal(asked: Asked, path: str) -> Answer | None:
         return error("forwarded")
     if path == "/metadata/versions":
         return None  # the one path that needs no api-version
+    if path == EVENTS:
+        return _events_refusal(asked)
     if path != LOADBALANCER and path != INSTANCE and not path.startswith(INSTANCE + "/"):
         return error("wrong-path", **words)
     return _query_refusal(asked, LOADBALANCER_SINCE if path == LOADBALANCER else "")
+
+
+def _events_refusal(asked: Asked) -> Answer | None:
+    """It has api-versions of its own."""
+    query = dict(urllib.parse.parse_qsl(asked.query))
+    return None if query.get("api-version") in EVENTS_VERSIONS else error("api-version")
 
 
 def _query_refusal(asked: Asked, since: str) -> Answer | None:

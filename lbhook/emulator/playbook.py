@@ -11,6 +11,10 @@ answer        what /metadata/loadbalancer says: a name, or a file beside the pla
 wording       of an error: "older" (the default, as on the wire) or "newer" (as documented)
 status        in place of the answer's own
 retry_after   header: seconds, or a date as HTTP writes it
+events        what is scheduled while the step lasts, on /metadata/scheduledevents: tables of
+              `type` (as Azure names it), `status` ("Scheduled" or "Started"), `notice` ("15m",
+              which counts from the step's beginning), `id` and `names` (VMs; without it, this one)
+tag           the value of the VM's tag `lbhook` while the step lasts
 path          only requests for this path, and below, are concerned, counted and spoilt
 fault         what spoils the exchange, on every path:
   refuse        nobody listens; needs `for`
@@ -43,9 +47,10 @@ from typing import Any
 
 from ..config import schema, toml_files
 from ..errors import ConfigError, UsageError
+from ..metadata.events import INTERRUPTING
 from ..resources import PLAYBOOKS
 from .faults import Step
-from .replies import Source, locate
+from .replies import Event, Source, locate
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -201,11 +206,23 @@ def _rate(value: object) -> float:
     return float(number)
 
 
+def _event(value: object) -> Event:
+    values = schema.table(_EVENT)(value)
+    return Event(**{{"type": "kind"}.get(key, key): one for key, one in values.items()})
+
+
 def _retry_after(value: object) -> str:
     return _line(str(value) if isinstance(value, int) and not isinstance(value, bool) else value)
 
 
 _line = schema.words(r"[ -~]+", "one line of ASCII")
+_EVENT: Mapping[str, schema.Read[Any]] = {
+    "type": schema.choice(*INTERRUPTING, "Freeze"),
+    "status": schema.choice("Scheduled", "Started"),
+    "notice": schema.duration,
+    "id": _line,
+    "names": schema.items(_line),
+}
 _SOURCE = frozenset({"answer", "wording", "retry_after"})
 # What means something with each fault, besides _ALWAYS; "" is a step without one.
 _FAULTS: Mapping[str, frozenset[str]] = {
@@ -229,7 +246,7 @@ _FAULTS: Mapping[str, frozenset[str]] = {
     "forgotten": frozenset({"retry_after"}),
     "denied": frozenset({"users"}),
 }
-_ALWAYS = frozenset({"for", "requests", "path", "fault"})
+_ALWAYS = frozenset({"for", "requests", "path", "fault", "events", "tag"})
 _KEYS: Mapping[str, schema.Read[Any]] = {
     "for": schema.duration,
     "requests": _number(1, 10**9),
@@ -247,4 +264,6 @@ _KEYS: Mapping[str, schema.Read[Any]] = {
     "transfer": schema.choice("plain", "chunked", "gzip"),
     "missing": schema.items(schema.text),
     "users": schema.items(_line),
+    "events": schema.items(_event),
+    "tag": _line,
 }

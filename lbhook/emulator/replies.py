@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import functools
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from email.utils import formatdate
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,16 @@ from ..resources import BODIES, shipped
 
 LOADBALANCER = "/metadata/loadbalancer"
 INSTANCE = "/metadata/instance"
+EVENTS = "/metadata/scheduledevents"
+# Microsoft, "Scheduled Events for Linux VMs"; the later have what the earlier have, and more.
+EVENTS_VERSIONS = (
+    "2017-08-01",
+    "2017-11-01",
+    "2019-01-01",
+    "2019-04-01",
+    "2019-08-01",
+    "2020-07-01",
+)
 JSON = "application/json; charset=utf-8"
 # Where the agent of guarded metadata says whether it is ready, and what it adds to what IMDS says
 # (Azure/GuestProxyAgent: provision.rs, proxy_server.rs).
@@ -128,8 +139,11 @@ def read(source: Source, wording: str = "older") -> Answer:
         return replace(error("internal"), note=f"can't read {source}: {problem.strerror}")
 
 
-def describe(source: bytes | Path | None, path: str, query: Mapping[str, str]) -> Answer:
-    """Return what /metadata/instance, or what is below it, says by `source`; None is the sample."""
+def describe(
+    source: bytes | Path | None, path: str, query: Mapping[str, str], tag: str = ""
+) -> Answer:
+    """Return what /metadata/instance, or what is below it, says by `source`; None is the sample.
+    `tag` is the value of the VM's tag `lbhook`."""
     whole = read(shipped("instance.json") if source is None else source)
     if whole.status != 200:
         return whole
@@ -139,7 +153,7 @@ def describe(source: bytes | Path | None, path: str, query: Mapping[str, str]) -
         return replace(error("internal"), note=f"{whole.note} is not JSON")
     version = query["api-version"]
     if isinstance(value, dict) and isinstance(value.get("compute"), dict):
-        value["compute"] = _as_of(version, value["compute"])
+        value["compute"] = _as_of(version, _tagged(value["compute"], tag))
     if isinstance(value, dict) and version >= EXTENDED_SINCE and query.get("extended") == "true":
         value.setdefault("extended", EXTENDED)
     try:
@@ -148,6 +162,52 @@ def describe(source: bytes | Path | None, path: str, query: Mapping[str, str]) -
     except (LookupError, ValueError, TypeError):
         return error("not-found")
     return _formatted(value, query.get("format", "json"))
+
+
+def _tagged(compute: Mapping[str, Any], tag: str) -> Mapping[str, Any]:
+    if not tag:
+        return compute
+    own = {"name": "lbhook", "value": tag}
+    tags = ";".join(filter(None, (compute.get("tags", ""), f"lbhook:{tag}")))
+    return {**compute, "tags": tags, "tagsList": [*compute.get("tagsList", []), own]}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """A scheduled event: Azure's EventType and EventStatus; how many seconds of notice there were,
+    which counts from `since` (seconds since 1970); the VMs it is for, by default this one."""
+
+    kind: str = "Reboot"
+    status: str = "Scheduled"
+    notice: float = 900.0
+    names: tuple[str, ...] = ()
+    id: str = "C7061BAC-AFDC-4513-B24B-AA5F13A16123"
+
+
+def scheduled(
+    listed: Sequence[Event], incarnation: int, since: float, source: bytes | Path | None
+) -> Answer:
+    """Return what /metadata/scheduledevents says. Form and words are Microsoft's."""
+    whole = read(shipped("instance.json") if source is None else source)
+    mine = (json.loads(whole.body)["compute"]["name"],)
+    events = [
+        {
+            "EventId": one.id,
+            "EventStatus": one.status,
+            "EventType": one.kind,
+            "ResourceType": "VirtualMachine",
+            "Resources": list(one.names or mine),
+            "NotBefore": ""
+            if one.status == "Started"
+            else formatdate(since + one.notice, usegmt=True),
+            "Description": "",
+            "EventSource": "Platform",
+            "DurationInSeconds": -1,
+        }
+        for one in listed
+    ]
+    body = json.dumps({"DocumentIncarnation": incarnation, "Events": events})
+    return Answer(note="scheduledevents", body=body.encode())
 
 
 def _as_of(version: str, compute: Mapping[str, Any]) -> dict[str, Any]:

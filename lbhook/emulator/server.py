@@ -1,8 +1,9 @@
 """A metadata service on loopback that behaves like Azure's, and misbehaves on request.
 
-`GET /metadata/loadbalancer`, `/metadata/instance` (and below) and `/metadata/versions`, with the
-rules of the real service: header, api-version, methods, 5 requests a second. What Microsoft
-documents is followed to the word; replies.error() says which sentences are ours.
+`GET /metadata/loadbalancer`, `/metadata/instance` (and below), `/metadata/scheduledevents` and
+`/metadata/versions`, with the rules of the real service: header, api-version, methods, 5 requests a
+second. What Microsoft documents is followed to the word; replies.error() says which sentences are
+ours.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from .http import Asked, Delivery, Request
 from .listener import TICK
 from .playbook import Playbook, Script, load
 from .replies import (
+    EVENTS,
     LOADBALANCER,
     PROVISION,
     Answer,
@@ -36,6 +38,7 @@ from .replies import (
     locate,
     provision,
     read,
+    scheduled,
 )
 
 
@@ -108,6 +111,7 @@ class Emulator:
         self._stopping.clear()
         self._started = self._clock()
         self._script = Script(self.playbook or Playbook(), self._clock)
+        self._since: dict[int, float] = {}
         self._open = False
         self._follow_script()
         self._thread = threading.Thread(target=self._accept, name="emulator", daemon=True)
@@ -204,7 +208,7 @@ class Emulator:
             index, step = self._script.take(asked.path)
         if step.users and not step.concerns_user(listener.user(connection)):
             step = Step()
-        answer = step.spoil(self._sound(asked, step))
+        answer = step.spoil(self._sound(asked, step, index))
         return index, step, handed_on(answer) if self._guarded and step.by_agent else answer
 
     @property
@@ -256,13 +260,17 @@ class Emulator:
     def _over(self, index: int, step: Step) -> bool:
         return step.seconds is not None and self._current()[0] != index
 
-    def _sound(self, asked: Asked, step: Step) -> Answer:
+    def _sound(self, asked: Asked, step: Step, index: int) -> Answer:
         path = asked.path.rstrip("/")
         wrong = http.refusal(asked, path)
         if wrong:
             return wrong
         if path == "/metadata/versions":
             return Answer(note="versions", body=shipped("versions.json"))
+        if path == EVENTS:
+            since = self._since.setdefault(index, time.time())
+            return scheduled(step.events, index + 1, since, self.instance)
         if path == LOADBALANCER:
             return read(step.answer or self.body, step.wording)
-        return describe(self.instance, path, dict(urllib.parse.parse_qsl(asked.query)))
+        query = dict(urllib.parse.parse_qsl(asked.query))
+        return describe(self.instance, path, query, step.tag)

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from ..errors import LbhookError, MetadataError, NoAnswerError, ProtocolError, UnreadableBodyError
+from ..metadata import events
 from ..metadata.model import Metadata, parse
 from ..metadata.reader import decode
 from . import guard
@@ -24,6 +25,8 @@ _SLOWEST = 8.0
 # A service that hangs is asked again soon, but every third time it gets longer to answer.
 _PATIENCE = (2.0, 2.0, 5.0)
 ONLY_ATTEMPT = 5.0
+# What is asked besides, and not needed.
+_BRIEF = 2.0
 LAST_QUESTION = 0.5
 # Less than that is no time to answer in.
 _SHORTEST = 0.25
@@ -79,6 +82,7 @@ class Service:
         self.endpoint = endpoint
         self.api_version = api_version
         self.wait = wait
+        self.only_attempt = ONLY_ATTEMPT
         self.absent_wait = absent_wait
         self.watch = watch
         self.log = log
@@ -97,21 +101,35 @@ class Service:
         """
         return self._fetch(self.clock())
 
-    def instance(self, after: Reading) -> bytes:
+    def instance(self, after: Reading, *, third: bool = False) -> bytes:
         """The body of `/metadata/instance`, waited for in what is left of the time after a
-        reading; any JSON will do. Raises what `fetch` does."""
-
-        def decoded(body: bytes) -> Metadata:
-            decode(body)
-            return Metadata()
-
+        reading; any JSON will do. It is the `third` question if events were asked for. Raises
+        what `fetch` does."""
         begin = self.clock() - after.waited
-        if after.attempts > 1:
-            # The last two questions may be half a second apart: no third one in that second.
-            self.sleep(LAST_QUESTION)
+        self._make_room(after, third=third)
         other = copy.copy(self)
-        other.path, other.parse = "/metadata/instance", decoded
+        other.path, other.parse = "/metadata/instance", _decoded
         return other._fetch(begin).body
+
+    def events(self, after: Reading) -> bytes:
+        """The body of `/metadata/scheduledevents` after a reading: one question, which is not
+        waited for, since the first of a VM's life may take two minutes (Microsoft, "Scheduled
+        Events for Linux VMs"). Any JSON will do. Raises what `fetch` does."""
+        self._make_room(after)
+        other = copy.copy(self)
+        other.path, other.api_version, other.parse = events.PATH, events.VERSION, _decoded
+        other.wait, other.absent_wait, other.only_attempt = 0.0, 0.0, _BRIEF
+        reading = other._fetch(self.clock())
+        if reading.metadata is None:
+            raise NoAnswerError(f"{self.endpoint}{events.PATH}: not there")
+        return reading.body
+
+    def _make_room(self, after: Reading, *, third: bool = False) -> None:
+        """No third question in one second: the last two may be half a second apart, or less."""
+        if third and after.attempts == 1:
+            self.sleep(_PACE)
+        elif after.attempts > 1:
+            self.sleep(LAST_QUESTION)
 
     def _fetch(self, begin: float) -> Reading:
         fetch = _Fetch(self, begin)
@@ -165,7 +183,7 @@ class _Fetch:
         service, request_id = self.service, str(uuid.uuid4())
         url = f"{service.endpoint}{service.path}"
         parameters = {"api-version": service.api_version}
-        patience = _PATIENCE[self.hung % len(_PATIENCE)] if service.wait else ONLY_ATTEMPT
+        patience = _PATIENCE[self.hung % len(_PATIENCE)] if service.wait else service.only_attempt
         deadline = min(started + patience, self._end())
         service.log(f"GET {url} (request {request_id})")
         try:
@@ -210,7 +228,7 @@ class _Fetch:
 
     def _end(self, kind: Kind | None = None) -> float:
         """When the time is up for another question, after an answer of this kind."""
-        whole = self.service.wait or ONLY_ATTEMPT
+        whole = self.service.wait or self.service.only_attempt
         if kind is Kind.ABSENT:
             whole = self.service.absent_wait
         elif self.absent:
@@ -260,6 +278,12 @@ class _Fetch:
             *filter(None, (self.agent_says,)),
             hint=self.last.hint,
         )
+
+
+def _decoded(body: bytes) -> Metadata:
+    """Any JSON."""
+    decode(body)
+    return Metadata()
 
 
 def _hint(error: NoResponseError) -> str:

@@ -1,9 +1,11 @@
 """One question: where the answer comes from, how long it is waited for, and what is said of it."""
 
+import contextlib
 from typing import TYPE_CHECKING, NamedTuple
 
 from ..context import Context
 from ..errors import LbhookError, NoLoadBalancerError, ProtocolError
+from ..metadata import events
 from ..metadata.model import ABSENT, NOTHING, Metadata, parse
 from ..metadata.ranges import kind
 from .last_good import Answer, LastGood, describe_age, from_file
@@ -19,13 +21,17 @@ if TYPE_CHECKING:
 class Fetched(NamedTuple):
     """An answer, and its body if it is one to be kept. `read` is when it was read, in seconds of
     this boot; `vm` what `/metadata/instance` says, if it is to be asked; `planned` in which rules
-    the answer is not what Azure says, but what is planned."""
+    the answer is not what Azure says, but what is planned. `news` says that IMDS has said so in
+    this run, or in the one that handed it over; `events` is the body of
+    `/metadata/scheduledevents`, None if there is none."""
 
     answer: Answer
     body: bytes | None
     read: float
     vm: "Vm | None" = None
     planned: tuple[str, ...] = ()
+    news: bool = False
+    events: bytes | None = None
 
 
 class Fetcher:
@@ -51,6 +57,12 @@ class Fetcher:
             else fetched
         )
 
+    def handed(self) -> Fetched | None:
+        """What was handed over to a run that asks nobody, even now; None if nothing was."""
+        with contextlib.suppress(LbhookError):
+            return self._taken() if self.context.options.cached else None
+        return None
+
     def hand_over(self, fetched: Fetched) -> None:
         """Leave an answer for a run of `apply --cached` that has more rights than this one."""
         from .handover import Handed
@@ -63,6 +75,7 @@ class Fetcher:
                 attempts=fetched.answer.attempts,
                 waited=fetched.answer.waited,
                 guarded=fetched.answer.guarded,
+                events=fetched.events,
             )
         )
 
@@ -126,7 +139,7 @@ class Fetcher:
             guarded=handed.guarded,
         )
         self.warn_of_age(answer)
-        return Fetched(answer=answer, body=handed.body, read=handed.read)
+        return Fetched(*(answer, handed.body, handed.read), news=True, events=handed.events)
 
     def _remembered(self) -> Fetched:
         """The last good answer, which is as old as what was applied last."""
@@ -148,9 +161,9 @@ class Fetcher:
             # In force from now on, and kept: a boot without an answer must not bring back more.
             self.context.reporter.warn(f"no load balancer: {ABSENT}")
             reading = reading._replace(body=NOTHING, metadata=parse(NOTHING))
-        instance = (
-            self._instance(service, reading, last) if self.context.settings.imds.instance else b""
-        )
+        said, instance = self._events(service, reading), b""
+        if self.context.settings.imds.instance or _may_concern(said):
+            instance = self._instance(service, reading, last, third=self._asks_events)
         answer = Answer(
             metadata=reading.metadata,
             source="imds",
@@ -160,17 +173,39 @@ class Fetcher:
             guarded=reading.guarded,
         )
         kept = reading.body if reading.metadata else None
-        return Fetched(answer=answer, body=kept, read=self.context.boottime())
+        return Fetched(*(answer, kept, self.context.boottime()), news=True, events=said)
+
+    @property
+    def _asks_events(self) -> bool:
+        return self.context.options.levers and self.context.settings.drain.scheduled_events
+
+    def _events(self, service: "client.Service", reading: "client.Reading") -> bytes | None:
+        """What is scheduled for this VM and its neighbours, for a run that obeys it."""
+        if not self._asks_events:
+            return None
+        try:
+            return service.events(reading)
+        except LbhookError as error:
+            problem = "; ".join(error.problems)
+            self.context.reporter.warn(f"{events.PATH}: {problem}; nothing follows from it")
+            return None
 
     def _instance(
-        self, service: "client.Service", reading: "client.Reading", last: Answer | None
+        self,
+        service: "client.Service",
+        reading: "client.Reading",
+        last: Answer | None,
+        *,
+        third: bool,
     ) -> bytes:
         """What IMDS says of the VM itself; if it doesn't, what it said last."""
         try:
-            return service.instance(reading)
+            return service.instance(reading, third=third)
         except LbhookError as error:
             said = last.instance if last else b""
             follows = "vm keeps its last value" if said else "vm is not defined"
+            if not self.context.settings.imds.instance:
+                follows = "whether a scheduled event is for this VM is not known"
             self.context.reporter.warn(
                 f"/metadata/instance: {'; '.join(error.problems)}; {follows}"
             )
@@ -238,6 +273,15 @@ class Fetcher:
                 self.context.reporter.warn(warning)
             for path in metadata.unknown:
                 self.context.reporter.log(f"{path}: unknown key; it is ignored")
+
+
+def _may_concern(body: bytes | None) -> bool:
+    """Whether it takes this VM's name to tell what such a body means for it."""
+    if body is None:
+        return False
+    with contextlib.suppress(LbhookError):
+        return any(one.interrupts for one in events.parse(body)[0])
+    return False
 
 
 def _as_planned(fetched: Fetched, plans: "Plans") -> Fetched:

@@ -14,14 +14,15 @@ from ..storage import forms
 from ..storage.files import Tree
 
 _VERSION = 1
-# Two bodies in base64, and what is around them.
-_MOST = 4 * MOST_BYTES
+# Three bodies in base64, and what is around them.
+_MOST = 5 * MOST_BYTES
 
 
 class Handed(NamedTuple):
     """One answer that was heard: its body, None if there is no load balancer; the body of
     `/metadata/instance`, empty if it was not asked for; when it was read, in seconds of this
-    boot; how much was tried; and whether metadata is guarded, if that is known."""
+    boot; how much was tried; whether metadata is guarded, if that is known; and the body of
+    `/metadata/scheduledevents`, None if there is none."""
 
     body: bytes | None
     instance: bytes
@@ -29,6 +30,7 @@ class Handed(NamedTuple):
     attempts: int
     waited: float
     guarded: bool | None = None
+    events: bytes | None = None
 
 
 class Handover:
@@ -54,6 +56,7 @@ class Handover:
             "attempts": handed.attempts,
             "waited": handed.waited,
             "guarded": handed.guarded,
+            "events": None if handed.events is None else _text(handed.events),
         }
         self.tree.write(self.file, f"{json.dumps(content, indent=1)}\n".encode())
 
@@ -76,15 +79,15 @@ def _handed(content: Any, now: float) -> Handed:
     """What the file says. Raises one of Python's own errors if it is not such a file."""
     if content["version"] != _VERSION:
         raise ValueError("of another version")
-    body = content["body"]
     return Handed(
-        body=None if body is None else base64.b64decode(body, validate=True),
+        body=_body(content["body"]),
         instance=base64.b64decode(content["instance"], validate=True),
         read=min(_seconds(content["read"]), now),
         attempts=int(_seconds(content["attempts"])),
         waited=_seconds(content["waited"]),
         # Left out by an older lbhook, which may have asked before this one was installed.
         guarded=_flag(content.get("guarded")),
+        events=_body(content.get("events")),
     )
 
 
@@ -99,6 +102,10 @@ def _flag(value: Any) -> bool | None:
     if value is None or isinstance(value, bool):
         return value
     raise ValueError("of another version")
+
+
+def _body(value: Any) -> bytes | None:
+    return None if value is None else base64.b64decode(value, validate=True)
 
 
 def _text(body: bytes) -> str:

@@ -80,7 +80,8 @@ class Installation:
             self._run_booted("stop", *units)
             self._run("systemctl", "disable", *units)
         draining = Drain(self.undo.context)
-        if self.undo.context.host.live and draining.known():
+        known = draining.known() if self.undo.context.host.live else None
+        if known and not draining.release(known.source):
             draining.end()  # nobody would be there to end it
         cleaned = self.undo.clean()
         if cleaned.status not in (0, ReloadError.status):

@@ -11,7 +11,14 @@ from ..config.settings import Settings
 from ..config.shipped import SHIPPED
 from ..context import Context
 from ..deployment.report import Report
-from ..errors import BusyError, LbhookError, ReloadError, RightsError, WriteError
+from ..errors import (
+    BusyError,
+    LbhookError,
+    ReloadError,
+    RightsError,
+    UsageError,
+    WriteError,
+)
 from ..imds.last_good import Identity, LastGood
 from ..metadata.facts import Facts
 from ..metadata.model import Protocol
@@ -19,6 +26,7 @@ from ..metadata.planned import described
 from ..metadata.reader import Address
 from ..processes import Result
 from ..storage.drains import Drained, Drains
+from ..storage.records import SOURCES
 from ..traffic import probes
 
 if TYPE_CHECKING:
@@ -65,13 +73,23 @@ class Drain:
         return flows.wait(limit, context.clock, context.sleep, watch)
 
     def begin(
-        self, by: str, *, reason: str = "", lasts: float = 0.0, persist: bool = False
+        self,
+        by: str,
+        *,
+        reason: str = "",
+        lasts: float = 0.0,
+        persist: bool = False,
+        source: str = SOURCES[0],
+        events: tuple[str, ...] = (),
     ) -> Drained:
         """Refuse probes from now on, for so many seconds (0: until `end`). A second one takes the
-        place of the first, but for its time. Raises `LbhookError`; then nothing has changed."""
+        place of the first, but for its time; Azure's takes the place of no operator's. Raises
+        `LbhookError`; then nothing has changed."""
         self._demand("drain")
         with self._locked():
             before, identity = self.known(), self._last_good.identity()
+            if before and not before.azures and source != SOURCES[0]:
+                return before
             drained = Drained(
                 since=before.since if before else self.now(),
                 by=by,
@@ -83,6 +101,8 @@ class Drain:
                 boot=self.context.host.state.boot_id,
                 uuid=identity.uuid,
                 machine_id=identity.machine_id,
+                source=source,
+                events=events or (before.events if before else ()),
             )
             try:
                 self._put_in_force(drained)
@@ -92,10 +112,15 @@ class Drain:
         return drained
 
     def end(self) -> Drained | None:
-        """Answer probes again; returns the drain that was in force. Raises `LbhookError`."""
+        """Answer probes again, as the operator wants it; returns the drain that was in force. For
+        the same events Azure does not drain it again. Raises `LbhookError`."""
         self._demand("undrain")
         with self._locked():
             before = self.known()
+            if before and before.source == "tag" and self.context.settings.imds.obey_tag:
+                raise UsageError(f"undrain: {before.text}", hint=before.remedy)
+            if before and before.events:
+                self.records.waive({*self.records.waived(), *before.events})
             # The table first: after a kill the record tells the next run what is in force.
             self._demand_loaded(probes.remove(self.context.host.run))
             self.records.forget()
@@ -104,6 +129,16 @@ class Drain:
             except WriteError as error:
                 raise WriteError(*error.problems, hint=_AGAIN) from None
         return before
+
+    def release(self, source: str) -> bool:
+        """End a drain that is Azure's, and of this source; whether there was one. Raises
+        `LbhookError`."""
+        with self._locked():
+            before = self.known()
+            if not before or before.source != source or not before.azures:
+                return False
+            self._finish()
+        return True
 
     def uphold(self) -> str:
         """What a run owes to the drain: its table is there, after a reboot too if it is to outlast
@@ -129,11 +164,7 @@ class Drain:
         result = work()
         with contextlib.suppress(LbhookError):
             result = result._replace(drained=self.known())
-        if failure is None:
-            return result
-        problems = dict.fromkeys((*result.problems, *failure.problems))
-        status, hint = result.status or failure.status, result.hint or failure.hint
-        return result._replace(status=status, problems=tuple(problems), hint=hint)
+        return result.failing(failure) if failure else result
 
     def _try_to_uphold(self) -> LbhookError | None:
         try:

@@ -11,16 +11,17 @@ from ..storage.state import State
 
 
 def in_force(state: State, now: Callable[[], float] = time.time) -> Standstill | None:
-    """Why nothing new is applied here; of two reasons, the unconfirmed apply."""
+    """Why nothing new is applied here; of several reasons, the unconfirmed apply, then the hold of
+    an operator."""
     hold = state.standstill(state.hold_file)
     if hold and hold.until and hold.until <= now():
         hold = None
-    return state.standstill(state.unconfirmed_file) or hold
+    return state.standstill(state.unconfirmed_file) or hold or state.standstill(state.tag_file)
 
 
 def lets(options: Options, standstill: Standstill) -> bool:
     """Whether a run with such options goes on all the same."""
-    if standstill.kind == "hold":
+    if standstill.kind in ("hold", "tag"):
         return options.despite_hold
     if standstill.kind == "reverted":
         return options.by_hand
@@ -81,4 +82,8 @@ class Hold:
             hold = state.standstill(state.hold_file)
             state.keep_standstill(state.unconfirmed_file, None)
             state.keep_standstill(state.hold_file, None)
-        return unconfirmed or hold
+            tag = state.standstill(state.tag_file)
+            if tag and self.context.settings.imds.obey_tag:
+                raise UsageError(f"resume: {tag.text}", hint=tag.remedy)
+            state.keep_standstill(state.tag_file, None)
+        return unconfirmed or hold or tag

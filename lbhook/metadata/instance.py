@@ -18,6 +18,8 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.()-]{0,89}", re.ASCII)
 _TAG = re.compile(r"[A-Za-z0-9 _.:/@+=,-]{0,256}", re.ASCII)
+# The tag that moves a lever, and its values.
+LEVER, LEVERS = "lbhook", ("hold", "drain")
 _MAC = re.compile(r"[0-9A-Fa-f]{12}", re.ASCII)
 
 
@@ -66,6 +68,31 @@ def parse(body: bytes, interfaces: Mapping[str, str]) -> tuple[Vm, tuple[str, ..
         nics=tuple(_nics(_table(root.get("network")), interfaces)),
     )
     return vm, tuple(warnings.texts)
+
+
+def name(body: bytes) -> str:
+    """The VM's name in such a body, empty if it is not there; in a scale set that of the instance,
+    such as `vmss_3`. Raises `MetadataError` if the body is not JSON."""
+    return _Warnings().name(_table(_table(decode(body)).get("compute")), "name")
+
+
+def lever(body: bytes) -> str | None:
+    """What the VM's tag `lbhook` says: `hold` or `drain`; empty if there is no such tag; None if
+    the body does not tell, or the tag says something else.
+
+    Names of tags are not case-sensitive (Microsoft, "Use tags to organize your Azure resources").
+    Raises `MetadataError` if the body is not JSON.
+    """
+    compute = _table(_table(decode(body)).get("compute"))
+    listed = compute.get("tagsList")
+    if listed is None and compute.get("tags") == "":
+        return ""
+    if not isinstance(listed, list):
+        return None
+    pairs = ((_table(one).get("name"), _table(one).get("value")) for one in listed)
+    values = [value for key, value in pairs if isinstance(key, str) and key.lower() == LEVER]
+    said = str(values[0]).strip().lower() if values else ""
+    return said if said in ("", *LEVERS) and len(values) <= 1 else None
 
 
 @dataclass(slots=True)

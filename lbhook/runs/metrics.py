@@ -25,6 +25,7 @@ HELP: Mapping[str, str] = {
     "lbhook_held_since_timestamp_seconds": "Since when nothing new is applied; 0 if it is.",
     "lbhook_reverted": "1 if an apply was put back since nobody confirmed it; else 0.",
     "lbhook_drained_since_timestamp_seconds": "Since when this VM is drained; 0 if it is not.",
+    "lbhook_drained_by_azure": "1 if this VM is drained by its tag or a scheduled event; else 0.",
 }
 _SUCCESS, _ANSWER = "lbhook_last_success_timestamp_seconds", "lbhook_answer_timestamp_seconds"
 _RULES = ("lbhook_inbound_rules", "lbhook_outbound_rules")
@@ -106,4 +107,5 @@ class Measured:
             values["lbhook_reverted"] = int(bool(still and still.kind == "reverted"))
             since = report.drained.since if report.drained else 0
             values["lbhook_drained_since_timestamp_seconds"] = round(since, 3)
+            values["lbhook_drained_by_azure"] = int(bool(report.drained and report.drained.azures))
         return values

@@ -11,8 +11,8 @@ from ..storage.records import Standstill
 
 class Progress:
     """The course of one run: the answer in force and its facts, what an earlier run had left to
-    do, what was done since, lines for the rules that came and went, and why nothing new was
-    applied."""
+    do, what was done since, lines for the rules that came and went, why nothing new was
+    applied, and what of Azure's own levers failed."""
 
     def __init__(self) -> None:
         self.answer = Answer(metadata=None, source="imds")
@@ -21,6 +21,7 @@ class Progress:
         self.done = Done()
         self.rules: tuple[str, ...] = ()
         self.standstill: Standstill | None = None
+        self.unheeded: LbhookError | None = None
 
     @property
     def acted(self) -> bool:

@@ -13,6 +13,7 @@ from ..deployment.report import Report
 from ..errors import BusyError, HeldError, LbhookError, NoAnswerError, RightsError, together
 from ..imds.fetching import Fetched, Fetcher
 from ..levers import standstill
+from ..levers.azure import AzuresLevers
 from ..levers.drain import Drain
 from ..metadata import facts
 from ..metadata.facts import Facts
@@ -126,7 +127,8 @@ class Update:
             result = self._bring_in_step()
         except LbhookError as error:
             result = self._progress.ended(error)
-        return self._tell(result)
+        unheeded = self._progress.unheeded
+        return self._tell(result.failing(unheeded) if unheeded else result)
 
     def _tell(self, result: Report) -> Report:
         """Tell the neighbours, or tell again what was owed; that it fails undoes nothing."""
@@ -138,32 +140,44 @@ class Update:
         except BusyError as error:
             self.context.reporter.log(f"hooks: {error}; the next apply runs the hook")
         except LbhookError as error:
-            problems = dict.fromkeys((*result.problems, *error.problems))
-            status, hint = result.status or error.status, result.hint or error.hint
-            return result._replace(status=status, problems=tuple(problems), hint=hint)
+            return result.failing(error)
         return result
 
     def _bring_in_step(self) -> Report:
         with self._locked():
             self._progress.settled = self._recovery.carry_out(load=self.context.options.load)
             held = self._standstill()
-        if held:
+        # Only Azure can say that its own hold is over.
+        if held and not held.azures:
+            self._heed(self.fetcher.handed())
             return self._stand_still(held)
         try:
             fetched = self.fetcher.ask()
         except NoAnswerError as error:
-            return self._without_answer(error)
+            return self._stand_still(held) if held else self._without_answer(error)
+        self._heed(fetched)
+        with self._locked():
+            settle(self.context.host, self.context.reporter.warn)
+            # One may have come meanwhile.
+            held = self._held()
+            if not held:
+                return self._follow(fetched)
+        return self._stand_still(held)
+
+    def _heed(self, fetched: Fetched | None) -> None:
+        self._progress.unheeded = AzuresLevers(self.context).heed(fetched)
+
+    def _follow(self, fetched: Fetched) -> Report:
+        """What an answer asks for, under the lock."""
         self._progress.answer = fetched.answer
         scope, lb = scoped(fetched.answer, self.fetcher.last_good)
         self._progress.lb = lb or Facts()
-        with self._locked():
-            settle(self.context.host, self.context.reporter.warn)
-            if fetched.read < self.context.host.state.applied(self.context.boottime()):
-                return self._dropped()
-            records = self._records(fetched)
-            self._attempt(scope, lb, fetched.vm, records)
-            if self._progress.outcome != "failed":
-                self._keep_applied(fetched, new=bool(records) or fetched.body is None)
+        if fetched.read < self.context.host.state.applied(self.context.boottime()):
+            return self._dropped()
+        records = self._records(fetched)
+        self._attempt(scope, lb, fetched.vm, records)
+        if self._progress.outcome != "failed":
+            self._keep_applied(fetched, new=bool(records) or fetched.body is None)
         outcome = self._progress.outcome
         if fetched.answer.metadata is None and (
             outcome == "unchanged" or (scope is Scope.MISSING and outcome != "failed")
@@ -236,11 +250,18 @@ class Update:
         unconfirmed = Unconfirmed(self.context)
         if unconfirmed.overdue():
             self._progress.settled = unconfirmed.put_back()
+        return self._held()
+
+    def _held(self) -> Standstill | None:
+        if self.fetcher.last_good.foreign():
+            return None
         found = standstill.in_force(self.context.host.state)
+        if found and found.azures and not self.context.settings.imds.obey_tag:
+            return None
         if not (found and standstill.lets(self.context.options, found)):
             return found
         if found.kind == "reverted":
-            unconfirmed.forget()
+            Unconfirmed(self.context).forget()
         return None
 
     def _stand_still(self, held: Standstill) -> Report:

@@ -1,6 +1,7 @@
 """The record of a drain: in the runtime directory that of this boot, in the state directory one
 that outlasts it."""
 
+from collections.abc import Collection
 from pathlib import PurePosixPath
 from typing import NamedTuple
 
@@ -9,6 +10,8 @@ from . import forms, records
 from .state import State
 
 _FILE = "drain.json"
+_BY_COMMAND = "`sudo lbhook undrain` ends it"
+_BY_TAG = "take the tag from the VM in Azure: the next run ends it"
 
 
 class Drained(NamedTuple):
@@ -29,6 +32,18 @@ class Drained(NamedTuple):
     boot: str = ""
     uuid: str = ""
     machine_id: str = ""
+    source: str = records.SOURCES[0]
+    events: tuple[str, ...] = ()
+
+    @property
+    def azures(self) -> bool:
+        """Whether it is Azure's word, which ends it."""
+        return self.source != records.SOURCES[0]
+
+    @property
+    def remedy(self) -> str:
+        """What ends it."""
+        return _BY_TAG if self.source == "tag" else _BY_COMMAND
 
     @property
     def text(self) -> str:
@@ -41,7 +56,7 @@ class Drained(NamedTuple):
         """The value in status.json and in the JSON of commands."""
         until = layout.utc(self.until) if self.until else None
         value = {"since": layout.utc(self.since), "until": until, "by": self.by}
-        return {**value, "reason": self.reason, "persist": self.persist}
+        return {**value, "reason": self.reason, "persist": self.persist, "source": self.source}
 
 
 class Drains:
@@ -103,6 +118,20 @@ class Drains:
         if known:
             self.state.tree.remove(self.kept_file)
         return known
+
+    def waived(self) -> tuple[str, ...]:
+        """Azure's ids of events that this VM is not drained for again."""
+        return tuple(self.state.read(self._waived_file, records.WAIVED)["events"])
+
+    def waive(self, events: Collection[str]) -> None:
+        """Note such events, in place of all others."""
+        if set(events) != set(self.waived()):
+            content = forms.written({"events": sorted(events)})
+            self.state.tree.write(self._waived_file, content)
+
+    @property
+    def _waived_file(self) -> PurePosixPath:
+        return self.state.paths.state / "waived.json"
 
     @staticmethod
     def _content(drained: Drained) -> bytes:

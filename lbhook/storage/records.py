@@ -110,8 +110,9 @@ class Applied(NamedTuple):
 
 
 class Standstill(NamedTuple):
-    """Why nothing new is applied, by whom and for which reason: `kind` is "hold", or "unconfirmed"
-    for an apply that waits for `lbhook confirm`, or "reverted" for one that was put back. `since`
+    """Why nothing new is applied, by whom and for which reason: `kind` is "hold", or "tag" for one
+    by a tag of the VM, "unconfirmed" for an apply that waits for `lbhook confirm`, or "reverted"
+    for one that was put back. `since`
     and `until` are seconds since 1970, 0 for no end. An unconfirmed one is `due` at so many
     seconds of the boot `boot`, whatever becomes of the clock."""
 
@@ -135,6 +136,11 @@ class Standstill(NamedTuple):
         return f"held since {since} by {self.by}" + (f" until {until}" if self.until else "") + why
 
     @property
+    def azures(self) -> bool:
+        """Whether it ends by Azure's word alone."""
+        return self.kind == "tag"
+
+    @property
     def remedy(self) -> str:
         """What to do about it."""
         return _REMEDIES[self.kind]
@@ -150,6 +156,7 @@ _REMEDIES = {
     "hold": "`lbhook resume` ends the hold; `lbhook apply --despite-hold` applies once",
     "unconfirmed": "`lbhook confirm` keeps it; `lbhook rollback` puts it back now",
     "reverted": "apply again by hand, or let the timer go on: `lbhook resume`",
+    "tag": "take the tag from the VM in Azure; `lbhook apply --despite-hold` applies once",
 }
 
 
@@ -203,6 +210,8 @@ def _encoded(value: object) -> bytes:
 
 
 _LAST_PORT = 65535
+# Who has drained a VM.
+SOURCES = ("operator", "tag", "scheduled event")
 _LINES = schema.items(text)
 _COMMANDS = dict.fromkeys(("reload", "verify", "observe", "remove"), schema.argv)
 _INSTALLED = row(
@@ -242,7 +251,11 @@ DRAIN: Form = {
     **dict.fromkeys(("ends", "lasts"), sole(scalars.span, None, needed=True)),
     **dict.fromkeys(("by", "reason", "boot", "uuid", "machine_id"), sole(text, None, needed=True)),
     "persist": sole(schema.boolean, None, needed=True),
+    # Older records lack them: all drains were an operator's.
+    "source": sole(schema.choice(*SOURCES), SOURCES[0]),
+    "events": some(text),
 }
+WAIVED: Form = {"events": some(text)}
 STANDSTILL: Form = {
     "kind": sole(schema.choice(*_REMEDIES), None, needed=True),
     **dict.fromkeys(("since", "until"), sole(scalars.moment, 0.0)),

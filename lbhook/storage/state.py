@@ -77,6 +77,11 @@ class State:
         return self.paths.state / "unconfirmed.json"
 
     @property
+    def tag_file(self) -> PurePosixPath:
+        """Where it is kept that a tag of the VM holds this machine."""
+        return self.paths.state / "tag.json"
+
+    @property
     def waiting_file(self) -> PurePosixPath:
         """There for as long as the boot lasts in which an apply began to wait."""
         return self.paths.runtime / "unconfirmed"
@@ -84,7 +89,7 @@ class State:
     @property
     def standstill_files(self) -> tuple[PurePosixPath, ...]:
         """Where it is kept what makes this machine stand still."""
-        return self.hold_file, self.unconfirmed_file
+        return self.hold_file, self.unconfirmed_file, self.tag_file
 
     def original_file(self, path: PurePosixPath) -> PurePosixPath:
         """Where the file that was at a path before lbhook is kept, with its mode and owner."""
@@ -350,6 +355,8 @@ class State:
             self._ports_file: records.PORTS,
             self.hold_file: records.STANDSTILL,
             self.unconfirmed_file: records.STANDSTILL,
+            self.tag_file: records.STANDSTILL,
+            self.paths.state / "waived.json": records.WAIVED,
             self.paths.state / "drain.json": records.DRAIN,
             self.paths.runtime / "drain.json": records.DRAIN,
             self._loaded_file: records.LOADED,

@@ -86,6 +86,7 @@ def test_the_contracts_example_is_the_default() -> None:
         "empty_answer": "confirm",
         "stale_after": 604800.0,
         "instance": False,
+        "obey_tag": False,
     }
     assert settings.paths._asdict() == {
         "state": PurePosixPath("/var/lib/lbhook"),
@@ -316,7 +317,8 @@ template = "x.j2"
 path = "/x"
 """
     assert problems(text) == (
-        "lbhook.toml: colour: unknown key; known: imds, paths, hooks, metrics, rules, targets",
+        "lbhook.toml: colour: unknown key; known: imds, paths, hooks, metrics, drain, rules,"
+        " targets",
         'lbhook.toml: paths.state: "var" is not an absolute path without ".."',
         'lbhook.toml: paths.templates: "/etc/x" is not a list',
         'lbhook.toml: imds.endpoint: "http://imds.example" is not http:// with an IP address or'
@@ -469,4 +471,23 @@ def test_hooks_and_metrics() -> None:
         ' ["nft", "-f", "{path}"]',
         "lbhook.toml: metrics.textfile: /a.txt does not end in .prom, and node_exporter would not"
         " read it",
+    )
+
+
+def test_what_azure_may_move_is_off() -> None:
+    """Tags and scheduled events are obeyed only where the configuration says so."""
+    settings = config.parse("")
+    assert (settings.imds.obey_tag, settings.drain.scheduled_events) == (False, False)
+    both = "[imds]\ninstance = true\nobey_tag = true\n[drain]\nscheduled_events = true\n"
+    settings = config.parse(both)
+    assert (settings.imds.obey_tag, settings.drain.scheduled_events) == (True, True)
+
+
+def test_a_tag_needs_the_instance() -> None:
+    """A key that could never do anything is an error."""
+    assert problems("[imds]\nobey_tag = true\n") == (
+        "lbhook.toml: imds.obey_tag: tags are in /metadata/instance: set imds.instance = true",
+    )
+    assert problems("[drain]\nscheduled_event = true\n") == (
+        'lbhook.toml: drain.scheduled_event: unknown key; did you mean "scheduled_events"?',
     )

@@ -834,6 +834,63 @@ def test_the_instance_is_no_third_question_in_a_second() -> None:
     assert most_in_a_second(pace(imds)) <= 2
 
 
+def test_events_are_asked_for_once() -> None:
+    """In their own version; a service that hangs there costs two seconds, and is left at that."""
+    given: list[tuple[str, object, float]] = []
+    clock = Clock()
+
+    def get(url: str, parameters: object, request_id: str, deadline: float, _: object) -> Response:
+        given.append((url, parameters, deadline - clock.now))
+        clock.now = deadline
+        raise NoResponseError("response timed out", hung=True)
+
+    asked = service("http://127.0.0.1:9", clock, wait=300.0, get=get)
+    with pytest.raises(NoAnswerError, match="asked once in 2 s"):
+        asked.events(Reading(body=b"", metadata=None, attempts=1, waited=0.0))
+    version = {"api-version": "2020-07-01"}
+    assert given == [("http://127.0.0.1:9/metadata/scheduledevents", version, 2.0)]
+
+
+@pytest.mark.parametrize("steps", [(), (Step(seconds=2.2, answer="unavailable"),)])
+def test_events_and_the_instance_are_no_third_question_in_a_second(steps: tuple[Step, ...]) -> None:
+    """Whether the answer came at once, or to the last question."""
+    clock = Clock()
+    with playing(*steps, clock=clock) as imds:
+        asked = service(imds, clock, wait=30.0)
+        reading = asked.fetch()
+        asked.events(reading)
+        asked.instance(reading, third=True)
+    assert [one.path for one in imds.requests][-2:] == [
+        *("/metadata/scheduledevents", "/metadata/instance")
+    ]
+    assert most_in_a_second(pace(imds)) <= 2
+
+
+@pytest.mark.parametrize(
+    "step",
+    [
+        *({"fault": "status", "status": status} for status in (400, 401, 403, 404, 429, 500)),
+        *({"fault": fault} for fault in ("not-json", "cut", "reset", "redirect", "huge")),
+        {
+            "fault": "status",
+            "status": 404,
+            "body": '{"error": "No load balancer metadata is found"}',
+        },
+        {"fault": "status", "status": 200, "body": "[[", "content_type": "application/json"},
+    ],
+    ids=str,
+)
+def test_events_that_can_not_be_had_are_an_error(step: dict[str, Any]) -> None:
+    """One question whatever comes, and no answer made of it."""
+    clock = Clock()
+    with playing(Step(path="/metadata/scheduledevents", **step), clock=clock) as imds:
+        asked = service(imds, clock, wait=30.0)
+        reading = asked.fetch()
+        with pytest.raises(LbhookError):
+            asked.events(reading)
+    assert len(imds.requests) == 2
+
+
 def test_something_else_on_the_port() -> None:
     """An SSH server where IMDS should be: asked again, and told what it is not."""
     clock = Clock()

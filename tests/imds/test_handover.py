@@ -16,7 +16,9 @@ from lbhook.storage.files import Tree
 from ..program import BODIES, Desk, Ended
 
 DOCUMENTED = BODIES / "documented.json"
-HEARD = Handed(body=b"{}", instance=b"[]", read=12.5, attempts=3, waited=2.5, guarded=True)
+HEARD = Handed(
+    body=b"{}", instance=b"[]", read=12.5, attempts=3, waited=2.5, guarded=True, events=b"{}"
+)
 PORTS = "{% for one in lb.listeners %}{{ one.port }} {% else %}none{% endfor %}"
 
 
@@ -35,7 +37,7 @@ def place(handover: Handover) -> Path:
 def test_what_is_left_is_taken(handover: Handover, body: bytes | None) -> None:
     """To the byte; that there is no load balancer, too."""
     for guarded in (True, False, None):
-        fetched = HEARD._replace(body=body, guarded=guarded)
+        fetched = HEARD._replace(body=body, guarded=guarded, events=body)
         handover.leave(fetched)
         assert handover.take(now=20.0) == fetched
     assert str(handover.file) == "/run/lbhook-fetch/answer.json"
@@ -68,6 +70,8 @@ def test_it_was_read_by_now(handover: Handover) -> None:
         {"attempts": [1]},
         {"waited": 10**400},
         {"guarded": 1},
+        {"events": "%%%"},
+        {"events": 7},
         {"body": base64.b64encode(b" " * (16 * 1024 * 1024)).decode()},
     ],
     ids=lambda changed: f"{str(changed)[:24]}",

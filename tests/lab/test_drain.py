@@ -265,6 +265,80 @@ def test_it_is_seen_everywhere(lab: Lab) -> None:
     assert lab.vm.lbhook("undrain").stdout == "not drained\n"
 
 
+def plays(lab: Lab, step: str) -> None:
+    """Let the metadata service be so from now on."""
+    lab.fabric.write("/run/playbook.toml", f"[[step]]\n{step}\n")
+    lab.fabric.serve_metadata(playbook="/run/playbook.toml")
+    wait_for(lab.fabric.serves_metadata, "the metadata service")
+
+
+def by_timer(lab: Lab) -> str:
+    """What the timer does, by its two units: one asks, and one that asks nobody applies."""
+    asked = lab.vm.lbhook("fetch", "--hand-over").stderr
+    words = ("apply", "--cached", "--skip-refused")
+    return asked + lab.vm.lbhook(*words, check=False).stdout  # 75 while it is held, by hand
+
+
+EVENTS = 'events = [{ type = "Reboot", status = "STATUS", notice = "10m" }]'
+
+
+def test_a_scheduled_event_drains(lab: Lab) -> None:
+    """Before it, while it lasts and while Azure does not answer; back once it is over. It is seen
+    whose word it is; a person may undrain."""
+    ready(lab)
+    toml = f"[drain]\nscheduled_events = true\n{OTHERS}"
+    lab.vm.write("/etc/lbhook/lbhook.toml", toml)
+    plays(lab, "")
+    by_timer(lab)
+    assert state(lab) == "open"
+    plays(lab, EVENTS.replace("STATUS", "Scheduled"))
+    assert by_timer(lab).endswith("by Azure's scheduled event Reboot\n")
+    assert state(lab) == "refused"
+    assert "by Azure's scheduled event Reboot" in flat(lab.vm.lbhook("show").stdout)
+    said = flat(lab.vm.lbhook("doctor", check=False).stdout)
+    assert "by Azure's scheduled event Reboot: Azure is to send no new connections here" in said
+    left = json.loads(lab.vm.read("/run/lbhook/status.json"))["drained"]
+    assert (left["source"], left["by"]) == ("scheduled event", "Azure's scheduled event Reboot")
+    for step in (
+        'path = "/metadata/scheduledevents"\nfault = "hang"',
+        'path = "/metadata/scheduledevents"\nfault = "not-json"',
+        EVENTS.replace("STATUS", "Started"),
+    ):
+        plays(lab, step)
+        by_timer(lab)
+        assert state(lab) == "refused"
+    plays(lab, "")
+    by_timer(lab)
+    assert state(lab) == "open"
+    plays(lab, EVENTS.replace("STATUS", "Scheduled"))
+    by_timer(lab)
+    lab.vm.lbhook("undrain")
+    by_timer(lab)
+    assert state(lab) == "open"
+
+
+def test_a_tag_drains_and_holds(lab: Lab) -> None:
+    """Neither touches the machine; what is said names Azure; it ends when the tag goes."""
+    ready(lab)
+    toml = f"[imds]\ninstance = true\nobey_tag = true\n{OTHERS}"
+    lab.vm.write("/etc/lbhook/lbhook.toml", toml)
+    plays(lab, 'tag = "drain"')
+    assert by_timer(lab).endswith("by Azure's tag lbhook: drain\n")
+    assert state(lab) == "refused"
+    done = lab.vm.lbhook("undrain", check=False)
+    assert (done.returncode, "take the tag from the VM in Azure" in done.stderr) == (2, True)
+    plays(lab, 'tag = "hold"')
+    assert "held since" in by_timer(lab)
+    assert state(lab) == "open"
+    lab.balance(ALL)
+    assert "by Azure's tag lbhook: hold" in by_timer(lab)
+    done = lab.vm.lbhook("resume", check=False)
+    assert (done.returncode, "take the tag from the VM in Azure" in done.stderr) == (2, True)
+    assert "by Azure's tag lbhook: hold" in flat(lab.vm.lbhook("plan", check=False).stderr)
+    plays(lab, "")
+    assert by_timer(lab).splitlines()[-1].startswith("changed: ")
+
+
 @pytest.mark.parametrize("lost", ["table", "record"])
 def test_the_doctor_finds_half_a_drain(lab: Lab, lost: str) -> None:
     """A record without its table, and a table without its record."""

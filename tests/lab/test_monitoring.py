@@ -100,6 +100,7 @@ OF_APPLY = {
     "lbhook_held_since_timestamp_seconds",
     "lbhook_reverted",
     "lbhook_drained_since_timestamp_seconds",
+    "lbhook_drained_by_azure",
 }
 
 

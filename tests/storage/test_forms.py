@@ -58,8 +58,11 @@ WHOLE: dict[str, tuple[Form, dict[str, Any]]] = {
             **dict.fromkeys(("since", "until", "ends", "lasts"), 1.0),
             **dict.fromkeys(("by", "reason", "boot", "uuid", "machine_id"), "x"),
             "persist": True,
+            "source": "tag",
+            "events": ["x"],
         },
     ),
+    "waived": (records.WAIVED, {"events": ["x"]}),
     "answer": (
         records.ANSWER,
         {"fetched": 1.0, "uuid": "u", "machine_id": "m", "body": "e30=", "instance": "e30="},
