@@ -138,6 +138,7 @@ SHIPPED: Mapping[str, Kind] = {
             "mark_mask": (network.mark, _MARK),
             "restrict_imds": (schema.boolean, False),
             "imds_users": (_users, _users(["lbhook"])),
+            "log_dropped": (schema.boolean, False),
         },
         beside={"restrict": (restrictions.read, ())},
         named=True,

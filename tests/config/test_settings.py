@@ -149,6 +149,7 @@ def test_a_shipped_target_keeps_what_the_file_does_not_say() -> None:
             "mark_mask": 0x1000,
             "restrict_imds": False,
             "imds_users": shipped.SHIPPED["nftables"].variables["imds_users"][1],
+            "log_dropped": False,
             "restrict": (),
         },
     )

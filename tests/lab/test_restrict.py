@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 from itertools import product
 
 import pytest
 
 from .fabric import CLIENT4, CLIENT6, PROBE4, PROBE6, VM4, VM6, body, rule
+from .hosts import REPO
 from .knock import Target, knock, one, states
 from .lab import Lab
 from .neighbours import choose, configure
@@ -244,3 +246,35 @@ def test_a_restriction_of_nothing_is_said(lab: Lab) -> None:
     lab.balance(body(*ADMIN, *WEB, **PAIRS))
     configure(lab.vm, "enforce", restricted(port="9443"))
     assert "nftables: restrict: no rule leads to tcp 9443" in lab.vm.lbhook("apply").stderr
+
+
+def logged(lab: Lab) -> dict[str, int]:
+    """How many packets each line that logs has written down, by its prefix."""
+    said = lab.vm.run(["nft", "list", "table", "inet", "lbhook"]).stdout
+    found = re.findall(r'counter packets (\d+) bytes \d+ log prefix "([^"]*)"', said)
+    return {prefix: int(number) for number, prefix in found}
+
+
+def test_what_is_dropped_is_logged_and_no_more(lab: Lab, policy: str) -> None:
+    """With a prefix, each family, a flood by a fraction; what is let in is not, and by default
+    nothing is. A network namespace has no kernel log: the line that writes has counted."""
+    populate(lab)
+    limit(lab, policy, restricted())
+    assert logged(lab) == {}
+    limit(lab, policy, restricted(), variables="log_dropped = true")
+    dropped = {} if policy == "mark" else {"lbhook-dropped: ": 0}
+    assert logged(lab) == {"lbhook-restricted: ": 0, **dropped}
+    page = (REPO / "docs/targets.md").read_text(encoding="utf-8")
+    (pattern,) = re.findall(r"^journalctl --dmesg --grep '(.*)'$", page, re.M)
+    assert all(re.match(pattern, one) for one in logged(lab))
+    assert answers(lab, FRONTS[0]) == ({"open"}, {"filtered"})
+    four = logged(lab)["lbhook-restricted: "]
+    assert answers(lab, FRONTS[1]) == ({"open"}, {"filtered"})
+    six = logged(lab)["lbhook-restricted: "]
+    assert 0 < four < six
+    if policy != "mark":
+        assert logged(lab)["lbhook-dropped: "] == 0
+        knock(lab.client, *(Target("tcp", VM4, 9000 + n) for n in range(200)))
+        said = lab.vm.run(["nft", "list", "table", "inet", "lbhook"]).stdout
+        (number,) = re.findall(r'packets (\d+) bytes \d+ (?:drop )?comment "dropped"', said)
+        assert 0 < logged(lab)["lbhook-dropped: "] < int(number)

@@ -44,6 +44,7 @@ mark = "0x50"
 mark_mask = "0xf0"
 restrict_imds = true
 imds_users = []
+log_dropped = true
 allow = [
   { protocol = "tcp", port = 9100, from = "10.0.0.0/8" },
   { protocol = "udp", port = "60000-61000" },
