@@ -78,6 +78,7 @@ HOUSE: dict[str, tuple[str, ...]] = {
         "one_file",
         *("orphans", "conflicts", "groups", "planner", "closing", "dry_run"),
     ),
+    "tables": ("table_file", "changes", "loading"),
     "deployment": (
         *(
             "outcome",

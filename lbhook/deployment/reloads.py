@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
+from typing import TYPE_CHECKING
 
 from ..config.shipped import kind_of
 from ..config.targets import Argv, Target
@@ -14,12 +15,16 @@ from ..programs.host import Host
 from ..storage.records import Loaded
 from . import others
 
+if TYPE_CHECKING:
+    from ..tables.loading import TableLoader
+
 # A signal may come late.
 _SETTLE = 3.0
 
 
 class Loader:
-    """Makes the programs of one host take their files. `results` are by path."""
+    """Makes the programs of one host take their files. `results` are by path; `before` is what was
+    loaded before any file was replaced."""
 
     def __init__(self, host: Host) -> None:
         self.host = host
@@ -29,6 +34,8 @@ class Loader:
         self._others: dict[str, str] = {}
         self._left: set[str] = set()
         self._kept: frozenset[Argv] = frozenset()
+        self.before: Mapping[str, Loaded] = {}
+        self._tables: TableLoader | None = None
 
     @property
     def acted(self) -> bool:
@@ -110,8 +117,23 @@ class Loader:
             self._prepare(change)
         self._reloaded.append(group)
         first = next((one for one in group if one.touches_file), group[0])
-        done = Reload.DONE if self._is_replaced(first) else reload(self.host, first)
+        done = Reload.DONE if self._is_replaced(first) else self._loaded(first)
         self.results.update(dict.fromkeys(paths, done))
+
+    def _loaded(self, change: Change) -> Reload:
+        """The firewall's table goes on counting what stays; all else is reloaded. Raises
+        `ReloadError` with the command and its output."""
+        usual = kind_of(change.target).defaults.get("reload")
+        table = change.target.kind == "nftables" and change.reload_argv == usual
+        if not (table and change.expected and self.host.kernel):
+            return reload(self.host, change)
+        from ..tables.loading import TableLoader
+
+        self._tables = self._tables or TableLoader(self.host, self.before)
+        result = self._tables.load(change)
+        if not result.ok:
+            raise ReloadError(f"{change.target.name}: {result.report()}")
+        return Reload.DONE
 
     def _is_replaced(self, change: Change) -> bool:
         """Whether another file takes over what a dropped one has loaded: the firewall's table,
@@ -181,7 +203,7 @@ class Loader:
 
     def _reload_old(self, olds: Sequence[Change], names: str) -> str:
         try:
-            result = reload(self.host, olds[0])
+            result = self._loaded(olds[0])
         except LbhookError as failure:
             return f"{names}: the reload with the old file failed too: {failure}"
         loaded = self.host.state.loaded()

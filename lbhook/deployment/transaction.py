@@ -55,7 +55,7 @@ class Transaction:
     def carry_out(self) -> Done:
         """Do what the plan says. On any failure the machine is as it was, and the error says
         so; interrupted, too."""
-        self._loaded_before = self.host.state.loaded()
+        self._loaded_before = self._loader.before = self.host.state.loaded()
         touched = [one for one in self.plan.changes if one.touches_file]
         try:
             examined = self._replace_all(touched) if touched else self._only_load()

@@ -12,7 +12,7 @@ from ..system.nlmsg import NETFILTER, Channel, as_number, as_text, attributes, b
 from . import listing
 from .listing import Set
 from .rule_copy import OF_SENDERS
-from .verdict import Counter, Door, Element, Verdict
+from .verdict import Counter, Door, Element, TalliedRule, Tally, Verdict
 
 if TYPE_CHECKING:
     from .trial import Trial
@@ -65,6 +65,42 @@ class Firewall:
         except (OSError, ValueError, LookupError) as error:
             raise FirewallError(_why(error)) from None
 
+    def rules(self, table: str = "lbhook") -> Mapping[str, tuple[TalliedRule, ...]]:
+        """The rules of each chain of a table of lbhook, in their order, with what they count; none
+        if there is no such table.
+
+        Raises `FirewallError`.
+        """
+        found: dict[str, tuple[TalliedRule, ...]] = {}
+        try:
+            with Channel(NETFILTER) as channel:
+                for chain, parts in listing.rules(channel, _INET, table):
+                    found[chain] = (*found.get(chain, ()), _tallied(parts))
+        except (OSError, ValueError, LookupError) as error:
+            raise FirewallError(_why(error)) from None
+        return found
+
+    def tally(self, table: str = "lbhook") -> Tally:
+        """All that a table of lbhook counts, but for sets whose keys are not understood.
+
+        Raises `FirewallError`.
+        """
+        rules = self.rules(table)
+        try:
+            with Channel(NETFILTER) as channel:
+                sets = [one for one in listing.sets(channel, _INET, table) if listing.is_known(one)]
+                elements = {
+                    one.name: {
+                        element: counter
+                        for element, counter in _counted(one, listing.elements(channel, one))
+                        if counter
+                    }
+                    for one in sets
+                }
+        except (OSError, ValueError, LookupError) as error:
+            raise FirewallError(_why(error)) from None
+        return Tally(rules=rules, elements=elements)
+
 
 def _tried(
     devices: Sequence[str],
@@ -109,8 +145,24 @@ def _counted(one: Set, elements: Iterable[bytes]) -> Iterator[tuple[Element, Cou
 def _counter(parts: Mapping[int, bytes]) -> Counter | None:
     """linux/netfilter/nf_tables.h: an expression of an element, or several."""
     found = [parts[7]] if 7 in parts else [one for _, one in attributes(parts.get(11, b""))]
-    for expression in map(by_kind, found):
+    return next(_counters(found), None)
+
+
+def _counters(expressions: Iterable[bytes]) -> Iterator[Counter]:
+    for expression in map(by_kind, expressions):
         if as_text(expression.get(1, b"")) == "counter":
             data = by_kind(expression[2])
-            return Counter(packets=as_number(data[2]), bytes=as_number(data[1]))
-    return None
+            yield Counter(packets=as_number(data[2]), bytes=as_number(data[1]))
+
+
+def _tallied(parts: Mapping[int, bytes]) -> TalliedRule:
+    """linux/netfilter/nf_tables.h: a rule; its comment is where nft puts it, the first of what
+    the kernel keeps for nft (kind 0, its length, and a text that ends with a zero)."""
+    counters = list(_counters(one for _, one in attributes(parts.get(4, b""))))
+    kept = parts.get(7, b"")
+    comment = kept[2 : 2 + kept[1]] if len(kept) > 2 and not kept[0] else b""
+    return TalliedRule(
+        handle=as_number(parts[3]),
+        comment=as_text(comment),
+        counter=counters[0] if len(counters) == 1 else None,
+    )

@@ -102,6 +102,15 @@ def sets(channel: Channel, family: int, table: str) -> list[Set]:
     return [one for one in found if (one.family, one.table) == (family, table)]
 
 
+def rules(channel: Channel, family: int, table: str) -> Iterator[tuple[str, Mapping[int, bytes]]]:
+    """The rules of one table, by their chain, in their order; none if there is no such table.
+    Raises `OSError`."""
+    for kind, content in _all(channel, nf_tables.RULE):
+        parts = by_kind(content)
+        if (kind, as_text(parts[1])) == (family, table):
+            yield as_text(parts[2]), parts
+
+
 def _as_set(family: int, content: bytes) -> Set:
     parts = by_kind(content)
     return Set(family, as_text(parts[1]), as_text(parts[2]), parts)

@@ -1,5 +1,6 @@
 """What is asked of the kernel, and what it says: a door, a verdict, a counter."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ..metadata.reader import Address
@@ -53,3 +54,21 @@ class Counter:
 
     packets: int
     bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TalliedRule:
+    """A rule of a table: by its comment, if it has one; `counter` is None if it does not count, or
+    more than once."""
+
+    handle: int
+    comment: str = ""
+    counter: Counter | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tally:
+    """What a table has counted: rules by their chain, in their order, and elements by their set."""
+
+    rules: Mapping[str, tuple[TalliedRule, ...]]
+    elements: Mapping[str, Mapping[Element, Counter]]

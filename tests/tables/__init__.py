@@ -1,0 +1,1 @@
+"""Tests of the way from one table of the firewall to another."""
