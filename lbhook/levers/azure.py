@@ -52,13 +52,15 @@ class AzuresLevers:
 
     def heed(self, fetched: Fetched | None) -> LbhookError | None:
         """Hold and drain, or end that, as an answer has it; without one only what is not asked for
-        any longer ends. Returns what failed; it is tried again by the next run."""
+        any longer ends. Returns what of a drain failed, which keeps a run from nothing and is tried
+        again by the next one. Raises `LbhookError` if a hold could not be written down: nothing new
+        is to be applied then."""
         host = self.context.host
         if not (host.live and host.root):
             return None
         word = self._word(fetched) if fetched and fetched.news else Word()
+        self._hold(word.tag)
         try:
-            self._hold(word.tag)
             self._drain(word)
         except BusyError as error:
             self.context.reporter.log(f"Azure's word: {error}; the next run sees to it")

@@ -243,13 +243,18 @@ class Machine:
         if self._cgroups:
             self._cgroups.remove()
 
+    @property
+    def entering(self) -> list[str]:
+        """What runs a command in the machine."""
+        enter = ["nsenter", "-t", str(self._pid), *ENTER, "--"]
+        return [*enter, "env", "-i", f"PATH={PATH}", "LC_ALL=C.UTF-8"]
+
     def run(
         self, argv: Sequence[str], *, check: bool = True, timeout: float = 180
     ) -> subprocess.CompletedProcess[str]:
         """Run a command in the machine, as from a root shell; with `check`, it must succeed."""
-        enter = ["nsenter", "-t", str(self._pid), *ENTER, "--"]
         done = subprocess.run(
-            [*enter, "env", "-i", f"PATH={PATH}", "LC_ALL=C.UTF-8", *argv],
+            [*self.entering, *argv],
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,

@@ -1,11 +1,16 @@
-"""docs/operate.md on booted machines: a hold, and an apply that nobody confirms."""
+"""docs/operate.md on booted machines: a hold, an apply that nobody confirms, a fleet restarted."""
 
 from __future__ import annotations
 
-from ..lab.fabric import VM4, body, rule
-from ..lab.hosts import wait_for
+import re
+from pathlib import Path
+
+from ..lab.fabric import PROBE4, VM4, body, rule
+from ..lab.hosts import REPO, wait_for
+from ..lab.prober import Prober
 from .azure import FRONT, Azure
 from .machine import CONFIGURATION, SETTINGS, Machine
+from .play import play
 from .test_reloads import apply
 
 # Nothing here depends on how long it takes: the timer is systemd's.
@@ -103,3 +108,49 @@ def test_a_hold_lasts_across_a_reboot(machine: Machine, azure: Azure) -> None:
     assert "resumed by root" in machine.journal("-t", "lbhook")
     assert apply(machine, "timer") == 0
     assert machine.firewall_ports() == {80, 8443}
+
+
+def drains(machine: Machine) -> list[str]:
+    """What the journal says of drains, in order."""
+    said = machine.journal("-t", "lbhook", "-o", "cat")
+    return re.findall(r"^(drained since|no longer drained)", said, re.M)
+
+
+def test_a_fleet_is_restarted_one_after_another(
+    machine: Machine, azure: Azure, tmp_path: Path
+) -> None:
+    """The page's playbook, word by word. The machine stands in for two VMs: the second is taken
+    out of rotation only when the first is back. Where the first does not come back it stays
+    drained, and the second is not touched."""
+    page = (REPO / "docs/operate.md").read_text(encoding="utf-8")
+    (text,) = re.findall(r"^```yaml\n(.*?)^```$", page, re.M | re.S)
+    azure.send(80)
+    machine.boot()
+    found = body(rule(FRONT, 80, VM4, 80))
+    probes = Prober(azure.fabric, found, (VM4, 80), source=PROBE4)
+    probes.wait_for(up=True)
+    before = machine.show("nginx", "MainPID")
+
+    def run() -> tuple[int, str]:
+        return play(tmp_path, text, ["one", "two"], machine.entering, machine.path("/"))
+
+    status, said = run()
+    assert status == 0, said
+    assert drains(machine) == ["drained since", "no longer drained"] * 2
+    for up in (False, True, False, True):
+        probes.wait_for(up=up, most=5000)
+    assert machine.show("nginx", "MainPID") != before
+    machine.write("/etc/nginx/conf.d/site.conf", "broken")
+    status, said = run()
+    assert status != 0
+    assert "one" in said
+    assert not re.search(r"^(changed|ok|fatal): \[two\]", said, re.M)
+    assert drains(machine)[-1] == "drained since"
+    assert len(drains(machine)) == 5
+
+
+def test_the_page_has_the_example() -> None:
+    """To the letter."""
+    page = (REPO / "docs/operate.md").read_text(encoding="utf-8")
+    example = (REPO / "examples/ansible/restart.yml").read_text(encoding="utf-8")
+    assert f"```yaml\n{example}```\n" in page
