@@ -21,8 +21,8 @@ HOUSE: dict[str, tuple[str, ...]] = {
     "layout": (),
     "resources": (),
     "config": (
-        *("nesting", "schema", "network", "accounts", "targets", "restrictions", "shipped"),
-        *("toml_files", "rules"),
+        *("nesting", "schema", "network", "accounts", "targets", "restrictions", "snippets"),
+        *("shipped", "toml_files", "rules"),
         *("settings", "permissions"),
     ),
     "metadata": (

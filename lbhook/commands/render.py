@@ -94,12 +94,13 @@ def _wanted(name: str, settings: "Settings") -> tuple["Target", "list[Path]"]:
     from pathlib import Path, PurePosixPath
 
     from ..config.schema import suggestion
+    from ..config.snippets import with_snippets
     from ..config.targets import Target
 
     known = {one.name: one for one in settings.targets}
     places = [Path(str(place)) for place in settings.paths.templates]
     if name in known:
-        return known[name], places
+        return with_snippets(known[name], Path(str(settings.paths.snippets))), places
     if name.endswith(".j2"):
         file = Path(name)
         own = Target(name=file.stem, template=file.name, path=PurePosixPath("/dev/stdout"))

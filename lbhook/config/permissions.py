@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ..errors import RightsError
+from . import snippets
 from .settings import Settings
 
 
@@ -24,14 +25,18 @@ def demand(settings: Settings) -> None:
 
 
 def _deciding(settings: Settings) -> Iterator[Path]:
-    """The configuration, where more of it may come, and every template: one may include any
-    other file beside it."""
+    """The configuration, where more of it may come, every template: one may include any other
+    file beside it; and the firewall's snippets."""
     for file in settings.files:
         yield file
         yield file.with_name(f"{file.name}.d") / "any.toml"
     for place in (Path(str(place)) for place in settings.paths.templates):
         yield place / "any.j2"
         yield from sorted(place.rglob("*"))
+    if any(one.kind == "nftables" for one in settings.active()):
+        place = Path(str(settings.paths.snippets))
+        yield place / "any.nft"
+        yield from snippets.files(place)
 
 
 def _ways(file: Path) -> Iterator[Path]:
@@ -45,7 +50,7 @@ def problem(path: Path) -> str:
     """Who else than root can write a file, and the command that fixes it; empty if nobody."""
     try:
         found = path.stat()
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return ""  # who needs it says so
     if found.st_uid != 0:
         return f"{path}: belongs to uid {found.st_uid}; run `chown root {path}`"

@@ -39,6 +39,7 @@ class Paths(NamedTuple):
     runtime: PurePosixPath = PurePosixPath("/run/lbhook")
     templates: tuple[PurePosixPath, ...] = (PurePosixPath("/etc/lbhook/templates"),)
     identity: PurePosixPath = PurePosixPath("/sys/class/dmi/id/product_uuid")
+    snippets: PurePosixPath = PurePosixPath("/etc/lbhook/nftables.d")
 
     @property
     def handover(self) -> PurePosixPath:
@@ -123,6 +124,7 @@ _PATHS: Mapping[str, schema.Read[Any]] = {
     "runtime": schema.path,
     "templates": schema.items(schema.path),
     "identity": schema.path,
+    "snippets": schema.path,
 }
 
 

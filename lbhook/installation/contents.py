@@ -10,10 +10,11 @@ from ..config.toml_files import DEFAULT_FILE
 from . import completion
 
 CONFIGURATION = PurePosixPath(DEFAULT_FILE)
-# Where more of it goes, and templates: made empty.
+# Where more of it goes, templates, and the firewall's snippets: made empty.
 DIRECTORIES = (
     CONFIGURATION.with_name(f"{CONFIGURATION.name}.d"),
     CONFIGURATION.with_name("templates"),
+    CONFIGURATION.with_name("nftables.d"),
 )
 _AT_SHUTDOWN = "lbhook-drain.service"
 # What the units start as they are shipped: a package's program.

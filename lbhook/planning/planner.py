@@ -6,6 +6,7 @@ from pathlib import Path, PurePosixPath
 
 from ..config.settings import Settings
 from ..config.shipped import kind_of
+from ..config.snippets import with_snippets
 from ..config.targets import Target
 from ..errors import ConfigError, LbhookError, ReloadError
 from ..metadata import facts, restricted
@@ -85,8 +86,8 @@ class Planner:
         return [*one_file.once(tree, known)], {}
 
     def _change(self, scope: Scope, cache: RenderCache, target: Target) -> Change:
-        target = self._observed(scope, target)
         actual = self.host.tree.state(target.path)
+        target = self._observed(scope, self._with_snippets(scope, target, actual))
         ours = self._is_ours(target, actual)
         expected, made = self._expected(scope, cache, target, actual, ours)
         record = self._record(target)
@@ -133,6 +134,18 @@ class Planner:
             return actual, None
         uid, gid = self.host.tree.owner(target.path, target.owner, target.group)
         return FileState(content=made.content, mode=target.mode, uid=uid, gid=gid), made
+
+    def _with_snippets(self, scope: Scope, target: Target, actual: FileState | None) -> Target:
+        """A firewall with what its owner adds. Where it is only to be there again, what is wrong
+        with that does not keep it from being loaded as it is."""
+        if scope not in (Scope.WHOLE, Scope.CONFIGURED, Scope.MISSING):
+            return target
+        try:
+            return with_snippets(target, Path(str(self.settings.paths.snippets)))
+        except ConfigError:
+            if scope is Scope.MISSING and actual:
+                return target
+            raise
 
     def _observed(self, scope: Scope, target: Target) -> Target:
         """A firewall with the places where sshd listens that its settings do not open. Without an

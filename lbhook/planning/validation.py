@@ -6,6 +6,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, NamedTuple
 
 from ..config.shipped import kind_of
+from ..config.snippets import origin
 from ..errors import ConfigError
 from ..metadata.reader import Address
 from ..plan import Change, Outcome, Plan, Reload
@@ -250,10 +251,15 @@ def _refusal(change: Change, result: Result, candidate: Path) -> str:
     numbers = sorted(
         {int(one) for one in re.findall(rf"{re.escape(str(change.path))}:(\d+)", said)}
     )
-    named = [
-        f"  {number:>5} | {lines[number - 1]}" for number in numbers if 0 < number <= len(lines)
-    ]
+    named = [_quoted(lines, number) for number in numbers if 0 < number <= len(lines)]
     return "\n".join([text, *named])
+
+
+def _quoted(lines: Sequence[str], number: int) -> str:
+    """A line of the candidate; before it the place that it was written in, if that is another."""
+    snippet = origin(lines, number)
+    quoted = f"  {number:>5} | {lines[number - 1]}"
+    return f"  {snippet}:\n{quoted}" if snippet else quoted
 
 
 def _first_line(result: Result) -> str:

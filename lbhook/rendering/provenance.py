@@ -81,6 +81,8 @@ class Sources:
         """The value of a setting, and whether it is the shipped one."""
         key = re.split(r"[.\[]", name)[1]
         values = dict(_scalars("vars", self._target.vars))
+        if key == "snippets" and name not in values:
+            return ""  # their files say what they are
         value = values.get(name, self._target.vars.get(key))
         shipped = kind_of(self._target).variables.get(key)
         is_default = shipped is not None and shipped[1] == self._target.vars.get(key)

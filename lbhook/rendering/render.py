@@ -39,13 +39,12 @@ class Renderer:
             lb = on_every_address(lb)
         values = Values(target.vars)
         content = self._render(target.template, target, lb, vm, values)
-        if (
-            target.kind == "nftables"
-            and target.vars["restrict"]
-            and "restrict" not in values._asked
-        ):
-            problem = "does not use vars.restrict, so nobody would be kept out"
-            raise _refused(target, f"{target.template}: {problem}; compare it with the shipped one")
+        for name in ("restrict", "snippets") if target.kind == "nftables" else ():
+            if target.vars.get(name) and name not in values._asked:
+                problem = (
+                    f"does not use {name} of vars, which is set; compare it with the shipped one"
+                )
+                raise _refused(target, f"{target.template}: {problem}")
         return content
 
     def rest(self, target: Target) -> bytes:

@@ -93,6 +93,7 @@ def test_the_contracts_example_is_the_default() -> None:
         "runtime": PurePosixPath("/run/lbhook"),
         "templates": (PurePosixPath("/etc/lbhook/templates"),),
         "identity": PurePosixPath("/sys/class/dmi/id/product_uuid"),
+        "snippets": PurePosixPath("/etc/lbhook/nftables.d"),
     }
 
 

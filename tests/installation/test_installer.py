@@ -95,6 +95,7 @@ def test_everything_is_put_into_place(stand: Stand, installing: Make) -> None:
     assert "lbhook" in str(stand.text("/usr/local/lib/sysusers.d/lbhook.conf"))
     assert stand.text("/etc/lbhook/lbhook.toml") == (REPO / "lbhook/lbhook.toml").read_text()
     assert (stand.disk / "etc/lbhook/templates").is_dir()
+    assert (stand.disk / "etc/lbhook/nftables.d").is_dir()
     assert "\nlisten 127.0.0.127:9;\n" in str(stand.text(LISTEN))
     for shell, name in (("bash", "bash-completion"), ("zsh", "site-functions"), ("fish", "fish")):
         (script,) = (stand.disk / "usr/local/share").rglob(f"{name}/**/*lbhook*")

@@ -377,8 +377,8 @@ def test_a_template_that_lets_everybody_in(tmp_path: Path) -> None:
     assert renderer.render(found[name], Facts()) == b"table inet lbhook {}\n"
     with pytest.raises(ConfigError) as caught:
         renderer.render(found[entry], Facts())
-    problem = "lbhook.nft.j2: does not use vars.restrict, so nobody would be kept out; compare it"
-    assert caught.value.problems == (f"{problem} with the shipped one",)
+    problem = "lbhook.nft.j2: does not use restrict of vars, which is set; compare it with the"
+    assert caught.value.problems == (f"{problem} shipped one",)
     assert renderer.rest(found[entry])
     old.write_text("# {{ vars.restrict[0].sources[0] }}\n")
     assert renderer.render(found[entry], Facts()) == b"# 10.0.0.0/8\n"
