@@ -111,15 +111,14 @@ class AzuresLevers:
             tag = ""
         if tag is None:
             return
+        state = self.context.host.state
+        if (tag == "hold") == bool(state.standstill(state.tag_file)):
+            return
+        held = Standstill(kind="tag", since=self.now(), by=_HELD)
         with self._locked():
-            state = self.context.host.state
-            known = state.standstill(state.tag_file)
-            if tag == "hold" and not known:
-                held = Standstill(kind="tag", since=self.now(), by=_HELD)
-                state.keep_standstill(state.tag_file, held)
-            elif tag != "hold" and known:
-                state.keep_standstill(state.tag_file, None)
-                self.context.reporter.warn(_RESUMED)
+            state.keep_standstill(state.tag_file, held if tag == "hold" else None)
+        if tag != "hold":
+            self.context.reporter.warn(_RESUMED)
 
     def _drain(self, word: Word) -> None:
         known = self.draining.known()

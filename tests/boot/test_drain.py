@@ -6,10 +6,12 @@ import threading
 
 from ..lab.download import HALF, Download
 from ..lab.fabric import PROBE4, VM4, body, rule
+from ..lab.hosts import wait_for
 from ..lab.knock import one
 from ..lab.prober import Prober
 from .azure import FRONT, Azure
-from .machine import Machine
+from .machine import CONFIGURATION, SETTINGS, Machine
+from .test_reloads import apply
 
 PORT = 8080
 SITE = """
@@ -65,3 +67,34 @@ def test_a_download_ends_whole_at_shutdown(machine: Machine, azure: Azure) -> No
     assert off.is_alive()
     assert download.rest() == 2 * HALF
     off.join()
+
+
+EVENT = '[[step]]\nevents = [{ type = "Reboot", status = "Started" }]\n'
+DRAIN, TAG = "[drain]\nscheduled_events = true\n", "instance = true\nobey_tag = true"
+
+
+def test_azures_word_at_a_boot(machine: Machine, azure: Azure) -> None:
+    """By the units, of which one asks and the other may: drained from the boot on, as long as the
+    event lasts, and held as long as the tag does; the status line says both."""
+    machine.write(CONFIGURATION, SETTINGS.replace("[imds]", f"{DRAIN}[imds]\n{TAG}", 1))
+    azure.send(PORT)
+    azure.play(EVENT)
+    wait_for(azure.fabric.serves_metadata, "metadata service")
+    machine.boot()
+    assert "by Azure's scheduled event Reboot" in machine.show("lbhook", "StatusText")
+    assert machine.status()["drained"]["source"] == "scheduled event"
+    assert probe(azure) == "refused"
+    azure.play('[[step]]\ntag = "hold"\n')
+    wait_for(azure.fabric.serves_metadata, "metadata service")
+    azure.send(PORT, 8081)
+    assert apply(machine, "timer") == 0
+    assert probe(azure) == "open"
+    assert "held since" in machine.show("lbhook-refresh", "StatusText")
+    machine.power_off()
+    machine.boot()
+    assert "by Azure's tag lbhook: hold" in machine.show("lbhook", "StatusText")
+    assert machine.firewall_ports() == {PORT}
+    azure.play("[[step]]\n")
+    wait_for(azure.fabric.serves_metadata, "metadata service")
+    assert apply(machine, "timer") == 0
+    assert machine.firewall_ports() == {PORT, 8081}

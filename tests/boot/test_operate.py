@@ -62,6 +62,23 @@ def test_nobody_confirms(machine: Machine, azure: Azure) -> None:
     assert machine.firewall_ports() == {80, 8443}
 
 
+def test_the_page_works_as_printed(machine: Machine, azure: Azure) -> None:
+    """Each command of docs/operate.md about an apply that waits does what is shown."""
+    page = (REPO / "docs/operate.md").read_text(encoding="utf-8")
+    section = page.split("\n## Confirm or revert\n")[1].split("\n## ")[0]
+    blocks = "".join(re.findall(r"^```console\n(.*?)^```$", section, re.M | re.S))
+    typed = re.findall(r"^# (lbhook .*)\n((?:(?!# ).*\n)*)", blocks, re.M)
+    assert [command for command, _ in typed] == ["lbhook apply --confirm 2m", "lbhook confirm"]
+    up(machine, azure)
+    for command, shown in typed:
+        done = machine.run(["sh", "-c", f"{command} 2>&1"])
+        said = " ".join(done.stdout.split())
+        expected = re.escape(" ".join(shown.split())).replace(r"\.\.\.", ".*")
+        assert re.fullmatch(expected, said), said
+    assert machine.firewall_ports() == {80, 8443}
+    assert not waits(machine)
+
+
 def test_killed_while_it_applies(machine: Machine, azure: Azure) -> None:
     """Whatever a kill has left is settled, and what was applied by then is put back."""
     up(machine, azure)
