@@ -194,13 +194,14 @@ def _reverting(invocation: Invocation) -> Sequence[str]:
     return (sys.executable, *words, *config, "rollback", "--unconfirmed")
 
 
-def say_held(invocation: Invocation, host: "Host") -> None:
-    """Warn that nothing new is applied here, and until when."""
+def say_held(invocation: Invocation, host: "Host") -> bool:
+    """Warn that nothing new is applied here, and until when; whether it is so."""
     from ..levers import standstill
 
     found = standstill.in_force(host.state)
     if found:
         invocation.console.warn(f"{found.text}; {found.remedy}")
+    return found is not None
 
 
 def history(invocation: Invocation, root: "Path | None") -> "History":

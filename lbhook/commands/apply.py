@@ -60,6 +60,7 @@ def apply(
     if early:
         factory.await_answer(invocation)
     by_hand = not invocation.console.manager.address
+    last = ""
     try:
         update = factory.update(
             invocation,
@@ -69,7 +70,7 @@ def apply(
             levers=True,
             **options,
         )
-        result = _unless_reverted(invocation, update, confirm) if confirm else update.apply()
+        result, last = _applied(invocation, update, confirm)
         for text in factory.lacking(update):
             invocation.console.warn(text)
     except LbhookError as error:
@@ -79,20 +80,27 @@ def apply(
             _record(result)
     invocation.console.manager.status(result.summary())
     text = result.to_text() if result.changes or not result.problems else ""
-    return invocation.end(result, text, as_json=as_json)
+    status = invocation.end(result, text, as_json=as_json)
+    if last:
+        invocation.console.warn(last)
+    return status
 
 
-def _unless_reverted(invocation: Invocation, update: "Update", seconds: float) -> "Report":
-    """An apply that is put back unless somebody confirms it in time."""
+def _applied(
+    invocation: Invocation, update: "Update", seconds: float | None
+) -> "tuple[Report, str]":
+    """An apply, which is put back unless somebody confirms it in so many seconds; and what waits
+    for that, which is to be the last that is read."""
+    if not seconds:
+        return update.apply(), ""
     waiting = factory.waiting(invocation, update.context)
     waiting.begin(seconds)
     result = update.apply()
     left = waiting.settle()
     if left is None:
         invocation.console.note("nothing has changed, and nothing waits to be confirmed")
-    else:
-        invocation.console.warn(f"{left.text}; {left.remedy}")
-    return result
+        return result, ""
+    return result, f"{left.text}; {left.remedy}"
 
 
 def _record(result: "Report") -> None:

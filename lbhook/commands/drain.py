@@ -55,6 +55,7 @@ def drain(
     draining = factory.draining(invocation)
     by = caller(draining.context.host.machine)
     drained = draining.begin(by, lasts=lasts or 0.0, **how)
+    factory.say_held(invocation, draining.context.host)
     for warning in drains.limits(draining.rules()):
         invocation.console.warn(warning)
     if wait is None:
@@ -100,6 +101,7 @@ def undrain(invocation: Invocation, /, as_json: bool) -> int:
     """
     draining = factory.draining(invocation)
     before = draining.end()
+    factory.say_held(invocation, draining.context.host)
     text = f"no longer drained; it was {before.text}" if before else "not drained"
     return _end(invocation, draining, text, as_json=as_json)
 

@@ -37,7 +37,9 @@ def history(invocation: Invocation, /, number: int, as_json: bool, root: "Path |
     """
     from ..runs import history as kept
 
-    changes = factory.history(invocation, root).changes()[-number:]
+    found = factory.history(invocation, root)
+    factory.say_held(invocation, found.host)
+    changes = found.changes()[-number:]
     if as_json:
         invocation.json(kept.to_json(changes))
     else:

@@ -85,6 +85,7 @@ def _rendering(
     from ..rendering.render import renderer
 
     update = factory.update(invocation, **options)
+    factory.say_held(invocation, update.context.host)
     wanted, places = _wanted(target, update.context.settings)
     return renderer(places), wanted, update.ask()
 

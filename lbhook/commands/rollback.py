@@ -38,9 +38,11 @@ def rollback(
     waiting = factory.unconfirmed(invocation, root)
     if unconfirmed or waiting.waits():
         return _revert(invocation, waiting, as_json=as_json, loudly=unconfirmed)
-    result = factory.undoing(invocation, root).rollback()
+    undo = factory.undoing(invocation, root)
+    result = undo.rollback()
     status = invocation.undone(result, as_json=as_json)
-    if not result.problems and root is None:
+    held = factory.say_held(invocation, undo.context.host)
+    if not (result.problems or held) and root is None:
         invocation.console.note(_UNTIL)
     return status
 

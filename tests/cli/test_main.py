@@ -1061,6 +1061,13 @@ def test_hold_and_resume(desk: Desk) -> None:
     desk.body = "gateway-ha-ports"
     for command in ("show", "plan", "doctor"):
         assert re.search(f"^lbhook: warning: {held}; `lbhook resume`", desk.run(command).err, re.M)
+    desk.body = ""
+    looks = [("history",), ("fetch", "--wait", "0"), ("rollback",)]
+    looks += [("render", "env", "--cached"), ("explain", "env", "--cached")]
+    for words in looks:
+        assert re.search(f"^lbhook: warning: {held}; `lbhook resume`", desk.run(*words).err, re.M)
+    desk.run("rollback")
+    desk.body = "gateway-ha-ports"
     ended = desk.apply()
     assert ended.status == 75
     assert re.search(f"^{held}$", ended.out, re.M)
