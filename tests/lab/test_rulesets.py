@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from .fabric import CLIENT4
+from .hosts import REPO
 from .rounds import Rounds, rounds
 
 # What each kind of fault in the days of an evaluator was, by its smallest ruleset: the rules of a
@@ -524,6 +525,21 @@ def test_a_rule_about_who_is_sent_to(played: Rounds) -> None:
     )
     said = {(one.door.protocol, one.verdict.action, one.open) for one in outcomes}
     assert said == {("tcp", "unknown", False), ("udp", "accept", True)}
+
+
+# As tests/fetch-nft leaves it: Debian's next release has nft 1.1.7.
+_NEWEST = REPO / ".cache/nft/testing/nft"
+_BY_PATTERN = """table netdev n {
+    chain c { type filter hook ingress device "%s" priority 0; policy accept; tcp dport 443 drop; }
+}"""
+
+
+@pytest.mark.skipif(not _NEWEST.exists(), reason="no nft of Debian testing: tests/fetch-nft")
+@pytest.mark.parametrize("pattern", ["eth*", "et*", "nic*"])
+def test_a_hook_on_devices_by_a_pattern(pattern: str) -> None:
+    """Before any table of IP sees the packet; a pattern that no device has drops nothing."""
+    with rounds(str(_NEWEST)) as played:
+        _check(played, _BY_PATTERN % pattern)
 
 
 @pytest.mark.needs("awk")
