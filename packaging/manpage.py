@@ -55,7 +55,7 @@ def _keys() -> Iterator[str]:
     for name in Settings._fields:
         kind = getattr(settings, name.capitalize(), None)
         yield from getattr(kind, "_fields", ())
-    yield from (*restrictions.KEYS, *rules.KEYS, *settings._TARGET, "vars")
+    yield from (*restrictions.KEYS, *rules.KEYS, *settings.TARGET, "vars")
     yield from (name for kind in SHIPPED.values() for name in kind.variables)
 
 

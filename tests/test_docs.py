@@ -355,7 +355,7 @@ def test_keys_of_a_target() -> None:
     """Each key of a target is there, with what holds for one of your own without it."""
     documented = [cells[:2] for cells in rows("docs/configuration.md", "## `[targets.NAME]`")]
     own = '[targets.own]\ntemplate = "own.j2"\npath = "/etc/own"\n'
-    known = [*config._TARGET, "vars"]
+    known = [*config.TARGET, "vars"]
     assert sorted(names(key)[0] for key, _ in documented) == sorted(known)
     for key, default in documented:
         if names(default):

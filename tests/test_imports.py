@@ -23,7 +23,7 @@ HOUSE: dict[str, tuple[str, ...]] = {
     "config": (
         *("nesting", "schema", "network", "accounts", "targets", "restrictions", "snippets"),
         *("shipped", "toml_files", "rules"),
-        *("settings", "permissions"),
+        *("settings", "json_schema", "permissions"),
     ),
     "metadata": (
         *("reader", "ranges", "model", "instance", "events", "facts", "planned", "configured"),

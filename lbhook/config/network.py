@@ -4,7 +4,7 @@ import ipaddress
 import re
 import urllib.parse
 
-from .schema import Misfit, shown, suggestion, text, unfit
+from .schema import Misfit, shaped, shown, suggestion, text, unfit
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -37,6 +37,7 @@ PROTOCOLS = {
 }
 
 
+@shaped(type="integer", minimum=1, maximum=65535)
 def port(value: object) -> int:
     """A TCP or UDP port."""
     if not isinstance(value, int) or isinstance(value, bool) or not 0 < value <= 65535:
@@ -44,6 +45,12 @@ def port(value: object) -> int:
     return value
 
 
+@shaped(
+    anyOf=(
+        {"type": "integer", "minimum": 1, "maximum": 65535},
+        {"type": "string", "pattern": "^[0-9]{1,5}-[0-9]{1,5}$"},
+    )
+)
 def ports(value: object) -> str:
     """A port, or a range of ports such as `"8000-8100"`, as nft writes it."""
     if isinstance(value, str) and re.fullmatch(r"\d{1,5}-\d{1,5}", value, re.ASCII):
@@ -55,6 +62,12 @@ def ports(value: object) -> str:
     return str(value)
 
 
+@shaped(
+    anyOf=(
+        {"type": "integer", "minimum": 1, "maximum": 0xFFFFFFFF},
+        {"type": "string", "pattern": "^0x[0-9a-fA-F]{1,8}$"},
+    )
+)
 def mark(value: object) -> int:
     """Bits of a packet mark: a number, or a string such as `"0x1000"`; at least one is set."""
     number = value
@@ -65,6 +78,7 @@ def mark(value: object) -> int:
     return number
 
 
+@shaped(type="string")
 def address(value: object) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
     """An IPv4 or IPv6 address without a scope."""
     try:
@@ -82,6 +96,7 @@ def may_be_a_host(address: Address) -> bool:
     return not (special or address.is_link_local or address in _NEVER)
 
 
+@shaped(type="string")
 def host(value: object) -> Address:
     """The address of a load balancer or a VM; IPv6 may be in brackets, as Azure writes it."""
     bare = value[1:-1] if isinstance(value, str) and re.fullmatch(r"\[.*:.*\]", value) else value
@@ -91,6 +106,7 @@ def host(value: object) -> Address:
     return found
 
 
+@shaped(type="string", pattern="^[hH][tT][tT][pP]://")
 def endpoint(value: object) -> str:
     """The address of a metadata service: `http://`, an IP literal or localhost, perhaps a
     port, and nothing else. A name would have to be resolved, which no budget bounds."""
@@ -110,6 +126,7 @@ def endpoint(value: object) -> str:
     return f"http://{name}:{number}" if number is not None else f"http://{name}"
 
 
+@shaped(type="string")
 def network(value: object) -> Network:
     """A network such as `"10.0.0.0/8"`, or one address."""
     try:
@@ -121,6 +138,7 @@ def network(value: object) -> Network:
     return result
 
 
+@shaped(anyOf=({"type": "string"}, {"type": "integer", "minimum": 1, "maximum": 255}))
 def protocol(value: object) -> str:
     """The name of an IP protocol; of one that has none here, its number in digits."""
     number = value
@@ -146,6 +164,7 @@ def protocol_number(name: str) -> int:
     return PROTOCOLS.get(name) or int(name)
 
 
+@shaped(type="string")
 def interface(value: object) -> str:
     """The name of a network interface, as the kernel allows it."""
     if not re.fullmatch(r'(?:(?![/"\\*{};])[!-~]){1,15}', text(value)):

@@ -17,6 +17,7 @@ KEYS: Mapping[str, schema.Read[Any]] = {
 _MAPPED = ipaddress.IPv6Network("::ffff:0:0/96")
 
 
+@schema.shaped(type="array", items=schema.table_shape(KEYS))
 def read(value: object) -> tuple[Restriction, ...]:
     """The entries, each with `protocol` (empty: both), `port` or range, and `sources`: networks in
     order, none of which is part of another or could be one with another."""

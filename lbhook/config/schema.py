@@ -1,7 +1,8 @@
 """Values of a TOML file, each read by a small function that names what it wants.
 
 A reader takes what TOML made of a value and returns it in its final type, or raises
-`Misfit` with every problem and its place below that value.
+`Misfit` with every problem and its place below that value. What JSON Schema can say of it, for
+editors, is its shape: never narrower than the reader.
 """
 
 import json
@@ -30,6 +31,21 @@ class Misfit(Exception):  # noqa: N818  (a verdict on a value, not a failure of 
         self.problems = problems
 
 
+def shaped(**shape: object) -> Callable[[Read[T]], Read[T]]:
+    """Gives a reader its shape, in the words of JSON Schema."""
+
+    def give(read: Read[T]) -> Read[T]:
+        vars(read)["shape"] = shape
+        return read
+
+    return give
+
+
+def shape_of(read: Read[Any]) -> dict[str, Any]:
+    """The shape of a reader; of one that was given none, which fits everything."""
+    return dict(vars(read).get("shape", {}))
+
+
 def shown(value: object) -> str:
     """A TOML value for a message: short, in one line."""
     if isinstance(value, (dict, list)):
@@ -53,6 +69,7 @@ def suggestion(word: str, known: Collection[str]) -> str:
     return nearest(word, known) or (f"; known: {', '.join(known)}" if known else "")
 
 
+@shaped(type="string")
 def text(value: object) -> str:
     """A string."""
     if not isinstance(value, str):
@@ -60,6 +77,7 @@ def text(value: object) -> str:
     return value
 
 
+@shaped(type="boolean")
 def boolean(value: object) -> bool:
     """True or false."""
     if not isinstance(value, bool):
@@ -67,6 +85,7 @@ def boolean(value: object) -> bool:
     return value
 
 
+@shaped(type="integer")
 def whole(value: object) -> int:
     """An integer."""
     if not isinstance(value, int) or isinstance(value, bool):
@@ -77,6 +96,10 @@ def whole(value: object) -> int:
 _LONGEST_LINE = 200
 
 
+_LENGTH_OF_TIME = r"^\s*(0|([0-9]+(\.[0-9]+)?\s*(ms|s|min|m|h|d|w)\s*)+)\s*$"
+
+
+@shaped(type="string", pattern=_LENGTH_OF_TIME)
 def duration(value: object) -> float:
     """A length of time in seconds, from `"90s"`, `"5m"`, `"1h30m"` or `"0"`."""
     compact = value.strip() if isinstance(value, str) else ""
@@ -91,6 +114,7 @@ def duration(value: object) -> float:
     return seconds
 
 
+@shaped(type="string", pattern=_LENGTH_OF_TIME)
 def time_limit(value: object) -> float:
     """A duration that something can be done in."""
     seconds = duration(value)
@@ -99,6 +123,7 @@ def time_limit(value: object) -> float:
     return seconds
 
 
+@shaped(type="string", maxLength=_LONGEST_LINE)
 def line(value: object) -> str:
     """A line of text, for people to read: nothing in it moves a cursor."""
     if not isinstance(value, str) or not value.isprintable() or len(value) > _LONGEST_LINE:
@@ -106,6 +131,7 @@ def line(value: object) -> str:
     return value.strip()
 
 
+@shaped(type="string", pattern="^0?[0-7]{3}$")
 def mode(value: object) -> int:
     """Permission bits of a file, as an octal string."""
     if not isinstance(value, str) or not re.fullmatch(r"0?[0-7]{3}", value, re.ASCII):
@@ -113,6 +139,7 @@ def mode(value: object) -> int:
     return int(value, 8)
 
 
+@shaped(type="string", pattern="^/")
 def path(value: object) -> PurePosixPath:
     """An absolute path without `..`, below `/`."""
     # POSIX lets two leading slashes mean something else, and pathlib keeps them.
@@ -125,6 +152,7 @@ def path(value: object) -> PurePosixPath:
     return result
 
 
+@shaped(type="string", pattern="^/")
 def replaced_path(value: object) -> PurePosixPath:
     """The path of a file that lbhook replaces, and needs names beside for."""
     result = path(value)
@@ -143,6 +171,7 @@ def _demand_short(path: PurePosixPath, added: int) -> None:
         raise Misfit(("", f"a path of more than {most} bytes, which is as many as can be used"))
 
 
+@shaped(type="array", items={"type": "string"})
 def argv(value: object) -> tuple[str, ...]:
     """A command as a list of words, run without a shell."""
     if isinstance(value, str):
@@ -156,6 +185,7 @@ def argv(value: object) -> tuple[str, ...]:
 def choice(*words: str) -> Read[str]:
     """One of a few words."""
 
+    @shaped(enum=words)
     def read(value: object) -> str:
         if value not in words:
             wanted = " or ".join(f'"{word}"' for word in words)
@@ -168,6 +198,8 @@ def choice(*words: str) -> Read[str]:
 def words(pattern: str, what: str) -> Read[str]:
     """A string that matches `pattern` as a whole."""
 
+    # A NUL is written so that every dialect of expressions reads it.
+    @shaped(type="string", pattern=f"^({pattern})$".replace(r"\0", r"\x00"))
     def read(value: object) -> str:
         if not re.fullmatch(pattern, text(value), re.ASCII):
             raise unfit(value, what)
@@ -179,6 +211,7 @@ def words(pattern: str, what: str) -> Read[str]:
 def items(read: Read[T]) -> Read[tuple[T, ...]]:
     """A list whose items `read` takes."""
 
+    @shaped(type="array", items=shape_of(read))
     def read_all(value: object) -> tuple[T, ...]:
         if not isinstance(value, list):
             raise unfit(value, "a list")
@@ -199,6 +232,7 @@ def items(read: Read[T]) -> Read[tuple[T, ...]]:
 def table(fields: Mapping[str, Read[Any]]) -> Read[dict[str, Any]]:
     """A table with some of the keys of `fields`, and no other."""
 
+    @shaped(**table_shape(fields))
     def read_all(value: object) -> dict[str, Any]:
         if not isinstance(value, dict):
             raise unfit(value, "a table")
@@ -217,6 +251,12 @@ def table(fields: Mapping[str, Read[Any]]) -> Read[dict[str, Any]]:
         return result
 
     return read_all
+
+
+def table_shape(fields: Mapping[str, Read[Any]]) -> dict[str, Any]:
+    """The shape of a table with these keys and no other."""
+    shapes = {key: shape_of(read) for key, read in fields.items()}
+    return {"type": "object", "properties": shapes, "additionalProperties": False}
 
 
 def unfit(value: object, what: str) -> Misfit:

@@ -128,6 +128,7 @@ _PATHS: Mapping[str, schema.Read[Any]] = {
 }
 
 
+@schema.shaped(type="string", pattern=r"^/.*\.prom$")
 def _textfile(value: object) -> PurePosixPath:
     """Where node_exporter finds it."""
     file = schema.replaced_path(value)
@@ -141,8 +142,16 @@ def _textfile(value: object) -> PurePosixPath:
 _HOOKS: Mapping[str, schema.Read[Any]] = {"changed": schema.argv, "timeout": schema.time_limit}
 _METRICS: Mapping[str, schema.Read[Any]] = {"textfile": _textfile}
 _DRAIN: Mapping[str, schema.Read[Any]] = {"scheduled_events": schema.boolean}
-_NAME = schema.words(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}", "a name of letters, digits, - and _")
-_TARGET: Mapping[str, schema.Read[Any]] = {
+# Tables of keys alone; rules and targets are tables of tables.
+SECTIONS: Mapping[str, Mapping[str, schema.Read[Any]]] = {
+    "imds": _IMDS,
+    "paths": _PATHS,
+    "hooks": _HOOKS,
+    "metrics": _METRICS,
+    "drain": _DRAIN,
+}
+NAME = schema.words(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}", "a name of letters, digits, - and _")
+TARGET: Mapping[str, schema.Read[Any]] = {
     "like": schema.text,
     "template": schema.words(r"[^/\0][^\0]*", "a file below one of paths.templates"),
     "path": schema.replaced_path,
@@ -163,28 +172,28 @@ _TARGET: Mapping[str, schema.Read[Any]] = {
 
 
 def _settled(tables: Tables) -> Settings:
-    known = ("imds", "paths", "hooks", "metrics", "drain", "rules", "targets")
+    known = (*SECTIONS, "rules", "targets")
     for key in tables.merged:
         if key not in known:
             tables.note(f".{key}", f"unknown key{schema.suggestion(key, known)}")
-    paths = Paths(**tables.section(".paths", tables.merged.get("paths", {}), _PATHS))
-    imds = tables.section(".imds", tables.merged.get("imds", {}), _IMDS)
+    found = {
+        name: tables.section(f".{name}", tables.merged.get(name, {}), keys)
+        for name, keys in SECTIONS.items()
+    }
+    imds, paths, metrics = found["imds"], Paths(**found["paths"]), Metrics(**found["metrics"])
     if imds.get("obey_tag") and not imds.get("instance"):
         tables.note(".imds.obey_tag", "tags are in /metadata/instance: set imds.instance = true")
-    draining = tables.section(".drain", tables.merged.get("drain", {}), _DRAIN)
-    hooks = tables.section(".hooks", tables.merged.get("hooks", {}), _HOOKS)
-    metrics = Metrics(**tables.section(".metrics", tables.merged.get("metrics", {}), _METRICS))
     taken = {metrics.textfile: "metrics.textfile"} if metrics.textfile else {}
     targets = _Targets(tables, paths, taken).read(tables.merged.get("targets", {}))
-    own_rules = rules.read(tables, tables.merged.get("rules", {}), _NAME)
+    own_rules = rules.read(tables, tables.merged.get("rules", {}), NAME)
     if tables.problems:
         raise ConfigError(*tables.problems, hint="nothing was changed; fix the configuration")
     return Settings(
         imds=Imds(**imds),
         paths=paths,
-        hooks=Hooks(**hooks),
+        hooks=Hooks(**found["hooks"]),
         metrics=metrics,
-        drain=Draining(**draining),
+        drain=Draining(**found["drain"]),
         targets=_with_stand_ins(targets),
         files=tuple(tables.files),
         endpoint_named="endpoint" in imds,
@@ -214,14 +223,14 @@ class _Targets:
     def _target(self, name: str, raw: object) -> Target | None:
         at, before = f".targets.{name}", len(self.tables.problems)
         with self.tables.noting(at):
-            _NAME(name)
+            NAME(name)
         if not isinstance(raw, dict):
             self.tables.note(at, f"{schema.shown(raw)} is not a table")
             return None
         keys = {key: value for key, value in raw.items() if key != "vars"}
         beside = _beside(raw.get("like", name))
         readers = {key: read for key, (read, _) in beside.items()}
-        given = self.tables.section(at, keys, {**_TARGET, **readers})
+        given = self.tables.section(at, keys, {**TARGET, **readers})
         kind = given.pop("like", name if name in SHIPPED else "")
         if kind and kind not in SHIPPED:
             problem = f'"{kind}" is not a shipped target{schema.suggestion(kind, SHIPPED)}'

@@ -47,12 +47,15 @@ _AZURE_PROBES = ("168.63.129.16", "fe80::1234:5678:9abc")
 _MARK = 0x1000
 
 
+_ENTRY = schema.table(
+    {"protocol": network.protocol, "port": network.ports, "from": network.network}
+)
+
+
+@schema.shaped(**schema.shape_of(_ENTRY))
 def _allow(value: object) -> dict[str, Any]:
     """One entry of the firewall's `allow`: what is not given matches everything."""
-    read = schema.table(
-        {"protocol": network.protocol, "port": network.ports, "from": network.network}
-    )
-    entry = read(value)
+    entry = _ENTRY(value)
     if not entry:
         raise schema.Misfit(("", "an empty entry would allow everything"))
     name = entry.get("protocol", "")
@@ -62,6 +65,7 @@ def _allow(value: object) -> dict[str, Any]:
     return {"protocol": name, "number": number, "port": "", "from": None, **entry}
 
 
+@schema.shaped(type="string")
 def _upstream(value: object) -> str:
     """What stands behind nginx's `proxy_pass`: an address without a port takes each listener's."""
     written = schema.text(value)
@@ -86,12 +90,14 @@ def _firewall_agrees(variables: Any) -> None:
     restrictions.spare_ssh(variables["restrict"], variables["ssh_ports"])
 
 
+@schema.shaped(type="array", items={"type": ["string", "integer"]})
 def _users(value: object) -> tuple[int, ...]:
     """Numbers of users, by number or name; one that this machine lacks has no process that could
     be let in."""
     return accounts.known(schema.items(_user)(value))
 
 
+@schema.shaped(type=["string", "integer"])
 def _user(value: object) -> str:
     number = isinstance(value, int) and not isinstance(value, bool) and value >= 0
     return str(value) if number else schema.text(value)

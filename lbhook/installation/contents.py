@@ -1,11 +1,13 @@
 """What an installation puts into place beside the Python package: one list for packages, for pip
 and for the single file."""
 
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path, PurePosixPath
 
+from ..config import json_schema
 from ..config.toml_files import DEFAULT_FILE
 from . import completion
 
@@ -19,6 +21,8 @@ DIRECTORIES = (
 _AT_SHUTDOWN = "lbhook-drain.service"
 # What the units start as they are shipped: a package's program.
 _PACKAGED = "/usr/bin/lbhook"
+# What the configuration tells editors, and where a package has it.
+_SHARE, _SCHEMA = PurePosixPath("/usr/share"), PurePosixPath("lbhook/lbhook.schema.json")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,8 +71,12 @@ def pieces(places: Places) -> Iterator[Piece]:
         directory, name = completion.SHELLS[shell].rsplit("/", 1)
         path = places.share / (places.zsh if shell == "zsh" else directory) / name
         yield Piece(name="completion", path=path, content=completion.script(shell).encode())
-    configuration = (files("lbhook") / CONFIGURATION.name).read_bytes()
-    yield Piece(name="configuration", path=CONFIGURATION, content=configuration)
+    schema = places.share / _SCHEMA
+    document = json.dumps(json_schema.document(), indent=1)
+    yield Piece(name="schema", path=schema, content=f"{document}\n".encode())
+    configuration = (files("lbhook") / CONFIGURATION.name).read_text(encoding="utf-8")
+    named = configuration.replace(str(_SHARE / _SCHEMA), str(schema))
+    yield Piece(name="configuration", path=CONFIGURATION, content=named.encode())
 
 
 def _shipped(name: str) -> Iterator[tuple[str, bytes]]:

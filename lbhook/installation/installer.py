@@ -140,8 +140,10 @@ class Installation:
         places = self._places()
         wanted = [*pieces(places)]
         if not self._is_writable(_SHARE):
-            self.undo.context.reporter.warn(f"{_SHARE} can't be written: no shell completion")
-            wanted = [one for one in wanted if one.name != "completion"]
+            self.undo.context.reporter.warn(
+                f"{_SHARE} can't be written: no shell completion, no schema for editors"
+            )
+            wanted = [one for one in wanted if one.name not in ("completion", "schema")]
         if self.program.single:
             path, content = places.program, self.program.single
             wanted.append(Piece(name="program", path=path, content=content, mode=0o755))

@@ -321,12 +321,12 @@ path = "/x"
     assert problems(text) == (
         "lbhook.toml: colour: unknown key; known: imds, paths, hooks, metrics, drain, rules,"
         " targets",
-        'lbhook.toml: paths.state: "var" is not an absolute path without ".."',
-        'lbhook.toml: paths.templates: "/etc/x" is not a list',
         'lbhook.toml: imds.endpoint: "http://imds.example" is not http:// with an IP address or'
         " localhost, and perhaps a port",
         'lbhook.toml: imds.wiat: unknown key; did you mean "wait"?',
         "lbhook.toml: imds.instance: 1 is not true or false",
+        'lbhook.toml: paths.state: "var" is not an absolute path without ".."',
+        'lbhook.toml: paths.templates: "/etc/x" is not a list',
         'lbhook.toml: targets.nftables.vars.ssh_port: unknown key; did you mean "ssh_ports"?',
         "lbhook.toml: targets.nftables.vars.ssh_ports[0]: 0 is not a port",
         'lbhook.toml: targets.nginx.mode: "0999" is not a mode such as "0644"',

@@ -93,7 +93,9 @@ def test_everything_is_put_into_place(stand: Stand, installing: Make) -> None:
             text = (stand.disk / UNITS / file.relative_to(REPO / "systemd")).read_text()
             assert text == file.read_text().replace("/usr/bin/lbhook", str(PROGRAM.path))
     assert "lbhook" in str(stand.text("/usr/local/lib/sysusers.d/lbhook.conf"))
-    assert stand.text("/etc/lbhook/lbhook.toml") == (REPO / "lbhook/lbhook.toml").read_text()
+    shipped = (REPO / "lbhook/lbhook.toml").read_text().replace("/usr/share", "/usr/local/share")
+    assert stand.text("/etc/lbhook/lbhook.toml") == shipped
+    assert stand.text(shipped.splitlines()[0].removeprefix("#:schema "))
     assert (stand.disk / "etc/lbhook/templates").is_dir()
     assert (stand.disk / "etc/lbhook/nftables.d").is_dir()
     assert "\nlisten 127.0.0.127:9;\n" in str(stand.text(LISTEN))
@@ -289,7 +291,9 @@ def test_on_a_read_only_usr(stand: Stand, installing: Make) -> None:
     assert set(re.findall(r"^ExecStart=(\S+)", unit, re.M)) == {"/opt/bin/lbhook"}
     assert (stand.disk / "opt/bin/lbhook").read_bytes() == SINGLE.single
     assert stand.text("/etc/sysusers.d/lbhook.conf")
-    assert stand.warnings == ["/usr/local/share can't be written: no shell completion"]
+    assert stand.warnings == [
+        "/usr/local/share can't be written: no shell completion, no schema for editors"
+    ]
     made.uninstall()
     left = [path for path in contents(stand.disk) if "lbhook" in path and "nginx" not in path]
     assert [path for path in left if not path.startswith(("run/", "opt/lbhook"))] == []
@@ -395,6 +399,6 @@ def test_the_configuration_that_is_put_down() -> None:
     tables = re.findall(r"^# (\[[\w.-]+\]\n(?:# \w+ = .*\n)*)", text, re.M)
     settings = [config.parse(table.replace("# ", "")) for table in tables]
     named = {re.sub(r"\[targets\.(.*)\]", r"\1", table.splitlines()[0]) for table in tables}
-    assert named == {*shipped.SHIPPED, "[imds]"} - {"env"}
+    assert named == {*shipped.SHIPPED, "[imds]", "[drain]"} - {"env"}
     bare = [config.parse(table.splitlines()[0]) for table in tables]
     assert settings == bare
