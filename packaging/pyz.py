@@ -23,7 +23,11 @@ _WHEELS = (
     *("--implementation", "cp", "--python-version", "3.10", "--abi", "cp310"),
     *("--platform", "manylinux2014_x86_64", "--platform", "manylinux_2_17_x86_64"),
 )
-_LEFT_OUT = ("__pycache__", "*.so", "bin", "RECORD", "INSTALLER", "REQUESTED", "direct_url.json")
+# What is for a browser is of urllib3.
+_LEFT_OUT = (
+    *("__pycache__", "*.so", "bin", "RECORD", "INSTALLER", "REQUESTED", "direct_url.json"),
+    "emscripten",
+)
 _MAIN = """\
 import sys
 
