@@ -69,6 +69,12 @@ class ReloadError(LbhookError):
     status = 69
 
 
+class TraceError(LbhookError):
+    """The kernel does not say what becomes of packets."""
+
+    status = 69
+
+
 class WriteError(LbhookError):
     """A file could not be written, replaced or removed. `in_the_way` says that it is this path
     that can't be used, and not the disk that lets nobody write; `no_room` that this is full."""

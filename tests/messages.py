@@ -16,6 +16,8 @@ _NO_MESSAGES = {
         "traffic/diagram",
         "traffic/html",
         "traffic/probes",
+        "traffic/trace",
+        "traffic/trace_marks",
         "tables/table_file",
         "tables/changes",
         "firewall/rule_copy",

@@ -55,6 +55,8 @@ _INSTEAD = {"make demo": "lbhook demo"}
 _NOT_RUN = (
     *("make test", "lbhook install", "sudo lbhook install", "lbhook uninstall"),
     *(f"{sudo}lbhook {name}" for sudo in ("", "sudo ") for name in ("drain", "undrain")),
+    # Of packets that come; tests/lab/test_trace.py has the page's example.
+    *("lbhook trace", "sudo lbhook trace"),
     *("lbhook apply --confirm", "sudo lbhook apply --confirm", "lbhook confirm"),
 )
 

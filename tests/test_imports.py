@@ -72,7 +72,10 @@ HOUSE: dict[str, tuple[str, ...]] = {
         *("verdict", "packets", "nf_tables", "statements", "listing", "rule_copy", "replica"),
         *("namespace", "clients", "traces", "decisions", "trial", "kernel"),
     ),
-    "traffic": ("routes", "paths", "cut", "diagram", "html", "probes", "flows"),
+    "traffic": (
+        *("routes", "paths", "cut", "diagram", "html", "probes", "flows", "remedies"),
+        *("trace_marks", "trace"),
+    ),
     "planning": (
         *("scope", "validation", "verification", "failed_start", "surroundings", "listeners"),
         "one_file",
@@ -95,7 +98,16 @@ HOUSE: dict[str, tuple[str, ...]] = {
     ),
     "levers": ("standstill", "drain", "azure"),
     "runs": (
-        *("progress", "history", "hooks", "metrics", "publisher", "execution", "undo"),
+        *(
+            "progress",
+            "history",
+            "hooks",
+            "traffic_metrics",
+            "metrics",
+            "publisher",
+            "execution",
+            "undo",
+        ),
         *("unconfirmed", "update", "restoration", "resting_forms"),
     ),
     "installation": ("completion", "contents", "executable", "installer"),
@@ -106,7 +118,8 @@ HOUSE: dict[str, tuple[str, ...]] = {
     "emulator": ("replies", "faults", "playbook", "listener", "http", "server"),
     "cli": ("console", "invocation", "factory", "options", "demo", "main"),
     "commands": (
-        *("apply", "plan", "show", "doctor", "fetch", "history", "restore", "rollback", "drain"),
+        *("apply", "plan", "show", "doctor", "fetch", "history"),
+        *("restore", "rollback", "drain"),
         *("hold", "render", "install", "emulate"),
     ),
     "program": (),

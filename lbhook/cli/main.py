@@ -16,6 +16,7 @@ MODULES = {
     "plan": "plan",
     "apply": "apply",
     "doctor": "doctor",
+    "trace": "doctor",
     "fetch": "fetch",
     "history": "history",
     "restore": "restore",

@@ -8,7 +8,8 @@ from ..layout import place
 from ..metadata.model import Protocol
 from ..programs.nftables import unruled
 from ..traffic.diagram import limit_words
-from ..traffic.paths import RESTRICT, Way
+from ..traffic.paths import Way
+from ..traffic.remedies import Advice
 from .findings import Check, Evidence, Finding, note, unsure
 
 # Azure probes every 5 s at most (Microsoft: "Azure Load Balancer health probes").
@@ -62,7 +63,7 @@ def firewall(evidence: Evidence) -> Iterator[Finding]:
         yield unsure(
             evidence.picture.unseen[0], "" if evidence.host.root else "run `sudo lbhook doctor`"
         )
-    advice = _Advice(evidence)
+    advice = Advice(evidence.host.run, evidence.settings.active())
     for ways in _by_place(_here(evidence), lambda one: (one.verdict, one.dropped)):
         yield from _judged(ways, advice)
 
@@ -142,22 +143,6 @@ def unreached(evidence: Evidence) -> Iterator[Finding]:
         yield note(f"no rule leads to: {', '.join(sorted(found))}")
 
 
-_IPTABLES = 'accept it there, or set policy = "mark" and accept the mark there'
-_REMEDY = "turn on IP forwarding: the packet goes to another address"
-_SOURCES = "add who is to reach it to its `sources`"
-_PROGRAMS = {"ip filter": "iptables", "ip6 filter": "ip6tables"}
-_UFW = {
-    "ip filter": ("ufw-before-input", "/etc/ufw/before.rules"),
-    "ip6 filter": ("ufw6-before-input", "/etc/ufw/before6.rules"),
-}
-_OPENINGS = {
-    "inet lbhook": "`sudo lbhook apply` loads lbhook's table again",
-    "inet firewalld": "turn on the target firewalld",
-    **dict.fromkeys(("ip filter", "ip6 filter"), _IPTABLES),
-}
-_ANYWHERE = (
-    "accept it there too: an accept in lbhook's table does not override a drop in another table"
-)
 CHECKS: tuple[Check, ...] = (
     *(addresses, replies, listening, firewall, restricted, probes),
     *(tracked, legacy, own_frontend, unreached),
@@ -169,46 +154,7 @@ def _here(evidence: Evidence) -> tuple[Way, ...]:
     return tuple(one for one in evidence.picture.ways if one.local)
 
 
-class _Advice:
-    """What to do where a chain drops what Azure sends."""
-
-    def __init__(self, evidence: Evidence) -> None:
-        self._run = evidence.host.run
-        self._mark, self._mask = _mark(evidence)
-
-    def opening(self, chain: str) -> str:
-        """How to let it in there."""
-        table, _, name = chain.rpartition(" ")
-        if chain == ROUTING:
-            return _REMEDY
-        if chain == RESTRICT:
-            return _SOURCES
-        if self._mark and table not in ("inet lbhook", "inet firewalld"):
-            return f"let in what lbhook marks: {self._marked(table, name)}"
-        return _OPENINGS.get(table, _ANYWHERE)
-
-    def _marked(self, table: str, name: str) -> str:
-        if table not in _PROGRAMS:
-            match = f"'meta mark & {self._mask:#x} == {self._mark:#x} accept'"
-            return f"`nft insert rule {table} {name} {match}`"
-        match = f"-m mark --mark {self._mark:#x}/{self._mask:#x} -j ACCEPT"
-        before, file = _UFW[table]
-        if self._run(("nft", "list", "chain", *table.split(), before)).ok:
-            return (
-                f"`-A {before} {match}` below `# End required lines` in {file}, then `ufw reload`"
-            )
-        return f"`{_PROGRAMS[table]} -I {name} {match}`"
-
-
-def _mark(evidence: Evidence) -> tuple[int, int]:
-    """The mark of lbhook's firewall and its mask; no bits where it marks nothing."""
-    for target in evidence.settings.active():
-        if target.kind == "nftables" and target.vars["policy"] == "mark":
-            return target.vars["mark"], target.vars["mark_mask"]
-    return 0, 0
-
-
-def _judged(ways: list[Way], advice: _Advice) -> Iterator[Finding]:
+def _judged(ways: list[Way], advice: Advice) -> Iterator[Finding]:
     """What the kernel's rules make of ways that they judge alike."""
     verdict = ways[0].verdict
     if not verdict or verdict.action == "accept":

@@ -1,0 +1,64 @@
+"""What to do where a chain of the kernel drops what is to be let in."""
+
+from collections.abc import Iterable
+
+from ..config.targets import Target
+from ..firewall.verdict import ROUTING
+from ..processes import Run
+from .paths import RESTRICT
+
+_IPTABLES = 'accept it there, or set policy = "mark" and accept the mark there'
+_REMEDY = "turn on IP forwarding: the packet goes to another address"
+_SOURCES = "add who is to reach it to its `sources`"
+_PROGRAMS = {"ip filter": "iptables", "ip6 filter": "ip6tables"}
+_UFW = {
+    "ip filter": ("ufw-before-input", "/etc/ufw/before.rules"),
+    "ip6 filter": ("ufw6-before-input", "/etc/ufw/before6.rules"),
+}
+_OPENINGS = {
+    "inet lbhook": "`sudo lbhook apply` loads lbhook's table again",
+    "inet firewalld": "turn on the target firewalld",
+    **dict.fromkeys(("ip filter", "ip6 filter"), _IPTABLES),
+}
+_ANYWHERE = (
+    "accept it there too: an accept in lbhook's table does not override a drop in another table"
+)
+
+
+class Advice:
+    """What to do where a chain drops what Azure sends, on a machine with these targets."""
+
+    def __init__(self, run: Run, targets: Iterable[Target]) -> None:
+        self._run = run
+        self._mark, self._mask = _mark(targets)
+
+    def opening(self, chain: str) -> str:
+        """How to let it in there."""
+        table, _, name = chain.rpartition(" ")
+        if chain == ROUTING:
+            return _REMEDY
+        if chain == RESTRICT:
+            return _SOURCES
+        if self._mark and table not in ("inet lbhook", "inet firewalld"):
+            return f"let in what lbhook marks: {self._marked(table, name)}"
+        return _OPENINGS.get(table, _ANYWHERE)
+
+    def _marked(self, table: str, name: str) -> str:
+        if table not in _PROGRAMS:
+            match = f"'meta mark & {self._mask:#x} == {self._mark:#x} accept'"
+            return f"`nft insert rule {table} {name} {match}`"
+        match = f"-m mark --mark {self._mark:#x}/{self._mask:#x} -j ACCEPT"
+        before, file = _UFW[table]
+        if self._run(("nft", "list", "chain", *table.split(), before)).ok:
+            return (
+                f"`-A {before} {match}` below `# End required lines` in {file}, then `ufw reload`"
+            )
+        return f"`{_PROGRAMS[table]} -I {name} {match}`"
+
+
+def _mark(targets: Iterable[Target]) -> tuple[int, int]:
+    """The mark of lbhook's firewall and its mask; no bits where it marks nothing."""
+    for target in targets:
+        if target.kind == "nftables" and target.vars["policy"] == "mark":
+            return target.vars["mark"], target.vars["mark_mask"]
+    return 0, 0

@@ -1,0 +1,253 @@
+"""What becomes of the next packets to a port: who decides, in plain words, and what to do."""
+
+import ipaddress
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from ..firewall.nf_tables import FAMILIES
+from ..firewall.packets import TCP, Flow
+from ..firewall.traces import ACCEPT, DROP, Event
+from ..firewall.verdict import Verdict
+from ..layout import count, place, wrapped
+from ..metadata.reader import Address
+from ..processes import Run
+from ..system.machine import Machine
+from .probes import NAME as DRAINED
+from .remedies import Advice
+
+_LOOK = 0.05
+# So long after its last word nothing more is said of a packet.
+_QUIET = 0.4
+_PROTOCOLS = {6: "tcp", 17: "udp"}
+
+
+class Source(Protocol):
+    """What hears of packets; `name` is the table that marks them."""
+
+    name: str
+
+    def events(self) -> Iterable[Event]:
+        """What was heard since the last time."""
+
+
+@dataclass(slots=True)
+class Packet:
+    """One packet, and what was said of it; an answer is one that goes out."""
+
+    flow: Flow
+    answer: bool
+    heard: float
+    events: list[Event] = field(default_factory=list)
+    ends: dict[str, Flow | None] = field(default_factory=dict)
+
+    @property
+    def stopped(self) -> Event | None:
+        """Where it was dropped, or taken by somebody else."""
+        return next((one for one in self.events if one.verdict not in (None, ACCEPT)), None)
+
+    @property
+    def accepted(self) -> Event | None:
+        """What let it in at last."""
+        return next((one for one in reversed(self.events) if one.verdict == ACCEPT), None)
+
+    def over(self, now: float) -> bool:
+        """Whether nothing more is to be heard of it."""
+        ended = self.ends.keys() & {"input end", "postrouting end"}
+        return bool(self.stopped or ended) or now - self.heard > _QUIET
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fate:
+    """What became of packets that are alike: `outcome` is dropped, taken, passed, forwarded,
+    lost, or unanswered, whose answer is dropped. `listener` is who has the port here."""
+
+    protocol: str
+    source: Address
+    destination: Address
+    port: int
+    outcome: str
+    verdict: Verdict
+    text: str = ""
+    to: str = ""
+    listener: str = ""
+
+
+def watched(
+    marks: Source,
+    most: int,
+    seconds: float,
+    clock: Callable[[], float] = time.monotonic,
+    sleep: Callable[[float], None] = time.sleep,
+) -> list[Packet]:
+    """The next packets and answers, until there were `most` packets or the time is over."""
+    end, done = clock() + seconds, list[Packet]()
+    open_: dict[int, Packet] = {}
+    while True:
+        now = clock()
+        for event in marks.events():
+            _note(open_, event, marks.name, now)
+        over = [number for number, one in open_.items() if one.over(now)]
+        done += [open_.pop(number) for number in over]
+        came = [one for one in done if not one.answer]
+        late = now - end
+        if (len(came) >= most and not open_) or late > (_QUIET if open_ else 0):
+            # What answers the last of them is on its way.
+            return [*done, *open_.values()]
+        sleep(_LOOK)
+
+
+def _note(open_: dict[int, Packet], event: Event, name: str, now: float) -> None:
+    if event.table == name and event.chain in ("prerouting", "output") and event.flow:
+        open_[event.packet] = Packet(event.flow, event.chain == "output", now)
+    packet = open_.get(event.packet)
+    if not packet:
+        return
+    packet.heard = now
+    if event.table == name:
+        packet.ends[event.chain] = event.flow
+    elif not event.table.startswith(name.rstrip("0123456789")):
+        packet.events.append(event)
+
+
+class Reader:
+    """Says what became of packets, by the names that this machine has for it."""
+
+    def __init__(self, run: Run, machine: Machine, advice: Advice) -> None:
+        self.run, self.machine, self.advice = run, machine, advice
+        self._chains: dict[str, Mapping[int, str]] = {}
+
+    def fates(self, packets: Sequence[Packet]) -> Mapping[Fate, int]:
+        """What became of them, and of how many."""
+        found: dict[Fate, int] = {}
+        answers = {one.flow.back: one for one in packets if one.answer}
+        for one in packets:
+            if not one.answer:
+                fate = self._fate(one, answers.get(one.flow))
+                found[fate] = found.get(fate, 0) + 1
+        return found
+
+    def _fate(self, packet: Packet, answer: Packet | None) -> Fate:
+        flow, stop = packet.flow, packet.stopped
+        lost = answer.stopped if answer else None
+        outcome, event = "lost", packet.accepted
+        if stop:
+            outcome, event = "dropped" if stop.verdict == DROP else "taken", stop
+        elif "input end" in packet.ends:
+            outcome, event = ("unanswered", lost) if lost else ("passed", event)
+        elif "forward end" in packet.ends:
+            outcome = "forwarded"
+        met = packet.ends.get("input end") or packet.ends.get("forward end") or flow
+        moved = (met.destination, met.port) != (flow.destination, flow.port)
+        return Fate(
+            protocol=_PROTOCOLS.get(flow.protocol, str(flow.protocol)),
+            source=ipaddress.ip_address(flow.source),
+            destination=ipaddress.ip_address(flow.destination),
+            port=flow.port,
+            outcome=outcome,
+            verdict=self._verdict(event),
+            text=self._text(event),
+            to=place(ipaddress.ip_address(met.destination), met.port) if moved else "",
+            listener=self._listener(met) if outcome in ("passed", "unanswered") else "",
+        )
+
+    def _verdict(self, event: Event | None) -> Verdict:
+        if not event:
+            return Verdict()
+        said = "drop" if event.verdict == DROP else "accept"
+        return Verdict(
+            action=said,
+            chain=f"{FAMILIES.get(event.family, '')} {event.table} {event.chain}",
+            rule=f"handle {event.handle}" if event.handle else f"policy {said}",
+        )
+
+    def _text(self, event: Event | None) -> str:
+        """The rule as nft prints it; empty if it does not, or if it was the policy."""
+        if not (event and event.handle):
+            return ""
+        chain = self._verdict(event).chain
+        if chain not in self._chains:
+            listed = self.run(("nft", "--handle", "--stateless", "list", "chain", *chain.split()))
+            rows = (line.strip().rpartition(" # handle ") for line in listed.output.splitlines())
+            self._chains[chain] = {int(n): text for text, _, n in rows if n.isdecimal()}
+        return self._chains[chain].get(event.handle, "")
+
+    def _listener(self, flow: Flow) -> str:
+        ip = ipaddress.ip_address(flow.destination)
+        sockets = self.machine.listening() if flow.protocol == TCP else self.machine.bound()
+        inodes = {one.inode for one in sockets if one.covers(ip, flow.port)}
+        names = self.machine.holders(inodes) if inodes else {}
+        return next(iter(sorted(names.values())), "a program") if inodes else ""
+
+    def remedy(self, fate: Fate) -> str:
+        """What to do; empty if there is nothing to do on this machine."""
+        table = fate.verdict.chain.rpartition(" ")[0]
+        if fate.outcome == "unanswered":
+            return "accept established connections in the output chain"
+        if fate.outcome == "passed":
+            return "" if fate.listener else "start the program that should listen there"
+        if fate.outcome == "lost":
+            return f"`ip route get {fate.destination} from {fate.source} iif DEVICE` says why"
+        if fate.outcome != "dropped":
+            return ""
+        if table == DRAINED:
+            return "this VM is drained: `sudo lbhook undrain` ends it"
+        if "invalid" in fate.text and table == "inet lbhook":
+            return "it belongs to no connection that this machine knows: let the client begin anew"
+        if fate.verdict.chain.endswith((" input", " prerouting")) and table == "inet lbhook":
+            return (
+                "no rule of the load balancer and no setting opens it: add a rule in Azure, or an"
+                " `allow` in the `vars` of the target nftables"
+            )
+        return self.advice.opening(fate.verdict.chain)
+
+
+def to_text(reader: Reader, fates: Mapping[Fate, int]) -> str:
+    """What became of packets, in the width of a screen."""
+    lines: list[str] = []
+    for fate, often in fates.items():
+        where = f"{fate.protocol} {place(fate.destination, fate.port)}"
+        lines.append(wrapped(f"{where} from {fate.source}: {count(often, 'packet')}", "", "  "))
+        lines.append(wrapped(said(fate), "  ", "    "))
+        lines += [wrapped(f"rule: {fate.text}", "  ", "    ")] if fate.text else []
+        remedy = reader.remedy(fate)
+        lines += [wrapped(f"→ {remedy}", "  ", "    ")] if remedy else []
+    return "".join(f"{line}\n" for line in lines)
+
+
+def said(fate: Fate) -> str:
+    """What became of packets, in a sentence."""
+    by = fate.verdict.place if fate.verdict.chain else "no rule"
+    moved = f", redirected to {fate.to}" if fate.to else ""
+    listener = f"{fate.listener} listens there" if fate.listener else "nobody listens there"
+    return {
+        "dropped": f"dropped by {by}",
+        "taken": f"taken by {by}, and what becomes of it is not seen here",
+        "passed": f"let in by {by}{moved}; {listener}",
+        "forwarded": f"let through by {by}{moved}",
+        "unanswered": f"let in{moved}, but its answer is dropped by {by}",
+        "lost": f"let in by {by}{moved}, and not passed on by the kernel's routing",
+    }[fate.outcome]
+
+
+def to_json(reader: Reader, fates: Mapping[Fate, int], port: int) -> dict[str, Any]:
+    """The same for programs."""
+    packets = [
+        {
+            "protocol": one.protocol,
+            "from": str(one.source),
+            "to": str(one.destination),
+            "port": one.port,
+            "packets": often,
+            "outcome": one.outcome,
+            "chain": one.verdict.chain,
+            "rule": one.verdict.rule,
+            "text": one.text,
+            "redirected_to": one.to,
+            "listener": one.listener,
+            "remedy": reader.remedy(one),
+        }
+        for one, often in fates.items()
+    ]
+    return {"version": 1, "port": port, "packets": packets}
