@@ -3,10 +3,14 @@
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import PurePosixPath
+from typing import TYPE_CHECKING
 
 from .. import __version__
 from ..deployment.report import Report
 from ..storage.records import Standstill
+
+if TYPE_CHECKING:
+    from .traffic_metrics import Traffic
 
 OUTCOMES = ("changed", "unchanged", "kept", "absent", "held", "failed")
 HELP: Mapping[str, str] = {
@@ -27,6 +31,21 @@ HELP: Mapping[str, str] = {
     "lbhook_drained_since_timestamp_seconds": "Since when this VM is drained; 0 if it is not.",
     "lbhook_drained_by_azure": "1 if this VM is drained by its tag or a scheduled event; else 0.",
 }
+# Of what the firewall's table counts; not there without one.
+HELP_OF_TRAFFIC: Mapping[str, str] = {
+    "lbhook_listener_packets_total": "Packets let in to a listener; of a connection the first.",
+    "lbhook_listener_bytes_total": "Their bytes.",
+    "lbhook_listeners": "Listeners that count.",
+    "lbhook_listeners_left_out": "Listeners beyond the limit, which are in the totals alone.",
+    "lbhook_accepted_packets_total": "The same packets, of all listeners.",
+    "lbhook_accepted_bytes_total": "Their bytes.",
+    "lbhook_dropped_packets_total": "Packets that the firewall has dropped, by reason.",
+    "lbhook_dropped_bytes_total": "Their bytes.",
+    "lbhook_probe_packets_total": "First packets of health probes, by source.",
+    "lbhook_last_probe_timestamp_seconds": "The last run that found a new health probe; 0 if none.",
+    "lbhook_tracked_connections": "Connections that the kernel tracks.",
+    "lbhook_tracked_connections_limit": "How many it can track; 0 if it tracks none.",
+}
 _SUCCESS, _ANSWER = "lbhook_last_success_timestamp_seconds", "lbhook_answer_timestamp_seconds"
 _RULES = ("lbhook_inbound_rules", "lbhook_outbound_rules")
 _SAMPLE = re.compile(r'^(\w+)\{command="\w+"\} (\d{1,15}(?:\.\d+)?)$', re.M)
@@ -43,7 +62,7 @@ def files(textfile: PurePosixPath | None) -> Mapping[str, PurePosixPath]:
 class Measured:
     """One run of a command, which ended `now` (seconds since the epoch) after so many `seconds`;
     `owed` are reloads, None of a command that reloads nothing; `standstill` is why nothing new is
-    applied from now on."""
+    applied from now on, and `traffic` what the firewall has counted."""
 
     def __init__(
         self,
@@ -54,6 +73,7 @@ class Measured:
         seconds: float,
         owed: int | None = None,
         standstill: Standstill | None = None,
+        traffic: "Traffic | None" = None,
     ) -> None:
         self.command = command
         self.report = report
@@ -61,6 +81,7 @@ class Measured:
         self.seconds = seconds
         self.owed = owed
         self.standstill = standstill
+        self.traffic = traffic
 
     def text(self, before: str) -> str:
         """The metrics; what this run does not know is as it was `before`."""
@@ -68,11 +89,12 @@ class Measured:
             ("lbhook_info", f',version="{__version__}"', 1),
             *(("lbhook_last_run_outcome", *one) for one in self._outcomes()),
             *((name, "", value) for name, value in self._values(before).items()),
+            *(self.traffic.samples(before, round(self.now, 3)) if self.traffic else ()),
         ]
         lines = []
-        for name, about in HELP.items():
+        for name, about in {**HELP, **HELP_OF_TRAFFIC}.items():
             found = [(label, value) for known, label, value in samples if known == name]
-            lines += [f"# HELP {name} {about}", f"# TYPE {name} gauge"] if found else []
+            lines += [f"# HELP {name} {about}", f"# TYPE {name} {_type(name)}"] if found else []
             lines += [f'{name}{{command="{self.command}"{label}}} {n}' for label, n in found]
         return "".join(f"{line}\n" for line in lines)
 
@@ -83,7 +105,8 @@ class Measured:
     def _values(self, before: str) -> Mapping[str, float]:
         report, now = self.report, round(self.now, 3)
         values: dict[str, float] = dict.fromkeys((_SUCCESS, _ANSWER, *_RULES), 0)
-        values |= {name: float(value) for name, value in _SAMPLE.findall(before)}
+        known = _SAMPLE.findall(before)
+        values |= {name: float(value) for name, value in known if name in HELP}
         values |= {
             "lbhook_last_run_timestamp_seconds": now,
             "lbhook_last_run_duration_seconds": round(self.seconds, 3),
@@ -109,3 +132,7 @@ class Measured:
             values["lbhook_drained_since_timestamp_seconds"] = round(since, 3)
             values["lbhook_drained_by_azure"] = int(bool(report.drained and report.drained.azures))
         return values
+
+
+def _type(name: str) -> str:
+    return "counter" if name.endswith("_total") else "gauge"

@@ -57,7 +57,7 @@ class Publisher:
         if textfile is None or not self.context.host.live:
             return
         # Imported only where they are wanted.
-        from . import metrics
+        from . import metrics, traffic_metrics
 
         file = metrics.files(textfile)[command]
         try:
@@ -73,6 +73,7 @@ class Publisher:
                     seconds=seconds,
                     owed=owed,
                     standstill=standstill.in_force(self.context.host.state, self.now),
+                    traffic=traffic_metrics.seen(self.context.host) if owed is not None else None,
                 )
                 self.context.host.tree.write(
                     file, measured.text(before.decode("utf-8", "replace")).encode()

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from lbhook.runs.metrics import HELP, OUTCOMES
+from lbhook.runs.metrics import HELP, HELP_OF_TRAFFIC, OUTCOMES
 
 from ..test_docs import blocks, read, rows
 from .hosts import REPO, Host, require, wait_for
@@ -45,7 +45,8 @@ class Vm(Host):
         super().__init__("monitored", private=("/run", "/var/lib"))
         self.path("/var/lib/prometheus/node-exporter").mkdir(parents=True)
         (block,) = blocks("docs/monitoring.md", "toml")
-        self.write("/run/lbhook.toml", block.text)
+        table = '[targets.nftables]\npath = "/run/lbhook.nft"\n'
+        self.write("/run/lbhook.toml", f"{block.text}\n{table}")
 
     def lbhook(self, *args: str) -> int:
         """Run lbhook; its status."""
@@ -109,7 +110,8 @@ def test_node_exporter_reads_both_files(vm: Vm) -> None:
     assert (vm.lbhook("apply"), vm.lbhook("fetch")) == (0, 0)
     said = vm.get(f"http://{NODE}/metrics")
     assert "\nnode_textfile_scrape_error 0\n" in said
-    for command, names in (("apply", set(HELP)), ("fetch", set(HELP) - OF_APPLY)):
+    of_all = {*HELP} | {*HELP_OF_TRAFFIC}
+    for command, names in (("apply", of_all), ("fetch", {*HELP} - OF_APPLY)):
         assert set(re.findall(rf'^(lbhook_\w+){{command="{command}"', said, re.M)) == names
     assert 'lbhook_inbound_rules{command="apply"} 2\n' in said
 
@@ -154,6 +156,20 @@ def test_what_fails_is_seen(scraped: Vm) -> None:
     scraped.found('ALERTS{alertname="LbhookFailing"}')
 
 
+def test_a_vm_that_is_not_probed_is_seen(scraped: Vm) -> None:
+    """Nobody has probed it: never, to the first run. Then a probe comes, counted by the kernel, and
+    the next run says when; what nobody opened is counted as dropped."""
+    never = "lbhook_last_probe_timestamp_seconds == 0 and on (instance) lbhook_inbound_rules > 0"
+    scraped.found(never)
+    source = "168.63.129.16"
+    scraped.run(["nft", f"delete element inet lbhook probes4 {{ {source} }}"])
+    counted = f"{{ {source} counter packets 3 bytes 180 }}"
+    scraped.run(["nft", f"add element inet lbhook probes4 {counted}"])
+    assert scraped.lbhook("apply") == 0
+    scraped.found("time() - lbhook_last_probe_timestamp_seconds < 60")
+    scraped.found(f'lbhook_probe_packets_total{{source="{source}"}} == 3')
+
+
 # What is written about it
 
 
@@ -168,9 +184,9 @@ def test_prometheus_s_own_tool_takes_the_rules() -> None:
     tests = RULES.with_name("lbhook.test.yaml")
     host = Host("promtool")
     with host:
-        assert "10 rules found" in host.run(["promtool", "check", "rules", str(RULES)]).stdout
+        assert "11 rules found" in host.run(["promtool", "check", "rules", str(RULES)]).stdout
         host.run(["promtool", "test", "rules", str(tests)])
-    assert len(alerts()) == 10
+    assert len(alerts()) == 11
     for name in alerts():
         loud = rf"alertname: {name}\n +exp_alerts:"
         assert re.search(loud, tests.read_text()), name
@@ -183,14 +199,14 @@ def test_the_page_names_what_there_is() -> None:
     named = [
         re.findall(r"`([^`]+)`", row[0])[0] for row in rows("docs/monitoring.md", "## Metrics")
     ]
-    assert named == list(HELP)
+    assert named == [*HELP, *HELP_OF_TRAFFIC]
     for one in OUTCOMES:
         assert f"`{one}`" in page
     heading = "## Alerts and a dashboard"
     assert [row[0].strip("`") for row in rows("docs/monitoring.md", heading)] == alerts()
     files = (RULES, EXAMPLES / "grafana/lbhook.json")
     for used in re.findall(r"\blbhook_\w+", "".join(file.read_text() for file in files)):
-        assert used in HELP
+        assert used in {**HELP, **HELP_OF_TRAFFIC}
 
 
 def test_the_dashboard_is_whole() -> None:
