@@ -154,6 +154,14 @@ def test_an_operator_takes_over_an_events_drain(stand: Stand) -> None:
     assert (drained.by, drained.since, drained.source) == ("ann", since, "operator")
 
 
+def test_an_operator_who_took_over_waives_the_event_too(stand: Stand) -> None:
+    """`undrain` means it: the event that had drained the VM does not drain it again."""
+    heed(stand, heard((event(),), QUIET))
+    draining(stand).begin("ann")
+    draining(stand).end()
+    assert heed(stand, heard((event(),), QUIET)) is None
+
+
 def test_undrain_waives_an_event(stand: Stand) -> None:
     """The timer does not drain for it again, nor does a boot; for another event it does."""
     one, other = event(), event(EventId="other")

@@ -1,13 +1,19 @@
 """What Azure has scheduled: the documented form, and nothing of any other."""
 
+import contextlib
 import json
+import re
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from lbhook.errors import MetadataError
 from lbhook.metadata import events, instance
 from lbhook.metadata.events import Event
+
+from ..strategies import encoded, json_values
 
 # The sample of Microsoft's page, with a date that there is.
 EVENT = {
@@ -146,3 +152,22 @@ def test_the_name_is_that_of_the_instance() -> None:
     """In a scale set as events have it."""
     assert instance.name(compute(name="vmss_3", vmScaleSetName="vmss")) == "vmss_3"
     assert instance.name(compute(name="a b")) == ""
+
+
+@given(st.one_of(st.binary(max_size=200), json_values().map(encoded)))
+def test_anything_else_is_refused_as_it_should_be(listed: bytes) -> None:
+    """Whatever comes: events, or one kind of error."""
+    with contextlib.suppress(MetadataError):
+        events.parse(listed)
+    with contextlib.suppress(MetadataError):
+        assert instance.lever(listed) in (None, "", "hold", "drain")
+
+
+@given(st.fixed_dictionaries({key: st.one_of(st.just(EVENT[key]), json_values()) for key in EVENT}))
+def test_no_other_text_gets_through(value: dict[str, object]) -> None:
+    """Of an event that is spoilt anywhere there is left what is of the documented form, or none."""
+    with contextlib.suppress(MetadataError):
+        for one in events.parse(body(value))[0]:
+            assert re.fullmatch(r"[0-9A-Za-z-]+", one.id, re.ASCII)
+            assert one.kind in (*events.INTERRUPTING, "Freeze")
+            assert all(re.fullmatch(r"[a-z0-9_.()-]+", name, re.ASCII) for name in one.names)
