@@ -7,9 +7,10 @@ from collections.abc import Sequence
 
 import pytest
 
+from ..lab.hosts import REPO, wait_for
 from ..packages.built import deb, pyz
 from ..test_docs import read
-from .azure import Azure
+from .azure import FRONT, Azure
 from .machine import CONFIGURATION, SETTINGS, Machine
 
 PAGE = read("docs/install.md")
@@ -105,3 +106,46 @@ def test_by_cloud_init(bare: Machine, number: int) -> None:
     for argv in lines[1:]:
         bare.run(argv)
     assert_in_force(bare, 8080)
+
+
+def readme() -> list[list[str]]:
+    """The commands of root's in the README, block by block."""
+    text = read("README.md").split("\n## Use it\n", 1)[1]
+    found = re.findall(r"^```console\n(# .*?)^```$", text, re.M | re.S)
+    return [[line.removeprefix("# ") for line in block.splitlines()] for block in found]
+
+
+def test_the_readme(bare: Machine, azure: Azure) -> None:
+    """On a machine whose site has `listen 80;`. An apply that is not confirmed leaves the site up
+    behind the firewall of before; the next one is confirmed, and outlasts a reboot."""
+    site = "/etc/nginx/conf.d/site.conf"
+    for file in (f"dist/{deb().name}", "examples/vm.toml"):
+        bare.write(f"/root/{file}", "")
+        bare.path(f"/root/{file}").write_bytes(
+            (deb() if ".deb" in file else REPO / file).read_bytes()
+        )
+    bare.write(site, 'server { listen 80; return 200 "own\\n"; }\n')
+    bare.run(["systemctl", "restart", "nginx.service"])
+    azure.send(80)
+    assert ask(azure) == "own"
+    first, second = readme()
+    run(bare, first)
+    (include,) = re.findall(r"`(include /etc/nginx\S+;)`", read("README.md"))
+    bare.write(site, f'server {{ {include} return 200 "shared\\n"; }}\n')
+    run(bare, second[:1])
+    wait_for(lambda: ask(azure) == "shared", "the site with lbhook's listeners")
+    assert bare.firewall_ports() == {80}
+    run(bare, ["lbhook rollback --unconfirmed"])
+    assert bare.firewall_ports() == set()
+    assert ask(azure) == "shared"
+    run(bare, second)
+    bare.power_off()
+    bare.boot()
+    assert_in_force(bare, 80)
+    assert ask(azure) == "shared"
+
+
+def ask(azure: Azure) -> str:
+    """What a client gets at the frontend."""
+    argv = ["curl", "-s", "--max-time", "10", f"http://{FRONT}/"]
+    return azure.client.run(argv, check=False).stdout.strip()
