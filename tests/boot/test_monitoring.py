@@ -21,6 +21,13 @@ def ports(machine: Machine, file: str) -> list[int]:
     return [one["port"] for one in json.loads(machine.read(file))["new"]["listeners"]]
 
 
+def handle(machine: Machine) -> str:
+    """What the kernel calls lbhook's table; another one each time that it is replaced."""
+    first = machine.run(["nft", "-a", "list", "table", "inet", "lbhook"]).stdout.splitlines()[0]
+    assert "# handle " in first
+    return first
+
+
 def test_a_boot_tells_neighbours_and_leaves_metrics(machine: Machine, azure: Azure) -> None:
     """The hook and the file that the pages show work within the limits of the units."""
     machine.write(f"{CONFIGURATION}.d/more.toml", HOOK + METRICS)
@@ -29,9 +36,14 @@ def test_a_boot_tells_neighbours_and_leaves_metrics(machine: Machine, azure: Azu
     machine.boot()
     assert ports(machine, "/run/lbhook/told") == [8080]
     assert 'lbhook_last_run_status{command="apply"} 0\n' in machine.read(TEXTFILE)
+    table = handle(machine)
     azure.send(8080, 8081)
     assert apply(machine, "timer") == 0
     assert ports(machine, "/run/lbhook/told") == [8080, 8081]
+    # Only what differs went into the kernel, and what it counts is told.
+    assert handle(machine) == table
+    assert machine.firewall_ports() == {8080, 8081}
+    assert 'lbhook_listeners{command="apply"} 2\n' in machine.read(TEXTFILE)
     assert re.search(r"^lbhook_inbound_rules\{.*\} 2$", machine.read(TEXTFILE), re.M)
 
 

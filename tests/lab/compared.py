@@ -55,8 +55,13 @@ def _templated(chance: random.Random) -> bytes:
         "trusted_interfaces": chance.choice(["[]", '["docker0"]']),
         "probe_sources": chance.choice(['["168.63.129.16"]', '["fe80::1", "168.63.129.16"]', "[]"]),
         "restrict_imds": chance.choice(["false", "true"]),
+        "log_dropped": chance.choice(["false", "true"]),
     }
     lines = [f"{key} = {value}" for key, value in values.items()]
+    if chance.random() < 0.4:
+        sources = chance.sample(["10.0.0.0/8", "192.0.2.7", "fd00::/8", "2001:db8::/32"], 2)
+        port = chance.choice(["443", '"2-4"'])
+        lines += ["[[targets.nftables.restrict]]", f"port = {port}", f"sources = {sources}"]
     found = settings.parse("\n".join(["[targets.nftables.vars]", *lines])).targets
     target = next(one for one in found if one.name == "nftables")
     return renderer([]).render(target, facts.derive(model.parse(_body(chance))))

@@ -85,7 +85,7 @@ def test_what_differs_makes_the_table_of_the_whole_file(lab: Lab, version: str) 
     assert not wrong
     found = json.loads(told)
     assert found["wrong"] == 0
-    assert found["differ"] > found["none"] > 0
+    assert min(found["differ"], found["none"]) > 10
 
 
 @pytest.mark.parametrize("version", VERSIONS)
