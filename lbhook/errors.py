@@ -136,6 +136,12 @@ class ConfigError(LbhookError):
     status = 78
 
 
+class RefusedError(ConfigError):
+    """Rendered files that their checks refused; `paths` are where they would have been."""
+
+    paths: tuple[PurePosixPath, ...] = ()
+
+
 # What can't be written outweighs what is wrong, and that what a program refuses.
 _GRAVEST = (WriteError, ConfigError, ReloadError)
 

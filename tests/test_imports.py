@@ -87,6 +87,7 @@ HOUSE: dict[str, tuple[str, ...]] = {
             "outcome",
             "report",
             "plan_report",
+            "candidates",
             "others",
             "reloads",
             "refusals",

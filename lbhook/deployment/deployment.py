@@ -8,7 +8,7 @@ from ..plan import Change, Plan
 from ..planning import groups
 from ..planning.groups import Group
 from ..programs.host import Host
-from . import refusals
+from . import candidates, refusals
 from .outcome import Done
 from .transaction import Transaction
 
@@ -51,6 +51,8 @@ class Deployment:
             while left and not self.host.journal.is_open():
                 self._follow(left.pop(0), left)
             self._keep_records()
+            if self.checked:
+                candidates.drop(self.host, self.done.changes, self.failed)
         finally:
             for group in left:
                 self._leave(group)

@@ -8,13 +8,14 @@ fails puts every file back and reloads what was reloaded.
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import PurePosixPath
 
-from ..errors import ReloadError, WriteError
+from ..errors import RefusedError, ReloadError, WriteError
 from ..plan import Change, Outcome, Plan, Reload
 from ..planning import validation
 from ..programs import floating_ip
 from ..programs.host import Host
 from ..storage.journal_entries import Entry
 from ..storage.records import Installed, Loaded
+from . import candidates
 from .outcome import Done
 from .reloads import Loader
 
@@ -255,6 +256,8 @@ class Transaction:
             retreat.carry_out(error)
         finally:
             self._stuck = retreat.stuck
+        if isinstance(error, RefusedError):
+            candidates.keep(self.host, self.plan.changes, error)
 
 
 def _demand_all(examined: validation.Examined) -> None:

@@ -1,13 +1,13 @@
 """Candidates checked by the real programs: by themselves, then on this machine."""
 
 import re
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, NamedTuple
 
 from ..config.shipped import kind_of
 from ..config.snippets import origin
-from ..errors import ConfigError
+from ..errors import ConfigError, RefusedError
 from ..metadata.reader import Address
 from ..plan import Change, Outcome, Plan, Reload
 from ..processes import NOT_FOUND, Result, filled
@@ -69,9 +69,9 @@ def skip_unread(host: Host, change: Change) -> Change:
 def examine(host: Host, changes: Sequence[Change], staged: Staged) -> Examined:
     """Check each candidate by itself.
 
-    Raises `ConfigError` with the command, its output and the lines it names.
+    Raises `RefusedError` with the command, its output and the lines it names.
     """
-    refusals: list[str] = []
+    refusals: list[tuple[Change, str]] = []
     warnings, skipped = [], {}
     for change in changes:
         if change.path not in staged or change.dropped:
@@ -79,14 +79,14 @@ def examine(host: Host, changes: Sequence[Change], staged: Staged) -> Examined:
         try:
             result = _check(host, change, staged[change.path])
         except ConfigError as error:
-            refusals += error.problems
+            refusals += [(change, one) for one in error.problems]
             continue
         if result and _unable(host, result):
             warnings.append(f"{change.target.name}: not checked: {_first_line(result)}")
         elif result and not result.ok:
             skipped[change.path] = skip_unread(host, change)
             if skipped[change.path].touches_file:
-                refusals.append(_refusal(change, result, staged[change.path]))
+                refusals.append((change, _refusal(change, result, staged[change.path])))
     if refusals:
         raise _refused(refusals)
     going = tuple(skipped.get(one.path, one) for one in changes)
@@ -124,7 +124,7 @@ def examine_live(
 ) -> Examined:
     """Check each candidate in place of the old file, on a live machine as root.
 
-    `coming` are addresses that the machine will have by then. Raises `ConfigError`.
+    `coming` are addresses that the machine will have by then. Raises `RefusedError`.
     """
     if not (host.live and host.root):
         return examined
@@ -132,13 +132,13 @@ def examine_live(
     for name, changes in _by_daemon(host, examined.changes, staged).items():
         found = _examine_daemon(host, name, changes, staged, coming, warnings)
         decided.update({one.path: one for one in found})
-    refusals: list[str] = []
+    refusals: list[tuple[Change, str]] = []
     for change in examined.changes:
         if change.path in staged and change.target.check_live:
             try:
                 decided[change.path] = _examine_command(host, change, staged[change.path])
             except ConfigError as error:
-                refusals += error.problems
+                refusals += [(change, one) for one in error.problems]
     if refusals:
         raise _refused(refusals)
     going = tuple(decided.get(one.path, one) for one in examined.changes)
@@ -181,7 +181,7 @@ def _examine_daemon(
         return [_unread(daemon, one) if daemon.unread(one.target) else one for one in changes]
     present = _present(daemon, changes, timeout)
     if present.ok:
-        raise _refused(_refusal(one, tested, staged[one.path]) for one in changes)
+        raise _refused([(one, _refusal(one, tested, staged[one.path])) for one in changes])
     reason = f"{name} refuses its configuration without this change, too:\n{present.report()}"
     return [blocked(one, reason) for one in changes]
 
@@ -223,7 +223,7 @@ def _examine_command(host: Host, change: Change, candidate: Path) -> Change:
         if not present.ok:
             reason = f"its check fails with the file as it stands, too:\n{present.report()}"
             return blocked(change, reason)
-    raise _refused([_refusal(change, tested, candidate)])
+    raise _refused([(change, _refusal(change, tested, candidate))])
 
 
 def _skipped(change: Change, reason: str) -> Change:
@@ -239,8 +239,10 @@ def _unread(daemon: "Daemon", change: Change) -> Change:
     return _skipped(change, daemon.unread(change.target) or "its program does not read it")
 
 
-def _refused(refusals: Iterable[str]) -> ConfigError:
-    return ConfigError(*refusals, hint="its file was not changed")
+def _refused(refusals: Sequence[tuple[Change, str]]) -> RefusedError:
+    error = RefusedError(*(text for _, text in refusals), hint="its file was not changed")
+    error.paths = tuple(dict.fromkeys(change.path for change, _ in refusals))
+    return error
 
 
 def _refusal(change: Change, result: Result, candidate: Path) -> str:

@@ -97,6 +97,11 @@ class State:
         name = path.name[:100].encode()[:_LONGEST].decode(errors="ignore")
         return self.paths.state / "originals" / f"{name}-{digest}"
 
+    @property
+    def refused_candidates(self) -> PurePosixPath:
+        """The directory of rendered files that their checks have refused, by name of target."""
+        return self.paths.state / "refused"
+
     def aside_file(self, path: PurePosixPath) -> PurePosixPath:
         """Where an original goes when the file that took its place is somebody else's by now."""
         original = self.original_file(path)
@@ -117,7 +122,7 @@ class State:
         files = [*known, *(one for path in forms for one in aside.names(self.tree, path))]
         gone = [path for path in files if self._is_there(path)]
         journals = [name for name in self.tree.names(state) if name.startswith("previous")]
-        places = [state / name for name in ("originals", *journals)]
+        places = [state / name for name in ("originals", "refused", *journals)]
         for place in places:
             found = [name for name in self.tree.names(place) if not name.endswith(_ASIDE)]
             files += [place / name for name in found]

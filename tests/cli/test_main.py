@@ -62,6 +62,9 @@ def refused(desk: Desk, status: int, err: str, *args: str | Path) -> None:
     assert desk.files() == before
 
 
+KEPT = "  hint: its file was not changed; what was refused is in TMP/root/var/lib/lbhook/refused"
+
+
 def held_back(desk: Desk, status: int, err: str, path: str = "etc/motd") -> None:
     """An apply must end with this status and this whole stderr; one target's file is as it was,
     and the others follow."""
@@ -648,7 +651,7 @@ def test_a_file_that_its_check_refuses(desk: Desk) -> None:
         "  \t\ttcp dport 99999 accept\n"
         "  \t\t          ^^^^^\n"
         "      3 | \t\ttcp dport 99999 accept\n"
-        "  hint: its file was not changed\n"
+        f"{KEPT}/nftables\n"
     )
     held_back(desk, 78, err, "etc/nftables.d/lbhook.nft")
 
@@ -659,7 +662,7 @@ def test_an_own_check_that_refuses(desk: Desk) -> None:
     err = (
         "lbhook: motd: /etc/motd: refused by its check\n"
         "`grep -q goodbye /etc/motd` ended with status 1\n"
-        "  hint: its file was not changed\n"
+        f"{KEPT}/motd\n"
     )
     held_back(desk, 78, err)
 

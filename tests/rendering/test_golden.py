@@ -116,6 +116,25 @@ NAMES_AND_WEB = json.dumps(
 # What the other policies of the firewall are rendered from: every kind of line is in one of them.
 POLICIES = ("mark", "prerouting")
 SHOWN = ("documented", "gateway-ha-ports")
+# What an owner adds at both places.
+SNIPPETS = {
+    "input": (
+        {
+            "file": "/etc/lbhook/nftables.d/input-10-admin.nft",
+            "lines": ("# Who may.", "ip saddr { 203.0.113.0/24,", "  198.51.100.9 } accept"),
+        },
+        {
+            "file": "/etc/lbhook/nftables.d/input-20.nft",
+            "lines": ("tcp dport 9100 counter accept",),
+        },
+    ),
+    "prerouting": (
+        {
+            "file": "/etc/lbhook/nftables.d/prerouting-blocked.nft",
+            "lines": ('ip6 saddr 2001:db8::/32 counter drop comment "} # no"',),
+        },
+    ),
+}
 
 
 def _targets(text: str = "") -> dict[str, Target]:
@@ -149,6 +168,11 @@ def _render() -> Iterator[tuple[str, bytes]]:
             yield f"{body}.{policy}.nft", templates.render(_firewall(policy), _lb(body))
         varied = templates.render(_firewall(policy, VARIED), _lb("dual-stack-bracketed"))
         yield f"varied.{policy}.nft", varied
+
+    for policy in ("enforce", *POLICIES):
+        plain = _firewall(policy)
+        own = plain._replace(vars={**plain.vars, "snippets": SNIPPETS})
+        yield f"snippets.{policy}.nft", templates.render(own, _lb("documented"))
 
 
 RENDERED: Mapping[str, bytes] = dict(_render())
