@@ -50,9 +50,13 @@ def limits_of(restrict: Sequence[Restriction], rule: InboundRule) -> tuple[Limit
     )
 
 
-def doubts(restrict: Sequence[Restriction], lb: Facts) -> Iterator[str]:
-    """What is odd about entries beside the rules of an answer."""
+def doubts(
+    restrict: Sequence[Restriction], lb: Facts, sshd_ports: Sequence[int] = ()
+) -> Iterator[str]:
+    """What is odd about entries beside the rules of an answer, and where sshd listens besides."""
     for entry in restrict:
+        for port in sorted({one for one in sshd_ports if limits(entry, "tcp", one)}):
+            yield f"restrict: sshd listens on tcp {port}: SSH comes there from its sources alone"
         found = [(one.protocol.value, one.port, one.ip) for one in lb.listeners]
         found += [("all", 0, ip) for ip in lb.ha_ports]
         ips = [ip for protocol, port, ip in found if limits(entry, protocol, port)]

@@ -197,7 +197,9 @@ class Planner:
             self.problems.append(f"{target.name}: {failure}")
             return cache.rest(target)
         here, left_out = self._here(target, lb)
-        odd = restricted.doubts(target.vars.get("restrict", ()) if target.kind else (), lb)
+        restrict = target.vars.get("restrict", ()) if target.kind else ()
+        sshd_ports = [one["port"] for one in target.vars.get("sshd", ())] if restrict else []
+        odd = restricted.doubts(restrict, lb, sshd_ports)
         self.warnings += [f"{target.name}: {one}" for one in odd]
         before = self._before(target, actual)
         made_of = (cache.made_of, left_out)

@@ -9,12 +9,13 @@ from itertools import product
 import pytest
 
 from .fabric import CLIENT4, CLIENT6, PROBE4, PROBE6, VM4, VM6, body, rule
-from .hosts import REPO
+from .hosts import REPO, wait_for
 from .knock import Target, knock, one, states
 from .lab import Lab
 from .neighbours import choose, configure
 from .rules import ADMIN, ALL, FRONT4, FRONT6, OWN, PAIRS, WEB
 from .talk import Talk
+from .test_closing import SSHD
 from .test_neighbours import container
 
 OTHER4, OTHER6 = "198.51.100.77", "2001:db8:7::8"
@@ -278,3 +279,20 @@ def test_what_is_dropped_is_logged_and_no_more(lab: Lab, policy: str) -> None:
         said = lab.vm.run(["nft", "list", "table", "inet", "lbhook"]).stdout
         (number,) = re.findall(r'packets (\d+) bytes \d+ (?:drop )?comment "dropped"', said)
         assert 0 < logged(lab)["lbhook-dropped: "] < int(number)
+
+
+def test_sshd_in_a_restricted_port_is_said(lab: Lab) -> None:
+    """SSH is limited where its port was written by hand, and nobody is locked out unawares; SSH at
+    its own port is as it was."""
+    populate(lab)
+    lab.vm.write("/run/sshd", SSHD)
+    lab.vm.run(["chmod", "755", "/run/sshd"])
+    lab.vm.spawn(["/run/sshd", "tcp,::,2222"])
+    wait_for(lambda: lab.vm.listens("tcp", 2222), "sshd")
+    configure(lab.vm, "enforce", restricted(port='"2000-3000"'))
+    said = "restrict: sshd listens on tcp 2222: SSH comes there from its sources alone"
+    assert said in " ".join(lab.vm.lbhook("plan").stderr.split())
+    assert said in " ".join(lab.vm.lbhook("apply").stderr.split())
+    straight = (Target("tcp", VM4, 2222), Target("tcp", VM6, 2222))
+    assert answers(lab, *straight) == ({"open"}, {"filtered"})
+    assert answers(lab, Target("tcp", VM4, 22)) == ({"open"}, {"open"})

@@ -141,6 +141,31 @@ def test_a_bad_one_does_not_open_a_boot(lab: Lab) -> None:
     assert ruleset(lab) == before
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "tcp dport 9000 counter accept; tcp dport 9001 counter accept\n",
+        "tcp dport { 9000,\n  9001 } counter accept # }\n",
+        "define office = { 203.0.113.0/24, 198.51.100.9 }\nip saddr $office counter accept\n",
+        "tcp dport 9000 \\\n  counter \\\n  accept\n",
+        'counter comment "a } { ; # b"\n',
+        "tcp dport vmap { 9000 : accept, 9001 : drop }\n",
+        "tcp dport 9000 jump {\n  ip saddr 192.0.2.1 drop\n  counter accept\n}\n",
+    ],
+)
+def test_the_kernel_has_what_the_file_says(lab: Lab, text: str) -> None:
+    """However a line is written, and however the next change is told to the kernel."""
+    put(lab, "input-odd.nft", text)
+    for rules in (ALL, body(*WEB, **PAIRS)):
+        lab.balance(rules)
+        assert lab.vm.apply()["status"] == 0
+        told = ruleset(lab)
+        lab.vm.run(["nft", "flush", "ruleset"])
+        lab.vm.run(["nft", "-f", NFT])
+        assert ruleset(lab) == told
+        assert lab.vm.apply()["outcome"] == "unchanged"
+
+
 def test_clean_leaves_them(lab: Lab) -> None:
     """They are their owner's."""
     file = put(lab, "input-admin.nft", OPENS)
