@@ -82,6 +82,7 @@ def trace(
       sudo lbhook trace 8443
       sudo lbhook trace 8443 --from 203.0.113.9 --count 1
     """
+    from ..layout import count
     from ..programs.host import host as this_machine
     from ..traffic import trace as tracing
     from ..traffic.remedies import Advice
@@ -91,9 +92,8 @@ def trace(
     if not host.root:
         raise RightsError("trace: only root may mark packets", hint="use sudo")
     network, seconds = _network(source), options.time_limit(wait)
-    invocation.console.note(
-        f"tracing port {port}{_from(source)} for {wait}, {most} packets at most"
-    )
+    limits = f"{count(most, 'packet')} at most, {wait} at most"
+    invocation.console.note(f"tracing port {port}{_from(source)}: {limits}")
     packets = _seen(port, network, most, seconds)
     reader = tracing.Reader(host.run, host.machine, Advice(host.run, settings.active()))
     fates = reader.fates(packets)

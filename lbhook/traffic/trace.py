@@ -54,7 +54,7 @@ class Packet:
 
     def over(self, now: float) -> bool:
         """Whether nothing more is to be heard of it."""
-        ended = self.ends.keys() & {"input end", "postrouting end"}
+        ended = self.ends.keys() & {"input_end", "postrouting_end"}
         return bool(self.stopped or ended) or now - self.heard > _QUIET
 
 
@@ -134,11 +134,11 @@ class Reader:
         outcome, event = "lost", packet.accepted
         if stop:
             outcome, event = "dropped" if stop.verdict == DROP else "taken", stop
-        elif "input end" in packet.ends:
+        elif "input_end" in packet.ends:
             outcome, event = ("unanswered", lost) if lost else ("passed", event)
-        elif "forward end" in packet.ends:
+        elif "forward_end" in packet.ends:
             outcome = "forwarded"
-        met = packet.ends.get("input end") or packet.ends.get("forward end") or flow
+        met = packet.ends.get("input_end") or packet.ends.get("forward_end") or flow
         moved = (met.destination, met.port) != (flow.destination, flow.port)
         return Fate(
             protocol=_PROTOCOLS.get(flow.protocol, str(flow.protocol)),

@@ -140,7 +140,7 @@ def test_what_another_trace_has_marked_is_not_ours() -> None:
 
 def test_an_answer_that_is_dropped() -> None:
     """Let in, and what goes back is not."""
-    end = event(1, "input end", of=flow())
+    end = event(1, "input_end", of=flow())
     back = event(2, "output", of=flow().back)
     lost = event(2, "out", DROP, table="own")
     ((fate, _),), _ = fates([came(1), end, back, lost], most=1)
