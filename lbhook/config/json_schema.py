@@ -7,7 +7,7 @@ from typing import Any
 from . import rules, schema
 from .schema import Read
 from .settings import NAME, SECTIONS, TARGET
-from .shipped import SHIPPED
+from .shipped import SHIPPED, Kind
 
 # Taplo and VS Code's Even Better TOML read this draft.
 _DRAFT = "http://json-schema.org/draft-07/schema#"
@@ -42,12 +42,10 @@ def _named(each: Mapping[str, Any], known: Mapping[str, Any] | None = None) -> d
 
 def _target(kind: str) -> dict[str, Any]:
     """One target; its variables are those of its kind, or any."""
-    variables, beside = (
-        (_readers(SHIPPED[kind].variables), _readers(SHIPPED[kind].beside)) if kind else ({}, {})
-    )
-    shape = schema.table_shape({**TARGET, **beside})
-    allowed = schema.table_shape(variables) if kind else {"type": "object"}
-    shape["properties"].update(like={"enum": [*SHIPPED]}, vars=allowed)
+    of = SHIPPED.get(kind, Kind(defaults={}))
+    shape = schema.table_shape({**TARGET, **_readers(of.beside)})
+    variables = schema.table_shape(_readers(of.variables)) if kind else {"type": "object"}
+    shape["properties"].update(like={"enum": [*SHIPPED]}, vars=variables)
     return shape
 
 
