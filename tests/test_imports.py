@@ -44,7 +44,7 @@ HOUSE: dict[str, tuple[str, ...]] = {
     ),
     "storage": (
         *("lock", "directory", "files", "aside", "scalars", "forms", "journal_entries"),
-        *("journal", "records", "state", "drains"),
+        *("journal", "records", "places", "state", "drains"),
     ),
     "rendering": (
         *("fingerprint", "template_errors", "sandbox", "render", "provenance", "annotation"),

@@ -6,7 +6,6 @@ kill nor a reboot can make a debt disappear. Both go by the path of a file: a ta
 change its meaning from one configuration to the next.
 """
 
-import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import Any
@@ -17,21 +16,19 @@ from ..plan import FileState
 from . import aside, forms, records
 from .files import Tree
 from .forms import Form, Record
+from .places import ASIDE, Places
 from .records import Applied, Installed, Loaded, Port, Refused, Standstill
 
-_ASIDE = ".aside"
-# What leaves room for what is added to the name of an original: in a name are 255 bytes.
-_LONGEST = 230
 _BY_PATH = ("made", "proofs", "skipped", "judged")
 _UNREAD = "what can't be read is ignored"
 
 
-class State:
+class State(Places):
     """The records of one machine. `damaged` says of which of them not all could be read."""
 
     def __init__(self, tree: Tree, paths: Paths, boot_id: str) -> None:
+        super().__init__(paths)
         self.tree = tree
-        self.paths = paths
         self.boot_id = boot_id
         self.damaged: list[str] = []
         self._known: Mapping[str, Any] | None = None
@@ -41,72 +38,6 @@ class State:
         it."""
         self._known = None
 
-    @property
-    def installed_file(self) -> PurePosixPath:
-        """Where the installed targets are recorded."""
-        return self.paths.state / "installed.json"
-
-    @property
-    def status_file(self) -> PurePosixPath:
-        """Where the outcome of each apply is left for others."""
-        return self.paths.runtime / "status.json"
-
-    @property
-    def answer_file(self) -> PurePosixPath:
-        """Where the last good answer is."""
-        return self.paths.state / "answer.json"
-
-    @property
-    def told_file(self) -> PurePosixPath:
-        """Where it is kept what the hook was told."""
-        return self.paths.state / "told.json"
-
-    @property
-    def history_file(self) -> PurePosixPath:
-        """Where it is kept which rules came and went."""
-        return self.paths.state / "history.json"
-
-    @property
-    def hold_file(self) -> PurePosixPath:
-        """Where a hold is kept."""
-        return self.paths.state / "hold.json"
-
-    @property
-    def unconfirmed_file(self) -> PurePosixPath:
-        """Where an apply is kept that waits for its confirmation, or was put back without."""
-        return self.paths.state / "unconfirmed.json"
-
-    @property
-    def tag_file(self) -> PurePosixPath:
-        """Where it is kept that a tag of the VM holds this machine."""
-        return self.paths.state / "tag.json"
-
-    @property
-    def waiting_file(self) -> PurePosixPath:
-        """There for as long as the boot lasts in which an apply began to wait."""
-        return self.paths.runtime / "unconfirmed"
-
-    @property
-    def standstill_files(self) -> tuple[PurePosixPath, ...]:
-        """Where it is kept what makes this machine stand still."""
-        return self.hold_file, self.unconfirmed_file, self.tag_file
-
-    def original_file(self, path: PurePosixPath) -> PurePosixPath:
-        """Where the file that was at a path before lbhook is kept, with its mode and owner."""
-        digest = hashlib.sha256(str(path).encode()).hexdigest()[:8]
-        name = path.name[:100].encode()[:_LONGEST].decode(errors="ignore")
-        return self.paths.state / "originals" / f"{name}-{digest}"
-
-    @property
-    def refused_candidates(self) -> PurePosixPath:
-        """The directory of rendered files that their checks have refused, by name of target."""
-        return self.paths.state / "refused"
-
-    def aside_file(self, path: PurePosixPath) -> PurePosixPath:
-        """Where an original goes when the file that took its place is somebody else's by now."""
-        original = self.original_file(path)
-        return original.with_name(f"{original.name}{_ASIDE}")
-
     def installed(self, path: PurePosixPath | None = None) -> dict[str, Installed]:
         """What is installed, by path; with `path`, what another copy of the record says."""
         return dict(self.read(path or self.installed_file, records.INSTALLED)["files"])
@@ -115,7 +46,7 @@ class State:
         """Remove every record, and say which there were. The lock stays: it is held; so do
         originals that were put aside, which nobody else has."""
         state = self.paths.state
-        forms = self._forms()
+        forms = self.forms()
         # A drain is forgotten by who knows whether it is over.
         known = [path for path, form in forms.items() if form is not records.DRAIN]
         known += [self.status_file, self.paths.handover, self.waiting_file]
@@ -124,7 +55,7 @@ class State:
         journals = [name for name in self.tree.names(state) if name.startswith("previous")]
         places = [state / name for name in ("originals", "refused", *journals)]
         for place in places:
-            found = [name for name in self.tree.names(place) if not name.endswith(_ASIDE)]
+            found = [name for name in self.tree.names(place) if not name.endswith(ASIDE)]
             files += [place / name for name in found]
             gone += [place] if found else []
         self.look_again()
@@ -139,7 +70,7 @@ class State:
         """Put what can be read of a damaged record in its place, keep the damaged one beside it,
         and say so. `others` are targets that are known to be installed from elsewhere."""
         said = []
-        for path, form in self._forms().items():
+        for path, form in self.forms().items():
             found = self.record(path, form)
             if found.wrong:
                 values = found.values
@@ -172,10 +103,10 @@ class State:
 
     def make_room(self) -> None:
         """Remove what nobody needs who takes everything back: the way back, and what only tells."""
-        told = (self.answer_file, self.told_file, self.history_file, self._ports_file)
+        told = (self.answer_file, self.told_file, self.history_file, self.ports_file)
         for path in (
             *told,
-            *(one for file in self._forms() for one in aside.names(self.tree, file)),
+            *(one for file in self.forms() for one in aside.names(self.tree, file)),
         ):
             self._remove(path)
         state = self.paths.state
@@ -258,12 +189,12 @@ class State:
 
     def ports(self) -> tuple[Port, ...]:
         """The ports that other programs had when lbhook looked last, before this boot too."""
-        return tuple(self.read(self._ports_file, records.PORTS)["ports"])
+        return tuple(self.read(self.ports_file, records.PORTS)["ports"])
 
     def keep_ports(self, ports: Sequence[Port]) -> None:
         """Record the ports of other programs, if that is not what the record says."""
         if tuple(ports) != self.ports():
-            self._write(self._ports_file, {"ports": ports})
+            self._write(self.ports_file, {"ports": ports})
 
     def skipped(self) -> tuple[str, ...]:
         """The paths of the targets that were skipped when they were looked at last."""
@@ -285,14 +216,14 @@ class State:
 
     def refused(self) -> dict[str, Refused]:
         """The groups of targets that were refused, by the digest of all that it hung on."""
-        return dict(self.read(self._refused_file, records.REFUSED)["groups"])
+        return dict(self.read(self.refused_file, records.REFUSED)["groups"])
 
     def keep_refused(self, refused: Mapping[str, Refused]) -> None:
         """Record what was refused, if that is not what the record says."""
         if not refused:
-            self.tree.remove(self._refused_file)
+            self.tree.remove(self.refused_file)
         elif refused != self.refused():
-            self._write(self._refused_file, {"groups": refused})
+            self._write(self.refused_file, {"groups": refused})
 
     def told(self) -> Mapping[str, Any]:
         """What the hook was `told` last, and what it is `owed`; None where there is none."""
@@ -330,18 +261,6 @@ class State:
     def _is_there(self, path: PurePosixPath) -> bool:
         return path.name in self.tree.names(path.parent)
 
-    @property
-    def _loaded_file(self) -> PurePosixPath:
-        return self.paths.runtime / "loaded.json"
-
-    @property
-    def _ports_file(self) -> PurePosixPath:
-        return self.paths.state / "ports.json"
-
-    @property
-    def _refused_file(self) -> PurePosixPath:
-        return self.paths.runtime / "refused.json"
-
     def _remove(self, path: PurePosixPath) -> None:
         """Remove a record; a directory that somebody put in its place is not lbhook's."""
         try:
@@ -350,27 +269,9 @@ class State:
             if not error.in_the_way:
                 raise
 
-    def _forms(self) -> Mapping[PurePosixPath, Form]:
-        """Each record's form."""
-        return {
-            self.installed_file: records.INSTALLED,
-            self.answer_file: records.ANSWER,
-            self.told_file: records.TOLD,
-            self.history_file: records.HISTORY,
-            self._ports_file: records.PORTS,
-            self.hold_file: records.STANDSTILL,
-            self.unconfirmed_file: records.STANDSTILL,
-            self.tag_file: records.STANDSTILL,
-            self.paths.state / "waived.json": records.WAIVED,
-            self.paths.state / "drain.json": records.DRAIN,
-            self.paths.runtime / "drain.json": records.DRAIN,
-            self._loaded_file: records.LOADED,
-            self._refused_file: records.REFUSED,
-        }
-
     def _since_boot(self) -> Mapping[str, Any]:
         if self._known is None:
-            found = self.read(self._loaded_file, records.LOADED)
+            found = self.read(self.loaded_file, records.LOADED)
             ours = found["boot"] == self.boot_id
             self._known = found if ours else forms.nothing(records.LOADED).values
         return self._known
@@ -378,7 +279,7 @@ class State:
     def _write_loaded(self, **news: object) -> None:
         known = {**self._since_boot(), "boot": self.boot_id, **news}
         self._known = None  # what is on the disk is not known while it is written
-        self._write(self._loaded_file, known)
+        self._write(self.loaded_file, known)
 
     def read(self, path: PurePosixPath, form: Form) -> Mapping[str, Any]:
         """What can be read of a record, by key; what is wrong with it is in `damaged`."""
