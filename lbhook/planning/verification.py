@@ -31,6 +31,13 @@ def verify_again(host: Host, target: Target, expected: FileState, loaded: Loaded
     return problem
 
 
+def still_loaded(host: Host, target: Target, loaded: Loaded) -> bool:
+    """Whether the kernel has what was loaded, unchanged: by its own word, or as it lists it."""
+    path, proof = str(target.path), _proof(host, target, loaded)
+    known = (host.proofs.get(path), host.state.proofs().get(path)) if proof else ()
+    return proof in known or observe(host, target) == loaded.observed
+
+
 def verify(host: Host, target: Target, expected: FileState, loaded: Loaded | None = None) -> str:
     """What shows that a program does not have what its file says; empty if it has, or does not
     read it: then there is nothing to verify."""

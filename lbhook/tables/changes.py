@@ -103,10 +103,11 @@ class Changes:
 def with_counts(content: bytes, new: Table, old: Table | None, tally: Tally) -> bytes:
     """The whole file, with what the kernel has counted: by elements, by the comments of rules, and
     if it is known to have the table `old`, by rules as they are written."""
-    text = content.decode()
-    for at, words in sorted([*_of_elements(new, tally), *_of_rules(new, old, tally)], reverse=True):
-        text = f"{text[:at]} {words}{text[at:]}"
-    return text.encode()
+    text, parts, last = content.decode(), list[str](), 0
+    for at, words in sorted([*_of_elements(new, tally), *_of_rules(new, old, tally)]):
+        parts += [text[last:at], " ", words]
+        last = at
+    return "".join([*parts, text[last:]]).encode()
 
 
 def _of_elements(new: Table, tally: Tally) -> Iterator[tuple[int, str]]:

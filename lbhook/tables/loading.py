@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from ..firewall.kernel import Firewall, FirewallError
 from ..plan import Change, FileState
-from ..planning.verification import observe, places
+from ..planning.verification import places, still_loaded
 from ..processes import Result
 from ..programs.host import Host
 from ..storage.records import Loaded
@@ -47,7 +47,7 @@ class TableLoader:
         known, before = self.before.get(path), change.actual
         if not (known and before and _is_record_of(known, before)):
             return None
-        return before if observe(self.host, change.target) == known.observed else None
+        return before if still_loaded(self.host, change.target, known) else None
 
     def _difference(self, change: Change, old: Table | None) -> Result | None:
         """None if there is nothing to compare, or nft does not take the difference."""

@@ -21,16 +21,15 @@ class Word(NamedTuple):
     end: int
 
 
-class Statement(NamedTuple):
-    """A line of a chain, an element of a set, or another line; `text` is without comments, and
-    with single spaces."""
+class Statement:
+    """A line of a chain, an element of a set, or another line; `text` is as it can be given to
+    nft, without comments and with single spaces."""
 
-    words: tuple[Word, ...]
+    __slots__ = ("text", "words")
 
-    @property
-    def text(self) -> str:
-        """As it can be given to nft."""
-        return " ".join(word.text for word in self.words)
+    def __init__(self, words: Sequence[Word]) -> None:
+        self.words = words
+        self.text = " ".join([text for text, _ in words])
 
     @property
     def name(self) -> str:
@@ -139,7 +138,7 @@ class _Reader:
             if word.text not in (",", "}"):
                 words.append(word)
             elif words:
-                yield Statement(tuple(words))
+                yield Statement(words)
                 words = []
 
     def _whole(self, statement: Statement) -> Statement:
@@ -148,7 +147,7 @@ class _Reader:
         while words[-1].text == "{":
             words += self._braced()
             words += self._line()
-        return Statement(tuple(words))
+        return Statement(words)
 
     def _braced(self) -> Iterator[Word]:
         """The words up to the brace that closes, and that one; lines end nothing here."""
@@ -171,7 +170,7 @@ class _Reader:
                 self.at += 1
                 return
             else:
-                yield Statement(tuple(self._line()))
+                yield Statement(self._line())
         if end:
             raise _UnknownError("no end")
 
@@ -192,10 +191,11 @@ class _Reader:
 
 def _words(text: str) -> Iterator[Word]:
     at = 0
-    while at < len(text):
-        found = _TOKEN.match(text, at)
-        if not found:
-            raise _UnknownError(text[at : at + 20])
+    for found in _TOKEN.finditer(text):
+        if found.start() != at:
+            break
         at = found.end()
         if found[1]:
             yield Word(found[1], at)
+    if at != len(text):
+        raise _UnknownError(text[at : at + 20])

@@ -86,7 +86,7 @@ def told(
     loaded = Loaded(digest=actual.digest, observed=observed or digest_of_listing())
     change = Change(target=target, outcome=Outcome.CHANGED, expected=expected, actual=actual)
     tree = SimpleNamespace(outside=lambda path: path)
-    host = SimpleNamespace(run=commands.run, command=commands.command, tree=tree)
+    host = SimpleNamespace(run=commands.run, command=commands.command, tree=tree, kernel=None)
     loader = TableLoader(cast("Host", host), {PATH: loaded}, kernel or Kernel())
     return commands.told, loader.load(change).ok
 
