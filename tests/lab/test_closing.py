@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from .fabric import CLIENT4, VM4, VM6
+from .fabric import CLIENT4, VM4, VM6, body, rule
 from .hosts import REPO, Popen, wait_for
 from .knock import one
 from .lab import Lab
 from .neighbours import choose, configure
-from .rules import ALL, FRONT4
+from .rules import ALL, FRONT4, WEB
 from .talk import Talk
 from .vm import NFT, Vm
 
@@ -134,7 +134,7 @@ def test_the_configuration_may_say_otherwise(lab: Lab, variable: str) -> None:
 
 
 def test_apply_says_what_it_has_closed_and_loudly_what_is_in_use(lab: Lab) -> None:
-    """In its messages and in status.json, once; the connection stays."""
+    """In its messages and in status.json, once, though rules come and go; the connection stays."""
     talk = Talk.connect(lab.client, VM4, 9000)
     lab.balance(ALL)
     assert "9000  ::  python" in lab.vm.lbhook("plan").stdout
@@ -145,8 +145,11 @@ def test_apply_says_what_it_has_closed_and_loudly_what_is_in_use(lab: Lab) -> No
     (closed,) = json.loads(lab.vm.read("/run/lbhook/status.json"))["closes"]
     assert (closed["port"], closed["connections"]) == (9000, 1)
     assert talk.ask("still there") == "still there"
-    again = lab.vm.lbhook("apply")
-    assert "9000" not in again.stderr
+    assert "9000" not in lab.vm.lbhook("apply").stderr
+    lab.balance(body(*WEB, rule(FRONT4, 8099, VM4, 8099)))
+    changed = lab.vm.apply()
+    assert changed["outcome"] == "changed"
+    assert {one["port"] for one in changed["closes"]} == {8081, 5353}
 
 
 @pytest.mark.parametrize(
