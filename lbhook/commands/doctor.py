@@ -74,7 +74,7 @@ def trace(
 
     Of TCP the packets that open a connection, of UDP all. PORT is that of this VM, not of the
     frontend. The kernel tells of every table: that of lbhook, ufw, firewalld, Docker. The
-    small table that marks packets goes when lbhook ends, however it ends. Nothing else is
+    small table that selects packets goes when lbhook ends, however it ends. Nothing else is
     changed. Ends with 75 if no packet came.
 
     \b
