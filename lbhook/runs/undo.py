@@ -93,22 +93,27 @@ class Undo:
     def _with_first_listeners(
         self, changes: Sequence[Change], known: Mapping[str, Installed]
     ) -> list[Change]:
-        """But for files that the last apply wrote first, for a program that listens where they say.
+        """But for files that the last apply created, for a program that listens where they say.
         What the owner's own lines were before an `include` took their place is not known here:
-        without these files nothing would listen there."""
+        without these files nothing would listen there. A file of the owner's own goes back."""
         before = self._installed_before()
         kept = {
             str(one.path): known[str(one.path)]
             for one in changes
-            if kind_of(one.target).local_only and str(one.path) not in before
+            if kind_of(one.target).local_only
+            and str(one.path) not in before
+            and _serves_nobody(one.expected, known[str(one.path)])
         }
         for path, record in kept.items():
             self.context.reporter.warn(f"{record.name}: {path} {_STAYS}")
         if not kept:
             return [*changes]
-        record_file = self.context.host.state.installed_file
-        going = (one for one in changes if str(one.path) not in kept and one.path != record_file)
-        return [*going, self._own(record_file, forms.written({"files": {**before, **kept}}))]
+        state = self.context.host.state
+        left = {state.installed_file, *map(PurePosixPath, kept)}
+        left |= {state.original_file(path) for path in left}
+        going = (one for one in changes if one.path not in left)
+        written = forms.written({"files": {**before, **kept}})
+        return [*going, self._own(state.installed_file, written)]
 
     def _installed_before(self) -> Mapping[str, Installed]:
         state = self.context.host.state
@@ -213,6 +218,18 @@ class Undo:
 
 # Not a template: it only says that the target is not one that was dropped.
 _ROLLBACK = "rollback"
+
+
+def _serves_nobody(former: FileState | None, record: Installed) -> bool:
+    """Whether a file is not there, or says no more than its resting form."""
+    rest = resting(record)
+    return not former or bool(rest and _lines(former.content) <= _lines(rest.content))
+
+
+def _lines(content: bytes) -> set[bytes]:
+    """What it says, without comments."""
+    lines = (line.strip() for line in content.splitlines())
+    return {line for line in lines if line and not line.startswith(b"#")}
 
 
 def _no_room(done: Done) -> bool:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 from ..metadata.reader import Address
-from .nlmsg import NETFILTER, Channel, InterruptedListingError, as_number, by_kind
+from .nlmsg import NETFILTER, Channel, as_number, by_kind
 
 # linux/netfilter/nfnetlink_conntrack.h: IPCTNL_MSG_CT_GET of NFNL_SUBSYS_CTNETLINK, and a
 # nfgenmsg for every family.
@@ -31,7 +31,7 @@ def translated() -> tuple[Tracked, ...]:
     try:
         with Channel(NETFILTER) as channel:
             listed = channel.listed(_LIST, _ANY_FAMILY)
-    except (OSError, ValueError, InterruptedListingError):
+    except (OSError, ValueError):
         return ()
     return tuple(found for one in listed for found in _opened(by_kind(one[4:])))
 

@@ -20,7 +20,7 @@ _PATIENCE = 5.0
 _TRIES = 5
 
 
-class InterruptedListingError(Exception):
+class InterruptedListingError(OSError):
     """What was listed changed meanwhile."""
 
 
@@ -120,13 +120,13 @@ class Channel:
                 return received
 
     def listed(self, kind: int, content: bytes) -> list[bytes]:
-        """All of a kind; raises `OSError`, or `InterruptedListingError` if it changes on and on."""
+        """All of a kind; raises `OSError`, also if it changes on and on."""
         for _ in range(_TRIES):
             try:
                 return list(self.dumped(kind, content))
             except InterruptedListingError:
                 continue
-        raise InterruptedListingError
+        raise InterruptedListingError(errno.EINTR, "what is listed changes on and on")
 
     def dumped(self, kind: int, content: bytes) -> Iterator[bytes]:
         """All of a kind, as they come; who does not take all of them closes the channel."""

@@ -5,6 +5,7 @@ import ipaddress
 from collections import Counter as Counts
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from difflib import SequenceMatcher
+from itertools import takewhile
 from typing import TypeVar
 
 from ..firewall.verdict import Counter, Element, TalliedRule, Tally
@@ -170,9 +171,38 @@ def _address(word: str) -> str:
 
 def _told_apart(old: Set, new: Set) -> bool:
     """Whether it takes but elements to make one of the other."""
-    differ = (*_difference(old, new), *_difference(new, old))
+    went, came = _difference(old, new), _difference(new, old)
     same = (old.kind, old.declared) == (new.kind, new.declared)
-    return same and not any(map(_says_more, differ))
+    # What goes must not be what stays, written in another way or merged with it.
+    alone = not went or ("auto-merge" not in new.declared and _are_alone((*old.elements, *came)))
+    return same and alone and not any(map(_says_more, (*went, *came)))
+
+
+def _are_alone(elements: Iterable[Statement]) -> bool:
+    """Whether each is known for another one than the others, however it is written."""
+    keys = [tuple(map(_plain, _texts_before_colon(one))) for one in elements]
+    return len({*keys}) == len(keys) and not any("" in key for key in keys)
+
+
+def _texts_before_colon(element: Statement) -> Iterator[str]:
+    """The words of the key; those of a map have a value behind it."""
+    words = (word.text for word in element.words)
+    return takewhile(lambda word: word != ":", words)
+
+
+def _plain(word: str) -> str:
+    """A number, an address, a network or a range in one form; empty for what nft looks up."""
+    word = _NUMBERS.get(word, word)
+    first, _, last = word.partition("-")
+    if last:
+        both = _plain(first), _plain(last)
+        return "-".join(both) if all(both) else ""
+    if word == "." or word.isdecimal():
+        return word.lstrip("0") or "0"
+    try:
+        return str(ipaddress.ip_network(word))
+    except ValueError:
+        return ""
 
 
 def _says_more(element: Statement) -> bool:

@@ -145,6 +145,9 @@ class _Reader:
         """A statement with all that its braces hold; what may follow them, too."""
         words = list(statement.words)
         while words[-1].text == "{":
+            if words[-2:-1] and words[-2].text in ("jump", "goto"):
+                # A chain without a name: here lines end something.
+                raise _UnknownError(statement.text)
             words += self._braced()
             words += self._line()
         return Statement(words)

@@ -20,12 +20,14 @@ def offer(host: Host, device: str, source: tuple[str, int], to: str) -> str:
 
 
 def _main(device: str, ip: str, port: str, to: str) -> None:
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as door:
+    new = ":" in ip
+    scope = (0, socket.if_nametoindex(device)) if new else ()
+    with socket.socket(socket.AF_INET6 if new else socket.AF_INET, socket.SOCK_DGRAM) as door:
         door.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
         door.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, device.encode())
-        door.bind((ip, int(port)))
+        door.bind((ip, int(port), *scope))
         door.settimeout(_PATIENCE)
-        door.sendto(b"offer", (to, 68))
+        door.sendto(b"offer", (to, 546 if new else 68, *scope))
         with contextlib.suppress(TimeoutError):
             print(door.recv(100).decode(), end="")
 

@@ -8,6 +8,7 @@ from itertools import product
 
 import pytest
 
+from .dhcp import offer
 from .fabric import CLIENT4, CLIENT6, PROBE4, PROBE6, VM4, VM6, body, rule
 from .hosts import REPO, wait_for
 from .knock import Target, knock, one, states
@@ -120,6 +121,20 @@ def test_udp_and_both_protocols(lab: Lab, policy: str) -> None:
     assert answers(lab, *names) == ({"open"}, {"filtered"})
     limit(lab, policy, restricted(port="5353", protocol="tcp"))
     assert answers(lab, *names) == ({"open"}, {"open"})
+
+
+def test_dhcp_goes_on(lab: Lab, policy: str) -> None:
+    """Whatever ports are restricted: a lease that is not renewed takes the address along. What is
+    no answer of a DHCP server's is dropped."""
+    populate(lab)
+    lab.vm.serve("udp,0.0.0.0,68", "udp,::,546")
+    limit(lab, policy, restricted(port='"1-65535"', protocol="udp"))
+    here = lab.vm.run(["ip", "-6", "-br", "addr", "show", "scope", "link", "dev", "eth0"]).stdout
+    near = here.split()[2].partition("/")[0]
+    assert offer(lab.fabric, "vm0", (PROBE4, 67), VM4) == "offer"
+    assert offer(lab.fabric, "vm0", (PROBE6, 547), near) == "offer"
+    assert offer(lab.fabric, "vm0", (PROBE4, 66), VM4) == ""
+    assert offer(lab.fabric, "vm0", (PROBE6, 548), near) == ""
 
 
 def test_every_port_of_ha_ports_can_be_limited(lab: Lab, policy: str) -> None:

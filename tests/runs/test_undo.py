@@ -260,6 +260,22 @@ def test_rollback_of_a_first_install_leaves_what_nginx_includes(stand: Stand) ->
     assert rollback(stand, config).status == 0
 
 
+@pytest.mark.parametrize("own", ["listen 10.1.0.4:81;\n", "# mine\nlisten 127.0.0.127:9;\n"])
+def test_rollback_of_a_first_install_loses_nothing_of_the_owner_s(stand: Stand, own: str) -> None:
+    """A file of his with listeners comes back at once; one without any stays kept, and comes back
+    with the clean."""
+    stand.put(LISTEN, own)
+    with_address(stand)
+    stand.runner = Runner(nginx)
+    config = NO_ENV + NGINX
+    assert stand.apply(stand.settings(config), body(80)).status == 0
+    assert rollback(stand, config).status == 0
+    assert (stand.text(LISTEN) == own) == ("10.1.0.4:81" in own)
+    assert stand.apply(stand.settings(config), body(443)).status == 0
+    assert undo(stand, config).clean().status == 0
+    assert stand.text(LISTEN) == own
+
+
 def test_rollback_is_all_or_nothing(stand: Stand) -> None:
     """A target that is blocked by somebody else's mistake keeps the others where they are."""
     config = NO_ENV + NGINX + target("one")

@@ -32,6 +32,20 @@ table inet lbhook {
 RULES = {"input": tuple(TalliedRule(handle=handle) for handle in (7, 8, 9))}
 
 
+_PORTS = """set ports {
+\t\ttype inet_service
+\t\telements = { %s }
+\t}
+\tchain input"""
+_MERGED = """set nets {
+\t\ttype ipv4_addr
+\t\tflags interval
+\t\tauto-merge
+\t\telements = { %s10.0.0.0/8 }
+\t}
+\tchain input"""
+
+
 def table(text: str) -> Table:
     """A file that is understood."""
     found = parsed(text.encode(), NAME)
@@ -61,6 +75,30 @@ def test_elements_come_and_go() -> None:
         "delete element inet lbhook listeners4 { 10.0.0.4 . tcp . 443 }\n"
         "add element inet lbhook listeners4 { 10.0.0.5 . tcp . 443 }\n"
     )
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("80, http, 443", "80, 443"),
+        ("80, 443, 080", "80, 443"),
+        ("http, 443", "443"),
+        ("http-90, 443", "443"),
+    ],
+)
+def test_what_goes_may_be_what_stays_in_another_spelling(old: str, new: str) -> None:
+    """By itself it would take the other along: then the table is replaced."""
+    before, after = (table(FILE.replace("chain input", _PORTS % one)) for one in (old, new))
+    assert Changes(NAME, before, after, RULES).script() is None
+    assert Changes(NAME, after, before, RULES).script()
+
+
+def test_networks_that_are_merged_are_not_taken_apart() -> None:
+    """A part of what stays may go by that name."""
+    both = ("10.0.0.0/9, ", "")
+    before, after = (table(FILE.replace("chain input", _MERGED % one)) for one in both)
+    assert Changes(NAME, before, after, RULES).script() is None
+    assert Changes(NAME, after, before, RULES).script()
 
 
 def test_rules_come_where_they_belong() -> None:

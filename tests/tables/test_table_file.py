@@ -59,6 +59,8 @@ def test_a_file_is_taken_apart() -> None:
         ("\tcounter every", '\tinclude "/etc/more.nft"\n\tcounter every'),
         ("\t\ttcp dport", '\t\tinclude "/etc/more.nft"\n\t\ttcp dport'),
         ("#!/usr/sbin/nft -f", 'include "/etc/more.nft"'),
+        ("\t\ttcp dport", "\t\tjump {\n\t\tcounter\n\t\taccept\n\t\t}\n\t\ttcp dport"),
+        ("\t\ttcp dport", "\t\ttcp dport 9 goto { accept; }\n\t\ttcp dport"),
         ("table inet lbhook {", "table inet lbhook { flags dormant;"),
         ("delete table inet lbhook\n", "delete table inet lbhook\ndelete table inet other\n"),
         ("delete table inet lbhook\n", "flush ruleset\n"),
