@@ -23,10 +23,10 @@ _WHEELS = (
     *("--implementation", "cp", "--python-version", "3.10", "--abi", "cp310"),
     *("--platform", "manylinux2014_x86_64", "--platform", "manylinux_2_17_x86_64"),
 )
-# What is for a browser is of urllib3.
+# `contrib` is urllib3's, for browsers, SOCKS and TLS by other libraries: requests does without.
 _LEFT_OUT = (
     *("__pycache__", "*.so", "bin", "RECORD", "INSTALLER", "REQUESTED", "direct_url.json"),
-    "emscripten",
+    "contrib",
 )
 _MAIN = """\
 import sys

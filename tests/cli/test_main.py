@@ -22,7 +22,8 @@ from ..conftest import lacking
 from ..program import BODIES, ENVIRONMENT, NOBODY_THERE, Desk, Ended, argv, run_lbhook
 
 COMMANDS = (
-    *("show", "plan", "apply", "doctor", "fetch", "history", "restore", "rollback", "clean"),
+    *("show", "plan", "apply", "doctor", "trace", "fetch", "history", "restore", "rollback"),
+    "clean",
     *("drain", "undrain", "hold", "resume", "confirm"),
     *("render", "explain", "install", "uninstall", "emulate", "demo"),
 )
