@@ -1,5 +1,6 @@
 """The kernel's rules, of all tables of nftables: what they make of packets, and what they count."""
 
+import contextlib
 import json
 import struct
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -54,16 +55,13 @@ class Firewall:
 
         Raises `FirewallError`.
         """
-        try:
-            with Channel(NETFILTER) as channel:
-                found = [one for one in listing.sets(channel, _INET, table) if one.name in names]
-                return {
-                    element: counter
-                    for one in found
-                    for element, counter in _counted(one, listing.elements(channel, one))
-                }
-        except (OSError, ValueError, LookupError) as error:
-            raise FirewallError(_why(error)) from None
+        with _channel() as channel:
+            found = [one for one in listing.sets(channel, _INET, table) if one.name in names]
+            return {
+                element: counter
+                for one in found
+                for element, counter in _counted(one, listing.elements(channel, one))
+            }
 
     def rules(self, table: str = "lbhook") -> Mapping[str, tuple[TalliedRule, ...]]:
         """The rules of each chain of a table of lbhook, in their order, with what they count; none
@@ -72,12 +70,9 @@ class Firewall:
         Raises `FirewallError`.
         """
         found: dict[str, tuple[TalliedRule, ...]] = {}
-        try:
-            with Channel(NETFILTER) as channel:
-                for chain, parts in listing.rules(channel, _INET, table):
-                    found[chain] = (*found.get(chain, ()), _tallied(parts))
-        except (OSError, ValueError, LookupError) as error:
-            raise FirewallError(_why(error)) from None
+        with _channel() as channel:
+            for chain, parts in listing.rules(channel, _INET, table):
+                found[chain] = (*found.get(chain, ()), _tallied(parts))
         return found
 
     def tally(self, table: str = "lbhook") -> Tally:
@@ -86,20 +81,27 @@ class Firewall:
         Raises `FirewallError`.
         """
         rules = self.rules(table)
-        try:
-            with Channel(NETFILTER) as channel:
-                sets = [one for one in listing.sets(channel, _INET, table) if listing.is_known(one)]
-                elements = {
-                    one.name: {
-                        element: counter
-                        for element, counter in _counted(one, listing.elements(channel, one))
-                        if counter
-                    }
-                    for one in sets
+        with _channel() as channel:
+            sets = [one for one in listing.sets(channel, _INET, table) if listing.is_known(one)]
+            elements = {
+                one.name: {
+                    element: counter
+                    for element, counter in _counted(one, listing.elements(channel, one))
+                    if counter
                 }
-        except (OSError, ValueError, LookupError) as error:
-            raise FirewallError(_why(error)) from None
+                for one in sets
+            }
         return Tally(rules=rules, elements=elements)
+
+
+@contextlib.contextmanager
+def _channel() -> Iterator[Channel]:
+    """To the rules themselves; what can't be read of them is a `FirewallError`."""
+    try:
+        with Channel(NETFILTER) as channel:
+            yield channel
+    except (OSError, ValueError, LookupError) as error:
+        raise FirewallError(_why(error)) from None
 
 
 def _tried(

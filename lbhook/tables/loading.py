@@ -31,7 +31,10 @@ class TableLoader:
         assert change.expected
         held, new = self._held(change), change.expected
         old = parsed(held.content, _NAME) if held else None
-        done = self._difference(change, old) or self._counting(change, old)
+        table = parsed(new.content, _NAME)
+        done = table and (
+            self._difference(change, old, table) or self._counting(change, old, table)
+        )
         done = done or self.host.command(
             change.target, change.reload_argv, places(self.host, change.target)
         )
@@ -49,10 +52,9 @@ class TableLoader:
             return None
         return before if still_loaded(self.host, change.target, known) else None
 
-    def _difference(self, change: Change, old: Table | None) -> Result | None:
+    def _difference(self, change: Change, old: Table | None, new: Table) -> Result | None:
         """None if there is nothing to compare, or nft does not take the difference."""
-        new = parsed(change.expected.content, _NAME) if change.expected else None
-        if not (old and new):
+        if not old:
             return None
         # Imported where there is something to compare: a boot has nothing.
         from .changes import Changes
@@ -65,15 +67,14 @@ class TableLoader:
             return None
         return self._told(change, script.encode()) if script else Result(argv=(), status=0)
 
-    def _counting(self, change: Change, old: Table | None) -> Result | None:
+    def _counting(self, change: Change, old: Table | None, new: Table) -> Result | None:
         """The whole file, with what was counted; None if nothing was, or nft does not take it."""
         content = change.expected.content if change.expected else b""
-        new = parsed(content, _NAME)
         try:
             tally = self.firewall.tally()
         except FirewallError:
             return None
-        if not (new and tally.rules):
+        if not tally.rules:
             return None
         from .changes import with_counts
 

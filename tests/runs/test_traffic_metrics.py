@@ -123,6 +123,7 @@ TABLE = Tally(
 def test_what_a_table_has_counted(stand: Stand) -> None:
     """Listeners by their place, drops by their reason, probes by their source; SSH is neither."""
     host = stand.context(stand.settings("")).host
+    # That there is one is all that is asked of it here; its counts come from the fake.
     host.kernel = host.kernel or object()  # type: ignore[assignment]
     found = seen(host, Kernel(TABLE))
     if not host.root:
