@@ -51,9 +51,12 @@ class Closing:
         if not nftables.drops(self.target):
             return ()
         found = self._named([one for one in self._sockets if not self._is_out_of_reach(one, "")])
-        shut = self._named([one for one in self._sockets if self._is_shut_by_us(one)])
-        known = {str(one) for one in shut} & self.host.state.closed()
-        return tuple(one for one in found if str(one) not in known)
+        said = self.host.state.closed()
+        # Who has a socket is looked up in all of /proc: not before anything was said.
+        shut = self._named(
+            [one for one in self._sockets if self._is_shut_by_us(one)] if said else ()
+        )
+        return tuple(one for one in found if str(one) not in said or one not in shut)
 
     @property
     def standing(self) -> tuple[Closed, ...]:
