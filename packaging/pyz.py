@@ -34,7 +34,7 @@ import sys
 if sys.version_info < (3, 10):
     sys.exit("lbhook: needs Python 3.10 or newer; this is %d.%d" % sys.version_info[:2])
 
-from lbhook.program import main
+from lbhook.__main__ import main
 
 main()
 """

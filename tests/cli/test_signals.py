@@ -20,6 +20,7 @@ class Sender:
 
 sys.meta_path.insert(0, Sender())
 """
+FIRST = ("signal", "lbhook.program")
 STARTING = ("click", "lbhook.cli.invocation", "lbhook.cli.main", "lbhook.errors")
 RUNNING = ("lbhook.commands.plan", "lbhook.planning.planner", "jinja2")
 WORDS = {"INT": "interrupted", "TERM": "terminated", "HUP": "terminated"}
@@ -35,6 +36,13 @@ def sent(tmp_path: Path, name: str, module: str) -> tuple[int, str]:
     env = {"PYTHONPATH": f"{tmp_path}:{REPO}", "AT": module, "SIGNAL": str(number)}
     ended = run_lbhook("plan", "--root", root, "--metadata", "documented", env=env)
     return ended.status, ended.err
+
+
+@pytest.mark.parametrize("name", STATUSES)
+@pytest.mark.parametrize("module", FIRST)
+def test_before_lbhook_has_its_own_way(tmp_path: Path, module: str, name: str) -> None:
+    """The signal itself ends it, without Python's traceback; a shell shows the same status."""
+    assert sent(tmp_path, name, module) == (-signal.Signals[f"SIG{name}"], "")
 
 
 @pytest.mark.parametrize("name", STATUSES)
