@@ -50,7 +50,7 @@ def test_removal(packaged: Machine) -> None:
 
 def test_purge(packaged: Machine) -> None:
     """What nginx includes stays at rest, and everything else of lbhook's is gone."""
-    packaged.run(["dpkg", "--purge", "lbhook"])
+    assert packaged.run(["dpkg", "--purge", "lbhook"]).stderr == ""
     assert "lbhook" not in packaged.run(["nft", "list", "tables"]).stdout
     packaged.assert_listens("127.0.0.127:9")
     assert "127.0.0.127:9" in packaged.read(LISTEN)

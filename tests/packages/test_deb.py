@@ -56,21 +56,44 @@ def applied(installed: Chroot) -> Chroot:
     return installed
 
 
+def unpacked(place: Path, version: str) -> Path:
+    """The package's files, as those of another version."""
+    subprocess.run(["dpkg-deb", "--raw-extract", str(deb()), str(place)], check=True)
+    control = place / "DEBIAN/control"
+    ours = f"Version: {__version__}-1"
+    assert ours in control.read_text()
+    control.write_text(control.read_text().replace(ours, f"Version: {version}"))
+    return place
+
+
+def packed(place: Path) -> bytes:
+    """A package of such files."""
+    built = place.with_suffix(".deb")
+    argv = ["dpkg-deb", "--root-owner-group", "--build", str(place), str(built)]
+    subprocess.run(argv, check=True, capture_output=True)
+    return built.read_bytes()
+
+
 def next_version(place: Path, edited: str = "") -> bytes:
     """The package again, as a later version that renders nginx's lines in another way, and has
     another text in a file of its own."""
-    subprocess.run(["dpkg-deb", "--raw-extract", str(deb()), str(place)], check=True)
-    control = place / "DEBIAN/control"
-    control.write_text(control.read_text().replace(f"Version: {__version__}", "Version: 99"))
+    unpacked(place, "99-1")
     template = place / "usr/lib/python3/dist-packages/lbhook/templates/listen.conf.j2"
     template.write_text("listen 127.0.0.1:1;\n")
     if edited:
         file = place / edited.lstrip("/")
         file.write_text("# Of the next version.\n" + file.read_text())
-    built = place.with_suffix(".deb")
-    argv = ["dpkg-deb", "--root-owner-group", "--build", str(place), str(built)]
-    subprocess.run(argv, check=True, capture_output=True)
-    return built.read_bytes()
+    return packed(place)
+
+
+def version_with_lib(place: Path) -> bytes:
+    """The package as it was built on Debian 12 before: an older version, its units below /lib."""
+    unpacked(place, "0.0.1")
+    (place / "lib").mkdir()
+    (place / "usr/lib/systemd").rename(place / "lib/systemd")
+    sums = place / "DEBIAN/md5sums"
+    sums.write_text(sums.read_text().replace("usr/lib/systemd", "lib/systemd"))
+    return packed(place)
 
 
 def test_installation(installed: Chroot) -> None:
@@ -163,6 +186,21 @@ def test_upgrade(applied: Chroot, tmp_path: Path) -> None:
     plan = applied.run("lbhook plan --root / --metadata /body.json")
     assert "+listen 127.0.0.1:1;" in plan
     assert NFT not in plan
+
+
+def test_upgrade_from_units_below_lib(bare: Chroot, tmp_path: Path) -> None:
+    """/lib is a link to /usr/lib: no unit is lost when dpkg removes the old names, and each stays
+    enabled."""
+    bare.write("/old.deb", version_with_lib(tmp_path / "old"))
+    bare.run("dpkg --install /old.deb")
+    assert "/lib/systemd/system/lbhook.service" in bare.run("dpkg --listfiles lbhook").split()
+    enabled = bare.run("cd /etc/systemd/system && find . -name 'lbhook*' | sort")
+    assert enabled
+    bare.run("dpkg --install /lbhook.deb")
+    owned = bare.run("dpkg --listfiles lbhook").split()
+    assert not [path for path in owned if path.startswith("/lib")]
+    assert bare.run("dpkg --verify lbhook") == ""
+    assert bare.run("cd /etc/systemd/system && find . -name 'lbhook*' | sort") == enabled
 
 
 def test_disabled_stays_disabled(installed: Chroot, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ def test_the_version_is_one() -> None:
     """Of the program, the Debian package and the RPM."""
     changelog = (REPO / "debian/changelog").read_text()
     spec = (REPO / "packaging/lbhook.spec").read_text()
-    assert re.findall(r"^lbhook \((.+)\)", changelog)[0] == __version__
+    assert re.findall(r"^lbhook \((.+)-1\)", changelog)[0] == __version__
     assert re.findall(r"^Version: +(.+)$", spec, re.M) == [__version__]
 
 
