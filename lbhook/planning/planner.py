@@ -129,7 +129,14 @@ class Planner:
             original = self.host.state.original(target.path)
             if original:
                 return original, None
-        made = self._made(scope, cache, target, actual, ours)
+        try:
+            made = self._made(scope, cache, target, actual, ours)
+        except ConfigError:
+            record = self._record(target)
+            if scope not in (Scope.REST, Scope.CLEAN) or record is None:
+                raise
+            # As if it were dropped: what is at rest, or gone, holds nothing of a former answer.
+            return orphans.resting(record), None
         if made is None:
             return actual, None
         uid, gid = self.host.tree.owner(target.path, target.owner, target.group)

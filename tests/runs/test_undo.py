@@ -12,6 +12,7 @@ from ..stand import GROUP, NO_ENV, USER, Runner, Stand, body, contents, everythi
 
 ONE = NO_ENV + target("one")
 TWO = ONE + target("two")
+EACH = "{% for one in lb.listeners %}{{ one.port }}{% endfor %}"
 _OWN = ("var/lib/lbhook", "run/lbhook")
 
 
@@ -196,6 +197,20 @@ def test_clean_takes_dropped_targets_along(stand: Stand) -> None:
     stand.apply(stand.settings(TWO), body(80))
     undo(stand, ONE).clean()
     assert stand.text("/etc/two") is None
+
+
+@pytest.mark.parametrize("later", [EACH, "{% if", "{{ gone }}\n"])
+def test_clean_needs_no_template_that_works(stand: Stand, later: str) -> None:
+    """One that renders to nothing without rules, or that was broken since: its file goes, as when
+    its target is dropped."""
+    stand.template("own.j2", EACH)
+    config = NO_ENV + target("one", template="own.j2")
+    stand.apply(stand.settings(config), body(80))
+    stand.template("own.j2", later)
+    report = undo(stand, config).clean()
+    assert (report.status, outcomes(report)) == (0, {"one": ("removed", "done")})
+    assert stand.text("/etc/one") is None
+    assert not (stand.disk / "var/lib/lbhook/installed.json").exists()
 
 
 def test_clean_works_without_the_program(stand: Stand) -> None:

@@ -566,6 +566,18 @@ def test_a_captured_disk_is_put_to_rest(stand: Stand) -> None:
     assert outcomes(report)["one"] == ("changed", "done")
 
 
+def test_a_captured_disk_keeps_no_rule_whose_template_needs_one(stand: Stand) -> None:
+    """A file that can't be made without rules is another VM's no longer: it goes."""
+    stand.template("own.j2", "{% for one in lb.listeners %}{{ one.port }}{% endfor %}")
+    settings = stand.settings(NO_ENV + target("one", template="own.j2"))
+    stand.apply(settings, A)
+    host = stand.host(settings)
+    LastGood(host.tree, settings, host.machine).keep(A)
+    (stand.place / "uuid").write_text("99999999-2222-3333-4444-555555555555\n")
+    stand.apply(settings, None)
+    assert stand.text("/etc/one") is None
+
+
 @pytest.mark.parametrize("end", [KeyboardInterrupt, SystemExit, ZeroDivisionError])
 def test_status_is_left_however_an_apply_ends(stand: Stand, end: type[BaseException]) -> None:
     """status.json tells of an interrupt and of a bug as well."""
