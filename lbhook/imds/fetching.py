@@ -162,7 +162,7 @@ class Fetcher:
             self.context.reporter.warn(f"no load balancer: {ABSENT}")
             reading = reading._replace(body=NOTHING, metadata=parse(NOTHING))
         said, instance = self._events(service, reading), b""
-        if self.context.settings.imds.instance or _may_concern(said):
+        if self.context.settings.imds.instance or (said is not None and events.takes_a_name(said)):
             instance = self._instance(service, reading, last, third=self._asks_events)
         answer = Answer(
             metadata=reading.metadata,
@@ -273,15 +273,6 @@ class Fetcher:
                 self.context.reporter.warn(warning)
             for path in metadata.unknown:
                 self.context.reporter.log(f"{path}: unknown key; it is ignored")
-
-
-def _may_concern(body: bytes | None) -> bool:
-    """Whether it takes this VM's name to tell what such a body means for it."""
-    if body is None:
-        return False
-    with contextlib.suppress(LbhookError):
-        return any(one.interrupts for one in events.parse(body)[0])
-    return False
 
 
 def _as_planned(fetched: Fetched, plans: "Plans") -> Fetched:

@@ -90,8 +90,8 @@ class AzuresLevers:
         from ..metadata import instance
 
         try:
-            listed, warnings = events.parse(fetched.events)
             mine = instance.name(fetched.answer.instance) if fetched.answer.instance else ""
+            listed, warnings = events.parse(fetched.events, mine)
         except LbhookError as error:
             problem = "; ".join(error.problems)
             self.context.reporter.warn(f"{events.PATH}: {problem}; nothing follows from it")

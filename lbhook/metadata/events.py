@@ -42,24 +42,52 @@ class Event(NamedTuple):
         return self.kind in INTERRUPTING
 
 
-def parse(body: bytes) -> tuple[tuple[Event, ...], tuple[str, ...]]:
-    """The events of a body, and warnings of those of a type that is not known, which are left out.
+def parse(body: bytes, mine: str = "") -> tuple[tuple[Event, ...], tuple[str, ...]]:
+    """The events of a body, and warnings of those that are left out: of a type that is not known,
+    or not to be read and, by the name of this VM, others' alone.
 
-    Raises `MetadataError` if anything in it is not what Microsoft documents.
+    Raises `MetadataError` if anything else in it is not what Microsoft documents.
     """
     root = decode(body)
     listed = root.get("Events") if isinstance(root, dict) else None
     if not isinstance(listed, list) or len(listed) > _MOST:
         raise MetadataError(f"Events: {shown(listed)} is not a list of events")
-    reading = _Reading()
-    found = [reading.event(one, f"Events[{at}]") for at, one in enumerate(listed)]
-    if reading.problems:
-        raise MetadataError(*reading.problems)
-    return tuple(one for one in found if one.kind in _KNOWN), tuple(reading.warnings)
+    found, warnings, problems = [], [], []
+    for at, one in enumerate(listed):
+        reading = _Reading()
+        event = reading.event(one, f"Events[{at}]")
+        warnings += reading.warnings
+        if reading.problems and _is_others(one, mine):
+            warnings += [
+                f"{problem}; it is not this VM's, and left out" for problem in reading.problems
+            ]
+        else:
+            found.append(event)
+            problems += reading.problems
+    if problems:
+        raise MetadataError(*problems)
+    return tuple(one for one in found if one.kind in _KNOWN), tuple(warnings)
+
+
+def takes_a_name(body: bytes) -> bool:
+    """Whether it takes this VM's name to tell what a body means for it; so it does where whose an
+    event is can't be read."""
+    try:
+        return any(one.interrupts for one in parse(body)[0])
+    except MetadataError:
+        return True
+
+
+def _is_others(value: object, mine: str) -> bool:
+    """Whether it says of whom an event is, and that is not this VM."""
+    names = value.get("Resources") if isinstance(value, dict) else None
+    if not (mine and isinstance(names, list) and all(isinstance(one, str) for one in names)):
+        return False
+    return mine.lower() not in map(str.lower, names)
 
 
 class _Reading:
-    """What is wrong with a body, and what is new in it."""
+    """What is wrong with an event, and what is new in it."""
 
     def __init__(self) -> None:
         self.problems: list[str] = []

@@ -125,6 +125,23 @@ def test_what_is_not_said_moves_nothing(stand: Stand, events: bytes | None) -> N
     assert heed(stand, heard((event(), {**event(), "EventStatus": "?"}), QUIET)) == drained
 
 
+def test_a_neighbours_event_that_cant_be_read_counts_for_nothing(stand: Stand) -> None:
+    """It keeps this VM's own neither from draining nor from being over; and it is named."""
+    odd = event(EventId="other", Resources=["vmss_2", "a b"], NotBefore="soon")
+    assert heed(stand, heard((odd, event()), QUIET)).events == (ID,)
+    assert heed(stand, heard((odd,), QUIET)) is None
+    left = "Events[0].NotBefore: 'soon' is no time; it is not this VM's, and left out"
+    assert f"/metadata/scheduledevents: {left}" in stand.warnings
+
+
+@pytest.mark.parametrize("names", [["VMSS_3", "a b"], ["vmss_2", 7], "vmss_2", None])
+def test_one_that_may_be_this_vms_is_read_strictly(stand: Stand, names: object) -> None:
+    """Of half of it nothing follows: what was in force stays."""
+    drained = heed(stand, heard((event(),), QUIET))
+    odd = event(EventId="other", Resources=names, NotBefore="soon")
+    assert heed(stand, heard((odd,), QUIET)) == drained
+
+
 def test_without_the_vms_name_nothing_follows(stand: Stand) -> None:
     """Whose event it is can't be told."""
     assert heed(stand, heard((event(),), {"name": "", **QUIET})) is None

@@ -89,6 +89,28 @@ def test_what_is_not_of_that_form_is_refused_whole(changed: dict[str, Any], prob
     assert raised.value.problems[0].startswith(problem)
 
 
+def test_whose_an_event_is_must_be_known() -> None:
+    """Of one that interrupts, and of one that can't be read: it may be this VM's, or not."""
+    assert not events.takes_a_name(body())
+    assert not events.takes_a_name(body({**EVENT, "EventType": "Freeze"}))
+    assert events.takes_a_name(body(EVENT))
+    assert events.takes_a_name(body({**EVENT, "NotBefore": "soon"}))
+
+
+@pytest.mark.parametrize("mine", ["vm-7", "VM-7"])
+def test_an_event_of_others_that_cant_be_read_is_left_out(mine: str) -> None:
+    """With each of its problems; one that has this VM's name is refused."""
+    odd = {**EVENT, "NotBefore": "soon", "Resources": ["a b"]}
+    found, warnings = events.parse(body(EVENT, odd), mine)
+    assert len(found) == 1
+    assert [one.partition(":")[0] for one in warnings] == [
+        "Events[1].NotBefore",
+        "Events[1].Resources",
+    ]
+    with pytest.raises(MetadataError):
+        events.parse(body({**odd, "Resources": ["a b", "vm-7"]}), mine)
+
+
 @pytest.mark.parametrize(
     "listed",
     [b"[]", b"{}", b'{"Events": null}', b'{"Events": {}}', b'{"error": "x"}', b"<html>", b"null"],
