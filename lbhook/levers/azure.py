@@ -52,18 +52,24 @@ class AzuresLevers:
 
     def heed(self, fetched: Fetched | None) -> LbhookError | None:
         """Hold and drain, or end that, as an answer has it; without one only what is not asked for
-        any longer ends. Returns what of a drain failed, which keeps a run from nothing and is tried
-        again by the next one. Raises `LbhookError` if a hold could not be written down: nothing new
-        is to be applied then."""
+        any longer ends. An operator's command comes before or after, never in between. Returns what
+        of a drain failed, which keeps a run from nothing and is tried again by the next one. Raises
+        `LbhookError` if a hold could not be written down: nothing new is to be applied then."""
         host = self.context.host
         if not (host.live and host.root):
             return None
         word = self._word(fetched) if fetched and fetched.news else Word()
+        try:
+            with host.locked(self.context.settings.paths.runtime):
+                return self._obey(word)
+        except BusyError as error:
+            self.context.reporter.log(f"Azure's word: {error}; the next run sees to it")
+        return None
+
+    def _obey(self, word: Word) -> LbhookError | None:
         self._hold(word.tag)
         try:
             self._drain(word)
-        except BusyError as error:
-            self.context.reporter.log(f"Azure's word: {error}; the next run sees to it")
         except LbhookError as error:
             return error
         return None
@@ -115,8 +121,7 @@ class AzuresLevers:
         if (tag == "hold") == bool(state.standstill(state.tag_file)):
             return
         held = Standstill(kind="tag", since=self.now(), by=_HELD)
-        with self._locked():
-            state.keep_standstill(state.tag_file, held if tag == "hold" else None)
+        state.keep_standstill(state.tag_file, held if tag == "hold" else None)
         if tag != "hold":
             self.context.reporter.warn(_RESUMED)
 
@@ -162,9 +167,6 @@ class AzuresLevers:
     def _is_asked_for(self, source: str) -> bool:
         settings = self.context.settings
         return settings.imds.obey_tag if source == TAG else settings.drain.scheduled_events
-
-    def _locked(self) -> contextlib.AbstractContextManager[None]:
-        return self.context.host.locked(self.context.settings.paths.runtime)
 
 
 def _ids(due: tuple[Event, ...]) -> tuple[str, ...]:

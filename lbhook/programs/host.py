@@ -69,6 +69,7 @@ class Host:
         self.judged: dict[str, Mapping[str, Any]] = {}
         self.ports: tuple[Port, ...] | None = None
         self.rested: set[str] = set()
+        self._holds = False
 
     @property
     def root(self) -> bool:
@@ -113,7 +114,11 @@ class Host:
         *,
         wait: float = lock.WAIT,
     ) -> Iterator[None]:
-        """Hold the lock in the runtime directory; raises `BusyError` after `wait` seconds."""
+        """Hold the lock in the runtime directory; raises `BusyError` after `wait` seconds. Who
+        holds it may ask for it again."""
+        if self._holds:
+            yield
+            return
         self.tree.make_directory(runtime)
         place = self.lock_file(runtime)
         with contextlib.ExitStack() as stack:
@@ -123,7 +128,12 @@ class Host:
             except OSError as error:
                 raise self.tree.failure(runtime / "lock", error) from None
             self.state.look_again()
+            self._holds = True
+            stack.callback(self._let_go)
             yield
+
+    def _let_go(self) -> None:
+        self._holds = False
 
     def lock_file(self, runtime: PurePosixPath) -> Path:
         """Where the lock is: below a root also where a link seems to lead out."""

@@ -155,9 +155,10 @@ class Update:
             fetched = self.fetcher.ask()
         except NoAnswerError as error:
             return self._stand_still(held) if held else self._without_answer(error)
-        self._heed(fetched)
         with self._locked():
             settle(self.context.host, self.context.reporter.warn)
+            if not self._is_late(fetched):
+                self._heed(fetched)
             # One may have come meanwhile.
             held = self._held()
             if not held:
@@ -172,7 +173,7 @@ class Update:
         self._progress.answer = fetched.answer
         scope, lb = scoped(fetched.answer, self.fetcher.last_good)
         self._progress.lb = lb or Facts()
-        if fetched.read < self.context.host.state.applied(self.context.boottime()):
+        if self._is_late(fetched):
             return self._dropped()
         records = self._records(fetched)
         self._attempt(scope, lb, fetched.vm, records)
@@ -186,6 +187,10 @@ class Update:
         if self._progress.errors:
             return self._progress.failed(together(self._progress.errors), outcome)
         return self._progress.report(outcome)
+
+    def _is_late(self, fetched: Fetched) -> bool:
+        """Whether an answer is older than the one in force."""
+        return fetched.read < self.context.host.state.applied(self.context.boottime())
 
     def _dropped(self) -> Report:
         """What an answer comes to that is older than the one in force: nothing of it is said to

@@ -1,5 +1,6 @@
 """Azure's word: a tag and scheduled events move the levers, and leave an operator's alone."""
 
+import contextlib
 import json
 import time
 from collections.abc import Mapping
@@ -8,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from lbhook.context import Options
-from lbhook.errors import UsageError
+from lbhook.context import Options, Reporter
+from lbhook.errors import BusyError, UsageError
 from lbhook.imds.fetching import Fetched
 from lbhook.imds.last_good import Answer
 from lbhook.levers import standstill
@@ -17,6 +18,7 @@ from lbhook.levers.azure import AzuresLevers
 from lbhook.levers.drain import Drain
 from lbhook.levers.standstill import Hold
 from lbhook.runs.undo import Undo
+from lbhook.runs.update import Update
 from lbhook.storage.drains import Drained
 
 from ..stand import NO_ENV, Stand, body, target
@@ -193,6 +195,25 @@ def test_undrain_waives_an_event(stand: Stand) -> None:
     assert heed(stand, heard((one,), QUIET)).events == (ID,)  # it was gone meanwhile
 
 
+def test_undrain_while_a_run_obeys_comes_before_or_after(stand: Stand) -> None:
+    """What an operator ends, no run begins again that was deciding meanwhile."""
+    heed(stand, heard((event(),), QUIET))
+    ended = []
+
+    def deciding() -> float:
+        with contextlib.suppress(BusyError):
+            ended.append(draining(stand).end())
+        return NOW
+
+    listed = heard((event(), event(EventId="other")), QUIET)
+    context = stand.context(stand.settings(CONFIG))
+    assert AzuresLevers(context, deciding).heed(listed) is None
+    known = Drain(context).known()
+    assert not (ended and known and ID in known.events)
+    draining(stand).end()
+    assert heed(stand, listed) is None
+
+
 def test_a_tag_drains_until_it_goes(stand: Stand) -> None:
     """It outlasts a reboot, since the tag does; Azure's word alone ends it."""
     drained = heed(stand, heard(GONE, tagged("drain")))
@@ -282,6 +303,27 @@ def cached(stand: Stand) -> Any:
     stand.time += 1.0
     options = Options(cached=True, by_hand=False, levers=True)
     return stand.update(stand.settings(CONFIG), None, options).apply()
+
+
+def test_a_late_answer_ends_no_drain(stand: Stand) -> None:
+    """What a run has asked before another one drained, and obeys after it, says nothing of that."""
+    config = f'stale_after = "1s"\n{CONFIG}'
+    hand_over(stand, heard(GONE, QUIET), body(443))
+    stand.time += 5.0
+    said = []
+
+    def meanwhile(text: str) -> None:
+        said.append(text)
+        if len(said) == 1:  # that the answer is old
+            hand_over(stand, heard((near(),), QUIET), body(80))
+            assert cached(stand).drained
+
+    context = stand.context(stand.settings(config))._replace(
+        options=Options(cached=True, by_hand=False, levers=True), reporter=Reporter(warn=meanwhile)
+    )
+    report = Update(context).apply()
+    assert (report.outcome, stand.text("/etc/one")) == ("kept", "80\n")
+    assert report.drained
 
 
 def near() -> dict[str, object]:
