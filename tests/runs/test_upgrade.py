@@ -6,16 +6,30 @@ from pathlib import Path
 
 import pytest
 
+from lbhook.context import Options
+from lbhook.imds.fetching import Fetched
+from lbhook.imds.last_good import Answer
+from lbhook.levers.azure import AzuresLevers
+from lbhook.levers.drain import Drain
+from lbhook.levers.standstill import Hold
 from lbhook.runs.restoration import Restoration
 from lbhook.runs.undo import Undo
 
 from ..damage import laid
 from ..program import BODIES, REPO
-from ..stand import GROUP, USER, Stand
+from ..stand import GROUP, NO_ENV, USER, Stand
 
 STATES = sorted((REPO / "tests" / "states").glob("*.json"))
-NEXT = BODIES / "documented.json"
+LEVERS = sorted((REPO / "tests" / "states" / "levers").glob("*.json"))
+NEXT, OTHER = BODIES / "documented.json", BODIES / "floating-ip.json"
 MOTD = "{% for r in lb.inbound_rules %}{{ r.frontend_port }}\n{% endfor %}\n"
+OWN = f"""
+[targets.motd]
+template = "motd.j2"
+path = "/etc/motd"
+owner = "{USER}"
+group = "{GROUP}"
+"""
 CONFIGURATION = f"""
 [targets.nftables]
 [targets.nginx]
@@ -23,12 +37,16 @@ vars = {{ ports = [443] }}
 [targets.haproxy]
 vars = {{ ports = [80], backend = "web" }}
 [targets.floating-ip]
-[targets.motd]
-template = "motd.j2"
-path = "/etc/motd"
-owner = "{USER}"
-group = "{GROUP}"
-"""
+{OWN}"""
+WATCHING = f"instance = true\n[drain]\nscheduled_events = true\n{NO_ENV}{OWN}"
+# As the other version heard of it.
+EVENT = {
+    "EventId": "C7061BAC-AFDC-4513-B24B-AA5F13A16123",
+    "EventType": "Reboot",
+    "EventStatus": "Started",
+    "Resources": ["vm"],
+    "NotBefore": "",
+}
 
 
 @pytest.fixture(params=STATES, ids=lambda file: file.stem)
@@ -67,3 +85,44 @@ def test_it_is_cleaned(stand: Stand) -> None:
     assert (report.status, report.problems) == (0, ())
     assert stand.text("/etc/motd") == "welcome\n"
     assert not list((stand.disk / "var/lib/lbhook").glob("*"))
+
+
+@pytest.fixture(params=LEVERS, ids=lambda file: file.stem)
+def pulled(request: pytest.FixtureRequest, tmp_path: Path) -> Stand:
+    """A machine that an operator has drained and held, by another version."""
+    stand = Stand(tmp_path)
+    stand.template("motd.j2", MOTD)
+    laid(json.loads(request.param.read_text(encoding="utf-8")), stand.disk, BOOT="boot-1")
+    return stand
+
+
+@pytest.mark.parametrize("boot", ["boot-1", "boot-2"])
+def test_its_operator_keeps_the_last_word(pulled: Stand, boot: str) -> None:
+    """Drained and held it stays, in the same boot and in the next one."""
+    pulled.boot_id = boot
+    settings = pulled.settings(WATCHING)
+    Restoration(pulled.context(settings)).carry_out()
+    report = pulled.apply(settings, OTHER.read_bytes(), Options(by_hand=False))
+    assert (report.status, report.outcome) == (0, "held")
+    assert report.standstill
+    assert report.standstill.text == "held since 2026-11-29 14:51 UTC by root: release"
+    assert report.drained
+    assert report.drained.text == "drained since 2026-11-29 14:51 UTC by root: new disk"
+    assert pulled.text("/etc/motd") == "80\n80\n"
+
+
+def test_its_operator_ends_both(pulled: Stand) -> None:
+    """Azure is followed again; for the event that was waived it is not drained again."""
+    settings = pulled.settings(WATCHING)
+    context = pulled.context(settings)
+    assert Hold(context, "ann").end()
+    assert Drain(context).end()
+    assert pulled.apply(settings, OTHER.read_bytes()).outcome == "changed"
+    assert pulled.text("/etc/motd") == "80\n99\n"
+    named = json.dumps({"compute": {"name": "vm"}}).encode()
+    answer = Answer(metadata=None, source="imds", attempts=1, instance=named)
+    for event, drained in ((EVENT, False), ({**EVENT, "EventId": "another"}, True)):
+        listed = json.dumps({"Events": [event]}).encode()
+        heard = Fetched(answer, None, 1.0, news=True, events=listed)
+        assert AzuresLevers(context).heed(heard) is None
+        assert bool(Drain(context).known()) is drained
