@@ -53,7 +53,7 @@ def _machine(suite: str, *asleep: str, also: tuple[str, ...]) -> Recipe:
 # Since Debian 13 cloud-init conflicts with firewalld.
 MACHINES = {
     "bookworm": _machine("bookworm", "firewalld", also=("cloud-init",)),
-    "trixie": _machine("trixie", also=("cloud-init",)),
+    "trixie": _machine("trixie", also=("autopkgtest", "cloud-init")),
     "forky": _machine("forky", also=("cloud-init", "systemd-imds")),
 }
 OTHERS = {
