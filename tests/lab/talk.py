@@ -1,4 +1,5 @@
-"""One TCP connection that stays, while the test does something else: its far end runs in a host."""
+"""One TCP connection, or UDP flow, that stays while the test does something else: its far end runs
+in a host."""
 
 from __future__ import annotations
 
@@ -22,6 +23,11 @@ class Talk:
     def connect(cls, host: Host, ip: str, port: int, source: str = "") -> Talk:
         """Open a connection from `host`, and its address `source`."""
         return cls(host, "connect", ip, str(port), *([source] if source else []))
+
+    @classmethod
+    def flow(cls, host: Host, ip: str, port: int) -> Talk:
+        """A UDP socket of `host`, whose packets all go there from one port."""
+        return cls(host, "flow", ip, str(port))
 
     @classmethod
     def listen(cls, host: Host, port: int) -> Talk:
@@ -57,6 +63,12 @@ def _open(words: list[str]) -> socket.socket:
     if words[0] == "connect":
         source = socket.getaddrinfo(words[3], 0)[0][4] if words[3:] else None
         return socket.create_connection((words[1], int(words[2])), 5, source)
+    if words[0] == "flow":
+        flow = socket.socket(
+            socket.AF_INET6 if ":" in words[1] else socket.AF_INET, socket.SOCK_DGRAM
+        )
+        flow.connect((words[1], int(words[2])))
+        return flow
     return socket.create_server(("::", int(words[1])), family=socket.AF_INET6, dualstack_ipv6=True)
 
 

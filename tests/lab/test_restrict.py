@@ -123,6 +123,17 @@ def test_udp_and_both_protocols(lab: Lab, policy: str) -> None:
     assert answers(lab, *names) == ({"open"}, {"open"})
 
 
+def test_a_udp_flow_goes_on_and_another_does_not_begin(lab: Lab, policy: str) -> None:
+    """As docs/targets.md has it: who was answered goes on as long as the kernel tracks that."""
+    populate(lab)
+    lab.vm.apply()
+    talks = [Talk.flow(lab.client, front, 53) for front in (FRONT4, FRONT6)]
+    assert all(talk.ask("before") for talk in talks)
+    limit(lab, policy, restricted('["192.0.2.1", "2001:db8:9::1"]', port="5353", protocol="udp"))
+    assert all(talk.ask("still") for talk in talks)
+    assert not any(Talk.flow(lab.client, one, 53).ask("new") for one in (FRONT4, FRONT6))
+
+
 def test_dhcp_goes_on(lab: Lab, policy: str) -> None:
     """Whatever ports are restricted: a lease that is not renewed takes the address along. What is
     no answer of a DHCP server's is dropped."""
