@@ -19,6 +19,19 @@ from .verification import unit_of
 _WORST = re.compile(r"\[(?:emerg|alert)\] (?:\d+#\d+: )?(.*)")
 
 
+def found(host: Host, target: Target, actual: FileState | None, record: Installed | None) -> str:
+    """Why its listeners are to be at rest; once, until its program runs again."""
+    path = str(target.path)
+    if path in host.state.rested() and not _runs(host, target):
+        host.rested.add(path)
+        return ""
+    why = cause(host, target, actual, record)
+    if not why:
+        return ""
+    host.rested.add(path)
+    return f"nginx failed to start, and lbhook's listeners are removed until it runs: {why}"
+
+
 def cause(host: Host, target: Target, actual: FileState | None, record: Installed | None) -> str:
     """Why a target's program has failed, if that may be what lbhook wrote; else empty."""
     ours = record and actual and actual.digest == record.digest
@@ -28,14 +41,14 @@ def cause(host: Host, target: Target, actual: FileState | None, record: Installe
     if at_rest or kind_of(target).daemon != "nginx" or not host.machine.has_systemd():
         return ""
     unit = unit_of(target)
-    if not unit or runs(host, target) or not _has_failed(host, unit):
+    if not unit or _runs(host, target) or not _has_failed(host, unit):
         return ""
     # Somebody's mistake in its configuration is not lbhook's to fix, and is blocked as such.
     sound = host.daemon("nginx").check_present(target.timeout).ok
     return _said(host, unit) if sound else ""
 
 
-def runs(host: Host, target: Target) -> bool:
+def _runs(host: Host, target: Target) -> bool:
     """Whether a target's program runs by now."""
     return bool(host.services.written_pid(unit_of(target)))
 

@@ -1,4 +1,5 @@
-"""The listeners of nginx's targets on this machine, judged before a file is rendered from them."""
+"""The listeners that targets can have on this machine: at addresses that are here, and of nginx's
+those that it can take; judged before a file is rendered from them."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -12,8 +13,10 @@ from ..listening import nginx_verdict
 from ..listening.nginx_config import Listen
 from ..listening.nginx_sockets import opened
 from ..listening.nginx_verdict import Scene
+from ..metadata import facts
 from ..metadata.facts import Facts, Listener
 from ..metadata.model import Protocol
+from ..metadata.reader import Address
 from ..programs.daemon import places
 from ..programs.host import Host
 from ..rendering import fingerprint
@@ -36,11 +39,41 @@ class Judged(NamedTuple):
 class Listeners:
     """Judges for one host and one configuration."""
 
-    def __init__(self, host: Host, settings: Settings) -> None:
+    def __init__(self, host: Host, settings: Settings, only: Sequence[str] = ()) -> None:
         self.host = host
         self.active = settings.active()
+        self.planned = settings.active(only)
         self._added: dict[str, list[Listen]] = {}
         self._unchanged: list[Target] = []
+
+    def here(self, target: Target, lb: Facts) -> tuple[Facts, tuple[str, ...], tuple[str, ...]]:
+        """For a program that would fail to bind them: without addresses that are not here; which
+        these are, and warnings of all that it can't have."""
+        if not kind_of(target).local_only:
+            return lb, (), ()
+        addresses = ", ".join(map(str, lb.ha_ports))
+        no_port = f"{target.name}: HA ports on {addresses} name no port to listen on"
+        odd = (no_port,) if lb.ha_ports else ()
+        if not self.host.live:
+            return lb, (), odd
+        local, anywhere = self._local(lb), self._bound_anywhere(target)
+        kept, gone = facts.here(lb, lambda ip: ip in local or ip.version in anywhere)
+        return kept, gone, (*odd, *(f"{target.name}: {one}" for one in gone))
+
+    def _bound_anywhere(self, target: Target) -> Sequence[int]:
+        """The IP versions of which a program can listen at addresses that are elsewhere: by the
+        kernel's leave, or by haproxy's `transparent`."""
+        if "transparent" in str(target.vars.get("parameters", "")).split():
+            return (4, 6)
+        return [one for one in (4, 6) if self.host.machine.binds_anywhere(one)]
+
+    def _local(self, lb: Facts) -> frozenset[Address]:
+        """The addresses that this machine has, or is given by another target."""
+        giving = any(
+            kind_of(one).addresses and all(map(self.host.find, one.requires))
+            for one in self.planned
+        )
+        return self.host.machine.addresses().union(lb.floating_ips if giving else ())
 
     def known(self, target: Target, lb: Facts, made_of: object) -> Judged | None:
         """As an earlier run of this boot has judged it, if nothing has changed since; without its

@@ -6,9 +6,9 @@ from ..config.targets import Target
 from ..plan import Change, FileState, Outcome, Reload, compare
 from ..programs.host import Host
 from ..storage.records import Installed, Loaded
+from .verification import HELD
 
 _REASON = "no longer in the configuration"
-HELD = "put back; its program may still run with the new file"
 # Not a template: it only says that the target is not to be undone yet.
 _INSTALLED = "installed"
 

@@ -5,22 +5,19 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
 from ..config.settings import Settings
-from ..config.shipped import kind_of
 from ..config.snippets import with_snippets
 from ..config.targets import Target
-from ..errors import ConfigError, LbhookError, ReloadError
-from ..metadata import facts, restricted
+from ..errors import ConfigError, LbhookError
+from ..metadata import restricted
 from ..metadata.facts import Facts
-from ..metadata.reader import Address
 from ..plan import Change, FileState, Outcome, Plan, Reload, compare
 from ..programs import nftables, sshd
 from ..programs.host import Host
 from ..rendering.cache import RenderCache, Rendered
 from ..storage.records import Installed, Loaded
-from . import conflicts, failed_start, groups, one_file, orphans, validation
+from . import conflicts, failed_start, groups, one_file, orphans, validation, verification
 from .listeners import Listeners
 from .scope import Scope
-from .verification import verify, verify_again
 
 _ONE_FILE = "give each target a file of its own"
 
@@ -43,7 +40,7 @@ class Planner:
         self._foreign: Mapping[str, Installed] = {}
         self._made_of: Mapping[str, str] = {}
         self._skipped: Sequence[str] = ()
-        self._listeners = Listeners(host, settings)
+        self._listeners = Listeners(host, settings, only)
 
     def plan(self, scope: Scope, lb: Facts | None, vm: object = None) -> Plan:
         """What is to be done; a target that can't be planned has its `failure`."""
@@ -106,7 +103,8 @@ class Planner:
         configured = scope is Scope.CONFIGURED and made is not None
         wanted = scope is Scope.WHOLE or configured or ours or self._is_foreign(change)
         if live and expected and wanted:
-            change = self._with_reload(scope, change, expected)
+            loaded = self._loaded.get(str(change.path))
+            change = verification.due(self.host, scope, change, loaded, again=self.reload)
         if scope is Scope.CLEAN:
             return self._cleaned(change, ours)
         change = self._unless_stuck(validation.skip_missing(self.host, change))
@@ -199,11 +197,12 @@ class Planner:
             return cache.rest(target)
         if self.host.live:
             nftables.demand_no_kubelet(target, self.host.machine)
-        failure = self._failure(target, actual)
-        if failure:
-            self.problems.append(f"{target.name}: {failure}")
+        failed = failed_start.found(self.host, target, actual, self._record(target))
+        if failed:
+            self.problems.append(f"{target.name}: {failed}")
             return cache.rest(target)
-        here, left_out = self._here(target, lb)
+        here, left_out, notes = self._listeners.here(target, lb)
+        self.warnings += notes
         restrict = target.vars.get("restrict", ()) if target.kind else ()
         sshd_ports = [one["port"] for one in target.vars.get("sshd", ())] if restrict else []
         odd = restricted.doubts(restrict, lb, sshd_ports)
@@ -216,18 +215,6 @@ class Planner:
         self.warnings += judged.notes
         self.left_out += judged.notes
         return cache.make(judged.target, judged.lb, (*left_out, judged.mark), before)
-
-    def _failure(self, target: Target, actual: FileState | None) -> str:
-        """Why its listeners are to be at rest; once, until its program runs again."""
-        path = str(target.path)
-        if path in self.host.state.rested() and not failed_start.runs(self.host, target):
-            self.host.rested.add(path)
-            return ""
-        cause = failed_start.cause(self.host, target, actual, self._record(target))
-        if not cause:
-            return ""
-        self.host.rested.add(path)
-        return f"nginx failed to start, and lbhook's listeners are removed until it runs: {cause}"
 
     def _moved(
         self, cache: RenderCache, target: Target, actual: FileState | None
@@ -262,75 +249,6 @@ class Planner:
     def _is_foreign(self, change: Change) -> bool:
         record = self._foreign.get(str(change.path))
         return bool(record and change.actual and record.digest == change.actual.digest)
-
-    def _here(self, target: Target, lb: Facts) -> tuple[Facts, tuple[str, ...]]:
-        """For a program that would fail to bind them: without addresses that are not here, which
-        warnings name."""
-        if not kind_of(target).local_only:
-            return lb, ()
-        if lb.ha_ports:
-            addresses = ", ".join(map(str, lb.ha_ports))
-            self.warnings.append(
-                f"{target.name}: HA ports on {addresses} name no port to listen on"
-            )
-        if not self.host.live:
-            return lb, ()
-        local, anywhere = self._local(lb), self._bound_anywhere(target)
-        kept, warnings = facts.here(lb, lambda ip: ip in local or ip.version in anywhere)
-        self.warnings += [f"{target.name}: {warning}" for warning in warnings]
-        return kept, warnings
-
-    def _bound_anywhere(self, target: Target) -> Sequence[int]:
-        """The IP versions of which a program can listen at addresses that are elsewhere: by the
-        kernel's leave, or by haproxy's `transparent`."""
-        if "transparent" in str(target.vars.get("parameters", "")).split():
-            return (4, 6)
-        return [one for one in (4, 6) if self.host.machine.binds_anywhere(one)]
-
-    def _local(self, lb: Facts) -> frozenset[Address]:
-        """The addresses that this machine has, or is given by another target."""
-        giving = any(
-            kind_of(one).addresses and all(map(self.host.find, one.requires))
-            for one in self.settings.active(self.only)
-        )
-        return self.host.machine.addresses().union(lb.floating_ips if giving else ())
-
-    def _with_reload(self, scope: Scope, change: Change, expected: FileState) -> Change:
-        """The change with a reload that is due although the file is as it should be."""
-        if change.touches_file or not change.reloads:
-            return change
-        loaded = self._loaded.get(str(change.path))
-        if loaded is None:
-            return change.due("first load since this machine booted")
-        if loaded.held:
-            # Nothing but an answer makes a program load what it did not run.
-            held = change.due(orphans.HELD)
-            return held if scope is Scope.WHOLE else held._replace(reload=Reload.OWED)
-        if loaded.digest != expected.digest:
-            return change.due("still due from an earlier run")
-        if not self.host.root:
-            return change
-        if self.reload:
-            return change.due("--reload was given")
-        if loaded.queued:
-            return self._with_queued(change, expected)
-        problem = verify_again(self.host, change.target, expected, loaded)
-        return validation.skip_unread(self.host, change.due(problem)) if problem else change
-
-    def _with_queued(self, change: Change, expected: FileState) -> Change:
-        """What has become of a job that an earlier run queued."""
-        try:
-            unit = self.host.services.unit(change.target.reload_unit)
-        except ReloadError as error:
-            return change._replace(reload=Reload.QUEUED, reason="; ".join(error.problems))
-        if unit.job:
-            return change._replace(reload=Reload.QUEUED, reason="its job has not run yet")
-        if unit.active == "failed":
-            problem = f"{unit.name} was started and failed; `systemctl status` says why"
-            return change._replace(reload=Reload.FAILED, reason=problem)
-        problem = "" if unit.reloaded else f"the reload of {unit.name} failed"
-        problem = problem or verify(self.host, change.target, expected)
-        return change.due(problem) if problem else change._replace(reload=Reload.DONE)
 
     def _dropped(self, scope: Scope) -> list[Change]:
         """Installed files that are no target's any more. One that has only got another name

@@ -1,17 +1,61 @@
-"""What shows that a program has what its file says."""
+"""What shows that a program has what its file says, and that it is to load it again if not."""
 
 from collections.abc import Mapping
 
 from ..config.shipped import kind_of
 from ..config.targets import Target
-from ..plan import FileState
+from ..errors import ReloadError
+from ..plan import Change, FileState, Reload
 from ..processes import Result, filled
 from ..programs import floating_ip
 from ..programs.host import Host
 from ..rendering import fingerprint
 from ..storage.records import Loaded
+from . import validation
+from .scope import Scope
 
 _MOMENT = 1.0
+HELD = "put back; its program may still run with the new file"
+
+
+def due(host: Host, scope: Scope, change: Change, loaded: Loaded | None, *, again: bool) -> Change:
+    """A change with a reload that is due although the file is as it should be; `again`: whatever
+    its program has."""
+    expected = change.expected
+    if change.touches_file or not change.reloads or not expected:
+        return change
+    if loaded is None:
+        return change.due("first load since this machine booted")
+    if loaded.held:
+        # Nothing but an answer makes a program load what it did not run.
+        held = change.due(HELD)
+        return held if scope is Scope.WHOLE else held._replace(reload=Reload.OWED)
+    if loaded.digest != expected.digest:
+        return change.due("still due from an earlier run")
+    if not host.root:
+        return change
+    if again:
+        return change.due("--reload was given")
+    if loaded.queued:
+        return _with_queued(host, change, expected)
+    problem = verify_again(host, change.target, expected, loaded)
+    return validation.skip_unread(host, change.due(problem)) if problem else change
+
+
+def _with_queued(host: Host, change: Change, expected: FileState) -> Change:
+    """What has become of a job that an earlier run queued."""
+    try:
+        unit = host.services.unit(change.target.reload_unit)
+    except ReloadError as error:
+        return change._replace(reload=Reload.QUEUED, reason="; ".join(error.problems))
+    if unit.job:
+        return change._replace(reload=Reload.QUEUED, reason="its job has not run yet")
+    if unit.active == "failed":
+        problem = f"{unit.name} was started and failed; `systemctl status` says why"
+        return change._replace(reload=Reload.FAILED, reason=problem)
+    problem = "" if unit.reloaded else f"the reload of {unit.name} failed"
+    problem = problem or verify(host, change.target, expected)
+    return change.due(problem) if problem else change._replace(reload=Reload.DONE)
 
 
 def verify_again(host: Host, target: Target, expected: FileState, loaded: Loaded) -> str:
