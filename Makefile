@@ -13,7 +13,8 @@ help:
 	@echo "make demo    the main job from end to end, in a throw-away directory"
 	@echo "make test    lint, types and all tests, the laboratory among them"
 	@echo "make boot-test  Debian 12, 13 and 14, booted: a part of make test (RELEASE=forky: all of it on 14)"
-	@echo "make bench   what is measured, as a table (CHECK=1: fail if it got worse)"
+	@echo "make bench   what is measured, as a table (CHECK=1: fail if it got worse;"
+	@echo "             AGAINST=COMMIT: boots alone, beside those of that commit)"
 	@echo "make pace    how soon an answer is noticed, as a distribution"
 	@echo "make fuzz    parse, fuzzed for a minute (SECONDS=600 for ten)"
 	@echo "make fuzz-rules  rulesets at random against real packets (RULES=5000 for more;"
@@ -53,7 +54,7 @@ boot-test: system $(VENV)/.dev
 	$(VENV)/bin/pytest $(SIDE_BY_SIDE) tests/boot $(if $(RELEASE),--release $(RELEASE)) $(PYTEST_ARGS)
 
 bench: $(VENV)/.dev
-	$(VENV)/bin/python -m bench $(if $(CHECK),--check)
+	$(VENV)/bin/python -m bench $(if $(AGAINST),--against $(AGAINST),$(if $(CHECK),--check))
 
 pace: $(VENV)/.dev
 	$(VENV)/bin/python bench/pace.py

@@ -3,7 +3,7 @@
 Prints a table and writes bench.json. Machines differ and are noisy; ratios of one run are not.
 With `--check` (`make bench CHECK=1`) it fails if a figure is worse by more than a fifth than that
 in reference.json; with `--keep` what was measured becomes that. `--table` prints that for
-docs/performance.md.
+docs/performance.md. `--against COMMIT` measures boots alone, beside those of that commit.
 """
 
 import dataclasses
@@ -15,7 +15,7 @@ from pathlib import Path
 
 from tests.shared import sharing
 
-from . import boots, live, package, peers, runs, sizes, verdicts
+from . import boots, in_turns, live, package, peers, runs, sizes, verdicts
 from .measure import CHECKOUT, Result
 from .scene import Bench
 
@@ -30,6 +30,12 @@ def main() -> None:
         print(markdown(reference()), end="")
         return
     print(_LINE.format("what", "against", "", "figure", " ", "reach"))
+    if "--against" in sys.argv:
+        commit = sys.argv[sys.argv.index("--against") + 1]
+        with sharing():
+            for result in in_turns.results(commit, "trixie"):
+                print(line(result), flush=True)
+        return
     results = []
     with tempfile.TemporaryDirectory(prefix="lbhook-bench-") as place, sharing():
         bench = Bench(Path(place))

@@ -26,8 +26,8 @@ HOUSE: dict[str, tuple[str, ...]] = {
         *("settings", "json_schema", "permissions"),
     ),
     "metadata": (
-        *("reader", "ranges", "model", "instance", "events", "facts", "planned", "configured"),
-        "restricted",
+        *("reader", "ranges", "model", "instance", "events", "facts"),
+        *("described", "planned", "configured", "restricted"),
     ),
     "plan": (),
     "system": (

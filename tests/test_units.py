@@ -22,7 +22,7 @@ OLDEST = 249
 # The directives by the version of systemd that brought them; 0: before 200.
 BROUGHT = {
     0: "Description Documentation Wants After Before Conflicts DefaultDependencies WantedBy Type "
-    "ConditionDirectoryNotEmpty "
+    "ConditionDirectoryNotEmpty Nice "
     "ExecStart ExecStartPost ExecReload ExecStopPost RemainAfterExit NotifyAccess User Restart "
     "ExecStop TimeoutStopSec "
     "RestartSec RestartPreventExitStatus TimeoutStartSec CapabilityBoundingSet NoNewPrivileges "

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ..layout import aligned
-from ..metadata.planned import described
+from ..metadata.described import described
 from ..plan import Change, Closed, Outcome, Plan, Reload
 from ..processes import filled
 from ..programs.nftables import drops

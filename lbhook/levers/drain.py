@@ -20,9 +20,9 @@ from ..errors import (
     WriteError,
 )
 from ..imds.last_good import Identity, LastGood
+from ..metadata.described import described
 from ..metadata.facts import Facts
 from ..metadata.model import Protocol
-from ..metadata.planned import described
 from ..metadata.reader import Address
 from ..processes import Result
 from ..storage.drains import Drained, Drains

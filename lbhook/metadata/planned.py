@@ -8,7 +8,7 @@ from itertools import chain
 
 from ..config.schema import suggestion
 from ..errors import MetadataError, UsageError
-from ..layout import place
+from .described import described
 from .model import AddressPair, InboundRule, Metadata, parse, with_rules
 from .reader import Address
 
@@ -70,14 +70,6 @@ def carry_out(plans: Plans, metadata: Metadata) -> tuple[Metadata, tuple[str, ..
         rules = [*(one for one in rules if one not in gone), rule]
         said += [*(f"- {described(one)}" for one in gone), f"+ {described(rule)}"]
     return with_rules(metadata, rules), tuple(said)
-
-
-def described(rule: InboundRule) -> str:
-    """A rule in a line."""
-    front = place(rule.frontend_ip, rule.frontend_port)
-    said = f"{rule.protocol} {front} → {place(rule.private_ip, rule.backend_port)}"
-    name = rule.by_configuration
-    return f"{said}, by configuration: rules.{name}" if name else said
 
 
 def _front(rule: InboundRule) -> tuple[object, ...]:

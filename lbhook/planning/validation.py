@@ -11,7 +11,7 @@ from ..errors import ConfigError, RefusedError
 from ..metadata.reader import Address
 from ..plan import Change, Outcome, Plan, Reload
 from ..processes import NOT_FOUND, Result, filled
-from ..programs import check_warnings, floating_ip
+from ..programs import floating_ip
 from ..programs.host import Host
 
 if TYPE_CHECKING:
@@ -188,6 +188,8 @@ def _examine_daemon(
 
 def _warnings(tested: Result, changes: Sequence[Change], staged: Staged) -> Iterator[str]:
     """Said where a file changes, and so once."""
+    from ..programs import check_warnings
+
     for change in changes:
         content = change.expected.content.decode() if change.expected else ""
         said = tested.output.replace(str(staged[change.path]), str(change.path))

@@ -106,7 +106,8 @@ def _held(machine: Machine, sockets: Sequence[Socket]) -> Iterator[_Spot]:
 
 def _kept(machine: Machine, run: Run, sockets: Sequence[Socket]) -> Iterator[_Spot]:
     """Of sockets that systemd listens at for a daemon. It is asked only if it listens at all."""
-    if not any(one.inode in _inodes(machine, 1) for one in sockets):
+    inodes = _inodes(machine, 1)
+    if not any(one.inode in inodes for one in sockets):
         return
     shown = run(("systemctl", "show", "*.socket", "--property=Id,ActiveState,Triggers,Listen"))
     for unit in shown.output.split("\n\n") if shown.ok else ():

@@ -6,10 +6,10 @@ from typing import Any
 
 from ..config.shipped import kind_of
 from ..config.targets import Target
+from ..metadata.described import described
 from ..metadata.facts import Facts, Listener
 from ..metadata.instance import Nic, Vm
 from ..metadata.model import AddressPair, InboundRule, TunnelInterface
-from ..metadata.planned import described
 from .sandbox import Values
 
 # A thing that an expression of a template looked at, and the name that it asked for.

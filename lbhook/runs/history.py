@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
 from ..layout import count, utc
+from ..metadata.described import described
 from ..metadata.model import InboundRule
-from ..metadata.planned import described
 from ..programs.host import Host
 
 VERSION = 1

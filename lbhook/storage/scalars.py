@@ -11,8 +11,10 @@ _LAST_MOMENT = 253402300799.0
 def text(value: object) -> str:
     """A string that a file can hold: JSON can have half of a character."""
     words = schema.text(value)
-    if not words.isascii() and any("\ud800" <= one <= "\udfff" for one in words):
-        raise Misfit(("", "half of a character"))
+    try:
+        words.encode()
+    except UnicodeEncodeError:
+        raise Misfit(("", "half of a character")) from None
     return words
 
 

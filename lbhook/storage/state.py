@@ -70,7 +70,10 @@ class State(Places):
         """Put what can be read of a damaged record in its place, keep the damaged one beside it,
         and say so. `others` are targets that are known to be installed from elsewhere."""
         said = []
-        for path, form in self.forms().items():
+        forms = self.forms()
+        there = {place: self.tree.names(place) for place in {one.parent for one in forms}}
+        for path in (one for one in forms if one.name in there[one.parent]):
+            form = forms[path]
             found = self.record(path, form)
             if found.wrong:
                 values = found.values

@@ -85,13 +85,22 @@ ENTER = ("-m", "-u", "-i", "-n", "-p", "-C", "--root", "--wd=/")
 
 class Machine:
     """One VM; `network` is the host whose network it has. Off until `boot` is called. A `bare`
-    one has no lbhook yet.
+    one has no lbhook yet, another that of the checkout at `source`.
 
     What is written while it is off is there at the next boot.
     """
 
-    def __init__(self, image: Path, place: Path, network: Host, *, bare: bool = False) -> None:
+    def __init__(
+        self,
+        image: Path,
+        place: Path,
+        network: Host,
+        *,
+        bare: bool = False,
+        source: Path = REPO,
+    ) -> None:
         self._image, self._place, self._network = image, place, network
+        self._source = source
         self._apart: subprocess.Popen[bytes] | None = None
         self._cgroups: Cgroups | None = None
         self._nspawn = self._pid = 0
@@ -108,9 +117,9 @@ class Machine:
     def _install(self) -> None:
         """As a package would: program, units, configuration, resting form."""
         upper = self._place / "upper"
-        shutil.copytree(_package(self._image), upper / PACKAGE)
+        shutil.copytree(_package(self._image, self._source), upper / PACKAGE)
         unit_files = shutil.ignore_patterns("*.sysusers")
-        shutil.copytree(REPO / "systemd", upper / UNITS, ignore=unit_files)
+        shutil.copytree(self._source / "systemd", upper / UNITS, ignore=unit_files)
         for name, line in ACCOUNT.items():
             self.write(f"/etc/{name}", (self._image / "etc" / name).read_text() + line)
         for unit, target in ENABLED.items():
@@ -123,10 +132,13 @@ class Machine:
         self.write("/etc/nftables.d/.keep", "")
 
     def enable(self, unit: str, target: str = "multi-user.target") -> None:
-        """Let a unit be started at boot."""
-        wants = self.path(f"/etc/systemd/system/{target}.wants/{unit}")
-        wants.parent.mkdir(parents=True, exist_ok=True)
-        wants.symlink_to(f"/{UNITS}/{unit}")
+        """Let a unit that a package brings be started at boot."""
+        self.link(f"/etc/systemd/system/{target}.wants/{unit}", f"/{UNITS}/{unit}")
+
+    def link(self, path: str, to: str) -> None:
+        """A symbolic link, and the directories above it."""
+        self.path(path).parent.mkdir(parents=True, exist_ok=True)
+        self.path(path).symlink_to(to)
 
     @property
     def console(self) -> str:
@@ -371,17 +383,17 @@ class Machine:
         return subprocess.run([*enter, *argv], capture_output=True, text=True, check=False).stdout
 
 
-def _package(image: Path) -> Path:
-    """What a package has of lbhook, with its bytecode by the image's own Python: without it each
+def _package(image: Path, source: Path) -> Path:
+    """What a package has of a checkout, with bytecode by the image's own Python: without it each
     start would compile everything, since the units may not write there. Made once in a run."""
-    place = shared() / f"package-{image.name}"
+    place = shared() / f"package-{image.name}-{source.name}"
     with alone(place.with_suffix(".lock")):
         if not place.exists():
             new = place.with_suffix(".new")
             without = shutil.ignore_patterns("__pycache__")
-            shutil.copytree(REPO / "lbhook", new, ignore=without)
+            shutil.copytree(source / "lbhook", new, ignore=without)
             for name in ("templates", "systemd"):
-                shutil.copytree(REPO / name, new / name)
+                shutil.copytree(source / name, new / name)
             words = ["compile", str(image), str(new), f"/{PACKAGE}"]
             subprocess.run(
                 ["unshare", "--mount", "sh", "-euc", COMPILE, *words],

@@ -149,6 +149,26 @@ def test_a_socket_that_systemd_keeps(
     assert found(tmp_path, shown=UNITS.format(id=name, triggers=triggers, state=state)) == places
 
 
+def test_a_process_is_looked_at_once(tmp_path: Path) -> None:
+    """However many sockets listen: nginx has thousands of them."""
+
+    class Looked(Machine):
+        pids: tuple[int, ...] = ()
+
+        def inodes(self, pid: int) -> frozenset[int]:
+            self.pids += (pid,)
+            return super().inodes(pid)
+
+    process(tmp_path, 1, "systemd", 90)
+    process(tmp_path, 70, "sshd", 71)
+    for one in range(71, 90):
+        socket(tmp_path, f"10.0.0.4 {one}", one)
+    machine = Looked(tmp_path)
+    places = sshd.places(machine, Runner(), machine.listening())
+    assert [one["text"] for one in places] == ["10.0.0.4:71"]
+    assert sorted(machine.pids) == [1, 70]
+
+
 def test_systemd_is_not_asked_where_it_listens_nowhere(tmp_path: Path) -> None:
     """An unchanged run is to be quick."""
     socket(tmp_path, "0.0.0.0 80", 7)
