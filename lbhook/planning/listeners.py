@@ -9,7 +9,8 @@ from typing import NamedTuple
 from ..config.settings import Settings
 from ..config.shipped import kind_of
 from ..config.targets import Target
-from ..listening import nginx_verdict
+from ..listening import haproxy_config, nginx_verdict
+from ..listening.haproxy_config import Bind
 from ..listening.nginx_config import Listen
 from ..listening.nginx_sockets import opened
 from ..listening.nginx_verdict import Scene
@@ -79,7 +80,7 @@ class Listeners:
         """As an earlier run of this boot has judged it, if nothing has changed since; without its
         listeners."""
         if not self._judges(target):
-            return Judged(target, lb)
+            return self._unjudged(target, lb)
         record = self.host.state.judged().get(str(target.path), {})
         looked = tuple(record.get("looked", ()))
         if not record or record.get("of") != self._digest(target, made_of, looked):
@@ -92,7 +93,7 @@ class Listeners:
         """The target and its answer, with the listeners that nginx can have in place of those
         that rules lead to."""
         if not self._judges(target):
-            return Judged(target, lb)
+            return self._unjudged(target, lb)
         found, notes = self._judge(target, lb)
         mark = fingerprint.digest([(one.ip, one.protocol.value, one.port) for one in found])
         self._around.remember()
@@ -114,6 +115,27 @@ class Listeners:
 
     def _judges(self, target: Target) -> bool:
         return self.host.live and kind_of(target).daemon == "nginx"
+
+    def _unjudged(self, target: Target, lb: Facts) -> Judged:
+        """Without those that haproxy binds by somebody's own line."""
+        if not self._binds or kind_of(target).daemon != "haproxy":
+            return Judged(target, lb)
+        found = [haproxy_config.taken(self._binds, those) for those in _grouped(target, lb)]
+        gone = {one for taken, _ in found for one in taken}
+        notes = [f"{target.name}: {note}" for taken, note in found if taken]
+        kept = tuple(one for one in lb.listeners if one not in gone)
+        return Judged(target, replace(lb, listeners=kept), _shown(target, notes), f"{notes}")
+
+    @cached_property
+    def _binds(self) -> Sequence[Bind]:
+        """What haproxy's configuration binds without lbhook's files."""
+        own = {one.path for one in self.active if kind_of(one).daemon == "haproxy"}
+        if not (self.host.live and own):
+            return ()
+        from ..programs.haproxy import Haproxy
+
+        haproxy = Haproxy(self.host.run, self.host.machine)
+        return haproxy.binds({*map(str, own), *self.host.state.installed()})
 
     def _judge(self, target: Target, lb: Facts) -> tuple[tuple[Listener, ...], tuple[str, ...]]:
         scene = Scene(
@@ -138,8 +160,7 @@ class Listeners:
             # What no rule asks for goes first.
             listeners = [one for one in listeners if one.rules]
             added[:] = [one for one in added if one.ip in {each.ip for each in listeners}]
-        more = [f"{target.name}: {len(notes) - _SHOWN} more ports are left out"]
-        return tuple(listeners), (*notes[:_SHOWN], *(more if len(notes) > _SHOWN else ()))
+        return tuple(listeners), _shown(target, notes)
 
     @cached_property
     def _around(self) -> Surroundings:
@@ -190,6 +211,11 @@ class Listeners:
             return ""
         files = stamps(self.host.machine.root, looked)
         return fingerprint.digest(target, self.active, made_of, sockets, files)
+
+
+def _shown(target: Target, notes: Sequence[str]) -> tuple[str, ...]:
+    more = [f"{target.name}: {len(notes) - _SHOWN} more ports are left out"]
+    return (*notes[:_SHOWN], *(more if len(notes) > _SHOWN else ()))
 
 
 def _as_it_is(target: Target) -> Target:

@@ -6,15 +6,18 @@ there at its start; `-c` binds nothing; after a reload that can't bind the old w
 nobody is told.
 """
 
+import contextlib
 import hashlib
 import re
 import shlex
 import tempfile
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
 from ..config.targets import Target
 from ..errors import ReloadError
+from ..listening import haproxy_config
+from ..listening.haproxy_config import Bind
 from ..metadata.reader import Address
 from ..processes import Result
 from ..system.machine import Machine
@@ -108,6 +111,17 @@ class Haproxy(Listening):
             return ""
         return hashlib.sha256(repr(read).encode()).hexdigest() if start else ""
 
+    def binds(self, own: Collection[str]) -> Sequence[Bind]:
+        """What the files of its command line bind but those in `own`."""
+        start = self._running() or self._configured()
+        found: list[Bind] = []
+        for name in start.files() if start else ():
+            with contextlib.suppress(OSError):
+                file = self.machine.root / name.lstrip("/")
+                text = "" if name in own else file.read_text(encoding="utf-8", errors="replace")
+                found += haproxy_config.binds(name, text, start.env if start else {})
+        return found
+
     def verify(self, target: Target, content: bytes, main_pid: int) -> str:
         """What shows that haproxy does not have the listeners of a file; empty if it has."""
         missing = self.missing(content, main_pid)
@@ -119,7 +133,8 @@ class Haproxy(Listening):
         return (*there, *self.machine.children(main_pid)) if there else ()
 
     def _running(self) -> "_Start | None":
-        pid = Services(self.run, self.machine).unit(_UNIT).main_pid
+        services = Services(self.run, self.machine)
+        pid = services.written_pid(_UNIT) or services.unit(_UNIT).main_pid
         if self.machine.program(pid) != "haproxy":
             return None
         env = self.machine.environment(pid)

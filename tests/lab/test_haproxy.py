@@ -11,7 +11,7 @@ from .fabric import CLIENT4, CLIENT6, VM4, VM6, body, rule
 from .hosts import wait_for
 from .knock import Target, one, states
 from .lab import Lab
-from .rules import FRONT4, FRONT6, WEB
+from .rules import FRONT4, FRONT6, PAIRS, WEB
 from .talk import Talk
 from .vm import LISTEN, NFT
 
@@ -318,4 +318,22 @@ def test_a_defaults_section_is_named_or_haproxys_alert_is_passed_on(lab: Lab) ->
     lab.vm.write("/etc/lbhook/lbhook.toml", f'{SETTINGS}vars = {{ defaults = "web" }}\n')
     assert "its check warns" not in lab.vm.lbhook("apply").stderr
     assert "frontend lbhook from web\n" in lab.vm.read(FRONTEND)
+    assert lab.vm.lbhook("plan").stdout.startswith("Nothing to do")
+
+
+@pytest.mark.parametrize("place", ["*", VM4, f"127.0.0.1:8444,{VM4}"])
+def test_a_frontend_of_the_owners_keeps_its_port(lab: Lab, place: str) -> None:
+    """A rule that leads to it makes no frontend of lbhook's beside it, which would get all of its
+    connections, or some; the other rule has one, and the warning names the line."""
+    answer = 'http-request return status 200 content-type text/plain string "own"'
+    file = "/etc/haproxy/conf.d/own.cfg"
+    lab.vm.write(file, f"frontend own\n    bind {place}:8443\n    {answer}\n")
+    start(lab, "http", "-f", "/etc/haproxy/conf.d")
+    wait_for(lambda: lab.vm.listens("tcp", 8443), "the owner's frontend")
+    lab.balance(body(rule(FRONT4, 443, VM4, 8443), *MORE, **PAIRS))
+    said = lab.vm.lbhook("apply").stderr
+    assert f"haproxy: port 8443 is left out: {file}:2 binds it; take that line away, or" in said
+    assert one(lab.client, "tcp", FRONT4, 81).state == "open"
+    answers = [one(lab.client, "tcp", FRONT4, 443).reply for _ in range(12)]
+    assert all(reply.endswith("own") for reply in answers), answers
     assert lab.vm.lbhook("plan").stdout.startswith("Nothing to do")

@@ -1,0 +1,98 @@
+"""What haproxy's own configuration binds: the `bind` lines of its files as values.
+
+The form is that of haproxy 2.6 (https://docs.haproxy.org/2.6/configuration.html, 2.2 to 2.4, 4.2
+and 11): several places behind one `bind`, ranges of ports, quotes, variables of the environment.
+What a condition (`.if`) leaves out counts as well.
+"""
+
+import ipaddress
+import re
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+from ..metadata.facts import Listener
+from ..metadata.reader import Address
+
+# A family before the address; others (unix@, fd@, quic4@ and the like) are no TCP of this machine.
+_PLACE = re.compile(r"(?:(ipv4|ipv6|tcp|tcp4|tcp6)@)?(.*):(\d+)(?:-(\d+))?", re.ASCII)
+_VARIABLE = re.compile(r"\$(?:\{(\w+)(?:-([^}]*))?(?:\[\*\])?\}|(\w+))", re.ASCII)
+_ANY4, _ANY6 = ipaddress.IPv4Address(0), ipaddress.IPv6Address(0)
+
+
+class Bind(NamedTuple):
+    """A place of a `bind` line: an address, unspecified for all of its family, and the first and
+    last of its ports. `line` is its file and line."""
+
+    ip: Address
+    first: int
+    last: int
+    line: str
+
+    def has(self, ip: Address, port: int) -> bool:
+        """Whether it takes connections to an address and port."""
+        everywhere = self.ip.is_unspecified and self.ip.version == ip.version
+        return self.first <= port <= self.last and (everywhere or self.ip == ip)
+
+
+def binds(name: str, text: str, env: Mapping[str, str]) -> Iterator[Bind]:
+    """The places of a file's `bind` lines, of TCP and of this network namespace."""
+    for number, line in enumerate(text.splitlines(), 1):
+        words = _words(line, env)
+        if len(words) > 1 and words[0] == "bind" and "namespace" not in words:
+            for place in words[1].split(","):
+                for ip, first, last in _places(place, words[2:]):
+                    yield Bind(ip, first, last, f"{name}:{number}")
+
+
+def taken(binds: Sequence[Bind], those: Sequence[Listener]) -> tuple[tuple[Listener, ...], str]:
+    """Of the listeners of one port those that a line of somebody's own binds, and what is said of
+    them. Of two lines with one address each gets some of the connections; the one that names the
+    address gets all of those that another has for every address."""
+    lines = {one: each.line for one in those for each in binds if each.has(one.ip, one.port)}
+    port = those[0].port
+    some = f" on {', '.join(str(one.ip) for one in lines)}" if len(lines) < len(those) else ""
+    line = next(iter(lines.values()), "")
+    return tuple(lines), (
+        f"port {port}{some} is left out: {line} binds it; take that line away, or set"
+        f" `except_ports = [{port}]`"
+    )
+
+
+def _words(line: str, env: Mapping[str, str]) -> list[str]:
+    if "bind" not in line:
+        return []
+    try:
+        words = shlex.split(line, comments=True)
+    except ValueError:  # a quote that is not closed, which haproxy refuses
+        return []
+    return [_VARIABLE.sub(lambda found: _value(found, env), word) for word in words]
+
+
+def _value(found: re.Match[str], env: Mapping[str, str]) -> str:
+    return env.get(found[1] or found[3], found[2] or "")
+
+
+def _places(text: str, words: Sequence[str]) -> Iterator[tuple[Address, int, int]]:
+    found = _PLACE.fullmatch(text)
+    if not found or "@" in found[2]:
+        return
+    family, host = (found[1] or "")[-1:], found[2].strip("[]")
+    first = int(found[3])
+    last = int(found[4] or first)
+    for ip in _addresses(host, family):
+        yield ip, first, last
+        # Linux gives a socket of IPv6 for all addresses those of IPv4 as well.
+        if ip == _ANY6 and not {"v6only"} & set(words):
+            yield _ANY4, first, last
+
+
+def _addresses(host: str, family: str) -> Iterator[Address]:
+    """One for all of a family; none of a name, of which nobody knows what it will be."""
+    if host in ("", "*"):
+        yield _ANY6 if family == "6" else _ANY4
+        return
+    try:
+        yield ipaddress.ip_address(host)
+    except ValueError:
+        return
