@@ -49,6 +49,8 @@ class Installation:
         wanted = [] if packaged else self._pieces()
         if not packaged:
             self._demand_program()
+            if self.undo.context.host.live:
+                executable.demand(self.program)
         changes = [self._put(piece) for piece in wanted]
         for place in DIRECTORIES:
             self.undo.context.host.tree.make_directory(place)
@@ -110,8 +112,6 @@ class Installation:
         if not self.program.single and not host.tree.outside(path).exists():
             hint = "install it there first, at the same path"
             raise UsageError(f"{host.tree.outside(path)}: no such program", hint=hint)
-        if host.live:
-            executable.demand(self.program)
 
     def _places(self) -> Places:
         place = self.program.path

@@ -342,6 +342,7 @@ def test_a_program_that_only_root_can_read(readable: Path, installing: Make, clo
     path.chmod(0o750 if path.is_dir() else 0o640)
     said = refused(made, RightsError)
     assert said == f"{path}: others than root can't read it; run `chmod go+rX {path}`"
+    assert made.uninstall().status == 0  # which leaves nothing that would have to run it
 
 
 @needs_root
