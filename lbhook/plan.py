@@ -90,6 +90,11 @@ class Change(NamedTuple):
         return self.outcome not in (Outcome.UNCHANGED, Outcome.SKIPPED, Outcome.BLOCKED)
 
     @property
+    def has_work(self) -> bool:
+        """Whether an apply does anything about it: with the file, or by a reload alone."""
+        return self.touches_file or self.reload is Reload.DUE
+
+    @property
     def dropped(self) -> bool:
         """Whether the target is in no configuration any more, and undone."""
         return not self.target.template
@@ -185,7 +190,7 @@ class Plan(NamedTuple):
     @property
     def to_do(self) -> bool:
         """Whether an apply would change a file or reload something."""
-        return any(one.touches_file or one.reload is Reload.DUE for one in self.changes)
+        return any(one.has_work for one in self.changes)
 
     @property
     def failures(self) -> tuple[LbhookError, ...]:

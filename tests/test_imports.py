@@ -95,7 +95,7 @@ HOUSE: dict[str, tuple[str, ...]] = {
             "transaction",
         ),
         "salvage",
-        *("deployment", "recovery"),
+        *("deployment", "closures", "recovery"),
     ),
     "levers": ("standstill", "drain", "azure"),
     "runs": (
@@ -114,7 +114,7 @@ HOUSE: dict[str, tuple[str, ...]] = {
     "installation": ("completion", "contents", "executable", "installer"),
     "doctor": (
         *("findings", "imds_checks", "target_checks", "unit_checks", "traffic_checks"),
-        *("firewall_checks", "walk"),
+        *("firewall_checks", "container_checks", "walk"),
     ),
     "emulator": ("replies", "faults", "playbook", "listener", "http", "server"),
     "cli": ("console", "invocation", "factory", "options", "demo", "main"),

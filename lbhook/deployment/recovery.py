@@ -10,7 +10,7 @@ from ..planning.planner import Planner
 from ..planning.scope import Scope
 from ..programs.host import UNFINISHED, Host
 from ..storage.records import Loaded
-from . import others, salvage
+from . import closures, others, salvage
 from .deployment import Deployment
 from .outcome import Done
 from .report import Report
@@ -48,7 +48,10 @@ class Recovery:
 
     def _deploy(self, scope: Scope) -> Done:
         plan = Planner(self.context.host, self.context.settings).plan(scope, None)
+        last = self.last_good.find()
+        closed = closures.coming(self.context, plan.changes, last and last.lb)
         done = Deployment(self.context.host, plan).carry_out()
+        done = closures.said(self.context, done, closed)
         # What can't be planned is said by the plan that follows, which has the same.
         failures = [one for one in done.failures if one not in plan.failures]
         for warning in (*done.warnings, *together(failures).problems):

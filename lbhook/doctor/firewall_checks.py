@@ -20,13 +20,12 @@ def closed(evidence: Evidence) -> Iterator[Finding]:
     firewall = _firewall(evidence)
     if not firewall:
         return
-    found = Closing(firewall, evidence.lb, evidence.host).standing
-    if found:
-        yield unsure(
-            f"{firewall.name} closes these, because no rule or setting opens them:"
-            f" {', '.join(map(str, found))}",
-            "if it is to be reached from outside, `allow` in its `vars` lets it in",
-        )
+    closing = Closing(firewall, evidence.lb, evidence.host)
+    found: dict[str, list[str]] = {}
+    for one in closing.standing:
+        found.setdefault(closing.bridge(one), []).append(str(one))
+    for bridge, some in found.items():
+        yield _closed(firewall.name, bridge, ", ".join(some))
 
 
 def untracked(evidence: Evidence) -> Iterator[Finding]:
@@ -67,6 +66,19 @@ def drained(evidence: Evidence) -> Iterator[Finding]:
 
 
 CHECKS: tuple[Check, ...] = (drained, closed, untracked)
+
+
+def _closed(name: str, bridge: str, what: str) -> Finding:
+    """What is closed to everybody or, of an address of their bridge, to containers."""
+    if bridge:
+        return unsure(
+            f"{name} keeps containers on {bridge} from these: {what}",
+            f'`trusted_interfaces = ["{bridge}"]` in its `vars` lets them in',
+        )
+    return unsure(
+        f"{name} closes these, because no rule or setting opens them: {what}",
+        "if it is to be reached from outside, `allow` in its `vars` lets it in",
+    )
 
 
 def _firewall(evidence: Evidence) -> Target | None:

@@ -14,6 +14,8 @@ from .findings import Check, Evidence, Finding, note, unsure
 
 # Azure probes every 5 s at most (Microsoft: "Azure Load Balancer health probes").
 _PROBED = 60.0
+# What holds the ports that Podman publishes; it has them of IPv4 alone.
+PODMAN = "conmon"
 _FULL = 0.9
 
 
@@ -54,6 +56,10 @@ def listening(evidence: Evidence) -> Iterator[Finding]:
             if near
             else "start the program that should"
         )
+        if who == PODMAN and ways[0].rule.private_ip.version == 6:
+            remedy = (
+                "Podman publishes the port, and its container has no IPv6: give its network some"
+            )
         yield Finding(text=f"nobody listens on {_named(ways)}", remedy=remedy)
 
 

@@ -13,7 +13,14 @@ from ..plan import Plan
 from ..programs import nftables
 from ..runs.update import Update
 from ..traffic import paths
-from . import firewall_checks, imds_checks, target_checks, traffic_checks, unit_checks
+from . import (
+    container_checks,
+    firewall_checks,
+    imds_checks,
+    target_checks,
+    traffic_checks,
+    unit_checks,
+)
 from .findings import Check, Evidence, Finding, Level
 
 VERSION = 1
@@ -24,7 +31,7 @@ _WAY: Mapping[str, Sequence[Check]] = {
     "Azure": imds_checks.CHECKS,
     "Targets": target_checks.CHECKS,
     "Units": unit_checks.CHECKS,
-    "Traffic": (*traffic_checks.CHECKS, *firewall_checks.CHECKS),
+    "Traffic": (*traffic_checks.CHECKS, *firewall_checks.CHECKS, *container_checks.CHECKS),
 }
 _ANYWHERE = ("Azure", "Targets")
 _SIGNS = {Level.WRONG: "!", Level.UNSURE: "?", Level.NOTE: "-"}

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
+from ipaddress import ip_address
 
 from ..config.targets import Target
 from ..firewall.kernel import Firewall, FirewallError
@@ -22,9 +23,9 @@ _OURS = "inet lbhook "
 def closes(
     changes: Iterable[Change], lb: Facts, host: Host, asked: Firewall | None = None
 ) -> tuple[Closed, ...]:
-    """What waits here and the firewall among `changes`, if it changes, closes to everybody outside.
+    """What waits here and the firewall among `changes`, if it is loaded, closes to all outside.
     What the kernel lets nobody reach before that is closed already."""
-    wanted = (one for one in changes if one.touches_file and nftables.closes_some(one.target))
+    wanted = (one for one in changes if one.has_work and nftables.closes_some(one.target))
     firewall = next(wanted, None)
     return Closing(firewall.target, lb, host, asked).coming if firewall else ()
 
@@ -63,6 +64,16 @@ class Closing:
         """What it keeps closed, and no other table does."""
         return self._named([one for one in self._sockets if not self._is_out_of_reach(one, _OURS)])
 
+    def bridge(self, closed: Closed) -> str:
+        """The bridge of containers that it has an address of, and no other; empty if none."""
+        device = self._near.get(ip_address(closed.ip), "")
+        return device if device in self._bridges else ""
+
+    @cached_property
+    def _near(self) -> Mapping[Address, str]:
+        """The interface of each address of this machine."""
+        return Routes(self.host.run).interfaces() if self.host.find("ip") else {}
+
     @cached_property
     def _tunnels(self) -> Sequence[tunnels.Tunnel]:
         return tunnels.found(self.host.run) if self.host.find("ip") else ()
@@ -75,8 +86,8 @@ class Closing:
     @cached_property
     def _doors(self) -> Mapping[Socket, Sequence[Door]]:
         """Where others would reach each socket that has a port."""
-        found = Routes(self.host.run).interfaces() if self.host.find("ip") else {}
-        near = {ip: name for ip, name in found.items() if not (ip.is_loopback or ip.is_link_local)}
+        all_of = self._near.items()
+        near = {ip: name for ip, name in all_of if not (ip.is_loopback or ip.is_link_local)}
         ported = [one for one in self._sockets if one.protocol in PROTOCOLS]
         return {one: [_door(one, ip, name) for ip, name in _reached(one, near)] for one in ported}
 

@@ -115,7 +115,7 @@ class Planner:
 
     def _unless_stuck(self, change: Change) -> Change:
         """Blocked, if its program can take no change at all."""
-        idle = not change.touches_file and change.reload is not Reload.DUE
+        idle = not change.has_work
         reason = "" if idle else self._listeners.stuck(change.target)
         return validation.blocked(change, reason) if reason else change
 

@@ -46,7 +46,7 @@ def scratch(plan: Plan, directory: Path) -> Staged:
 def skip_missing(host: Host, change: Change) -> Change:
     """A target is skipped if a program that it requires is not installed here; a shipped one
     always requires those that it is for."""
-    idle = not change.touches_file and change.reload is not Reload.DUE
+    idle = not change.has_work
     if not host.live or idle:
         return change
     own = kind_of(change.target).defaults.get("requires", ())
@@ -59,7 +59,7 @@ def skip_unread(host: Host, change: Change) -> Change:
     """A target is skipped if its program does not read its file. To ask takes as long as a check,
     so it is asked where it matters: where the file is not there yet, was skipped before or is
     refused, where two want one listener, or where nothing of the file is to be seen."""
-    wanted = change.touches_file or change.reload is Reload.DUE
+    wanted = change.has_work
     due = host.live and host.root and wanted and not change.dropped
     asks = due and kind_of(change.target).daemon
     unread = host.daemon(asks).unread(change.target) if asks else ""

@@ -1,21 +1,19 @@
 """A plan made and carried out; where that fails, what is missing comes back."""
 
-import contextlib
 from collections.abc import Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from ..context import Context
+from ..deployment import closures
 from ..deployment.deployment import Deployment
 from ..deployment.outcome import Done
-from ..deployment.report import closed_warnings
-from ..errors import LbhookError, ReloadError
+from ..errors import ReloadError
 from ..imds.last_good import LastGood
 from ..metadata.facts import Facts
-from ..plan import Change, Closed, Plan
+from ..plan import Change, Plan
 from ..planning.planner import Planner
 from ..planning.scope import Scope
-from ..programs.nftables import closes_some
 
 if TYPE_CHECKING:
     from ..metadata.instance import Vm
@@ -47,35 +45,17 @@ class Execution:
         for warning in plan.warnings:
             self.context.reporter.warn(warning)
         before = last_good.find() if scope is Scope.WHOLE else None
-        closed = self._closes(plan) if lb else ()
+        closed = closures.coming(self.context, plan.changes, lb)
         gone = self._deploy(plan, records)
         left_out = tuple(map(ReloadError, plan.problems))
         self.done = self.done._replace(blocked=(*left_out, *self.done.blocked))
-        self._say_closed(closed)
+        self.done = closures.said(self.context, self.done, closed)
         if gone and before and before.metadata and before.lb != lb:
             self._bring_back(gone, before.lb, vm)
         # A run that was killed may have left nothing to do but this.
         self.context.host.journal.end()
         if scope is Scope.WHOLE and self.context.host.live and not self.done.errors:
             self.context.host.state.keep_refused({})
-
-    def _closes(self, plan: Plan) -> tuple[Closed, ...]:
-        """What the firewall will close: to be looked at before it does."""
-        firewalls = [one for one in plan.changes if one.touches_file and closes_some(one.target)]
-        if not (firewalls and self.context.host.live):
-            return ()
-        from ..planning import closing
-
-        return closing.closes(firewalls, plan.lb, self.context.host)
-
-    def _say_closed(self, closed: Sequence[Closed]) -> None:
-        firewall = next((one for one in self.done.changes if closes_some(one.target)), None)
-        if firewall and firewall.touches_file and closed:
-            self.done = self.done._replace(closed=tuple(closed))
-            with contextlib.suppress(LbhookError):  # it would only be said twice
-                self.context.host.state.keep_closed(map(str, closed))
-            for warning in closed_warnings(firewall.target.name, closed):
-                self.context.reporter.warn(warning)
 
     def _deploy(
         self, plan: Plan, records: Mapping[PurePosixPath, bytes], again: bool = True

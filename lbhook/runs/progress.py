@@ -53,7 +53,7 @@ class Progress:
             changes=outcomes.together(self.settled, self.done),
             warnings=self.done.warnings,
             rules=self.rules,
-            closes=self.done.closed,
+            closes=(*self.settled.closed, *self.done.closed),
             standstill=self.standstill,
         )
 

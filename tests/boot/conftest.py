@@ -17,7 +17,7 @@ SHARES = pytest.StashKey[dict[str, str]]()
 # `make boot-test RELEASE=forky`, and on the older ones always.
 NEWEST = "forky"
 KINDS = (
-    *("boot.py", "nginx_page.py", "configured.py", "guarded.py", "haproxy.py"),
+    *("boot.py", "nginx_page.py", "configured.py", "containers.py", "guarded.py", "haproxy.py"),
     *(f"reloads.py::test_{one}" for one in ("active[", "failed[", "the_port_of_another")),
 )
 

@@ -56,8 +56,8 @@ ACCOUNT = {"passwd": "lbhook:x:990:990::/:/usr/sbin/nologin\n", "group": "lbhook
 # --register=no --keep-unit: PID 1 of the real machine need not be systemd. The machine's name is
 # that of a directory in the real /run; the host's name is the same for all.
 BOOT = """
-image=$1 place=$2 name=$3
-shift 3
+image=$1 place=$2 name=$3 calls=$4
+shift 4
 mount -t overlay -o "lowerdir=$image,upperdir=$place/upper,workdir=$place/work" \\
     overlay "$place/root"
 for group in "$@"; do echo 0 >"$group/cgroup.procs"; done
@@ -65,7 +65,7 @@ export SYSTEMD_NSPAWN_UNIFIED_HIERARCHY=1
 exec systemd-nspawn --quiet --register=no --keep-unit --directory="$place/root" \\
     --machine="$name" --hostname=vm \\
     --network-namespace-path="$place/network" --capability=CAP_NET_ADMIN,CAP_NET_RAW \\
-    --resolv-conf=off --timezone=off --link-journal=no \\
+    --resolv-conf=off --timezone=off --link-journal=no --system-call-filter="$calls" \\
     --console=read-only --kill-signal=SIGRTMIN+3 --boot
 """
 COMPILE = """
@@ -85,7 +85,8 @@ ENTER = ("-m", "-u", "-i", "-n", "-p", "-C", "--root", "--wd=/")
 
 class Machine:
     """One VM; `network` is the host whose network it has. Off until `boot` is called. A `bare`
-    one has no lbhook yet, another that of the checkout at `source`.
+    one has no lbhook yet, another that of the checkout at `source`. System calls that a container
+    may not use are, with `calls`, allowed.
 
     What is written while it is off is there at the next boot.
     """
@@ -98,9 +99,10 @@ class Machine:
         *,
         bare: bool = False,
         source: Path = REPO,
+        calls: str = "",
     ) -> None:
         self._image, self._place, self._network = image, place, network
-        self._source = source
+        self._source, self._calls = source, calls
         self._apart: subprocess.Popen[bytes] | None = None
         self._cgroups: Cgroups | None = None
         self._nspawn = self._pid = 0
@@ -196,7 +198,8 @@ class Machine:
         netns = f"/proc/{self._network.pid}/ns/net"
         self._cgroups = Cgroups()
         groups = map(str, self._cgroups.trees)
-        words = [netns, BOOT, str(self._image), str(self._place), self._cgroups.name, *groups]
+        name = (self._cgroups.name, self._calls)
+        words = [netns, BOOT, str(self._image), str(self._place), *name, *groups]
         alone = ["setpriv", "--pdeathsig", "KILL", "--", "unshare", "--mount", "--"]
         with (self._place / "console").open("ab") as console:
             self._apart = subprocess.Popen(

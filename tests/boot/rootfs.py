@@ -35,8 +35,11 @@ class Recipe:
     kept: str = ""
 
 
-def _machine(suite: str, *asleep: str, also: tuple[str, ...]) -> Recipe:
-    """A machine that is booted: what lbhook depends on, what its targets are for, and more."""
+def _machine(
+    suite: str, *asleep: str, also: tuple[str, ...], units: tuple[str, ...] = ()
+) -> Recipe:
+    """A machine that is booted: what lbhook depends on, what its targets are for, and more, with
+    those of its `units` that are not to be started."""
     asleep = ("vsftpd", "ssh", *asleep)
     packages = (*also, "curl", "haproxy", "iproute2", "nftables")
     nginx = ("nginx-light", "libnginx-mod-stream")
@@ -45,7 +48,7 @@ def _machine(suite: str, *asleep: str, also: tuple[str, ...]) -> Recipe:
         suite=suite,
         base=("systemd", "systemd-sysv", "dbus"),
         packages=(*packages, *nginx, *depends, *asleep),
-        asleep=asleep,
+        asleep=(*asleep, *units),
         kept="nginx",
     )
 
@@ -58,6 +61,12 @@ MACHINES = {
 }
 OTHERS = {
     "forky-firewalld": _machine("forky", "firewalld", also=()),
+    # busybox is all that a container needs.
+    "forky-containers": _machine(
+        "forky",
+        also=("podman", "aardvark-dns", "crun", "docker.io", "docker-cli", "busybox-static"),
+        units=("docker.service", "docker.socket", "containerd"),
+    ),
     # With an ACME server for tests.
     "trixie-certbot": _machine("trixie", also=("certbot", "pebble")),
 }

@@ -271,15 +271,18 @@ def test_a_virtual_appliance_forwards_what_conntrack_calls_invalid(lab: Lab, pol
 
 
 def test_the_table_comes_back_after_a_flush(lab: Lab, policy: str) -> None:
-    """nftables.service flushes every table; the next run loads it again. Left alone, and with
-    traffic through it, it is not loaded twice."""
+    """nftables.service flushes every table; the next run loads it again, and says what that closes.
+    Left alone, and with traffic through it, it is not loaded twice."""
     lab.balance(body(*WEB, *ADMIN))
     lab.vm.apply()
     before = table(lab)
     assert states(lab.client, *OPENED) == {"open"}
     assert lab.vm.apply()["outcome"] == "unchanged"
     lab.vm.run(["nft", "flush ruleset"])
-    assert lab.vm.apply()["outcome"] == "changed"
+    report = lab.vm.apply()
+    assert report["outcome"] == "changed"
+    closed = {it["port"] for it in report.get("closes", ())}
+    assert (9000 in closed) == (policy != "mark")
     assert table(lab) == before
 
 

@@ -12,7 +12,7 @@ from lbhook.deployment import plan_report, report
 from lbhook.firewall.kernel import Firewall, FirewallError
 from lbhook.firewall.verdict import Door, Verdict
 from lbhook.metadata import facts, model
-from lbhook.plan import Change, Closed, FileState, Outcome, Plan
+from lbhook.plan import Change, Closed, FileState, Outcome, Plan, Reload
 from lbhook.planning import closing
 from lbhook.planning.closing import Closing
 from lbhook.programs.host import Host
@@ -156,6 +156,15 @@ def test_where_the_kernel_is_not_asked_each_is_said_once(tmp_path: Path) -> None
     here.state.keep_closed(["tcp 9000 on 0.0.0.0"])
     (closed,) = Closing(firewall(), RULES, here, Told()).coming
     assert str(closed) == "tcp 9001 on 0.0.0.0"
+
+
+@pytest.mark.parametrize(("reload", "count"), [(Reload.DUE, 1), (Reload.NONE, 0)])
+def test_a_firewall_that_is_loaded_again(tmp_path: Path, reload: Reload, count: int) -> None:
+    """Whoever has flushed it, it closes what is open since; one that stays as it is closes
+    nothing."""
+    here = host(tmp_path, "tcp,0.0.0.0,9000")
+    one = change(firewall(), Outcome.UNCHANGED)._replace(reload=reload)
+    assert len(closing.closes([one], RULES, here, Told({}))) == count
 
 
 def test_tunnels_are_named_by_their_interface(tmp_path: Path) -> None:
