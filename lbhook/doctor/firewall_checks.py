@@ -25,7 +25,7 @@ def closed(evidence: Evidence) -> Iterator[Finding]:
     for one in closing.standing:
         found.setdefault(closing.bridge(one), []).append(str(one))
     for bridge, some in found.items():
-        yield _closed(firewall.name, bridge, ", ".join(some))
+        yield from _closed(firewall.name, bridge, ", ".join(some))
 
 
 def untracked(evidence: Evidence) -> Iterator[Finding]:
@@ -68,17 +68,18 @@ def drained(evidence: Evidence) -> Iterator[Finding]:
 CHECKS: tuple[Check, ...] = (drained, closed, untracked)
 
 
-def _closed(name: str, bridge: str, what: str) -> Finding:
+def _closed(name: str, bridge: str, what: str) -> Iterator[Finding]:
     """What is closed to everybody or, of an address of their bridge, to containers."""
     if bridge:
-        return unsure(
+        yield unsure(
             f"{name} keeps containers on {bridge} from these: {what}",
             f'`trusted_interfaces = ["{bridge}"]` in its `vars` lets them in',
         )
-    return unsure(
-        f"{name} closes these, because no rule or setting opens them: {what}",
-        "if it is to be reached from outside, `allow` in its `vars` lets it in",
-    )
+    else:
+        yield unsure(
+            f"{name} closes these, because no rule or setting opens them: {what}",
+            "if it is to be reached from outside, `allow` in its `vars` lets it in",
+        )
 
 
 def _firewall(evidence: Evidence) -> Target | None:
