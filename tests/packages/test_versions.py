@@ -13,6 +13,7 @@ def test_the_version_is_one() -> None:
     spec = (REPO / "packaging/lbhook.spec").read_text()
     assert re.findall(r"^lbhook \((.+)-1\)", changelog)[0] == __version__
     assert re.findall(r"^Version: +(.+)$", spec, re.M) == [__version__]
+    assert re.findall(r"^\* .+> - (.+)-1$", spec, re.M)[0] == __version__
 
 
 def test_the_single_file_has_what_lbhook_needs() -> None:
