@@ -13,6 +13,9 @@ from typing import NamedTuple
 
 from ..metadata.facts import Listener
 from ..metadata.reader import Address
+from . import nginx_verdict
+from .nginx_config import Listen
+from .nginx_verdict import Taken
 
 # A family before the address; others (unix@, fd@, quic4@ and the like) are no TCP of this machine.
 _PLACE = re.compile(r"(?:(ipv4|ipv6|tcp|tcp4|tcp6)@)?(.*):(\d+)(?:-(\d+))?", re.ASCII)
@@ -45,18 +48,25 @@ def binds(name: str, text: str, env: Mapping[str, str]) -> Iterator[Bind]:
                     yield Bind(ip, first, last, f"{name}:{number}")
 
 
-def taken(binds: Sequence[Bind], those: Sequence[Listener]) -> tuple[tuple[Listener, ...], str]:
-    """Of the listeners of one port those that a line of somebody's own binds, and what is said of
-    them. Of two lines with one address each gets some of the connections; the one that names the
-    address gets all of those that another has for every address."""
-    lines = {one: each.line for one in those for each in binds if each.has(one.ip, one.port)}
-    port = those[0].port
-    some = f" on {', '.join(str(one.ip) for one in lines)}" if len(lines) < len(those) else ""
-    line = next(iter(lines.values()), "")
-    return tuple(lines), (
-        f"port {port}{some} is left out: {line} binds it; take that line away, or set"
-        f" `except_ports = [{port}]`"
-    )
+def taken(
+    binds: Sequence[Bind], others: Sequence[Taken], those: Sequence[Listener]
+) -> tuple[tuple[Listener, ...], str]:
+    """Of the listeners of one port those that a line of somebody's own binds, or another program,
+    and what is said of them. Of two lines with one address each gets some of the connections; the
+    one that names the address gets all of those that another has for every address."""
+    problems = {one: _problem(binds, others, one) for one in those}
+    gone = tuple(one for one in those if problems[one])
+    some = f" on {', '.join(str(one.ip) for one in gone)}" if len(gone) < len(those) else ""
+    problem = next((problems[one] for one in gone), "")
+    return gone, f"port {those[0].port}{some} is left out: {problem}"
+
+
+def _problem(binds: Sequence[Bind], others: Sequence[Taken], one: Listener) -> str:
+    for each in binds:
+        if each.has(one.ip, one.port):
+            leave = f"`except_ports = [{one.port}]`"
+            return f"{each.line} binds it; take that line away, or set {leave}"
+    return nginx_verdict.taken(others, Listen(one.ip, one.port))
 
 
 def _words(line: str, env: Mapping[str, str]) -> list[str]:

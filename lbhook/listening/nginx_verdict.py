@@ -28,7 +28,7 @@ class Taken(NamedTuple):
     both: bool = False
 
     def excludes(self, one: Listen) -> bool:
-        """Whether nginx can't have a listener beside it."""
+        """Whether no other program can have a listener beside it."""
         versions = (4, 6) if self.both else (self.ip.version,)
         wide = self.ip in _ANYWHERE or one.ip in _ANYWHERE
         at_one = self.ip == one.ip or (wide and one.ip.version in versions)
@@ -154,12 +154,14 @@ def _same(scene: Scene, one: Listen, other: Listen) -> bool:
 
 def _problem(scene: Scene, one: Listen) -> str:
     """Why nginx can't have a line, and what to do; empty if it can."""
-    found = (_taken, _unlike, _before, _at_start, _at_reload)
-    return next(filter(None, (problem(scene, one) for problem in found)), "")
+    found = (_unlike, _before, _at_start, _at_reload)
+    others = (problem(scene, one) for problem in found)
+    return taken(scene.others, one) or next(filter(None, others), "")
 
 
-def _taken(scene: Scene, one: Listen) -> str:
-    for other in scene.others:
+def taken(others: Sequence[Taken], one: Listen) -> str:
+    """Which other program keeps nginx, or haproxy, from a line, and what to do; empty if none."""
+    for other in others:
         if other.excludes(one):
             remedy = "stop that program" if other.there else "name it in `ports` to take it"
             return f"{other}; {remedy}, or {_leave(one)}"

@@ -1,7 +1,7 @@
 """The listeners that targets can have on this machine: at addresses that are here, and of nginx's
 those that it can take; judged before a file is rendered from them."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 from functools import cached_property
 from typing import NamedTuple
@@ -13,7 +13,7 @@ from ..listening import haproxy_config, nginx_verdict
 from ..listening.haproxy_config import Bind
 from ..listening.nginx_config import Listen
 from ..listening.nginx_sockets import opened
-from ..listening.nginx_verdict import Scene
+from ..listening.nginx_verdict import Scene, Taken
 from ..metadata import facts
 from ..metadata.facts import Facts, Listener
 from ..metadata.model import Protocol
@@ -117,21 +117,40 @@ class Listeners:
         return self.host.live and kind_of(target).daemon == "nginx"
 
     def _unjudged(self, target: Target, lb: Facts) -> Judged:
-        """Without those that haproxy binds by somebody's own line."""
-        if not self._binds or kind_of(target).daemon != "haproxy":
+        """Without those that haproxy binds by somebody's own line, or can't at its next start
+        because of another program. While it runs it is told, and if it can't, all is put back."""
+        if not self.host.live or kind_of(target).daemon != "haproxy":
             return Judged(target, lb)
-        found = [haproxy_config.taken(self._binds, those) for those in _grouped(target, lb)]
+        wanted = [*_grouped(target, lb)]
+        others = self._before_it_starts(target, {those[0].port for those in wanted})
+        found = [haproxy_config.taken(self._binds, others, those) for those in wanted]
         gone = {one for taken, _ in found for one in taken}
+        if not gone:
+            return Judged(target, lb)
         notes = [f"{target.name}: {note}" for taken, note in found if taken]
         kept = tuple(one for one in lb.listeners if one not in gone)
         return Judged(target, replace(lb, listeners=kept), _shown(target, notes), f"{notes}")
+
+    def _before_it_starts(self, target: Target, ports: Collection[int]) -> Sequence[Taken]:
+        """What others have, or will have again, of the ports that haproxy is to bind."""
+        if not self.host.root:
+            return ()  # whose a socket is can't be told
+        around = Surroundings(self.host, (), self._nginx_places, False, "haproxy", ports)
+        around.remember()
+        found = around.taken(target.vars["ports"]) if not around.runs else ()
+        # Without its unit haproxy may run all the same, or in a container, by no name.
+        return [one for one in found if one.program not in ("", "haproxy")]
+
+    @cached_property
+    def _nginx_places(self) -> Collection[tuple[object, int]]:
+        installed = [one.target() for one in self.host.state.installed().values()]
+        files = [self._content(one) for one in installed if kind_of(one).daemon == "nginx"]
+        return {(place.ip, place.port) for file in files for place in places(file)}
 
     @cached_property
     def _binds(self) -> Sequence[Bind]:
         """What haproxy's configuration binds without lbhook's files."""
         own = {one.path for one in self.active if kind_of(one).daemon == "haproxy"}
-        if not (self.host.live and own):
-            return ()
         from ..programs.haproxy import Haproxy
 
         haproxy = Haproxy(self.host.run, self.host.machine)

@@ -1,5 +1,5 @@
-"""What there is on a machine beside lbhook's files for nginx: its configuration, its sockets, and
-those of other programs, now and as they were before a boot."""
+"""What there is on a machine beside lbhook's files for nginx, or for haproxy: the configuration of
+nginx, the sockets of either, and those of other programs, now and as they were before a boot."""
 
 import ipaddress
 import itertools
@@ -19,7 +19,6 @@ from ..storage.records import Port
 if TYPE_CHECKING:
     from ..system.machine import Socket
 
-_UNIT = "nginx.service"
 _NGINX = "nginx"
 # Below the ports that Linux gives to whoever asks for any.
 _FIXED = 32768
@@ -28,15 +27,23 @@ _FIXED = 32768
 class Surroundings:
     """Looks once. `own` are the paths of lbhook's files for nginx; `lent` are the places of its
     files for other programs, which are no stranger's; with `anywhere`, nginx may run without a
-    unit, in a container."""
+    unit, in a container. For another program than nginx only these `ports` are looked at."""
 
     def __init__(
-        self, host: Host, own: Collection[str], lent: Collection[tuple[object, int]], anywhere: bool
+        self,
+        host: Host,
+        own: Collection[str],
+        lent: Collection[tuple[object, int]],
+        anywhere: bool,
+        program: str = _NGINX,
+        ports: Collection[int] | None = None,
     ) -> None:
         self.host = host
         self.own = own
         self.lent = lent
         self.anywhere = anywhere
+        self.program = program
+        self.ports = ports
         self._enabled: dict[str, bool] = {}
 
     @cached_property
@@ -50,37 +57,57 @@ class Surroundings:
 
     @cached_property
     def held(self) -> tuple[Listen, ...] | None:
-        """What nginx holds; None if it does not run."""
+        """What it holds; None if it does not run."""
         return tuple(map(_listen, self._held)) if self._inodes else None
+
+    @property
+    def runs(self) -> bool:
+        """Whether it runs."""
+        return bool(self._main)
 
     @cached_property
     def others(self) -> tuple[Port, ...]:
         """What other programs hold."""
         foreign = {one.inode: one for one in self._sockets if one.inode not in self._inodes}
         foreign = {
-            inode: one for inode, one in foreign.items() if (one.ip, one.port) not in self.lent
+            inode: one
+            for inode, one in foreign.items()
+            if (one.ip, one.port) not in self.lent and self._matters(one.port)
         }
-        holding = self.host.machine.holding(foreign) if self.host.root else {}
+        holding = self.host.machine.holding(foreign) if foreign and self.host.root else {}
         return tuple(self._port(one, holding.get(inode, 0)) for inode, one in foreign.items())
 
     @cached_property
     def expected(self) -> tuple[Port, ...]:
         """What other programs had, and will have again: their unit is enabled, or nobody knows
-        and this may be a boot."""
+        and this may be a boot. While haproxy runs, it has what it can have."""
+        if self.ports is not None and self.runs:
+            return ()
         there = {(one.protocol, one.ip, one.port) for one in self.others}
         gone = [
-            one for one in self.host.state.ports() if (one.protocol, one.ip, one.port) not in there
+            one
+            for one in self.host.state.ports()
+            if (one.protocol, one.ip, one.port) not in there
+            and one.program != self.program
+            and (ipaddress.ip_address(one.ip), one.port) not in self.lent
+            and self._matters(one.port)
         ]
         return tuple(filter(self._comes_back, gone))
 
     def remember(self) -> None:
-        """Keep what other programs have, for the end of the run to write down."""
+        """Keep what other programs have, for the end of the run to write down; and what is known
+        for the other one that is looked at so."""
+        before = self.host.state.ports() if self.host.ports is None else self.host.ports
+        rest = (one for one in before if one.program == self.program or not self._matters(one.port))
         known = (one for one in self.others if one.port < _FIXED and one.program)
-        unique = dict.fromkeys((*known, *self.expected))
+        unique = dict.fromkeys((*known, *self.expected, *rest))
         self.host.ports = tuple(sorted(unique))
 
+    def _matters(self, port: int) -> bool:
+        return self.ports is None or port in self.ports
+
     def taken(self, named: Collection[int]) -> Iterator[Taken]:
-        """What nginx can't have; of the ports `named` by the operator only what is there."""
+        """What it can't have; of the ports `named` by the operator only what is there."""
         yield from (_taken(one, there=True) for one in self.others)
         yield from (_taken(one, there=False) for one in self.expected if one.port not in named)
 
@@ -111,18 +138,24 @@ class Surroundings:
             return machine.most_files(self._main)
         if not machine.has_systemd():
             return 0
-        argv = ("systemctl", "show", _UNIT, "--property=LimitNOFILESoft", "--value")
+        argv = (
+            "systemctl",
+            "show",
+            f"{self.program}.service",
+            "--property=LimitNOFILESoft",
+            "--value",
+        )
         shown = self.host.run(argv).output.strip()
         return int(shown) if shown.isdecimal() else 0
 
     @cached_property
     def _main(self) -> int:
-        """nginx's main process; 0 if there is none to be found."""
-        services = self.host.services
-        pid = services.written_pid(_UNIT)
+        """Its main process; 0 if there is none to be found."""
+        services, unit = self.host.services, f"{self.program}.service"
+        pid = services.written_pid(unit)
         if not pid and self.host.machine.has_systemd():
-            pid = services.unit(_UNIT).main_pid
-        return pid if self.host.machine.program(pid) == _NGINX else 0
+            pid = services.unit(unit).main_pid
+        return pid if self.host.machine.program(pid) == self.program else 0
 
     @cached_property
     def _sockets(self) -> "tuple[Socket, ...]":
@@ -131,11 +164,13 @@ class Surroundings:
 
     @cached_property
     def _inodes(self) -> frozenset[int]:
-        """The sockets of nginx; none if it does not run, or if this process may not look."""
+        """Its sockets; none if it does not run, or if this process may not look."""
         machine = self.host.machine
         if self._main:
+            # Those of haproxy are its workers'.
+            pids = () if self.program == _NGINX else machine.children(self._main)
             try:
-                return machine.inodes(self._main)
+                return frozenset().union(*map(machine.inodes, (self._main, *pids)))
             except OSError:
                 return frozenset()
         if not self.anywhere or not self.host.root:

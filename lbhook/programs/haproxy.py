@@ -135,11 +135,12 @@ class Haproxy(Listening):
     def _running(self) -> "_Start | None":
         services = Services(self.run, self.machine)
         pid = services.written_pid(_UNIT) or services.unit(_UNIT).main_pid
-        if self.machine.program(pid) != "haproxy":
+        words = self.machine.arguments(pid)
+        if self.machine.program(pid) != "haproxy" or not words:  # none: it is about to be gone
             return None
         env = self.machine.environment(pid)
         kept = {key: env[key] for key in env if not key.startswith(_OF_ITS_MASTER)}
-        return _Start(self.machine, self.machine.arguments(pid), kept)
+        return _Start(self.machine, words, kept)
 
     def _configured(self) -> "_Start | None":
         """As systemd would start it."""

@@ -337,3 +337,25 @@ def test_a_frontend_of_the_owners_keeps_its_port(lab: Lab, place: str) -> None:
     answers = [one(lab.client, "tcp", FRONT4, 443).reply for _ in range(12)]
     assert all(reply.endswith("own") for reply in answers), answers
     assert lab.vm.lbhook("plan").stdout.startswith("Nothing to do")
+
+
+def test_a_boot_takes_no_port_from_another_program(lab: Lab) -> None:
+    """Who has it while haproxy runs keeps it: it is refused now, and left out before haproxy and
+    that program start again."""
+    lab.vm.path("/etc/haproxy/conf.d").mkdir(parents=True)
+    start(lab, "tcp", "-f", "/etc/haproxy/conf.d")
+    lab.vm.serve("tcp,127.0.0.1,8000")
+    server = lab.vm.serve(f"tcp,{VM4},9100")
+    lab.balance(body(*WEB, rule(FRONT4, 90, VM4, 9100)))
+    assert f"has {VM4} port 9100" in lab.vm.lbhook("apply", check=False).stderr
+    main = lab.vm.read("/run/haproxy.pid").strip()
+    server.terminate()
+    server.wait()
+    lab.vm.run(["kill", main])
+    wait_for(lambda: not workers(lab), "the end of haproxy")
+    lab.vm.run(["rm", "-r", "/run/lbhook", "/run/haproxy.pid"])
+    said = lab.vm.lbhook("apply").stderr
+    assert "haproxy: port 9100 is left out: " in said
+    assert f" had {VM4}:9100 when lbhook looked last" in said
+    assert "9100" not in lab.vm.read(FRONTEND)
+    assert f"bind {VM4}:443 " in lab.vm.read(FRONTEND)

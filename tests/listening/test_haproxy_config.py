@@ -75,12 +75,12 @@ def test_what_is_said() -> None:
         Listener(ip=ip, protocol=Protocol.TCP, port=443, rules=()) for ip in (HERE4, HERE6)
     )
     there = found("listen web\n    bind *:443 ssl\n")
-    assert taken(there, [four]) == (
+    assert taken(there, [], [four]) == (
         (four,),
         "port 443 is left out: /etc/haproxy/haproxy.cfg:2 binds it; take that line away, or set"
         " `except_ports = [443]`",
     )
-    gone, said = taken(there, [four, six])
+    gone, said = taken(there, [], [four, six])
     assert gone == (four,)
     assert said.startswith("port 443 on 10.1.0.4 is left out: ")
-    assert taken(there, [six])[0] == ()
+    assert taken(there, [], [six])[0] == ()

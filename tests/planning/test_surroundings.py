@@ -60,7 +60,7 @@ def around(stand: Stand, anywhere: bool = False) -> Surroundings:
 def test_whose_a_socket_is(stand: Stand) -> None:
     """nginx's by its main process, all else by whoever holds it; a unit comes with it."""
     sockets(stand, ("00000000:0050", 11), ("0100007F:1F90", 12))
-    process(stand, 100, "nginx", 11, unit="nginx.service")
+    process(stand, 100, "nginx", 11, 14, unit="nginx.service")
     process(stand, 200, "app", 12, unit="app.service")
     put(stand, "run/nginx.pid", "100\n")
     seen = around(stand)
@@ -100,6 +100,38 @@ def test_what_had_no_unit_counts_before_nginx_runs(stand: Stand) -> None:
     process(stand, 100, "nginx", 11)
     put(stand, "run/nginx.pid", "100\n")
     assert [one for one in around(stand).taken(()) if one.port == 5432] == []
+
+
+def beside_haproxy(stand: Stand, *ports: int) -> Surroundings:
+    """What there is at these ports."""
+    return Surroundings(stand.host(stand.settings("")), (), set(), False, "haproxy", ports)
+
+
+@pytest.mark.parametrize(("enabled", "there"), [("enabled", ["nginx"]), ("disabled", [])])
+def test_what_haproxy_can_not_have_at_its_start(
+    stand: Stand, enabled: str, there: list[str]
+) -> None:
+    """What another program has is kept while haproxy runs, and counts until it runs again, if that
+    program starts with the machine; other ports are not looked at, its own sockets are its own."""
+    stand.runner = Runner(lambda argv: (0, f"{enabled}\n") if "is-enabled" in argv else (0, ""))
+    process(stand, 100, "nginx", 11, 14, unit="nginx.service")
+    process(stand, 200, "haproxy", 12)
+    process(stand, 201, "haproxy", 13)
+    put(stand, "run/haproxy.pid", "200\n")
+    put(stand, "proc/200/task/200/children", "201 ")
+    sockets(stand, ("00000000:0050", 11), ("00000000:1F90", 14), ("0400010A:01BB", 13))
+    seen = beside_haproxy(stand, 80, 443)
+    seen.remember()
+    assert seen.runs
+    assert [(one.program, one.port) for one in seen.host.ports or ()] == [("nginx", 80)]
+    seen.host.state.keep_ports(seen.host.ports or ())
+    stand.boot_id = "boot-2"
+    put(stand, "run/haproxy.pid")
+    sockets(stand)
+    boot = beside_haproxy(stand, 80, 443)
+    assert [one.program for one in boot.taken(())] == there
+    assert [*boot.taken([80])] == []
+    assert [*around(stand).taken(())] == []  # of nginx they are its own
 
 
 def test_the_configuration_of_the_running_nginx(stand: Stand) -> None:

@@ -110,6 +110,14 @@ def test_whether_a_running_haproxy_reads_a_file(tmp_path: Path, words: str, said
     assert found.unread(HAPROXY) == said
 
 
+def test_one_that_is_about_to_be_gone_does_not_run(tmp_path: Path) -> None:
+    """Its process is there until its parent has heard of its end, without a command line."""
+    gone = machine(tmp_path, "haproxy", proc__77__cmdline="")
+    found = Haproxy(Runner(), gone)
+    assert found.check_present(5.0).ok
+    assert (found.unread(HAPROXY), found.others(())) == ("", "")
+
+
 def test_advice_for_a_file_beside_the_main_one(tmp_path: Path) -> None:
     """Its directory would bring the main file in twice."""
     found = Haproxy(Runner(), machine(tmp_path, "haproxy -f /etc/haproxy/haproxy.cfg"))
