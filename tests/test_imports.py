@@ -32,6 +32,7 @@ HOUSE: dict[str, tuple[str, ...]] = {
     "plan": (),
     "system": (
         "sockets",
+        "process_table",
         "machine",
         "netlink",
         "nlmsg",

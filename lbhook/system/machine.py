@@ -1,16 +1,14 @@
 """What this machine is and has, read from /proc and /sys; nothing is asked of anybody."""
 
-import contextlib
 import ipaddress
-import os
 import re
 from collections.abc import Collection, Iterator
-from pathlib import Path
 
 from ..config.network import Network
 from ..metadata.reader import Address
 from ..processes import PATH
 from . import sockets
+from .process_table import ProcessTable
 from .sockets import Socket
 
 __all__ = ["Machine", "Socket"]
@@ -30,11 +28,8 @@ _TENTATIVE = 0x40
 _TRACKED = r"(?m)^ipv[46] .*? tcp .*?src=(\S+) dst=\S+ sport=\d+ dport=(\d+)"
 
 
-class Machine:
+class Machine(ProcessTable):
     """The machine whose /proc and /sys are below `root`."""
-
-    def __init__(self, root: Path = Path("/")) -> None:
-        self.root = root
 
     def is_azure(self) -> bool:
         """Whether the chassis asset tag is Azure's."""
@@ -144,101 +139,12 @@ class Machine:
         files = (f"proc/self/net/{name}_tables_names" for name in ("ip", "ip6"))
         return tuple(dict.fromkeys(word for file in files for word in self._text(file).split()))
 
-    def holders(self, inodes: Collection[int]) -> dict[int, str]:
-        """The name of a program that holds each of these sockets, as far as it can be read."""
-        return {inode: self.program(pid) for inode, pid in self.holding(inodes).items()}
-
-    def holding(self, inodes: Collection[int]) -> dict[int, int]:
-        """A process that holds each of these sockets, as far as it can be read: the oldest,
-        but systemd only where it keeps a socket for a program that does not run yet."""
-        found: dict[int, int] = {}
-        for pid in (*(one for one in self._pids() if one != 1), 1):
-            with contextlib.suppress(OSError):  # gone, or another user's
-                for inode in self.inodes(pid).intersection(inodes):
-                    found.setdefault(inode, pid)
-        return found
-
-    def inodes(self, pid: int) -> frozenset[int]:
-        """The sockets that a process holds."""
-        # By descriptors: nginx has one for each listener, and a path for each takes twice as long.
-        place = os.open(self.root / f"proc/{pid}/fd", os.O_RDONLY | os.O_DIRECTORY)
-        found = set()
-        try:
-            for name in os.listdir(place):  # noqa: PTH208
-                try:
-                    target = os.readlink(name, dir_fd=place)
-                except OSError:
-                    continue  # closed since the directory was read
-                if target.startswith("socket:["):
-                    found.add(int(target[8:-1]))
-        finally:
-            os.close(place)
-        return frozenset(found)
-
-    def program(self, pid: int) -> str:
-        """The name of a process; empty if there is none."""
-        return self._text(f"proc/{pid}/comm")
-
-    def unit(self, pid: int) -> str:
-        """The unit of systemd that a process belongs to; empty if it belongs to none."""
-        names = re.split(r"[/\n]", self._text(f"proc/{pid}/cgroup"))
-        units = [name for name in names if name.endswith((".service", ".scope"))]
-        return units[-1] if units else ""
-
-    def arguments(self, pid: int) -> tuple[str, ...]:
-        """The command line of a process; empty if there is none."""
-        text = self._text(f"proc/{pid}/cmdline")
-        return tuple(text.split("\0")) if text else ()
-
-    def environment(self, pid: int) -> dict[str, str]:
-        """What a process was started with, as far as this process may know."""
-        settings = self._text(f"proc/{pid}/environ").split("\0")
-        return dict(one.split("=", 1) for one in settings if "=" in one)
-
-    def open_files(self, pid: int) -> tuple[str, str]:
-        """How many files a process may have open, its soft limit and its hard one; empty if there
-        is no such process, or none that this one may ask about."""
-        said = self._text(f"proc/{pid}/limits")
-        found = re.search(r"^Max open files +(\S+) +(\S+)", said, re.MULTILINE)
-        return (found[1], found[2]) if found else ("", "")
-
-    def most_files(self, pid: int) -> int:
-        """How many files a process may have open; 0 if that can't be read."""
-        found = re.search(r"(?m)^Max open files\s+(\d+)", self._text(f"proc/{pid}/limits"))
-        return int(found[1]) if found else 0
-
-    def children(self, pid: int) -> tuple[int, ...]:
-        """The processes that a process has started and that have not ended."""
-        return tuple(map(int, self._text(f"proc/{pid}/task/{pid}/children").split()))
-
     def has_kubelet(self) -> bool:
         """Whether this is a node of Kubernetes: the program is here or runs, or what it keeps is
         here. A node that runs in a container with a network of its own is not this machine."""
         if any((self.root / place).exists() for place in _KUBELET):
             return True
         return any(map(self._is_in_this_network, self.running(_KUBELET_PROGRAMS)))
-
-    def running(self, names: Collection[str]) -> tuple[int, ...]:
-        """The processes of programs with these names."""
-        # Each run asks for all there are: a path for each takes five times as long.
-        wanted, base = {one.encode() for one in names}, os.fspath(self.root / "proc")
-        found = []
-        for pid in self._pids():
-            with contextlib.suppress(OSError):  # gone
-                place = os.open(f"{base}/{pid}/comm", os.O_RDONLY)
-                try:
-                    found += [pid] if os.read(place, 64).strip() in wanted else []
-                finally:
-                    os.close(place)
-        return tuple(found)
-
-    def parent(self, pid: int) -> int:
-        """The process that has started one; 0 if that is not known."""
-        return self._status(pid, "PPid", 0)
-
-    def user(self, pid: int) -> int:
-        """The number of the user that a process has the rights of; -1 if that is not known."""
-        return self._status(pid, r"Uid:\t\d+", -1)
 
     def is_confined(self) -> bool:
         """Whether this process was told never to gain rights, as by a unit that is hardened."""
@@ -259,17 +165,6 @@ class Machine:
         there once sysinit.target is reached, and so after lbhook-restore.service in some boots."""
         return (self.root / "run/dbus/system_bus_socket").exists()
 
-    def _pids(self) -> list[int]:
-        try:
-            names = os.listdir(self.root / "proc")  # noqa: PTH208 (a path for each takes longer)
-        except OSError:
-            return []
-        return sorted(int(name) for name in names if name.isdecimal())
-
-    def _status(self, pid: int, name: str, unknown: int) -> int:
-        found = re.search(rf"(?m)^{name}:?\s(\d+)", self._text(f"proc/{pid}/status"))
-        return int(found[1]) if found else unknown
-
     def _is_in_this_network(self, pid: int) -> bool:
         """Whether a process has the network of this one; so it is taken, if that can't be read."""
         try:
@@ -279,12 +174,6 @@ class Machine:
         except OSError:
             return True
         return own == other
-
-    def _text(self, path: str) -> str:
-        try:
-            return (self.root / path).read_text(encoding="utf-8", errors="replace").strip("\0\n ")
-        except OSError:
-            return ""
 
     def _ipv4(self) -> Iterator[Address]:
         """Local addresses of the kernel's routing trie: a line with the address, then its use."""

@@ -104,22 +104,6 @@ def test_sockets_that_are_bound_and_not_connected(machine: Machine) -> None:
     )
 
 
-def test_programs_that_hold_sockets(machine: Machine, tmp_path: Path) -> None:
-    """By name; of a process that may not be looked at, and of the kernel, nothing is known."""
-    (tmp_path / "proc/78").mkdir()
-    assert machine.holders({0, 11, 12, 13}) == {11: "nginx", 13: "nginx"}
-
-
-def test_the_process_of_a_socket(machine: Machine, tmp_path: Path) -> None:
-    """The oldest of several, and before all others one that is not systemd; with its unit."""
-    for pid in (1, 5, 99):
-        (tmp_path / f"proc/{pid}/fd").mkdir(parents=True)
-        (tmp_path / f"proc/{pid}/fd/0").symlink_to("socket:[13]")
-        (tmp_path / f"proc/{pid}/fd/1").symlink_to(f"socket:[{pid}]")
-    assert machine.holding({1, 11, 13}) == {1: 1, 11: 77, 13: 5}
-    assert (machine.unit(77), machine.unit(5)) == ("nginx.service", "")
-
-
 def test_networks_of_interfaces(machine: Machine) -> None:
     """Of IPv4 what is reached without a gateway, of IPv6 the addresses themselves."""
     assert [str(one) for one in machine.networks(["eth0"])] == [

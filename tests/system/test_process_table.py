@@ -1,0 +1,63 @@
+"""What each process is and which has a socket, from a /proc that is made up."""
+
+from pathlib import Path
+
+import pytest
+
+from lbhook.system.process_table import ProcessTable
+
+STATUS = "Name:\tnginx\nPPid:\t12\nUid:\t0\t33\t33\t33\n"
+
+
+@pytest.fixture
+def table(tmp_path: Path) -> ProcessTable:
+    """One process, with two sockets."""
+    files = {
+        "comm": "nginx\n",
+        "cgroup": "1:name=systemd:/system.slice/nginx.service/sub\n0::/\n",
+        "cmdline": "nginx: master\0-c\0/etc/own.conf\0",
+        "environ": "LANG=C\0EMPTY=\0broken\0",
+        "status": STATUS,
+        "limits": "Max open files            1024                 524288               files\n",
+        "task/77/children": "78 79 ",
+    }
+    for name, content in files.items():
+        (tmp_path / "proc/77" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "proc/77" / name).write_text(content)
+    (tmp_path / "proc/77/fd").mkdir()
+    for number, target in enumerate(("socket:[11]", "/dev/null", "pipe:[12]", "socket:[13]")):
+        (tmp_path / f"proc/77/fd/{number}").symlink_to(target)
+    return ProcessTable(tmp_path)
+
+
+def test_what_a_process_is(table: ProcessTable) -> None:
+    """Its name, unit, command line, environment, limits, and who started it and whom it started."""
+    assert (table.program(77), table.unit(77)) == ("nginx", "nginx.service")
+    assert table.arguments(77) == ("nginx: master", "-c", "/etc/own.conf")
+    assert table.environment(77) == {"LANG": "C", "EMPTY": ""}
+    assert (table.open_files(77), table.most_files(77)) == (("1024", "524288"), 1024)
+    assert (table.parent(77), table.user(77), table.children(77)) == (12, 33, (78, 79))
+    assert table.running(["nginx", "haproxy"]) == (77,)
+
+
+def test_a_process_that_is_gone(table: ProcessTable) -> None:
+    """Nothing is known of it, and that is no error."""
+    assert (table.program(7), table.unit(7), table.arguments(7)) == ("", "", ())
+    assert (table.environment(7), table.open_files(7), table.most_files(7)) == ({}, ("", ""), 0)
+    assert (table.parent(7), table.user(7), table.children(7)) == (0, -1, ())
+
+
+def test_programs_that_hold_sockets(table: ProcessTable, tmp_path: Path) -> None:
+    """By name; of a process that may not be looked at, and of the kernel, nothing is known."""
+    (tmp_path / "proc/78").mkdir()
+    assert table.holders({0, 11, 12, 13}) == {11: "nginx", 13: "nginx"}
+
+
+def test_the_process_of_a_socket(table: ProcessTable, tmp_path: Path) -> None:
+    """The oldest of several, and before all others one that is not systemd; with its unit."""
+    for pid in (1, 5, 99):
+        (tmp_path / f"proc/{pid}/fd").mkdir(parents=True)
+        (tmp_path / f"proc/{pid}/fd/0").symlink_to("socket:[13]")
+        (tmp_path / f"proc/{pid}/fd/1").symlink_to(f"socket:[{pid}]")
+    assert table.holding({1, 11, 13}) == {1: 1, 11: 77, 13: 5}
+    assert (table.unit(77), table.unit(5)) == ("nginx.service", "")
