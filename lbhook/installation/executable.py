@@ -97,13 +97,15 @@ def _demand_outside(part: Path) -> None:
 
 def unreadable(part: Path) -> Iterator[str]:
     """What keeps others from reading a part, with the command that fixes it: one for a whole
-    virtual environment."""
+    virtual environment, and for a package of which more than one file is closed."""
     prefix = Path(sys.prefix)
     is_venv = sys.prefix != sys.base_prefix
     closed = [one for one in part.parents if not open_to_all(one, entered=True)]
-    closed += [one for one in (part, *part.rglob("*.py")) if not open_to_all(one)]
+    inside = [one for one in (part, *part.rglob("*.py")) if not open_to_all(one)]
+    closed += [part] if len(inside) > 1 else inside
     for path in closed:
         whole = is_venv and path.is_relative_to(prefix)
-        options, place = ("-R ", prefix) if whole else ("", path)
+        place = prefix if whole else path
+        options = "-R " if whole or (path == part and len(inside) > 1) else ""
         command = f"chmod {options}go+rX {shlex.quote(str(place))}"
         yield f"{place}: others than root can't read it; run `{command}`"
