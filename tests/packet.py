@@ -6,7 +6,9 @@ compares this with the kernel.
 
 from __future__ import annotations
 
+import functools
 import json
+import operator
 import os
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
@@ -223,7 +225,8 @@ def _combined(kind: str, parts: list[Field]) -> Field:
             return None
         if kind == "concat":
             return tuple(values)
-        return values[0] & values[1] if kind == "&" else values[0] | values[1]
+        # nft 1.0.6 lists flags, a later one joins them: more than two.
+        return functools.reduce(operator.and_ if kind == "&" else operator.or_, values)
 
     return combine
 

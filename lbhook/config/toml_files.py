@@ -25,6 +25,8 @@ def decoded(text: str) -> dict[str, Any]:
         found = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise schema.Misfit(("", f"not TOML: {error}")) from None
+    except RecursionError:  # of Python 3.15's tomllib, for a key of more than 1,000 parts
+        raise too_deep from None
     if nesting.is_deep(found):
         raise too_deep
     return found
