@@ -23,10 +23,11 @@ _WHEELS = (
     *("--implementation", "cp", "--python-version", "3.10", "--abi", "cp310"),
     *("--platform", "manylinux2014_x86_64", "--platform", "manylinux_2_17_x86_64"),
 )
-# `contrib` is urllib3's, for browsers, SOCKS and TLS by other libraries: requests does without.
+# `contrib` is urllib3's, for browsers, SOCKS and TLS by other libraries: requests does without. The
+# others are click's, for tests and for Windows.
 _LEFT_OUT = (
     *("__pycache__", "*.so", "bin", "RECORD", "INSTALLER", "REQUESTED", "direct_url.json"),
-    "contrib",
+    *("contrib", "testing.py", "_winconsole.py"),
 )
 _MAIN = """\
 import sys

@@ -25,7 +25,8 @@ def decoded(text: str) -> dict[str, Any]:
         found = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise schema.Misfit(("", f"not TOML: {error}")) from None
-    except RecursionError:  # of Python 3.15's tomllib, for a key of more than 1,000 parts
+    # Of Python 3.15's tomllib and tomli 2.5, for a key of more than 1,000 parts.
+    except RecursionError:
         raise too_deep from None
     if nesting.is_deep(found):
         raise too_deep
