@@ -1,7 +1,7 @@
 """What a firewall closes that a run loads: looked at before, said and recorded afterwards."""
 
 import contextlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from ..context import Context
 from ..errors import LbhookError
@@ -12,11 +12,14 @@ from .outcome import Done
 from .report import closed_warnings
 
 
-def coming(context: Context, changes: Iterable[Change], lb: Facts | None) -> tuple[Closed, ...]:
-    """What the firewall among `changes` will close, if it has anything to do. Without an answer
-    there is no firewall, only its resting form."""
+def coming(
+    context: Context, changes: Iterable[Change], answer: Callable[[], Facts | None]
+) -> tuple[Closed, ...]:
+    """What the firewall among `changes` will close, if it has anything to do; only then the
+    `answer` is asked for. Without one there is no firewall, only its resting form."""
     firewalls = [one for one in changes if one.has_work and closes_some(one.target)]
-    if not (firewalls and lb and context.host.live):
+    lb = answer() if firewalls and context.host.live else None
+    if not lb:
         return ()
     # Imported only where a firewall is loaded.
     from ..planning import closing

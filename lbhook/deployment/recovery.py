@@ -6,6 +6,7 @@ from ..config import permissions
 from ..context import Context
 from ..errors import LbhookError, WriteError, together
 from ..imds.last_good import LastGood
+from ..metadata.facts import Facts
 from ..planning.planner import Planner
 from ..planning.scope import Scope
 from ..programs.host import UNFINISHED, Host
@@ -48,8 +49,7 @@ class Recovery:
 
     def _deploy(self, scope: Scope) -> Done:
         plan = Planner(self.context.host, self.context.settings).plan(scope, None)
-        last = self.last_good.find()
-        closed = closures.coming(self.context, plan.changes, last and last.lb)
+        closed = closures.coming(self.context, plan.changes, self._facts)
         done = Deployment(self.context.host, plan).carry_out()
         done = closures.said(self.context, done, closed)
         # What can't be planned is said by the plan that follows, which has the same.
@@ -60,6 +60,11 @@ class Recovery:
             if isinstance(error, WriteError):
                 raise error
         return done._replace(failures=())
+
+    def _facts(self) -> Facts | None:
+        """What the last good answer asks for."""
+        last = self.last_good.find()
+        return last and last.lb
 
 
 def settle(host: Host, warn: Callable[[str], None]) -> None:

@@ -45,7 +45,7 @@ class Execution:
         for warning in plan.warnings:
             self.context.reporter.warn(warning)
         before = last_good.find() if scope is Scope.WHOLE else None
-        closed = closures.coming(self.context, plan.changes, lb)
+        closed = closures.coming(self.context, plan.changes, lambda: lb)
         gone = self._deploy(plan, records)
         left_out = tuple(map(ReloadError, plan.problems))
         self.done = self.done._replace(blocked=(*left_out, *self.done.blocked))

@@ -73,8 +73,8 @@ class ProcessTable:
 
     def most_files(self, pid: int) -> int:
         """How many files a process may have open; 0 if that can't be read."""
-        found = re.search(r"(?m)^Max open files\s+(\d+)", self._text(f"proc/{pid}/limits"))
-        return int(found[1]) if found else 0
+        soft, _ = self.open_files(pid)
+        return int(soft) if soft.isdecimal() else 0
 
     def children(self, pid: int) -> tuple[int, ...]:
         """The processes that a process has started and that have not ended."""
