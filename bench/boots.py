@@ -81,9 +81,7 @@ class Boots:
         self._machine = machine or self._machine
         self._machine.switch_on()
         self._machine.wait_until_up()
-        asked = ["systemctl", "show", "--property=UserspaceTimestampMonotonic", "--value"]
-        begun = int(self._machine.run(asked).stdout) / 1e6
-        return (self._machine.seconds("nginx", "InactiveExit") - begun) * 1000
+        return until_nginx(self._machine)
 
     def _marks(self) -> dict[str, float]:
         # Before its content: reading is what changes the atime.
@@ -105,5 +103,17 @@ class Boots:
         place = self._place / f"boot-{self._count}"
         machine = Machine(self._image, place, self._azure.network, bare=bare)
         if bare:
-            machine.write("/etc/nginx/conf.d/site.conf", "server { listen 8080; return 204; }\n")
+            serve(machine)
         return machine
+
+
+def until_nginx(machine: Machine) -> float:
+    """Milliseconds from the start of systemd to that of nginx, in the boot that it is in."""
+    asked = ["systemctl", "show", "--property=UserspaceTimestampMonotonic", "--value"]
+    begun = int(machine.run(asked).stdout) / 1e6
+    return (machine.seconds("nginx", "InactiveExit") - begun) * 1000
+
+
+def serve(machine: Machine) -> None:
+    """Give nginx of a machine without lbhook something to listen for."""
+    machine.write("/etc/nginx/conf.d/site.conf", "server { listen 8080; return 204; }\n")

@@ -22,6 +22,7 @@ from tests.boot.machine import Machine
 from tests.boot.rootfs import MACHINES, rootfs
 from tests.lab.hosts import REPO
 
+from .boots import serve, until_nginx
 from .measure import Result, result
 from .scene import THREE
 
@@ -76,16 +77,12 @@ def results(commit: str, release: str) -> Iterator[Result]:
                     taken.setdefault((build, boot, network), []).append(machines.boot())
         for (boot, network), (what, reach) in _TIMES.items():
             bare = statistics.median(one.nginx for one in taken["without", boot, network])
-            added = [
-                [one.nginx - bare for one in taken[build, boot, network]]
-                for build in ("now", "then")
-            ]
-            yield result(what, "the same then", list(zip(*added, strict=True)), reach)
-            spent = [
-                [one.processor for one in taken[build, boot, network]] for build in ("now", "then")
-            ]
-            what = what.replace("added", "processor")
-            yield result(what, "the same then", list(zip(*spent, strict=True)), 0.6)
+            now, then = (taken[build, boot, network] for build in ("now", "then"))
+            pairs = list(zip(now, then, strict=True))
+            added = [(one.nginx - bare, other.nginx - bare) for one, other in pairs]
+            yield result(what, "the same then", added, reach)
+            spent = [(one.processor, other.processor) for one, other in pairs]
+            yield result(what.replace("added", "processor"), "the same then", spent, 0.6)
         machines.new(REPO, late=True)
         peaks = [(machines.peak(), machines.three_imports()) for _ in range(3)]
         yield result("boot, memory of all at once", "three imports", peaks, 3, "MiB")
@@ -112,7 +109,7 @@ class _Machines:
         bare = source is None
         machine = Machine(self._image, place, self._azure.network, bare=bare, source=source or REPO)
         if bare:
-            machine.write("/etc/nginx/conf.d/site.conf", "server { listen 8080; return 204; }\n")
+            serve(machine)
         else:
             for unit in _UNITS:
                 machine.drop_in(f"{unit}.service", "[Service]\nCPUAccounting=yes\n")
@@ -126,11 +123,9 @@ class _Machines:
         """Cut the power, and switch on."""
         self.close()
         machine = self._on()
-        asked = ["systemctl", "show", "--property=UserspaceTimestampMonotonic", "--value"]
-        begun = int(machine.run(asked).stdout) / 1e6
         spent = [machine.show(unit, "CPUUsageNSec") for unit in _UNITS]
         return Boot(
-            nginx=(machine.seconds("nginx", "InactiveExit") - begun) * 1000,
+            nginx=until_nginx(machine),
             processor=sum(int(one) for one in spent if one.isdigit()) / 1e6,
         )
 
