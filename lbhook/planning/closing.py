@@ -84,10 +84,15 @@ class Closing:
         return nftables.closed(self.target, self.lb, self.host.machine, more)
 
     @cached_property
+    def _outside(self) -> Mapping[Address, str]:
+        """Those that others reach it by."""
+        all_of = self._near.items()
+        return {ip: name for ip, name in all_of if not (ip.is_loopback or ip.is_link_local)}
+
+    @cached_property
     def _doors(self) -> Mapping[Socket, Sequence[Door]]:
         """Where others would reach each socket that has a port."""
-        all_of = self._near.items()
-        near = {ip: name for ip, name in all_of if not (ip.is_loopback or ip.is_link_local)}
+        near = self._outside
         ported = [one for one in self._sockets if one.protocol in PROTOCOLS]
         return {one: [_door(one, ip, name) for ip, name in _reached(one, near)] for one in ported}
 
@@ -107,7 +112,7 @@ class Closing:
         with `ours` (none, if that is empty) say."""
         doors = self._doors.get(socket, ())
         if not (self._verdicts and doors):
-            return False
+            return self._has_no_address(socket)
         verdicts = {one: self._verdicts[one] for one in doors}
         left = [one for one in doors if not self._keeps_out(verdicts[one], ours)]
         used = socket.protocol == "tcp" and self._used[socket.port]
@@ -115,6 +120,12 @@ class Closing:
             # Only containers come to what stands in for a published port, such as docker-proxy.
             left = [one for one in left if one.device not in self._bridges]
         return not left
+
+    def _has_no_address(self, socket: Socket) -> bool:
+        """Whether it waits at all addresses of a family of which this machine has none, but has
+        some of the other: as `listen 80` does on a machine with IPv6 alone."""
+        near = self._outside
+        return socket.ip.is_unspecified and bool(near) and not _reached(socket, near)
 
     def _is_shut_by_us(self, socket: Socket) -> bool:
         """Whether the firewall that is loaded drops what comes to it, but for probes. Where

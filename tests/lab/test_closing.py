@@ -227,6 +227,23 @@ def test_what_another_table_has_closed_is_not_listed(lab: Lab) -> None:
     assert "9000" not in done.stderr
 
 
+def test_a_machine_without_ipv4_has_nothing_to_close_there(lab: Lab) -> None:
+    """lbhook's own listener at every IPv4 address, and a stranger's: nobody can come to them, and
+    neither plan, apply nor doctor says that they are closed. With an address they are named."""
+    lab.balance(body(WEB[1]))
+    lab.vm.lbhook("fetch")
+    lab.vm.run(["ip", "addr", "del", f"{VM4}/24", "dev", "eth0"])
+    lab.vm.serve("tcp,0.0.0.0,9001")
+    done = [lab.vm.lbhook(one, "--cached", check=False) for one in ("plan", "apply", "doctor")]
+    found = [one.stdout + one.stderr for one in done]
+    assert lab.vm.listens("tcp", 443, "0.0.0.0")
+    assert [one for one in found if "0.0.0.0" in one] == []
+    assert [one for one in found if "9000" not in one] == []
+    lab.vm.run(["ip", "addr", "add", f"{VM4}/24", "dev", "eth0"])
+    choose(lab.vm, "prerouting")
+    assert "9001  0.0.0.0" in lab.vm.lbhook("plan", "--cached").stdout
+
+
 def test_the_doctor_names_what_the_firewall_keeps_closed(lab: Lab) -> None:
     """Without -v, and no fault: nobody but the operator knows what is meant to be reached."""
     lab.balance(ALL)

@@ -136,6 +136,29 @@ def test_what_stands_in_for_a_published_port_is_its_containers_affair(
     assert [one.port for one in Closing(firewall(), RULES, here, Published()).coming] == listed
 
 
+@pytest.mark.parametrize("told", [Told(), Told({})])
+@pytest.mark.parametrize(
+    ("addresses", "listed"),
+    [
+        (("2001:db8::4", "fe80::4"), [("::", 9001)]),
+        (("10.0.0.4",), [("0.0.0.0", 9000), ("10.0.0.9", 9002), ("::", 9001)]),
+        (("127.0.0.1", "::1"), [("0.0.0.0", 9000), ("10.0.0.9", 9002), ("::", 9001)]),
+    ],
+)
+def test_a_family_of_which_the_machine_has_no_address(
+    tmp_path: Path, told: Told, addresses: Sequence[str], listed: list[tuple[str, int]]
+) -> None:
+    """Nobody comes to what waits at all of its addresses; before there is any address, and at one
+    that may come yet, nobody can tell."""
+    there = [{"ifname": "eth0", "addr_info": [{"local": one} for one in addresses]}]
+    sockets = ["tcp,0.0.0.0,9000", "tcp,::,9001"]
+    sockets += ["tcp,10.0.0.9,9002"] if len(listed) > 1 else []
+    here = host(tmp_path, *sockets, address=json.dumps(there))
+    closed = Closing(firewall(), RULES, here, told)
+    for found in (closed.coming, closed.standing):
+        assert sorted((one.ip, one.port) for one in found) == listed
+
+
 def test_what_some_reach_will_be_closed(tmp_path: Path) -> None:
     """From sources that a rule names, or by another address."""
     rules = Told({9000: Verdict(action="drop", by_source=True)})
