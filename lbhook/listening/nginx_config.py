@@ -7,6 +7,7 @@ prints nothing where an include is missing, a name can't be resolved or an addre
 
 import fnmatch
 import ipaddress
+import itertools
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import PurePosixPath
@@ -104,6 +105,12 @@ def read(files: Files, own: Collection[str] = (), main: PurePosixPath = MAIN) ->
         settings=reader.settings,
         texts=tuple(reader.texts),
     )
+
+
+def main(words: Sequence[str]) -> PurePosixPath:
+    """The main file of a command line of nginx's."""
+    named = [word for before, word in itertools.pairwise(words) if before == "-c"]
+    return PurePosixPath(named[0]) if named else MAIN
 
 
 def printed(output: str) -> Files:

@@ -17,8 +17,8 @@ _STOPPED = "`systemctl stop nginx`, `lbhook apply`, `systemctl start nginx`"
 
 
 class Taken(NamedTuple):
-    """A socket of another program: it is there, or was when lbhook looked last. `both` says that
-    it may take IPv4 beside IPv6."""
+    """A socket of another program: it is there, or was when lbhook looked last, or its
+    configuration asks for it, in this `line`. `both` says that it may take IPv4 beside IPv6."""
 
     ip: Address
     port: int
@@ -26,6 +26,7 @@ class Taken(NamedTuple):
     program: str = ""
     there: bool = True
     both: bool = False
+    line: str = ""
 
     def excludes(self, one: Listen) -> bool:
         """Whether no other program can have a listener beside it."""
@@ -36,6 +37,8 @@ class Taken(NamedTuple):
 
     def __str__(self) -> str:
         host = f"[{self.ip}]" if self.ip.version == 6 else self.ip
+        if self.line:
+            return f"{self.program} is to listen on {host}:{self.port} by {self.line}"
         if self.there:
             return f"{self.program or 'another program'} has {host}:{self.port}"
         return f"{self.program or 'another program'} had {host}:{self.port} when lbhook looked last"
@@ -163,9 +166,20 @@ def taken(others: Sequence[Taken], one: Listen) -> str:
     """Which other program keeps nginx, or haproxy, from a line, and what to do; empty if none."""
     for other in others:
         if other.excludes(one):
-            remedy = "stop that program" if other.there else "name it in `ports` to take it"
-            return f"{other}; {remedy}, or {_leave(one)}"
+            return f"{other}; {_remedy(other)}, or {_leave(one)}"
     return ""
+
+
+def kept(other: Taken) -> str:
+    """What is said of a port that a program has, and another one asks for in vain."""
+    leave = _leave(Listen(other.ip, other.port))
+    return f"{other}, too; only one can have it after a boot: take that line away, or {leave}"
+
+
+def _remedy(other: Taken) -> str:
+    if other.line:
+        return "take that line away"
+    return "stop that program" if other.there else "name it in `ports` to take it"
 
 
 def _unlike(scene: Scene, one: Listen) -> str:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from ..config.settings import Settings
 from ..config.shipped import kind_of
 from ..config.targets import Target
-from ..listening import haproxy_config, nginx_verdict
+from ..listening import haproxy_config, lines, nginx_verdict
 from ..listening.haproxy_config import Bind
 from ..listening.nginx_config import Listen
 from ..listening.nginx_sockets import opened
@@ -24,7 +24,8 @@ from ..rendering import fingerprint
 from .surroundings import Surroundings, stamps
 
 _SHOWN = 8
-_CONTEXTS = {"a server block": "http", "a stream block": "stream"}
+# What tells that haproxy may ask for other ports, or starts with the machine by now.
+_OF_HAPROXY = ("/etc/haproxy/haproxy.cfg", "/etc/systemd/system/multi-user.target.wants")
 
 
 class Judged(NamedTuple):
@@ -46,6 +47,7 @@ class Listeners:
         self.planned = settings.active(only)
         self._added: dict[str, list[Listen]] = {}
         self._unchanged: list[Target] = []
+        self._bound: dict[str, Sequence[Bind]] = {}
 
     def here(self, target: Target, lb: Facts) -> tuple[Facts, tuple[str, ...], tuple[str, ...]]:
         """For a program that would fail to bind them: without addresses that are not here; which
@@ -98,6 +100,7 @@ class Listeners:
         mark = fingerprint.digest([(one.ip, one.protocol.value, one.port) for one in found])
         self._around.remember()
         looked = self._around.looked_at()
+        looked = (*looked, *_OF_HAPROXY) if looked else ()
         of = self._digest(target, made_of, looked)
         record = {"of": of, "looked": looked, "notes": notes, "mark": mark}
         self.host.judged[str(target.path)] = record if of else {}
@@ -117,29 +120,42 @@ class Listeners:
         return self.host.live and kind_of(target).daemon == "nginx"
 
     def _unjudged(self, target: Target, lb: Facts) -> Judged:
-        """Without those that haproxy binds by somebody's own line, or can't at its next start
-        because of another program. While it runs it is told, and if it can't, all is put back."""
+        """Without those that haproxy binds by somebody's own line, or can't because of another
+        program, now or at its next start."""
         if not self.host.live or kind_of(target).daemon != "haproxy":
             return Judged(target, lb)
-        wanted = [*_grouped(target, lb)]
-        others = self._before_it_starts(target, {those[0].port for those in wanted})
-        found = [haproxy_config.taken(self._binds, others, those) for those in wanted]
+        wanted = [*lines.grouped(target, lb)]
+        others, notes = self._beside_haproxy(target, {those[0].port for those in wanted})
+        own = self._binds("haproxy")
+        found = [haproxy_config.taken(own, others, those) for those in wanted]
         gone = {one for taken, _ in found for one in taken}
-        if not gone:
+        notes = [*notes, *(note for taken, note in found if taken)]
+        if not notes:
             return Judged(target, lb)
-        notes = [f"{target.name}: {note}" for taken, note in found if taken]
+        notes = [f"{target.name}: {note}" for note in notes]
         kept = tuple(one for one in lb.listeners if one not in gone)
         return Judged(target, replace(lb, listeners=kept), _shown(target, notes), f"{notes}")
 
-    def _before_it_starts(self, target: Target, ports: Collection[int]) -> Sequence[Taken]:
-        """What others have, or will have again, of the ports that haproxy is to bind."""
+    def _beside_haproxy(
+        self, target: Target, ports: Collection[int]
+    ) -> tuple[Sequence[Taken], Sequence[str]]:
+        """What others have, or will have again, of the ports that haproxy is to bind; and what is
+        said of those that it keeps for now."""
         if not self.host.root:
-            return ()  # whose a socket is can't be told
+            return (), ()  # whose a socket is can't be told
         around = Surroundings(self.host, (), self._nginx_places, False, "haproxy", ports)
         around.remember()
-        found = around.taken(target.vars["ports"]) if not around.runs else ()
-        # Without its unit haproxy may run all the same, or in a container, by no name.
-        return [one for one in found if one.program not in ("", "haproxy")]
+        asked, notes = self._asked(around, "nginx", ports)
+        return [*asked, *around.taken(target.vars["ports"])], notes
+
+    def _asked(
+        self, around: Surroundings, other: str, ports: Collection[int]
+    ) -> tuple[Sequence[Taken], Sequence[str]]:
+        """What the other program will have by its owner's lines; and what is said of what this one
+        keeps for now: it works, and that one does not."""
+        found = [*around.asked(other, self._binds(other), ports)]
+        kept = [one for one in found if around.has(one)]
+        return [one for one in found if one not in kept], [*map(nginx_verdict.kept, kept)]
 
     @cached_property
     def _nginx_places(self) -> Collection[tuple[object, int]]:
@@ -147,33 +163,36 @@ class Listeners:
         files = [self._content(one) for one in installed if kind_of(one).daemon == "nginx"]
         return {(place.ip, place.port) for file in files for place in places(file)}
 
-    @cached_property
-    def _binds(self) -> Sequence[Bind]:
-        """What haproxy's configuration binds without lbhook's files."""
-        own = {one.path for one in self.active if kind_of(one).daemon == "haproxy"}
-        from ..programs.haproxy import Haproxy
-
-        haproxy = Haproxy(self.host.run, self.host.machine)
-        return haproxy.binds({*map(str, own), *self.host.state.installed()})
+    def _binds(self, program: str) -> Sequence[Bind]:
+        """Where a program's configuration without lbhook's files has it listen, if it is here."""
+        if program not in self._bound:
+            own = {str(one.path) for one in self.active if kind_of(one).daemon == program}
+            own.update(self.host.state.installed())
+            here = self.host.find(program)
+            self._bound[program] = self.host.daemon(program).binds(own) if here else ()
+        return self._bound[program]
 
     def _judge(self, target: Target, lb: Facts) -> tuple[tuple[Listener, ...], tuple[str, ...]]:
+        groups = [*lines.grouped(target, lb)]
+        asked, kept = self._asked(self._around, "haproxy", {those[0].port for those in groups})
         scene = Scene(
             rest=self._rest(target),
             servers=self._around.configuration.server_of(str(target.path)),
-            context=_CONTEXTS[kind_of(target).context],
+            context=lines.context(target),
             held=self._around.held,
-            others=self._taken(target),
+            others=[*asked, *self._taken(target)],
         )
         scenes, none = scene.by_port(), scene._replace(rest=(), held=scene.held and (), others=())
         form, has_ipv6 = str(target.vars.get("listen", "address")), self.host.machine.has_ipv6()
-        added, listeners, notes = self._added.setdefault(str(target.path), []), [], []
-        for those in _grouped(target, lb):
-            wanted = [_line(target, scene.context, one) for one in those]
+        added, listeners = self._added.setdefault(str(target.path), []), []
+        notes = [f"{target.name}: {one}" for one in kept]
+        for those in groups:
+            wanted = [lines.line(target, one) for one in those]
             # HTTP/3 answers from the address that was asked.
             shape = form if those[0].protocol is Protocol.TCP else "address"
             found = nginx_verdict.judge(scenes.get(those[0].port, none), wanted, shape, has_ipv6)
             added += found.lines
-            listeners += [_listener(one, those) for one in found.lines]
+            listeners += [lines.listener(one, those) for one in found.lines]
             notes += [f"{target.name}: {one}" for one in found.notes]
         if has_ipv6 and self._lacks(target):
             # What no rule asks for goes first.
@@ -206,21 +225,21 @@ class Listeners:
     def _rest(self, target: Target) -> list[Listen]:
         """What stands elsewhere, other files of lbhook's among it."""
         found = [*self._around.configuration.listens]
-        for path, lines in self._added.items():
-            found += lines if path != str(target.path) else []
+        for path, added in self._added.items():
+            found += added if path != str(target.path) else []
         for other in self._unchanged:
             found += self._installed(other) if other.path != target.path else []
         return found
 
     def _installed(self, target: Target) -> Iterator[Listen]:
-        context = _CONTEXTS[kind_of(target).context]
+        context = lines.context(target)
         for place in places(self._content(target)):
             words = (
                 ("udp",) if place.protocol == "udp" else tuple(target.vars["parameters"].split())
             )
             yield Listen(place.ip, place.port, words, context, -1, str(target.path))
 
-    def _taken(self, target: Target) -> list[nginx_verdict.Taken]:
+    def _taken(self, target: Target) -> list[Taken]:
         return [*self._around.taken(target.vars["ports"])]
 
     def _digest(self, target: Target, made_of: object, looked: Sequence[str]) -> str:
@@ -240,34 +259,3 @@ def _shown(target: Target, notes: Sequence[str]) -> tuple[str, ...]:
 def _as_it_is(target: Target) -> Target:
     """Rendered with the listeners that it is given."""
     return target._replace(vars={**target.vars, "listen": "address"})
-
-
-def _grouped(target: Target, lb: Facts) -> Iterator[list[Listener]]:
-    """The listeners of each port and protocol that a target asks for."""
-    ports, but = target.vars["ports"], target.vars["except_ports"]
-    usual = ("udp",) if "quic" in target.vars["parameters"].split() else ("tcp",)
-    protocols = target.vars.get("protocols", usual)
-    found: dict[object, list[Listener]] = {}
-    for one in lb.listeners:
-        meant = (not ports or one.port in ports) and one.port not in but
-        if meant and one.protocol in protocols and one.rules:
-            found.setdefault((one.protocol, one.port), []).append(one)
-    yield from found.values()
-
-
-def _line(target: Target, context: str, one: Listener) -> Listen:
-    passed_on = context == "stream" and one.protocol is Protocol.UDP
-    words = ("udp", "reuseport") if passed_on else tuple(target.vars["parameters"].split())
-    return Listen(one.ip, one.port, words, context, -1, str(target.path))
-
-
-def _listener(line: Listen, those: Sequence[Listener]) -> Listener:
-    """The rules that lead to a line: to its address, or to any of its family."""
-    everywhere = line.ip.is_unspecified
-    rules = (
-        rule
-        for one in those
-        if one.ip == line.ip or (everywhere and one.ip.version == line.ip.version)
-        for rule in one.rules
-    )
-    return Listener(ip=line.ip, protocol=those[0].protocol, port=line.port, rules=tuple(rules))

@@ -2,14 +2,14 @@
 nginx, the sockets of either, and those of other programs, now and as they were before a boot."""
 
 import ipaddress
-import itertools
 import os
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from ..listening import nginx_config
+from ..listening.haproxy_config import Bind
 from ..listening.nginx_config import Configuration, Listen
 from ..listening.nginx_sockets import Room
 from ..listening.nginx_verdict import Taken
@@ -49,11 +49,10 @@ class Surroundings:
     @cached_property
     def configuration(self) -> Configuration:
         """nginx's, without what is in `own`."""
-        root = self.host.machine.root
-        words = self.host.machine.arguments(self._main) if self._main else ()
-        named = [word for before, word in itertools.pairwise(words) if before == "-c"]
-        main = PurePosixPath(named[0]) if named else nginx_config.MAIN
-        return nginx_config.read(_files(root), self.own, main)
+        machine = self.host.machine
+        words = machine.arguments(self._main) if self._main else ()
+        files = nginx_config.Files(machine.text, machine.names)
+        return nginx_config.read(files, self.own, nginx_config.main(words))
 
     @cached_property
     def held(self) -> tuple[Listen, ...] | None:
@@ -80,9 +79,7 @@ class Surroundings:
     @cached_property
     def expected(self) -> tuple[Port, ...]:
         """What other programs had, and will have again: their unit is enabled, or nobody knows
-        and this may be a boot. While haproxy runs, it has what it can have."""
-        if self.ports is not None and self.runs:
-            return ()
+        and this may be a boot. What this program has by now it keeps."""
         there = {(one.protocol, one.ip, one.port) for one in self.others}
         gone = [
             one
@@ -91,8 +88,17 @@ class Surroundings:
             and one.program != self.program
             and (ipaddress.ip_address(one.ip), one.port) not in self.lent
             and self._matters(one.port)
+            and not self.has(_taken(one, there=False))
         ]
-        return tuple(filter(self._comes_back, gone))
+        return tuple(one for one in gone if self._comes_back(one.unit))
+
+    def asked(self, program: str, binds: Iterable[Bind], ports: Collection[int]) -> Iterator[Taken]:
+        """What the configuration of another program asks for at these ports, if that starts with
+        the machine."""
+        for bind in binds:
+            for port in (one for one in ports if bind.first <= one <= bind.last):
+                if self._comes_back(f"{program}.service"):
+                    yield Taken(bind.ip, port, program=program, there=False, line=bind.line)
 
     def remember(self) -> None:
         """Keep what other programs have, for the end of the run to write down; and what is known
@@ -108,7 +114,7 @@ class Surroundings:
 
     def taken(self, named: Collection[int]) -> Iterator[Taken]:
         """What it can't have; of the ports `named` by the operator only what is there."""
-        yield from (_taken(one, there=True) for one in self.others)
+        yield from (_taken(one, there=True) for one in self.others if self._is_foreign(one))
         yield from (_taken(one, there=False) for one in self.expected if one.port not in named)
 
     def looked_at(self) -> tuple[str, ...]:
@@ -193,13 +199,26 @@ class Surroundings:
             both=len(one.versions) > 1,
         )
 
-    def _comes_back(self, one: Port) -> bool:
-        if not one.unit or not self.host.machine.has_systemd():
+    def has(self, one: Taken) -> bool:
+        """Whether this program has by now what another one can then not have."""
+        return any(map(one.excludes, self.held or ()))
+
+    def _is_foreign(self, one: Port) -> bool:
+        """Whether it is surely no socket of haproxy itself, which may run without its unit, or in a
+        container, by no name."""
+        if self.program == _NGINX:
+            return True
+        if not self._inodes:
+            return one.program not in ("", self.program)
+        return one.program != self.program or one.unit not in ("", f"{self.program}.service")
+
+    def _comes_back(self, unit: str) -> bool:
+        if not unit or not self.host.machine.has_systemd():
             return self.held is None
-        if one.unit not in self._enabled:
-            shown = self.host.run(("systemctl", "is-enabled", one.unit)).output
-            self._enabled[one.unit] = shown.strip() in ("enabled", "enabled-runtime", "alias")
-        return self._enabled[one.unit]
+        if unit not in self._enabled:
+            shown = self.host.run(("systemctl", "is-enabled", unit)).output
+            self._enabled[unit] = shown.strip() in ("enabled", "enabled-runtime", "alias")
+        return self._enabled[unit]
 
 
 def stamps(root: Path, paths: Sequence[str]) -> tuple[object, ...]:
@@ -213,22 +232,6 @@ def stamps(root: Path, paths: Sequence[str]) -> tuple[object, ...]:
         return found.st_ino, found.st_size, found.st_mtime_ns
 
     return tuple(map(stamp, paths))
-
-
-def _files(root: Path) -> nginx_config.Files:
-    def text(path: str) -> str | None:
-        try:
-            return (root / path.lstrip("/")).read_text(encoding="utf-8", errors="replace")
-        except OSError:
-            return None
-
-    def names(directory: str) -> Collection[str]:
-        try:
-            return [one.name for one in (root / directory.lstrip("/")).iterdir()]
-        except OSError:
-            return ()
-
-    return nginx_config.Files(text, names)
 
 
 def _listen(one: "Socket") -> Listen:

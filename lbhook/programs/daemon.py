@@ -6,12 +6,15 @@ import re
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from ..config.targets import Target
 from ..metadata.reader import Address
 from ..processes import Result, Run
 from ..system.machine import Machine
+
+if TYPE_CHECKING:
+    from ..listening.haproxy_config import Bind
 
 # `listen` is nginx's word, `bind` haproxy's; both write IPv6 in brackets.
 # A port alone is that of every IPv4 address.
@@ -75,6 +78,10 @@ class Daemon(Protocol):
     def others(self, own: Collection[str]) -> str:
         """What stands for the rest of the configuration as it would be loaded now, without the
         files in `own`; empty if nobody can tell."""
+
+    def binds(self, own: Collection[str]) -> "Sequence[Bind]":
+        """Where the rest of its configuration, without the files in `own`, has it listen over TCP,
+        whether or not it runs."""
 
     def verify(self, target: Target, content: bytes, main_pid: int) -> str:
         """What shows that the running program, after some time, does not have what a file asks

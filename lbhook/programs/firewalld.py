@@ -7,10 +7,11 @@ ends with 0 although it leaves out a rule that it does not understand.
 import re
 import shutil
 import tempfile
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
 from ..config.targets import Target
+from ..listening.haproxy_config import Bind
 from ..metadata.reader import Address
 from ..processes import Result, Run
 
@@ -66,6 +67,10 @@ class Firewalld:
         """Never mind: a reload that stopped half-way has shut new connections out, and has to
         come to an end."""
         return "firewalld"
+
+    def binds(self, own: Collection[str]) -> Sequence[Bind]:
+        """Nowhere: it has no socket of TCP."""
+        return ()
 
     def verify(self, target: Target, content: bytes, main_pid: int) -> str:
         """What shows that a policy is not in force; empty if it is.

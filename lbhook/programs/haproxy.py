@@ -6,7 +6,6 @@ there at its start; `-c` binds nothing; after a reload that can't bind the old w
 nobody is told.
 """
 
-import contextlib
 import hashlib
 import re
 import shlex
@@ -116,10 +115,8 @@ class Haproxy(Listening):
         start = self._running() or self._configured()
         found: list[Bind] = []
         for name in start.files() if start else ():
-            with contextlib.suppress(OSError):
-                file = self.machine.root / name.lstrip("/")
-                text = "" if name in own else file.read_text(encoding="utf-8", errors="replace")
-                found += haproxy_config.binds(name, text, start.env if start else {})
+            text = "" if name in own else self.machine.text(name) or ""
+            found += haproxy_config.binds(name, text, start.env if start else {})
         return found
 
     def verify(self, target: Target, content: bytes, main_pid: int) -> str:

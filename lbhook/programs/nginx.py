@@ -10,11 +10,13 @@ import ipaddress
 import re
 import resource
 import tempfile
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
 from ..config.shipped import kind_of
 from ..config.targets import Target
+from ..listening import nginx_config
+from ..listening.haproxy_config import Bind
 from ..metadata.reader import Address
 from ..processes import NOT_FOUND, Result
 from ..system import unit_properties
@@ -204,6 +206,19 @@ class Nginx(Listening):
         parts = _FILE.split(result.output)[1:]
         rest = [pair for pair in zip(parts[::2], parts[1::2], strict=True) if pair[0] not in own]
         return hashlib.sha256(repr(rest).encode()).hexdigest()
+
+    def binds(self, own: Collection[str]) -> Sequence[Bind]:
+        """Where its `listen` lines do, but for those in `own`, as it runs or would start."""
+        pid = Services(self.run, self.machine).written_pid(_UNIT)
+        main = nginx_config.main(self.machine.arguments(pid) if pid else ())
+        files = nginx_config.Files(self.machine.text, self.machine.names)
+        found = nginx_config.read(files, own, main).listens
+        return [
+            Bind(ip, one.port, one.port, one.line)
+            for one in found
+            if one.protocol == "tcp"
+            for ip in ((one.ip, nginx_config.ANY4) if one.dual else (one.ip,))
+        ]
 
     def verify(self, target: Target, content: bytes, main_pid: int) -> str:
         """What shows that nginx does not have the listeners of a file; empty if it has."""

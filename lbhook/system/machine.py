@@ -1,4 +1,4 @@
-"""What this machine is and has, read from /proc and /sys; nothing is asked of anybody."""
+"""What this machine is and has, read from its files; nothing is asked of anybody."""
 
 import ipaddress
 import re
@@ -155,6 +155,21 @@ class Machine(ProcessTable):
     def has_ipv6(self) -> bool:
         """Whether the kernel has IPv6 at all, be it without an address."""
         return (self.root / "proc/self/net/if_inet6").exists()
+
+    def text(self, path: str) -> str | None:
+        """What is in a file of a program's configuration; None if it can't be read."""
+        try:
+            file = self.root / path.lstrip("/")
+            return file.read_text(encoding="utf-8", errors="replace")
+        except OSError:
+            return None
+
+    def names(self, directory: str) -> Collection[str]:
+        """The names in a directory; none if it can't be read."""
+        try:
+            return [one.name for one in (self.root / directory.lstrip("/")).iterdir()]
+        except OSError:
+            return ()
 
     def has_systemd(self) -> bool:
         """Whether systemd is PID 1 here, as sd_booted(3) asks it."""

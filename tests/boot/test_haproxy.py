@@ -8,12 +8,20 @@ from ..lab.fabric import VM4
 from ..lab.hosts import wait_for
 from ..test_docs import blocks
 from .azure import Azure
-from .machine import CONFIGURATION, SETTINGS, Machine
+from .machine import CONFIGURATION, LISTEN, RESTING, SETTINGS, SITE, Machine
 from .test_reloads import apply
 
 MAIN = "/etc/haproxy/haproxy.cfg"
 FRONTEND = "/etc/haproxy/conf.d/lbhook.cfg"
 BACKEND = "\nbackend servers\n\tserver one 127.0.0.1:8000\n"
+# A socket that does not listen is in no list, and keeps others from its port all the same.
+BOUND = f"""
+import pathlib, socket, time
+mine = socket.socket()
+mine.bind(("{VM4}", 8081))
+pathlib.Path("/run/bound").touch()
+time.sleep(1000000)
+"""
 
 
 def documented() -> list[str]:
@@ -105,23 +113,62 @@ def test_a_restart_before_an_apply_is_mended(haproxy: Machine) -> None:
 
 
 def test_a_port_that_another_program_has(haproxy: Machine, azure: Azure) -> None:
-    """Status 69 and not tried: haproxy's unit is never told, at this apply and at those of the
-    timer; firewall and file are told apart; and when the port is free the timer takes it."""
+    """It alone is left out, at this apply and at those of the timer, and haproxy's unit is never
+    told to try; a rule that comes meanwhile is served; when the port is free the timer takes it."""
     for command in documented():
         haproxy.run(["sh", "-euc", command])
-    workers = haproxy.run(["pgrep", "-x", "haproxy"]).stdout
-    azure.send(8080, 8081)
+    # Of every address, IPv4 among them.
+    argv = ["systemd-socket-activate", "--listen=8082", "/bin/true"]
+    haproxy.run(["systemd-run", "--unit=third", *argv])
+    wait_for(lambda: "*:8082" in haproxy.listeners("systemd-socket-"), "the other program")
     with haproxy.occupied(VM4, 8081):
+        azure.send(8080, 8081, 8082, 8083)
         for words in ([], ["--skip-refused"]):
-            done = haproxy.run(["lbhook", "apply", *words], check=False)
-            assert done.returncode == 69, done.stderr
-            assert f"has {VM4} port 8081" in done.stderr
-        assert "8081" not in haproxy.read(FRONTEND)
-        assert haproxy.firewall_ports() == {8080, 8081}
-        assert haproxy.run(["pgrep", "-x", "haproxy"]).stdout == workers
+            said = haproxy.run(["lbhook", "apply", *words]).stderr
+            assert "haproxy: port 8081 is left out: " in said
+            assert "haproxy: port 8082 is left out: systemd-socket- has [::]:8082; stop" in said
+            assert haproxy.listeners("haproxy") == {f"{VM4}:8080", f"{VM4}:8083"}
+        assert haproxy.firewall_ports() == {8080, 8081, 8082, 8083}
         assert "Reload failed" not in haproxy.journal("-u", "haproxy")
+    haproxy.run(["systemctl", "stop", "third"])
     haproxy.run(["lbhook", "apply", "--skip-refused"])
+    assert haproxy.listeners("haproxy") == {f"{VM4}:{port}" for port in range(8080, 8084)}
+
+
+def test_what_the_other_ones_configuration_asks_for(haproxy: Machine, azure: Azure) -> None:
+    """nginx and haproxy both start with the machine, after lbhook, and nginx has never held the
+    port: who asks for it by its own configuration gets it, and both start. What haproxy has when
+    such a line comes it keeps until then, with a warning."""
+    azure.send(8080, 8081)
+    for command in documented():
+        haproxy.run(["sh", "-euc", command])
+    haproxy.write("/etc/nginx/conf.d/own.conf", "server { listen 8081; return 204; }\n")
+    found = "nginx is to listen on 0.0.0.0:8081 by /etc/nginx/conf.d/own.conf:1"
+    said = haproxy.run(["lbhook", "apply"]).stderr
+    assert f"haproxy: {found}, too; only one can have it after a boot: take that line" in said
     assert haproxy.listeners("haproxy") == {f"{VM4}:8080", f"{VM4}:8081"}
+    haproxy.power_off()
+    haproxy.boot()
+    said = haproxy.journal("-u", "lbhook")
+    assert f"haproxy: port 8081 is left out: {found}; take that line away, or" in said
+    assert haproxy.listeners("haproxy") == {f"{VM4}:8080"}
+    assert "0.0.0.0:8081" in haproxy.listeners("nginx")
+    # The other way round: now nginx takes what is left.
+    haproxy.run(["rm", "/etc/nginx/conf.d/own.conf"])
+    haproxy.write("/etc/nginx/conf.d/site.conf", SITE)
+    haproxy.write(LISTEN, RESTING)
+    own = "\nfrontend own\n\tbind *:8081\n\tdefault_backend servers\n"
+    haproxy.write(MAIN, haproxy.read(MAIN) + own)
+    haproxy.write(CONFIGURATION, SETTINGS)
+    haproxy.run(["rm", FRONTEND])
+    number = len(haproxy.read(MAIN).splitlines()) - 1
+    haproxy.power_off()
+    haproxy.boot()
+    by = f"haproxy is to listen on 0.0.0.0:8081 by {MAIN}:{number}; take that line away"
+    assert f"nginx: port 8081 is left out: {by}" in haproxy.journal("-u", "lbhook")
+    assert haproxy.listeners("haproxy") == {"0.0.0.0:8081", "127.0.0.127:10"}
+    assert "0.0.0.0:8080" in haproxy.listeners("nginx")
+    assert haproxy.run(["lbhook", "plan"]).stdout.startswith("Nothing to do")
 
 
 def test_a_unit_that_is_reloading_counts_as_running(haproxy: Machine, azure: Azure) -> None:
@@ -129,10 +176,8 @@ def test_a_unit_that_is_reloading_counts_as_running(haproxy: Machine, azure: Azu
     listening; what it served before goes on."""
     for command in documented():
         haproxy.run(["sh", "-euc", command])
-    # For IPv4, too: it is seen only when haproxy has tried.
-    argv = ["systemd-socket-activate", "--listen=8081", "/bin/true"]
-    haproxy.run(["systemd-run", "--unit=other", *argv])
-    wait_for(lambda: "*:8081" in haproxy.listeners("systemd-socket-"), "the other program")
+    haproxy.run(["systemd-run", "--unit=other", "python3", "-c", BOUND])
+    wait_for(lambda: not haproxy.run(["test", "-e", "/run/bound"], check=False).returncode, "it")
     azure.send(8080, 8081)
     done = haproxy.run(["lbhook", "apply"], check=False)
     assert done.returncode == 69, (done.stdout, done.stderr)
@@ -142,5 +187,5 @@ def test_a_unit_that_is_reloading_counts_as_running(haproxy: Machine, azure: Azu
     assert (again.returncode, "haproxy was not reloaded again" in again.stderr) == (69, True)
     assert haproxy.listeners("haproxy") == {f"{VM4}:8080"}
     haproxy.run(["systemctl", "stop", "other"])
-    haproxy.run(["lbhook", "apply", "--skip-refused"])
+    haproxy.run(["lbhook", "apply"])
     assert haproxy.listeners("haproxy") == {f"{VM4}:8080", f"{VM4}:8081"}

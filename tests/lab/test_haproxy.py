@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,6 +19,8 @@ from .vm import LISTEN, NFT
 
 pytestmark = pytest.mark.needs("haproxy")
 
+# A stand-in's name, as the kernel has it.
+PYTHON = Path(sys.executable).name[:15]
 MAIN = "/etc/haproxy/haproxy.cfg"
 FRONTEND = "/etc/haproxy/conf.d/lbhook.cfg"
 SETTINGS = "[targets.nftables]\n[targets.haproxy]\n"
@@ -192,26 +196,67 @@ def test_a_backend_that_is_not_there_is_refused(haproxy: Lab) -> None:
     assert haproxy.vm.path(NFT).exists()
 
 
-def test_a_port_that_another_program_has_is_not_even_tried(haproxy: Lab) -> None:
-    """haproxy is not told, since it would refuse all connections while it tries; the timer tries
-    again when the port is free."""
+def test_a_port_that_another_program_has_is_left_out(haproxy: Lab) -> None:
+    """It alone, and named, by each run: what else the rules ask for comes and goes, and haproxy is
+    not told to try, since it would refuse all connections meanwhile; the timer takes the port when
+    it is free."""
     haproxy.vm.apply()
-    process = haproxy.vm.serve(f"tcp,{VM4},9100")
-    before, there = haproxy.vm.read(FRONTEND), workers(haproxy)
+    process = haproxy.vm.serve("tcp,0.0.0.0,9100")
+    there = workers(haproxy)
     haproxy.balance(body(*WEB, rule(FRONT4, 90, VM4, 9100)))
-    for words in ((), ("--skip-refused",), ("--skip-refused",)):
-        done = haproxy.vm.lbhook("apply", *words, check=False)
-        assert done.returncode == 69
-        assert f"has {VM4} port 9100" in done.stderr
-        assert ("haproxy was not reloaded again" in done.stderr) == bool(words)
-        assert (haproxy.vm.read(FRONTEND), workers(haproxy)) == (before, there)
+    said = haproxy.vm.lbhook("apply").stderr
+    assert (
+        f"haproxy: port 9100 is left out: {PYTHON} has 0.0.0.0:9100; stop that program, or" in said
+    )
+    assert workers(haproxy) == there
+    haproxy.balance(body(*WEB, *MORE, rule(FRONT4, 90, VM4, 9100)))
+    for words in ((), ("--skip-refused",)):
+        assert "haproxy: port 9100 is left out: " in haproxy.vm.lbhook("apply", *words).stderr
+        targets = [Target("tcp", front, port) for front in (FRONT4, FRONT6) for port in (80, 81)]
+        assert states(haproxy.client, *targets) == {"open"}
+    assert "9100" not in haproxy.vm.read(FRONTEND)
     assert "9100" in haproxy.vm.read(NFT)
-    targets = [Target("tcp", frontend, 80) for frontend in (FRONT4, FRONT6)]
-    assert states(haproxy.client, *targets) == {"open"}
+    assert "9100 is left out" in " ".join(haproxy.vm.lbhook("doctor", check=False).stdout.split())
     process.terminate()
     process.wait()
     haproxy.vm.lbhook("apply", "--skip-refused")
     assert one(haproxy.client, "tcp", FRONT4, 90).state == "open"
+
+
+def test_a_port_of_nginxs_own_is_left_out_at_a_first_boot(haproxy: Lab) -> None:
+    """Neither runs yet, and nothing is known of an earlier boot: nginx's configuration asks for the
+    port, and whoever starts first would keep the other down."""
+    stopped(haproxy)
+    haproxy.vm.run(["nginx", "-s", "quit"])
+    wait_for(lambda: not haproxy.vm.path("/run/nginx.pid").exists(), "the end of nginx")
+    site = WEBSITE.replace("127.0.0.1:8000", "8443").replace("include", "# include")
+    haproxy.vm.write("/etc/nginx/nginx.conf", site)
+    haproxy.balance(body(rule(FRONT4, 443, VM4, 8443), rule(FRONT6, 443, VM6, 8443), *MORE))
+    said = haproxy.vm.lbhook("apply").stderr
+    by = "nginx is to listen on 0.0.0.0:8443 by /etc/nginx/nginx.conf:9; take that line away, or"
+    assert f"haproxy: port 8443 on {VM4} is left out: {by}" in said
+    assert "is left out" in haproxy.vm.lbhook("plan").stderr
+    started(haproxy)
+    haproxy.vm.run(["nginx"])
+    assert one(haproxy.client, "tcp", FRONT4, 443).reply.startswith("HTTP/1.1 200 OK")
+    assert one(haproxy.client, "tcp", FRONT6, 443).reply.startswith("GET /")
+    assert one(haproxy.client, "tcp", FRONT4, 81).reply.startswith("GET /")
+    # Now by nginx's socket.
+    assert haproxy.vm.apply()["outcome"] == "unchanged"
+
+
+def stopped(lab: Lab) -> None:
+    """haproxy has ended, as before a boot."""
+    lab.vm.run(["kill", lab.vm.read("/run/haproxy.pid").strip()])
+    wait_for(lambda: not workers(lab), "the end of haproxy")
+    lab.vm.run(["rm", "/run/haproxy.pid"])
+
+
+def started(lab: Lab) -> None:
+    """haproxy, with what is configured by now."""
+    words = ["-p", "/run/haproxy.pid", "-f", MAIN, "-f", "/etc/haproxy/conf.d"]
+    lab.vm.run(["haproxy", "-W", "-D", *words])
+    wait_for(lambda: len(workers(lab)) == 1, "haproxy's worker")
 
 
 def test_a_haproxy_that_does_not_read_the_file_is_left_alone(lab: Lab) -> None:
@@ -340,20 +385,18 @@ def test_a_frontend_of_the_owners_keeps_its_port(lab: Lab, place: str) -> None:
 
 
 def test_a_boot_takes_no_port_from_another_program(lab: Lab) -> None:
-    """Who has it while haproxy runs keeps it: it is refused now, and left out before haproxy and
-    that program start again."""
+    """Who has it while haproxy runs keeps it: it is left out now, and before haproxy and that
+    program start again."""
     lab.vm.path("/etc/haproxy/conf.d").mkdir(parents=True)
     start(lab, "tcp", "-f", "/etc/haproxy/conf.d")
     lab.vm.serve("tcp,127.0.0.1,8000")
     server = lab.vm.serve(f"tcp,{VM4},9100")
     lab.balance(body(*WEB, rule(FRONT4, 90, VM4, 9100)))
-    assert f"has {VM4} port 9100" in lab.vm.lbhook("apply", check=False).stderr
-    main = lab.vm.read("/run/haproxy.pid").strip()
+    assert f" has {VM4}:9100; stop that program, or" in lab.vm.lbhook("apply").stderr
     server.terminate()
     server.wait()
-    lab.vm.run(["kill", main])
-    wait_for(lambda: not workers(lab), "the end of haproxy")
-    lab.vm.run(["rm", "-r", "/run/lbhook", "/run/haproxy.pid"])
+    stopped(lab)
+    lab.vm.run(["rm", "-r", "/run/lbhook"])
     said = lab.vm.lbhook("apply").stderr
     assert "haproxy: port 9100 is left out: " in said
     assert f" had {VM4}:9100 when lbhook looked last" in said

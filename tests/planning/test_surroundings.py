@@ -1,9 +1,11 @@
 """What there is beside lbhook's files for nginx: below a root, as the kernel writes it."""
 
+from ipaddress import IPv4Address
 from pathlib import Path
 
 import pytest
 
+from lbhook.listening.haproxy_config import Bind
 from lbhook.listening.nginx_sockets import Room
 from lbhook.plan import FileState
 from lbhook.planning import failed_start
@@ -132,6 +134,63 @@ def test_what_haproxy_can_not_have_at_its_start(
     assert [one.program for one in boot.taken(())] == there
     assert [*boot.taken([80])] == []
     assert [*around(stand).taken(())] == []  # of nginx they are its own
+
+
+def other(stand: Stand, enabled: str, *pids: str) -> Surroundings:
+    """Beside a haproxy whose worker has 10.1.0.4:443, and nginx's unit in this state."""
+    stand.runner = Runner(lambda argv: (0, f"{enabled}\n") if "is-enabled" in argv else (0, ""))
+    process(stand, 200, "haproxy", 12, unit="haproxy.service")
+    process(stand, 201, "haproxy", 13, unit="haproxy.service")
+    process(stand, 300, "haproxy", 14, unit="haproxy@two.service")
+    put(stand, "run/haproxy.pid", *pids)
+    put(stand, "proc/200/task/200/children", "201 ")
+    sockets(stand, ("0400010A:01BB", 13), ("00000000:0050", 14), ("00000000:0801", 15))
+    return beside_haproxy(stand, 80, 443, 2049)
+
+
+def test_what_the_running_haproxy_can_not_have(stand: Stand) -> None:
+    """What others hold: another haproxy among them, and whoever is not to be found, as the kernel's
+    own NFS. While it does not run these may be itself."""
+    found = [(one.program, one.port) for one in other(stand, "disabled", "200\n").taken(())]
+    assert found == [("haproxy", 80), ("", 2049)]
+    put(stand, "run/haproxy.pid")
+    assert [*beside_haproxy(stand, 80, 443, 2049).taken(())] == []
+
+
+def test_who_comes_back_while_haproxy_runs(stand: Stand) -> None:
+    """A database that is restarted just now gets its port again; what haproxy has it keeps."""
+    seen = other(stand, "enabled", "200\n")
+    known = [SQL._replace(port=port) for port in (443, 2049, 5432)]
+    seen.host.state.keep_ports(known)
+    sockets(stand, ("0400010A:01BB", 13))
+    seen = beside_haproxy(stand, 443, 2049)
+    assert [(one.program, one.port) for one in seen.taken(())] == [("postgres", 2049)]
+    assert [*seen.taken((2049,))] == []
+
+
+LINES = [
+    Bind(IPv4Address(0), 80, 80, "nginx.conf:3"),
+    Bind(IPv4Address(0), 440, 450, "nginx.conf:4"),
+]
+
+
+@pytest.mark.parametrize(
+    ("enabled", "pid", "asked"),
+    [
+        ("enabled", "", [(80, "nginx.conf:3"), (443, "nginx.conf:4")]),
+        ("enabled", "200\n", [(80, "nginx.conf:3")]),
+        ("disabled", "", []),
+        ("masked", "200\n", []),
+    ],
+)
+def test_what_anothers_configuration_asks_for(
+    stand: Stand, enabled: str, pid: str, asked: list[tuple[int, str]]
+) -> None:
+    """If it starts with the machine; what haproxy has by now is told apart, and goes on."""
+    seen = other(stand, enabled, pid)
+    found = [*seen.asked("nginx", LINES, [80, 443, 8080])]
+    assert sorted((one.port, one.line) for one in found if not seen.has(one)) == asked
+    assert [one.port for one in found if seen.has(one)] == ([443] if len(asked) == 1 else [])
 
 
 def test_the_configuration_of_the_running_nginx(stand: Stand) -> None:

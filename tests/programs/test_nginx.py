@@ -108,6 +108,32 @@ def test_a_file_is_checked_by_itself(tmp_path: Path) -> None:
     assert f"in {bad}:2" in result.output
 
 
+@pytest.mark.parametrize("running", [False, True])
+def test_where_its_own_lines_have_it_listen(tmp_path: Path, running: bool) -> None:
+    """By TCP, in the configuration that it runs with or would start with, without lbhook's files;
+    a socket for both families counts for each."""
+    place = "etc/other/own.conf" if running else "etc/nginx/nginx.conf"
+    for name, text in {
+        "run/nginx.pid": "7\n",
+        "proc/7/comm": "nginx\n" if running else "bash\n",
+        "proc/7/cmdline": f"nginx\0-c\0/{place}\0",
+        place: f"""http {{
+server {{ listen 80; listen [::]:8080 ipv6only=off; listen 10.0.0.4:443 quic; }}
+server {{ include {LIVE}; }} }}
+stream {{ server {{ listen 10.0.0.4:53 udp; listen 10.0.0.4:54; }} }}""",
+        LIVE[1:]: "listen 8443;\n",
+    }.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    found = Nginx(Runner(), Machine(root=tmp_path)).binds({LIVE})
+    assert [(str(one.ip), one.first, one.line) for one in found] == [
+        ("0.0.0.0", 80, f"/{place}:2"),
+        ("::", 8080, f"/{place}:2"),
+        ("0.0.0.0", 8080, f"/{place}:2"),
+        ("10.0.0.4", 54, f"/{place}:4"),
+    ]
+
+
 @needs_nginx
 @pytest.mark.needs("nginx-stream")
 def test_a_stream_is_checked_by_itself(tmp_path: Path) -> None:

@@ -1,0 +1,48 @@
+"""What a target asks to listen at, of what rules lead to."""
+
+from collections.abc import Iterator, Sequence
+
+from ..config.shipped import kind_of
+from ..config.targets import Target
+from ..metadata.facts import Facts, Listener
+from ..metadata.model import Protocol
+from .nginx_config import Listen
+
+_CONTEXTS = {"a server block": "http", "a stream block": "stream"}
+
+
+def context(target: Target) -> str:
+    """Which block of nginx's a target's file is for."""
+    return _CONTEXTS[kind_of(target).context]
+
+
+def grouped(target: Target, lb: Facts) -> Iterator[list[Listener]]:
+    """The listeners of each port and protocol that a target asks for."""
+    ports, but = target.vars["ports"], target.vars["except_ports"]
+    usual = ("udp",) if "quic" in target.vars["parameters"].split() else ("tcp",)
+    protocols = target.vars.get("protocols", usual)
+    found: dict[object, list[Listener]] = {}
+    for one in lb.listeners:
+        meant = (not ports or one.port in ports) and one.port not in but
+        if meant and one.protocol in protocols and one.rules:
+            found.setdefault((one.protocol, one.port), []).append(one)
+    yield from found.values()
+
+
+def line(target: Target, one: Listener) -> Listen:
+    """How nginx is told to listen there."""
+    passed_on = context(target) == "stream" and one.protocol is Protocol.UDP
+    words = ("udp", "reuseport") if passed_on else tuple(target.vars["parameters"].split())
+    return Listen(one.ip, one.port, words, context(target), -1, str(target.path))
+
+
+def listener(place: Listen, those: Sequence[Listener]) -> Listener:
+    """The rules that lead to a line: to its address, or to any of its family."""
+    everywhere = place.ip.is_unspecified
+    rules = (
+        rule
+        for one in those
+        if one.ip == place.ip or (everywhere and one.ip.version == place.ip.version)
+        for rule in one.rules
+    )
+    return Listener(ip=place.ip, protocol=those[0].protocol, port=place.port, rules=tuple(rules))
