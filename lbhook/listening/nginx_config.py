@@ -108,8 +108,10 @@ def read(files: Files, own: Collection[str] = (), main: PurePosixPath = MAIN) ->
 
 
 def main(words: Sequence[str]) -> PurePosixPath:
-    """The main file of a command line of nginx's."""
-    named = [word for before, word in itertools.pairwise(words) if before == "-c"]
+    """The main file of a process of nginx's: its command line is part of its title, which is one
+    word."""
+    parts = " ".join(words).split()
+    named = [word for before, word in itertools.pairwise(parts) if before == "-c"]
     return PurePosixPath(named[0]) if named else MAIN
 
 

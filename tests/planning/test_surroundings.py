@@ -197,7 +197,7 @@ def test_the_configuration_of_the_running_nginx(stand: Stand) -> None:
     """That which it was started with, and what differs once a file of it changes."""
     process(stand, 100, "nginx")
     put(stand, "run/nginx.pid", "100\n")
-    put(stand, "proc/100/cmdline", "nginx: master process\0-c\0/etc/own/nginx.conf\0")
+    put(stand, "proc/100/cmdline", "nginx: master process nginx -c /etc/own/nginx.conf\0")
     put(stand, "etc/own/nginx.conf", f"http {{ server {{ include {LISTEN}; listen 81; }} }}")
     seen = around(stand)
     assert [one.place for one in seen.configuration.listens] == ["*:81"]

@@ -116,7 +116,7 @@ def test_where_its_own_lines_have_it_listen(tmp_path: Path, running: bool) -> No
     for name, text in {
         "run/nginx.pid": "7\n",
         "proc/7/comm": "nginx\n" if running else "bash\n",
-        "proc/7/cmdline": f"nginx\0-c\0/{place}\0",
+        "proc/7/cmdline": f"nginx: master process nginx -c /{place}\0",
         place: f"""http {{
 server {{ listen 80; listen [::]:8080 ipv6only=off; listen 10.0.0.4:443 quic; }}
 server {{ include {LIVE}; }} }}
@@ -132,6 +132,17 @@ stream {{ server {{ listen 10.0.0.4:53 udp; listen 10.0.0.4:54; }} }}""",
         ("0.0.0.0", 8080, f"/{place}:2"),
         ("10.0.0.4", 54, f"/{place}:4"),
     ]
+
+
+@needs_nginx
+def test_the_configuration_that_it_was_started_with(etc: Path) -> None:
+    """nginx itself puts its command line into a title of one word."""
+    (etc / "other.conf").write_text(CONF % "listen 127.0.0.1:82;")
+    script = """
+assert run(("nginx", "-c", "/etc/nginx/other.conf")).ok
+answer([one.line for one in nginx.binds(set())])
+"""
+    assert inside(etc, script) == ["/etc/nginx/other.conf:7"]
 
 
 @needs_nginx
