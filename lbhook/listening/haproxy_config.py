@@ -1,8 +1,9 @@
-"""What haproxy's own configuration binds: the `bind` lines of its files as values.
+"""What haproxy's own configuration binds, as values: by the `bind` lines of its files, by its
+`stats socket` and, of its peers, by itself.
 
-The form is that of haproxy 2.6 (https://docs.haproxy.org/2.6/configuration.html, 2.2 to 2.4, 4.2
-and 11): several places behind one `bind`, ranges of ports, quotes, variables of the environment.
-What a condition (`.if`) leaves out counts as well.
+The form is that of haproxy 2.6 (https://docs.haproxy.org/2.6/configuration.html, 2.2 to 2.4, 3.1,
+3.5, 4.2 and 11): several places behind one `bind`, ranges of ports, quotes, variables of the
+environment. What a condition (`.if`) leaves out counts as well.
 """
 
 import ipaddress
@@ -20,11 +21,13 @@ from .nginx_verdict import Taken
 # A family before the address; others (unix@, fd@, quic4@ and the like) are no TCP of this machine.
 _PLACE = re.compile(r"(?:(ipv4|ipv6|tcp|tcp4|tcp6)@)?(.*):(\d+)(?:-(\d+))?", re.ASCII)
 _VARIABLE = re.compile(r"\$(?:\{(\w+)(?:-([^}]*))?(?:\[\*\])?\}|(\w+))", re.ASCII)
+# What a line that opens a socket begins with; behind it is the place, for a peer after its name.
+_OPENING = {("bind",): 1, ("stats", "socket"): 2, ("peer",): 2}
 _ANY4, _ANY6 = ipaddress.IPv4Address(0), ipaddress.IPv6Address(0)
 
 
 class Bind(NamedTuple):
-    """A place of a `bind` line: an address, unspecified for all of its family, and the first and
+    """A place that a line binds: an address, unspecified for all of its family, and the first and
     last of its ports. `line` is its file and line."""
 
     ip: Address
@@ -39,13 +42,12 @@ class Bind(NamedTuple):
 
 
 def binds(name: str, text: str, env: Mapping[str, str]) -> Iterator[Bind]:
-    """The places of a file's `bind` lines, of TCP and of this network namespace."""
+    """The places that a file's lines bind, of TCP and of this network namespace. Another peer's is
+    among them, which is no address of this machine."""
     for number, line in enumerate(text.splitlines(), 1):
         words = _words(line, env)
-        if len(words) > 1 and words[0] == "bind" and "namespace" not in words:
-            for place in words[1].split(","):
-                for ip, first, last in _places(place, words[2:]):
-                    yield Bind(ip, first, last, f"{name}:{number}")
+        for ip, first, last in _bound(words) if "namespace" not in words else ():
+            yield Bind(ip, first, last, f"{name}:{number}")
 
 
 def taken(
@@ -70,7 +72,7 @@ def _problem(binds: Sequence[Bind], others: Sequence[Taken], one: Listener) -> s
 
 
 def _words(line: str, env: Mapping[str, str]) -> list[str]:
-    if "bind" not in line:
+    if not any(beginning[-1] in line for beginning in _OPENING):
         return []
     try:
         words = shlex.split(line, comments=True)
@@ -81,6 +83,13 @@ def _words(line: str, env: Mapping[str, str]) -> list[str]:
 
 def _value(found: re.Match[str], env: Mapping[str, str]) -> str:
     return env.get(found[1] or found[3], found[2] or "")
+
+
+def _bound(words: Sequence[str]) -> Iterator[tuple[Address, int, int]]:
+    for beginning, at in _OPENING.items():
+        if tuple(words[: len(beginning)]) == beginning and len(words) > at:
+            for place in words[at].split(","):
+                yield from _places(place, words[at + 1 :])
 
 
 def _places(text: str, words: Sequence[str]) -> Iterator[tuple[Address, int, int]]:
