@@ -20,7 +20,7 @@ from ..listening.haproxy_config import Bind
 from ..metadata.reader import Address
 from ..processes import Result
 from ..system.machine import Machine
-from .daemon import Listening, ask_freely, listed
+from .daemon import Listening, ask_freely, listed, places
 from .systemd import Services
 
 _UNIT = "haproxy.service"
@@ -93,8 +93,9 @@ class Haproxy(Listening):
     def prepare(self, content: bytes, main_pid: int) -> None:
         """Wait until nginx has given up what is haproxy's from now on: a new worker that can't
         bind at once pauses the old one, and listeners that it takes over from it stay closed.
-        Raises `ReloadError` if another program keeps it: for two seconds of each try all
-        listeners of haproxy would refuse connections."""
+        Raises `ReloadError` if another program keeps it, or if haproxy may not open as many: for
+        two seconds of each try all listeners of haproxy would refuse connections."""
+        self._demand_room(len(places(content)), main_pid)
         taken = self._sockets.taken(content, lambda: self._holders(main_pid))
         if taken:
             hint = "stop that program, or leave the port out: `except_ports`"
@@ -122,7 +123,17 @@ class Haproxy(Listening):
     def verify(self, target: Target, content: bytes, main_pid: int) -> str:
         """What shows that haproxy does not have the listeners of a file; empty if it has."""
         missing = self.missing(content, main_pid)
+        if missing and not self.machine.children(main_pid):
+            return "haproxy was started without a master, and can't reload; start it with -W or -Ws"
         return f"haproxy does not listen on {listed(missing)}" if missing else ""
+
+    def _demand_room(self, listeners: int, main_pid: int) -> None:
+        """It raises its soft limit by itself, and binds before it could raise the other."""
+        most = self.machine.open_files(main_pid)[1]
+        if most.isdecimal() and listeners > int(most):
+            problem = f"haproxy can't listen: {listeners} listeners, and it may open {most} files"
+            hint = f"set LimitNOFILE={listeners * 2} in its unit and restart it once"
+            raise ReloadError(problem, hint=hint)
 
     def _holders(self, main_pid: int) -> tuple[int, ...]:
         """The sockets are the workers'; without -W there is only the main process."""

@@ -328,6 +328,40 @@ def test_a_target_that_is_dropped_leaves_what_haproxy_can_start_with(haproxy: La
     wait_for(lambda: one(haproxy.client, "tcp", FRONT4, 80).state == "refused", "a closed port")
 
 
+def test_a_haproxy_without_a_master_is_told_apart(lab: Lab) -> None:
+    """It takes no signal for a reload: that is said, and the firewall goes on."""
+    lab.vm.path("/etc/haproxy/conf.d").mkdir(parents=True)
+    lab.vm.write(MAIN, HAPROXY.format(mode="tcp") + "listen own\n    bind 127.0.0.1:8001\n")
+    lab.vm.write("/etc/lbhook/lbhook.toml", SETTINGS)
+    words = ["-f", MAIN, "-f", "/etc/haproxy/conf.d"]
+    lab.vm.run(["haproxy", "-D", "-p", "/run/haproxy.pid", *words])
+    lab.balance(body(*WEB))
+    done = lab.vm.lbhook("apply", check=False)
+    assert done.returncode == 69
+    assert "haproxy was started without a master, and can't reload; start it with -W" in done.stderr
+    assert lab.vm.path(NFT).exists()
+
+
+def test_more_listeners_than_haproxy_may_open_are_not_even_tried(lab: Lab) -> None:
+    """Its hard limit is what it was started with; what it has goes on without a gap."""
+    lab.vm.path("/etc/haproxy/conf.d").mkdir(parents=True)
+    lab.vm.write(MAIN, HAPROXY.format(mode="tcp"))
+    lab.vm.write("/etc/lbhook/lbhook.toml", SETTINGS)
+    words = f"haproxy -W -D -p /run/haproxy.pid -f {MAIN} -f /etc/haproxy/conf.d"
+    lab.balance(body(*WEB))
+    lab.vm.lbhook("apply")
+    lab.vm.run(["sh", "-c", f"ulimit -n 300; exec {words}"])
+    wait_for(lambda: len(workers(lab)) == 1, "haproxy's worker")
+    there = workers(lab)
+    lab.fabric.answer(body(*WEB, *(rule(FRONT4, port, VM4, port) for port in range(7000, 7400))))
+    done = lab.vm.lbhook("apply", check=False)
+    assert done.returncode == 69
+    assert "haproxy can't listen: 402 listeners, and it may open 300 files" in done.stderr
+    assert "set LimitNOFILE=804 in its unit and restart it once" in done.stderr
+    assert workers(lab) == there
+    assert one(lab.client, "tcp", FRONT4, 80).state == "open"
+
+
 NAMED = """
 global
     log stderr local0
