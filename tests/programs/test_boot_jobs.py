@@ -102,8 +102,8 @@ def test_a_boot_that_nobody_can_tell_of_is_not_waited_for_without_end(tmp_path: 
 
 def test_the_end_of_a_process() -> None:
     """Noticed when it comes; a process that is not there is not waited for."""
-    process = subprocess.Popen(["sleep", "0.2"])
     begin = time.monotonic()
+    process = subprocess.Popen(["sleep", "0.2"])
     await_end(process.pid, 60.0)
     assert time.monotonic() - begin >= 0.1
     assert process.wait() == 0
