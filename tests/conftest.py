@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from . import lazily  # noqa: F401
 from .shared import sharing
 from .stand import Stand
 

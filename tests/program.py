@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from . import lazily
+
 REPO = Path(__file__).resolve().parents[1]
 BODIES = REPO / "tests" / "bodies"
 NOBODY_THERE = "http://127.0.0.1:9"
@@ -32,7 +34,7 @@ class Ended:
 
 def argv(*args: str | Path) -> list[str]:
     """The command line that starts lbhook with this interpreter."""
-    return [sys.executable, "-m", "lbhook", *map(str, args)]
+    return [sys.executable, *lazily.WORDS, "-m", "lbhook", *map(str, args)]
 
 
 def run_lbhook(

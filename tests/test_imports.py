@@ -3,11 +3,14 @@
 import ast
 import importlib
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from lbhook.emulator.server import Emulator
 
 from .program import BODIES, ENVIRONMENT, REPO
 
@@ -33,8 +36,8 @@ HOUSE: dict[str, tuple[str, ...]] = {
     "system": (
         "sockets",
         "process_table",
-        "machine",
         "netlink",
+        "machine",
         "nlmsg",
         "sd_notify",
         "journald",
@@ -107,6 +110,7 @@ HOUSE: dict[str, tuple[str, ...]] = {
             "traffic_metrics",
             "metrics",
             "publisher",
+            "fetch",
             "execution",
             "undo",
         ),
@@ -284,6 +288,24 @@ def test_an_unchanged_answer_needs_no_templates(tmp_path: Path) -> None:
     words = ("apply", "--metadata", str(BODIES / "documented.json"), "--root", str(tmp_path))
     loaded(*words)
     assert loaded(*words) == {"lbhook.runs.update"}
+
+
+def test_nor_does_it_after_a_boot(tmp_path: Path) -> None:
+    """Though all that was in memory is gone, and the env file is made again."""
+    words = ("apply", "--metadata", str(BODIES / "documented.json"), "--root", str(tmp_path))
+    loaded(*words)
+    env = tmp_path / "run/lbhook/lb.env"
+    before = env.read_bytes()
+    shutil.rmtree(tmp_path / "run")
+    assert loaded(*words) == {"lbhook.runs.update"}
+    assert env.read_bytes() == before
+
+
+def test_who_only_asks_loads_nothing_that_changes_files(tmp_path: Path) -> None:
+    """A boot waits for it."""
+    with Emulator(BODIES / "documented.json") as imds:
+        names = loaded("fetch", "--endpoint", imds.url, "--root", str(tmp_path))
+    assert names == {"requests", "urllib3", "email", "socket", "lbhook.imds.classification"}
 
 
 # What a word in backticks must be to name a place of the house: a module, or a name in one.

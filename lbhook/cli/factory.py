@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from ..levers.standstill import Hold
     from ..metadata.planned import Plans
     from ..programs.host import Host
+    from ..runs.fetch import Fetch
     from ..runs.history import History
     from ..runs.restoration import Restoration
     from ..runs.unconfirmed import Unconfirmed
@@ -38,14 +39,31 @@ def update(
     **chosen: Any,
 ) -> "Update":
     """An update of this machine, or of a directory, as the options ask for it."""
-    from ..context import Options
     from ..runs.update import Update
+
+    plans = _plans(coming, going) if coming or going else None
+    return Update(_chosen(invocation, endpoint, root, plans=plans, **chosen))
+
+
+def fetch(
+    invocation: Invocation, endpoint: str | None, root: "Path | None", **chosen: Any
+) -> "Fetch":
+    """What asks for this machine, or for a directory."""
+    from ..runs.fetch import Fetch
+
+    return Fetch(_chosen(invocation, endpoint, root, **chosen))
+
+
+def _chosen(
+    invocation: Invocation, endpoint: str | None, root: "Path | None", **chosen: Any
+) -> "Context":
+    """What a run is given, as the options ask for it."""
+    from ..context import Options
 
     if chosen.get("metadata") is not None and chosen.get("cached"):
         raise UsageError(
             "--metadata and --cached can't both be meant", hint="leave one of them out"
         )
-    plans = _plans(coming, going) if coming or going else None
     settings = invocation.settings(endpoint)
     known = [target.name for target in settings.active()]
     for name in chosen.get("only", ()):
@@ -56,29 +74,46 @@ def update(
                 f"--only {name}: no such target is on{suggestion(name, known)}",
                 hint="a shipped target is on when its table is in the configuration",
             )
-    options = Options(plans=plans, **chosen)
-    return Update(_context(invocation, settings, root, options))
+    return _context(invocation, settings, root, Options(**chosen))
 
 
 def await_answer(invocation: Invocation) -> None:
-    """Read what a change takes while a boot goes on. Then let the unit ask that asks, and wait for
-    its end: the configuration may be there only now."""
+    """Read what a run takes while a boot goes on; what a change takes as well if this is the first.
+    Then let the unit ask that asks, and wait for its end: the configuration may be there only
+    now."""
     from ..programs.boot_jobs import BootJobs
-    from ..programs.nginx import Nginx  # noqa: F401
-    from ..rendering import render, sandbox  # noqa: F401
-    from ..runs.update import Update  # noqa: F401
 
     manager = invocation.console.manager
     jobs = BootJobs()
-    jobs.lead()
+    with jobs.leading():
+        _read_ahead()
     jobs.await_answer(lambda: manager.status("Waiting for lbhook-fetch.service", waiting=True))
+
+
+def _read_ahead() -> None:
+    from pathlib import Path
+
+    from ..config.settings import Paths
+    from ..deployment import deployment  # noqa: F401
+    from ..runs.update import Update  # noqa: F401
+    from ..storage.places import Places
+
+    if Path(Places(Paths()).installed_file).exists():
+        return
+    from ..planning import closing  # noqa: F401
+    from ..processes import find
+    from ..programs.nginx import Nginx  # noqa: F401
+    from ..rendering import render
+    from ..tables import loading  # noqa: F401
+
+    render.prepare(find)
 
 
 def await_network(invocation: Invocation) -> None:
     """Read what a question takes while a boot goes on, and wait until it can be asked."""
     from ..imds import client  # noqa: F401
     from ..programs.boot_jobs import BootJobs
-    from ..runs.update import Update  # noqa: F401
+    from ..runs.fetch import Fetch  # noqa: F401
 
     manager = invocation.console.manager
     BootJobs().follow(lambda: manager.status("Waiting for the network", waiting=True))

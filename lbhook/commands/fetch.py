@@ -33,10 +33,10 @@ def fetch(invocation: Invocation, /, as_json: bool, early: bool, **options: Any)
 
     if early:
         factory.await_network(invocation)
-    update = factory.update(invocation, levers=bool(options["hand_over"]), **options)
+    run = factory.fetch(invocation, levers=bool(options["hand_over"]), **options)
     if not options["hand_over"]:  # the apply that takes it says so
-        factory.say_held(invocation, update.context.host)
-    result = update.fetch()
+        factory.say_held(invocation, run.context.host)
+    result = run.carry_out()
     text = report.fetched_text(result, handed_over=bool(options["hand_over"]))
     invocation.console.manager.status(text)
     return invocation.end(result, text, as_json=as_json)

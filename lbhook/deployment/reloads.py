@@ -113,6 +113,8 @@ class Loader:
     def _reload(self, group: list[Change]) -> None:
         paths = [str(one.path) for one in group]
         self.results.update(dict.fromkeys(paths, Reload.FAILED))
+        if unit_of(group[0].target):
+            self.host.units.look_again()  # a check may have taken long
         for change in group:
             self._prepare(change)
         self._reloaded.append(group)
@@ -202,6 +204,7 @@ class Loader:
         return others.same(now, before.get(str(change.path)))
 
     def _reload_old(self, olds: Sequence[Change], names: str) -> str:
+        self.host.units.look_again()
         try:
             result = self._loaded(olds[0])
         except LbhookError as failure:

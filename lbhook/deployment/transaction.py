@@ -197,6 +197,10 @@ class Transaction:
                 self._keep_original(change)
                 if change.left:
                     state.put_aside(change.path)
+                if change.dropped:
+                    state.keep_copy(change.path, None)
+                elif change.rendered and change.expected:
+                    state.keep_copy(change.path, change.expected.content)
             state.keep_installed(self._installed(going))
         for path, content in self.records.items():
             self.host.tree.write(path, content)

@@ -60,8 +60,7 @@ def _has_failed(host: Host, unit: str) -> bool:
             return False
     except LbhookError:
         return False
-    argv = ("systemctl", "show", unit, "--property=Result", "--value")
-    return host.run(argv).output.strip() == "exit-code"
+    return host.units.properties(unit).get("Result") == "exit-code"
 
 
 def _said(host: Host, unit: str) -> str:

@@ -159,9 +159,7 @@ class Planner:
             return target
         record = self._record(target)
         known, keep = record.sshd if record else (), scope is Scope.MISSING
-        # Netlink is asked first, which answers in a hundredth of the time.
-        told = self.host.kernel.listening() if self.host.kernel else None
-        sockets = self.host.machine.listening() if told is None else told
+        sockets = self.host.machine.listening()
         places = sshd.places(self.host.machine, self.host.run, sockets, known, keep=keep)
         more = tuple(one for one in places if one["port"] not in target.vars["ssh_ports"])
         return target._replace(vars={**target.vars, "sshd": more}) if more else target
@@ -231,12 +229,15 @@ class Planner:
         return cache.make(target, cache.lb, (), None) if same else None
 
     def _before(self, target: Target, actual: FileState | None) -> Rendered | None:
-        """What is there, as it was made in this boot."""
+        """What is there, as it was made: in this boot, or before."""
         record = self._record(target)
-        if not (record and actual):
+        if not record:
             return None
-        made_of = self._made_of.get(str(target.path), "")
-        return Rendered(actual.content, record.resting, made_of)
+        content = actual.content if actual else self.host.state.copy(target.path)
+        if content is None:
+            return None
+        made_of = self._made_of.get(str(target.path)) or record.made_of
+        return Rendered(content, record.resting, made_of)
 
     def _record(self, target: Target) -> Installed | None:
         """What is recorded of a target's file, if lbhook installed it."""

@@ -144,14 +144,7 @@ class Surroundings:
             return machine.most_files(self._main)
         if not machine.has_systemd():
             return 0
-        argv = (
-            "systemctl",
-            "show",
-            f"{self.program}.service",
-            "--property=LimitNOFILESoft",
-            "--value",
-        )
-        shown = self.host.run(argv).output.strip()
+        shown = self.host.units.properties(f"{self.program}.service").get("LimitNOFILESoft", "")
         return int(shown) if shown.isdecimal() else 0
 
     @cached_property

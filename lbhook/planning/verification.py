@@ -179,4 +179,5 @@ def places(host: Host, target: Target) -> Mapping[str, object]:
 
 def _is_stopped(host: Host, target: Target) -> bool:
     unit = target.reload_unit
+    host.units.look_again()
     return bool(unit) and host.services.unit(unit).active == "inactive"

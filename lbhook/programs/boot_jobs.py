@@ -4,8 +4,9 @@ its modules while the network comes up; what its unit would be ordered after it 
 import contextlib
 import os
 import select
+import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from .. import processes
@@ -52,11 +53,21 @@ class BootJobs:
         self._run, self._mark, self._await_end = run, mark, await_end
         self._clock, self._sleep = clock, sleep
 
-    def lead(self) -> None:
-        """Return when the boot is as far as a unit needs it that reads the configuration and uses
-        the network, and let `follow` return. Takes root, and takes back no job that stops."""
+    @contextlib.contextmanager
+    def leading(self) -> Iterator[None]:
+        """What is done within is done while the boot goes on. In the end it is as far as a unit
+        needs it that reads the configuration and uses the network, which lets `follow` return.
+        Takes root, and takes back no job that stops."""
+        # As a daemon: who is to end does not wait for the network first.
+        waiting = threading.Thread(target=self._lead, daemon=True)
+        waiting.start()
+        yield
+        waiting.join()
+
+    def _lead(self) -> None:
         self._run(("systemctl", "start", "--job-mode=fail", *READY), timeout=_LONGEST)
-        self._mark.touch()
+        with contextlib.suppress(OSError):  # the other one finds out by itself
+            self._mark.touch()
 
     def follow(self, tell: Callable[[], None]) -> None:
         """Return when the boot is as far, without any right. `tell` is called now and then."""

@@ -12,6 +12,7 @@ from ..config.targets import Target
 from ..metadata.reader import Address
 from ..processes import Result, Run
 from ..system.machine import Machine
+from ..system.unit_properties import Units
 
 if TYPE_CHECKING:
     from ..listening.haproxy_config import Bind
@@ -200,11 +201,13 @@ class Listening:
         machine: Machine = Machine(),
         sleep: Callable[[float], None] = time.sleep,
         clock: Callable[[], float] = time.monotonic,
+        units: Units | None = None,
     ) -> None:
         self.run = run
         self.machine = machine
         self.sleep = sleep
         self.clock = clock
+        self.units = units or Units(run)
 
     def missing(self, content: bytes, main_pid: int) -> tuple[str, ...]:
         """The listeners of a file that the program does not have, after some time to open them."""

@@ -141,7 +141,7 @@ class Haproxy(Listening):
         return (*there, *self.machine.children(main_pid)) if there else ()
 
     def _running(self) -> "_Start | None":
-        services = Services(self.run, self.machine)
+        services = Services(self.run, self.machine, units=self.units)
         pid = services.written_pid(_UNIT) or services.unit(_UNIT).main_pid
         words = self.machine.arguments(pid)
         if self.machine.program(pid) != "haproxy" or not words:  # none: it is about to be gone

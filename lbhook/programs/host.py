@@ -18,6 +18,7 @@ from ..storage.files import Tree
 from ..storage.journal import Journal
 from ..storage.state import State
 from ..system.machine import Machine
+from ..system.unit_properties import Units
 
 if TYPE_CHECKING:
     from ..storage.records import Port
@@ -69,6 +70,7 @@ class Host:
         self.judged: dict[str, Mapping[str, Any]] = {}
         self.ports: tuple[Port, ...] | None = None
         self.rested: set[str] = set()
+        self.units = Units(run)
         self._holds = False
 
     @property
@@ -83,7 +85,7 @@ class Host:
         # quick, and below a root nothing is.
         from .systemd import Services
 
-        return Services(self.run, self.machine, self.kill, self.sleep, self.clock)
+        return Services(self.run, self.machine, self.kill, self.sleep, self.clock, self.units)
 
     def daemon(self, name: str) -> "Daemon":
         """What is peculiar to a program that takes a file of lbhook's. Raises `KeyError` for one
@@ -128,6 +130,7 @@ class Host:
             except OSError as error:
                 raise self.tree.failure(runtime / "lock", error) from None
             self.state.look_again()
+            self.units.look_again()
             self._holds = True
             stack.callback(self._let_go)
             yield
@@ -155,7 +158,8 @@ class Host:
 
 def host(settings: Settings, root: Path | None) -> Host:
     """This machine; with `root`, the directory that stands for one."""
-    machine = Machine()
+    kernel = _kernel() if root is None else None
+    machine = Machine(kernel=kernel)
     tree = Tree(root=root or Path("/"), privileged=os.geteuid() == 0)
     return Host(
         tree=tree,
@@ -163,7 +167,7 @@ def host(settings: Settings, root: Path | None) -> Host:
         state=State(tree, settings.paths, machine.boot_id()),
         journal=Journal(tree, settings.paths.state),
         machine=machine,
-        kernel=_kernel() if root is None else None,
+        kernel=kernel,
     )
 
 
@@ -182,13 +186,13 @@ def _firewalld(host: Host) -> "Daemon":
 def _haproxy(host: Host) -> "Daemon":
     from .haproxy import Haproxy
 
-    return Haproxy(host.run, host.machine, host.sleep, host.clock)
+    return Haproxy(host.run, host.machine, host.sleep, host.clock, host.units)
 
 
 def _nginx(host: Host) -> "Daemon":
     from .nginx import Nginx
 
-    return Nginx(host.run, host.machine, host.sleep, host.clock)
+    return Nginx(host.run, host.machine, host.sleep, host.clock, host.units)
 
 
 # By the name that a process of it has; each is imported where its program is asked.

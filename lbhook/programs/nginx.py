@@ -17,9 +17,9 @@ from ..config.shipped import kind_of
 from ..config.targets import Target
 from ..listening import nginx_config
 from ..listening.haproxy_config import Bind
+from ..listening.nginx_config import Configuration
 from ..metadata.reader import Address
 from ..processes import NOT_FOUND, Result
-from ..system import unit_properties
 from .daemon import Listening, ask_freely, listed
 from .systemd import Services
 
@@ -27,7 +27,6 @@ _UNIT = "nginx.service"
 _UNBOUND = re.compile(r"bind\(\) to (?:\[([0-9a-fA-F:.]+)\]|([0-9.]+)):\d+ failed \(99:")
 # An upstream that is no address is the name of a block.
 _NAME = re.compile(r"[A-Za-z_][\w.-]*", re.ASCII)
-_FILE = re.compile(r"^# configuration file (/.*):$", re.MULTILINE)
 _INCLUDE = re.compile(r"(?:^|[;{}])\s*include\s+([^;]+?)\s*;", re.MULTILINE)
 # Shows each candidate at the place of its live file, for nginx alone. Where there is no file yet,
 # its directory (or the nearest above it) is first covered with one that has the same in it: what
@@ -174,14 +173,12 @@ class Nginx(Listening):
     def _open_files(self) -> tuple[str, str]:
         """The limits of the nginx that runs or, if none does, of one that systemd would start;
         empty if nobody can tell."""
-        services = Services(self.run, self.machine)
+        services = Services(self.run, self.machine, units=self.units)
         soft, hard = self.machine.open_files(services.written_pid(_UNIT))
         if soft or not self.machine.has_systemd():
             return soft, hard
-        names = ("LimitNOFILESoft", "LimitNOFILE")
-        shown = self.run(("systemctl", "show", _UNIT, f"--property={','.join(names)}")).output
-        values = unit_properties.read(shown)[0]
-        return values.get(names[0], ""), values.get(names[1], "")
+        values = self.units.properties(_UNIT)
+        return values.get("LimitNOFILESoft", ""), values.get("LimitNOFILE", "")
 
     def lacks_only(self, tested: Result, addresses: Collection[Address]) -> bool:
         """Whether a test of a sound configuration stopped at an address that is none of this
@@ -199,26 +196,27 @@ class Nginx(Listening):
         """Nothing: it tries again by itself where it can't bind at once."""
 
     def others(self, own: Collection[str]) -> str:
-        """What stands for everything that `nginx -T` prints but the files in `own`."""
-        result = self._ask(("nginx", "-T"))
-        if not result.ok:
-            return ""
-        parts = _FILE.split(result.output)[1:]
-        rest = [pair for pair in zip(parts[::2], parts[1::2], strict=True) if pair[0] not in own]
-        return hashlib.sha256(repr(rest).encode()).hexdigest()
+        """What stands for all files of its configuration but those in `own`."""
+        # Not `nginx -T`, for which a hardened unit has to ask PID 1.
+        texts = self._configuration(own).texts
+        return hashlib.sha256(repr(texts).encode()).hexdigest() if texts else ""
 
     def binds(self, own: Collection[str]) -> Sequence[Bind]:
         """Where its `listen` lines do, but for those in `own`, as it runs or would start."""
-        pid = Services(self.run, self.machine).written_pid(_UNIT)
-        main = nginx_config.main(self.machine.arguments(pid) if pid else ())
-        files = nginx_config.Files(self.machine.text, self.machine.names)
-        found = nginx_config.read(files, own, main).listens
+        found = self._configuration(own).listens
         return [
             Bind(ip, one.port, one.port, one.line)
             for one in found
             if one.protocol == "tcp"
             for ip in ((one.ip, nginx_config.ANY4) if one.dual else (one.ip,))
         ]
+
+    def _configuration(self, own: Collection[str]) -> Configuration:
+        """Without the files in `own`."""
+        pid = Services(self.run, self.machine, units=self.units).written_pid(_UNIT)
+        main = nginx_config.main(self.machine.arguments(pid) if pid else ())
+        files = nginx_config.Files(self.machine.text, self.machine.names)
+        return nginx_config.read(files, own, main)
 
     def verify(self, target: Target, content: bytes, main_pid: int) -> str:
         """What shows that nginx does not have the listeners of a file; empty if it has."""

@@ -18,6 +18,7 @@ from ..plan import Reload
 from ..processes import Result, Run
 from ..system import unit_properties
 from ..system.machine import Machine
+from ..system.unit_properties import Units
 
 
 class Program(NamedTuple):
@@ -43,7 +44,6 @@ _SETTLING = ("activating", "reloading", "deactivating", "refreshing", "maintenan
 # haproxy says that it is reloading for as long as its new worker tries to listen.
 RUNNING = ("active", "reloading", "refreshing")
 _ENABLED = ("enabled", "enabled-runtime", "static", "generated")
-_PROPERTIES = ("ActiveState", "MainPID", "Job", "UnitFileState", "ReloadResult")
 
 
 class Unit(NamedTuple):
@@ -68,19 +68,21 @@ class Services:
         kill: Callable[[int, int], None] = os.kill,
         sleep: Callable[[float], None] = time.sleep,
         clock: Callable[[], float] = time.monotonic,
+        units: Units | None = None,
     ) -> None:
         self.run = run
         self.machine = machine
         self.kill = kill
         self.sleep = sleep
         self.clock = clock
+        self.units = units or Units(run)
 
     def unit(self, name: str) -> Unit:
-        """The state of a unit; without systemd, of a program that writes its pid."""
+        """The state of a unit, as last looked at; without systemd, of a program that writes its
+        pid."""
         if not self.machine.has_systemd():
             return self._without_systemd(name)
-        shown = self._run("systemctl", "show", name, f"--property={','.join(_PROPERTIES)}")
-        values = unit_properties.read(shown.output)[0]
+        values = unit_properties.read(_demanded(self.units.show(name)).output)[0]
         return Unit(
             name=name,
             active=values.get("ActiveState", "inactive"),
@@ -104,10 +106,13 @@ class Services:
         unit = self._settled(name, timeout)
         if unit.active in _SETTLING:
             return Reload.OWED
-        if unit.active == "active":
-            return self._reload_active(unit, timeout)
-        if unit.active == "failed" and file_changed and unit.enabled:
-            return self._start_failed(unit)
+        try:
+            if unit.active == "active":
+                return self._reload_active(unit, timeout)
+            if unit.active == "failed" and file_changed and unit.enabled:
+                return self._start_failed(unit)
+        finally:
+            self.units.look_again()
         return Reload.NONE
 
     def renewed(self, main_pid: int, workers: Collection[int], timeout: float) -> bool:
@@ -132,6 +137,7 @@ class Services:
         # Should the unit itself wait for lbhook, this ends all the same.
         while unit.active in _SETTLING and self.clock() < end:
             self.sleep(0.1)
+            self.units.look_again()
             unit = self.unit(name)
         return unit
 
@@ -176,10 +182,7 @@ class Services:
         return Reload.QUEUED
 
     def _run(self, *argv: str, timeout: float = 30.0) -> Result:
-        result = self.run(argv, timeout=timeout)
-        if not result.ok:
-            raise ReloadError(result.report())
-        return result
+        return _demanded(self.run(argv, timeout=timeout))
 
     def _without_systemd(self, name: str) -> Unit:
         if name not in PROGRAMS:
@@ -193,3 +196,9 @@ class Services:
             return int(text.strip() or 0)  # `nginx -t` leaves an empty one
         except (OSError, ValueError):
             return 0
+
+
+def _demanded(result: Result) -> Result:
+    if not result.ok:
+        raise ReloadError(result.report())
+    return result

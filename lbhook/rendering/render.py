@@ -1,6 +1,6 @@
 """(facts, target, loader) → text."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from jinja2 import (
 from jinja2.sandbox import SandboxedEnvironment
 
 from ..config.schema import nearest
+from ..config.shipped import SHIPPED
 from ..config.targets import Target
 from ..errors import ConfigError
 from ..metadata.facts import Facts, on_every_address
@@ -94,6 +95,17 @@ def renderer(places: Sequence[Path]) -> Renderer:
     """A renderer whose templates come from `places`, then from the shipped ones."""
     own = FileSystemLoader([*map(str, places)])
     return Renderer(environment(ChoiceLoader([own, _shipped()])), places)
+
+
+def prepare(find: Callable[[str], str | None]) -> None:
+    """Compile the templates of the shipped targets whose programs `find` finds, for whatever this
+    process renders later."""
+    kinds = [one.defaults for one in SHIPPED.values()]
+    there = [one for one in kinds if all(map(find, one.get("requires", ())))]
+    stems = tuple(str(one["template"]).removesuffix("j2") for one in there)
+    shipped = environment(_shipped())
+    for name in shipped.list_templates(filter_func=lambda one: one.startswith(stems)):
+        shipped.get_template(name)
 
 
 def _shipped() -> BaseLoader:

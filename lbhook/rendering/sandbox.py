@@ -4,9 +4,11 @@ import ipaddress
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import is_dataclass
+from types import CodeType
 from typing import Any, TypeVar
 
-from jinja2 import BaseLoader, StrictUndefined
+from jinja2 import BaseLoader, BytecodeCache, StrictUndefined
+from jinja2.bccache import Bucket
 from jinja2.sandbox import SandboxedEnvironment
 from jinja2.utils import missing
 
@@ -69,6 +71,22 @@ class Sandbox(SandboxedEnvironment):
         return super().getitem(obj, argument)
 
 
+class _Compiled(BytecodeCache):
+    """The templates that this process has compiled, by name and content."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[str, str], CodeType] = {}
+
+    def load_bytecode(self, bucket: Bucket) -> None:
+        """Fill in what is known."""
+        bucket.code = self._known.get((bucket.key, bucket.checksum))
+
+    def dump_bytecode(self, bucket: Bucket) -> None:
+        """Keep what was compiled."""
+        if bucket.code:
+            self._known[bucket.key, bucket.checksum] = bucket.code
+
+
 class _Undefined(StrictUndefined):
     """A name that is not there; says whose name it would be, and which one is near."""
 
@@ -87,9 +105,14 @@ class _Undefined(StrictUndefined):
         return f'{what} has no "{name}"{suggestion(str(name), known)}'
 
 
+_COMPILED = _Compiled()
+
+
 def environment(loader: BaseLoader | None) -> SandboxedEnvironment:
     """The jinja2 environment of every template."""
-    return sandbox(Sandbox, loader)
+    result = sandbox(Sandbox, loader)
+    result.bytecode_cache = _COMPILED
+    return result
 
 
 def sandbox(kind: type[S], loader: BaseLoader | None) -> S:

@@ -1,6 +1,5 @@
 """One apply, from settling what an earlier run left to the report of this one."""
 
-import contextlib
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from pathlib import PurePosixPath
@@ -10,12 +9,11 @@ from ..config import permissions
 from ..context import Context
 from ..deployment.recovery import Recovery, settle
 from ..deployment.report import Report
-from ..errors import BusyError, HeldError, LbhookError, NoAnswerError, RightsError, together
+from ..errors import BusyError, HeldError, LbhookError, NoAnswerError, together
 from ..imds.fetching import Fetched, Fetcher
 from ..levers import standstill
 from ..levers.azure import AzuresLevers
 from ..levers.drain import Drain
-from ..metadata import facts
 from ..metadata.facts import Facts
 from ..plan import Outcome, Plan
 from ..planning.scope import Scope, scoped, unanswered
@@ -75,30 +73,6 @@ class Update:
         now = self.context.boottime()
         applied = self.context.host.state.applied(now)
         return now - applied if applied else 0.0
-
-    def fetch(self) -> Report:
-        """Only ask, and keep the answer. Raises `LbhookError` if there is none to believe."""
-        begun = self.context.clock()
-        try:
-            result = self._fetch()
-        except BaseException as error:
-            result = self._progress.ended(error)
-            raise
-        finally:
-            if not self.context.options.hand_over:  # whoever takes the answer measures
-                self._publisher.leave_metrics("fetch", result, self.context.clock() - begun)
-        return result
-
-    def _fetch(self) -> Report:
-        before = self.fetcher.last_good.find(self.context.reporter.warn)
-        fetched = self.fetcher.ask()
-        self._progress.answer = fetched.answer
-        self._keep(fetched)
-        if fetched.answer.metadata is None:
-            return self._progress.report("absent")
-        self._progress.lb = facts.derive(fetched.answer.metadata)
-        same = before is not None and before.metadata == fetched.answer.metadata
-        return self._progress.report("unchanged" if same else "changed")
 
     @property
     def _recovery(self) -> Recovery:
@@ -206,6 +180,7 @@ class Update:
             changes = self._progress.done.changes
             made = {str(one.path): one.made_of for one in changes if one.made_of}
             skipped = {str(one.path): one.outcome is Outcome.SKIPPED for one in changes}
+            self.context.host.state.keep_made_of(made)
             self.context.host.state.keep_applied(
                 Applied(
                     *(fetched.read, made, self.context.host.proofs, skipped),
@@ -234,17 +209,6 @@ class Update:
         )
         if progress.rules and not progress.lb.inbound_rules:
             self.context.reporter.warn(LAST_GONE)
-
-    def _keep(self, fetched: Fetched) -> None:
-        """As the last good answer, or for a run that has more rights."""
-        if self.context.options.hand_over:
-            self.fetcher.hand_over(fetched)
-        elif fetched.body is not None:
-            with contextlib.ExitStack() as stack:
-                # The lock may be root's. What is kept is replaced in one step, without it too.
-                with contextlib.suppress(RightsError):
-                    stack.enter_context(self._locked())
-                self.fetcher.last_good.keep(fetched.body, fetched.answer.instance)
 
     def _standstill(self) -> Standstill | None:
         """Why nothing new may be applied, under the lock. What nobody confirmed in time is put

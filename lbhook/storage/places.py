@@ -72,9 +72,11 @@ class Places:
 
     def original_file(self, path: PurePosixPath) -> PurePosixPath:
         """Where the file that was at a path before lbhook is kept, with its mode and owner."""
-        digest = hashlib.sha256(str(path).encode()).hexdigest()[:8]
-        name = path.name[:100].encode()[:_LONGEST].decode(errors="ignore")
-        return self.paths.state / "originals" / f"{name}-{digest}"
+        return self.paths.state / "originals" / _flat(path)
+
+    def copy_file(self, path: PurePosixPath) -> PurePosixPath:
+        """Where the content of a file is kept that a reboot takes away."""
+        return self.paths.state / "copies" / _flat(path)
 
     @property
     def refused_candidates(self) -> PurePosixPath:
@@ -118,3 +120,10 @@ class Places:
             self.loaded_file: records.LOADED,
             self.refused_file: records.REFUSED,
         }
+
+
+def _flat(path: PurePosixPath) -> str:
+    """A name for a path, in one directory with those of all others."""
+    digest = hashlib.sha256(str(path).encode()).hexdigest()[:8]
+    name = path.name[:100].encode()[:_LONGEST].decode(errors="ignore")
+    return f"{name}-{digest}"

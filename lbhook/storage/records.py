@@ -24,7 +24,8 @@ class Installed(NamedTuple):
 
     `resting` is what has to stay in the file, because a program includes it by name;
     `original` says that the file which was there before is kept; `undone` that the file is
-    settled, and only the reload owed; `sshd` are the places where sshd listened then.
+    settled, and only the reload owed; `sshd` are the places where sshd listened then; `made_of`
+    is the digest of what it was rendered from.
     """
 
     name: str
@@ -43,6 +44,7 @@ class Installed(NamedTuple):
     original: bool = False
     undone: bool = False
     sshd: tuple[str, ...] = ()
+    made_of: str = ""
 
     @classmethod
     def of(cls, change: Change, known: "Installed | None") -> "Installed":
@@ -56,6 +58,7 @@ class Installed(NamedTuple):
             resting=change.resting,
             original=change.original or bool(known and known.original),
             sshd=tuple(one["text"] for one in target.vars.get("sshd", ())),
+            made_of=change.made_of,
             **{key: getattr(target, key) for key in _KEPT},
         )
 
@@ -63,7 +66,7 @@ class Installed(NamedTuple):
     def foreign(cls, change: Change) -> "Installed":
         """How the program of a file is reloaded that is not lbhook's, should it be put back."""
         digest = change.actual.digest if change.actual else ""
-        return cls.of(change, None)._replace(digest=digest, resting="")
+        return cls.of(change, None)._replace(digest=digest, resting="", made_of="")
 
     def target(self) -> Target:
         """The target again, without a template: to be undone, or reloaded."""

@@ -20,6 +20,8 @@ from .places import ASIDE, Places
 from .records import Applied, Installed, Loaded, Port, Refused, Standstill
 
 _BY_PATH = ("made", "proofs", "skipped", "judged")
+# In memory.
+_TAKEN = PurePosixPath("/run")
 _UNREAD = "what can't be read is ignored"
 
 
@@ -53,7 +55,7 @@ class State(Places):
         files = [*known, *(one for path in forms for one in aside.names(self.tree, path))]
         gone = [path for path in files if self._is_there(path)]
         journals = [name for name in self.tree.names(state) if name.startswith("previous")]
-        places = [state / name for name in ("originals", "refused", *journals)]
+        places = [state / name for name in ("originals", "copies", "refused", *journals)]
         for place in places:
             found = [name for name in self.tree.names(place) if not name.endswith(ASIDE)]
             files += [place / name for name in found]
@@ -125,6 +127,16 @@ class State(Places):
         """Record what is installed, if that is not what the record says."""
         if installed != self.installed():
             self._write(self.installed_file, {"files": installed})
+
+    def keep_made_of(self, made: Mapping[str, str]) -> None:
+        """Record what files were made of, by path: another answer may come to the same file."""
+        installed = self.installed()
+        news = {
+            path: one._replace(made_of=made[path])
+            for path, one in installed.items()
+            if path in made
+        }
+        self.keep_installed({**installed, **news})
 
     def loaded(self) -> dict[str, Loaded]:
         """What has been loaded since the machine booted, by path."""
@@ -255,6 +267,19 @@ class State(Places):
             self.tree.remove(path)
         else:
             self._write(path, standstill._asdict())
+
+    def copy(self, path: PurePosixPath) -> bytes | None:
+        """What was in a file that a reboot has taken, if it was kept."""
+        return self.tree.read(self.copy_file(path))
+
+    def keep_copy(self, path: PurePosixPath, content: bytes | None) -> None:
+        """Keep the content of a file, if a reboot takes that; None if there is no such file."""
+        if not path.is_relative_to(_TAKEN) or content == self.copy(path):
+            return
+        if content is None:
+            self.tree.remove(self.copy_file(path))
+        else:
+            self.tree.write(self.copy_file(path), content)
 
     def original(self, path: PurePosixPath) -> FileState | None:
         """The file that was there before lbhook, if it was kept."""

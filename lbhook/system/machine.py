@@ -1,8 +1,10 @@
-"""What this machine is and has, read from its files; nothing is asked of anybody."""
+"""What this machine is and has, by its files and the kernel's own word."""
 
 import ipaddress
 import re
 from collections.abc import Collection, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ..config.network import Network
 from ..metadata.reader import Address
@@ -10,6 +12,9 @@ from ..processes import PATH
 from . import sockets
 from .process_table import ProcessTable
 from .sockets import Socket
+
+if TYPE_CHECKING:
+    from .netlink import Kernel
 
 __all__ = ["Machine", "Socket"]
 
@@ -29,7 +34,12 @@ _TRACKED = r"(?m)^ipv[46] .*? tcp .*?src=(\S+) dst=\S+ sport=\d+ dport=(\d+)"
 
 
 class Machine(ProcessTable):
-    """The machine whose /proc and /sys are below `root`."""
+    """The machine whose /proc and /sys are below `root`. With a `kernel` that one is asked first,
+    where /proc takes a hundred times as long."""
+
+    def __init__(self, root: Path = Path("/"), kernel: "Kernel | None" = None) -> None:
+        super().__init__(root)
+        self.kernel = kernel
 
     def is_azure(self) -> bool:
         """Whether the chassis asset tag is Azure's."""
@@ -87,11 +97,13 @@ class Machine(ProcessTable):
 
     def listening(self) -> tuple[Socket, ...]:
         """The TCP sockets that listen in this network namespace."""
-        return tuple(self._sockets("tcp", sockets.LISTEN))
+        told = self.kernel.listening() if self.kernel else None
+        return tuple(self._sockets("tcp", sockets.LISTEN)) if told is None else told
 
     def bound(self) -> tuple[Socket, ...]:
         """The UDP sockets of this network namespace that are bound and not connected."""
-        return tuple(self._sockets("udp", sockets.UNCONNECTED))
+        told = self.kernel.bound() if self.kernel else None
+        return tuple(self._sockets("udp", sockets.UNCONNECTED)) if told is None else told
 
     def others(self) -> tuple[Socket, ...]:
         """What waits for other protocols in this network namespace: SCTP and UDP-Lite, and raw

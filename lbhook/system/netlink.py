@@ -28,7 +28,7 @@ _ATTRIBUTE = struct.pack("=HH", 8, 1)
 # linux/sock_diag.h, inet_diag.h: sockets of a family, protocol and state.
 _BY_FAMILY = 20
 _SOCKETS = struct.Struct("=BBBBI48x")
-_LISTENING = ((socket.IPPROTO_TCP, 1 << 10), (socket.IPPROTO_UDP, 1 << 7))
+_LISTENING = {"tcp": (socket.IPPROTO_TCP, 1 << 10), "udp": (socket.IPPROTO_UDP, 1 << 7)}
 _MOST_BYTES = 1 << 16  # the kernel puts no more than 32 KiB into one message of a dump
 _PATIENCE = 2.0
 
@@ -56,18 +56,29 @@ class Kernel:
         not connected (UDP); empty if it can't be told. A socket's inode is nobody else's."""
         try:
             # Ports, own address and inode of each: all else of a socket may change.
-            rows = [one[4:24] + one[68:72] for asked in _LISTENING for one in _sockets(*asked)]
+            rows = [
+                one[4:24] + one[68:72] for asked in _LISTENING.values() for one in _sockets(*asked)
+            ]
             rows.sort()
             return f"{_namespace()}:{hashlib.sha256(b''.join(rows)).hexdigest()}"
         except (OSError, ValueError):
             return ""
 
     def listening(self) -> tuple[Socket, ...] | None:
-        """The TCP sockets that listen, as `Machine` has them; None if it can't be told."""
-        try:
-            return tuple(map(_socket, _sockets(*_LISTENING[0])))
-        except (OSError, ValueError):
-            return None
+        """The TCP sockets that listen, as /proc has them; None if it can't be told."""
+        return _told("tcp")
+
+    def bound(self) -> tuple[Socket, ...] | None:
+        """The UDP sockets that are bound and not connected, likewise."""
+        return _told("udp")
+
+
+def _told(protocol: str) -> tuple[Socket, ...] | None:
+    try:
+        told = _sockets(*_LISTENING[protocol])
+        return tuple(_socket(one)._replace(protocol=protocol) for one in told)
+    except (OSError, ValueError):
+        return None
 
 
 def _sockets(protocol: int, states: int) -> Iterator[bytes]:

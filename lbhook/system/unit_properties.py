@@ -1,5 +1,38 @@
 """What `systemctl show` prints: for each unit a block of lines, `Name=value`."""
 
+from ..processes import Result, Run
+
+# All that a run wants to know of a unit: to start systemctl takes longer than to list them.
+_WANTED = (
+    *("ActiveState", "MainPID", "Job", "UnitFileState", "ReloadResult", "Result"),
+    *("LimitNOFILE", "LimitNOFILESoft"),
+)
+
+
+class Units:
+    """What systemd says of units, each asked once, until `look_again`."""
+
+    def __init__(self, run: Run) -> None:
+        self._run = run
+        self._said: dict[str, Result] = {}
+
+    def show(self, name: str) -> Result:
+        """What systemctl printed of a unit; what went wrong is not kept."""
+        if name in self._said:
+            return self._said[name]
+        result = self._run(("systemctl", "show", name, f"--property={','.join(_WANTED)}"))
+        if result.ok:
+            self._said[name] = result
+        return result
+
+    def properties(self, name: str) -> dict[str, str]:
+        """The properties of a unit."""
+        return read(self.show(name).output)[0]
+
+    def look_again(self) -> None:
+        """Forget: time has passed, or something was done."""
+        self._said.clear()
+
 
 def read(output: str) -> list[dict[str, str]]:
     """The properties of each unit, in the order in which systemctl was asked."""

@@ -73,14 +73,15 @@ def test_the_same_networks_are_the_same_bytes(sources: str) -> None:
         ('["0.0.0.0/1", "128.0.0.0/1"]', "[0].sources: 0.0.0.0/0 is everybody"),
         (
             '["::ffff:203.0.113.0/120"]',
-            "[0].sources: ::ffff:cb00:7100/120 never arrives: write it as IPv4",
+            # Since Python 3.13 it is written with dots.
+            f"[0].sources: {ip_network('::ffff:203.0.113.0/120')} never arrives: write it as IPv4",
         ),
     ],
 )
 def test_sources_that_are_none(sources: str, problem: str) -> None:
     """Each with its place, and what would be right."""
     (found,) = problems(f"{WEB}sources = {sources}\n")
-    assert found.replace("0:0:0:0:0:ffff:", "::ffff:").startswith(f"restrict{problem}")
+    assert found.startswith(f"restrict{problem}")
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,7 @@ from lbhook.context import Context, Options, Reporter
 from lbhook.deployment.report import Report
 from lbhook.emulator import playbook
 from lbhook.emulator.server import Emulator
+from lbhook.runs.fetch import Fetch
 from lbhook.runs.update import Update
 
 from ..stand import NO_ENV, Stand, body, everything, target
@@ -298,8 +299,8 @@ def test_fetch_keeps_the_answer_and_nothing_else(tmp_path: Path) -> None:
     settings = stand.settings(ONE)._replace(endpoint_named=True)
     with Emulator(GOOD) as imds:
         asked = settings._replace(imds=settings.imds._replace(endpoint=imds.url))
-        update = Update(Context(host=stand.host(asked), settings=asked))
-        assert [update.fetch().outcome, update.fetch().outcome] == ["changed", "unchanged"]
+        fetch = Fetch(Context(host=stand.host(asked), settings=asked))
+        assert [fetch.carry_out().outcome for _ in range(2)] == ["changed", "unchanged"]
     files = [name for name in everything(stand.disk) if (stand.disk / name).is_file()]
     assert files == ["run/lbhook/lock", "var/lib/lbhook/answer.json"]
     cached = Update(

@@ -228,7 +228,7 @@ def test_why_it_could_not_start(
             return 0, "nginx: [emerg] bind() to 0.0.0.0:80 failed (13: Permission denied)\n"
         if argv[0] == "nginx":
             return sound, ""
-        return 0, f"{result}\n" if "--value" in argv else f"ActiveState={active}\nMainPID=0\n"
+        return 0, f"ActiveState={active}\nMainPID=0\nResult={result}\n"
 
     stand.runner = Runner(answer)
     settings = stand.settings("[targets.nginx]")

@@ -1,6 +1,7 @@
 """What a run at boot waits for, and no longer."""
 
 import subprocess
+import threading
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -78,10 +79,40 @@ def test_systemd_that_says_nothing_holds_no_answer_up(tmp_path: Path) -> None:
 def test_who_may_waits_for_the_jobs(tmp_path: Path) -> None:
     """Until systemctl returns; then the other one may go on."""
     manager = Manager(tmp_path, {})
-    manager.jobs.lead()
+    with manager.jobs.leading():
+        pass
     assert manager.started == [("start", "--job-mode=fail", *READY)]
     manager.jobs.follow(manager.tell)
     assert (manager.now, manager.told) == (0.0, 0)
+
+
+def test_work_goes_on_meanwhile_and_may_end_early(tmp_path: Path) -> None:
+    """Whoever is told to end does not wait for a network that may never come."""
+    comes, manager = threading.Event(), Manager(tmp_path, {})
+
+    def run(argv: Sequence[str], *_: object, **__: object) -> Result:
+        assert comes.wait(60)
+        return Result(tuple(argv), 0, "", 0.0)
+
+    jobs = BootJobs(run, manager.mark)
+    with pytest.raises(KeyboardInterrupt):
+        _interrupted(jobs)
+    assert not manager.mark.exists()
+    comes.set()
+
+
+def _interrupted(jobs: BootJobs) -> None:
+    with jobs.leading():
+        raise KeyboardInterrupt
+
+
+def test_a_mark_that_can_not_be_left_is_no_failure(tmp_path: Path) -> None:
+    """The one that has no right asks systemd itself."""
+    manager = Manager(tmp_path / "missing", BOOTED)
+    with manager.jobs.leading():
+        pass
+    manager.jobs.follow(manager.tell)
+    assert manager.told == 1
 
 
 @pytest.mark.parametrize("late", READY)

@@ -13,7 +13,10 @@ from lbhook.system.machine import Machine
 from ..stand import Runner
 
 APP, NGINX, FIREWALLD = "app.service", "nginx.service", "firewalld.service"
-SHOW = "systemctl show {} --property=ActiveState,MainPID,Job,UnitFileState,ReloadResult"
+SHOW = (
+    "systemctl show {} --property=ActiveState,MainPID,Job,UnitFileState,ReloadResult,Result"
+    ",LimitNOFILE,LimitNOFILESoft"
+)
 
 
 class Clock:

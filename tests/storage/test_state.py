@@ -45,6 +45,27 @@ def test_what_is_installed_outlives_a_boot(state: State) -> None:
     assert (target.reload, target.remove) == (("load", "{path}"), ("unload",))
 
 
+def test_what_files_were_made_of_is_kept_of_what_is_installed(state: State) -> None:
+    """Another answer may come to the same file; of what is not installed nothing is kept."""
+    state.keep_installed({"/etc/one": ONE})
+    state.keep_made_of({"/etc/one": "m1", "/etc/two": "m2"})
+    assert again(state, "boot-2").installed() == {"/etc/one": ONE._replace(made_of="m1")}
+
+
+def test_what_a_reboot_takes_is_kept_elsewhere(state: State, tmp_path: Path) -> None:
+    """Written where it differs alone, and gone with the file; all else is on the disk anyway."""
+    path = PurePosixPath("/run/lbhook/lb.env")
+    state.keep_copy(path, b"A=1\n")
+    assert again(state, "boot-2").copy(path) == b"A=1\n"
+    kept = tmp_path / str(state.copy_file(path)).lstrip("/")
+    before = kept.stat().st_ino
+    state.keep_copy(path, b"A=1\n")
+    assert kept.stat().st_ino == before
+    state.keep_copy(path, None)
+    state.keep_copy(PurePosixPath("/etc/one"), b"1\n")
+    assert not [*kept.parent.iterdir()]
+
+
 def test_what_is_loaded_does_not(state: State) -> None:
     """A boot forgets it, when the last answer was read, and what its files were made of."""
     loaded = {"/etc/one": Loaded(digest="d1", observed="o", queued=True)}

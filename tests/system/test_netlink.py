@@ -124,13 +124,22 @@ doors = [
     socket.create_server(("::ffff:127.0.0.1", 2225), family=socket.AF_INET6, dualstack_ipv6=True),
 ]
 call = socket.create_connection(doors[0].getsockname())
-told = Kernel().listening()
-print(len(told), {*told} == {*Machine().listening()})
+bound = [socket.socket(kind, socket.SOCK_DGRAM) for kind in (socket.AF_INET, socket.AF_INET6)]
+bound.append(socket.socket(type=socket.SOCK_DGRAM))
+for one, address in zip(bound, ("127.0.0.1", "::1", "127.0.0.1")):
+    one.bind((address, 0))
+bound[2].connect(bound[0].getsockname())
+for told, listed in (
+    (Kernel().listening(), Machine().listening()),
+    (Kernel().bound(), Machine().bound()),
+):
+    print(len(told), {*told} == {*listed})
 """
 
 
 def test_the_sockets_that_listen_are_those_of_proc() -> None:
-    """Addresses, ports and inodes, of both families; a connection is none of them."""
+    """Addresses, ports and inodes, of TCP and UDP and of both families; a connection is none of
+    them."""
     require("unshare", "ip")
     inside = f"ip link set lo up; exec {sys.executable} -c '{LISTENING}'"
     done = subprocess.run(
@@ -140,4 +149,4 @@ def test_the_sockets_that_listen_are_those_of_proc() -> None:
         text=True,
         check=True,
     )
-    assert done.stdout == "5 True\n"
+    assert done.stdout == "5 True\n2 True\n"
