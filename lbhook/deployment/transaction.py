@@ -195,18 +195,22 @@ class Transaction:
         if self.recorded:
             for change in going:
                 self._keep_original(change)
+                self._keep_copy(change)
                 if change.left:
                     state.put_aside(change.path)
-                if change.dropped:
-                    state.keep_copy(change.path, None)
-                elif change.rendered and change.expected:
-                    state.keep_copy(change.path, change.expected.content)
             state.keep_installed(self._installed(going))
         for path, content in self.records.items():
             self.host.tree.write(path, content)
         if self.host.live:
             undone = [str(one.path) for one in going if one.dropped]
             state.keep_loaded(self._loader.loaded(going), undone)
+
+    def _keep_copy(self, change: Change) -> None:
+        """Of a file that a reboot takes: the next boot need not render it."""
+        if change.dropped:
+            self.host.state.keep_copy(change.path, None)
+        elif change.rendered and change.expected:
+            self.host.state.keep_copy(change.path, change.expected.content)
 
     def _installed(self, going: Sequence[Change]) -> Mapping[str, Installed]:
         installed = self.host.state.installed()
