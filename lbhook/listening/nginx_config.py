@@ -10,7 +10,7 @@ import ipaddress
 import itertools
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 from typing import NamedTuple
 
 from ..metadata.reader import Address
