@@ -117,11 +117,13 @@ def _asked(protocol: int, kind: int, content: bytes, flags: int = 0) -> list[byt
             at = 0
             while at < len(received):
                 length, kind, marks, _, _ = _HEADER.unpack_from(received, at)
-                if kind == _DONE:
+                said = received[at + _HEADER.size : at + length]
+                # The end of a list tells whether it is one: there is none without tcp_diag.
+                if kind == _DONE and not any(said[:4]):
                     return found
-                if kind == _ERROR or marks & _INTERRUPTED or length < _HEADER.size:
+                if kind in (_DONE, _ERROR) or marks & _INTERRUPTED or length < _HEADER.size:
                     raise ValueError("no answer")
-                found.append(received[at + _HEADER.size : at + length])
+                found.append(said)
                 at += (length + 3) & ~3
             if not flags:
                 return found

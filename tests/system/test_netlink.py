@@ -111,6 +111,17 @@ def test_a_kernel_that_refuses_tells_nothing(monkeypatch: pytest.MonkeyPatch) ->
     assert (Kernel().generation(), Kernel().listeners()) == ("", "")
 
 
+def test_a_kernel_without_a_protocol_tells_nothing_of_its_sockets(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Its list is empty and ends with an error, as of TCP where tcp_diag is missing: that is not
+    to be taken for a machine where nothing listens."""
+    nobodys = dict.fromkeys(("tcp", "udp"), (200, 1 << 10))
+    monkeypatch.setattr("lbhook.system.netlink._LISTENING", nobodys)
+    kernel = Kernel()
+    assert (kernel.listening(), kernel.bound(), kernel.listeners()) == (None, None, "")
+
+
 LISTENING = """
 import socket
 from lbhook.system.machine import Machine
