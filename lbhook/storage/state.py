@@ -6,12 +6,13 @@ kill nor a reboot can make a debt disappear. Both go by the path of a file: a ta
 change its meaning from one configuration to the next.
 """
 
+import contextlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import Any
 
 from ..config.settings import Paths
-from ..errors import WriteError
+from ..errors import LbhookError, WriteError
 from ..plan import FileState
 from . import aside, forms, records
 from .files import Tree
@@ -115,7 +116,8 @@ class State(Places):
         ):
             self._remove(path)
         state = self.paths.state
-        for name in (one for one in self.tree.names(state) if one.startswith("previous")):
+        journals = (one for one in self.tree.names(state) if one.startswith("previous"))
+        for name in (*journals, "copies"):
             self.tree.remove_directory(state / name)
 
     def put_aside(self, path: PurePosixPath) -> None:
@@ -129,14 +131,16 @@ class State(Places):
             self._write(self.installed_file, {"files": installed})
 
     def keep_made_of(self, made: Mapping[str, str]) -> None:
-        """Record what files were made of, by path: another answer may come to the same file."""
+        """Record what files were made of, by path: another answer may come to the same file. Where
+        that can't be written, a later run renders."""
         installed = self.installed()
         news = {
             path: one._replace(made_of=made[path])
             for path, one in installed.items()
             if path in made
         }
-        self.keep_installed({**installed, **news})
+        with contextlib.suppress(LbhookError):
+            self.keep_installed({**installed, **news})
 
     def loaded(self) -> dict[str, Loaded]:
         """What has been loaded since the machine booted, by path."""
@@ -269,17 +273,22 @@ class State(Places):
             self._write(path, standstill._asdict())
 
     def copy(self, path: PurePosixPath) -> bytes | None:
-        """What was in a file that a reboot has taken, if it was kept."""
-        return self.tree.read(self.copy_file(path))
+        """What was in a file that a reboot has taken, if it was kept and can be read."""
+        try:
+            return self.tree.read(self.copy_file(path))
+        except LbhookError:
+            return None
 
     def keep_copy(self, path: PurePosixPath, content: bytes | None) -> None:
-        """Keep the content of a file, if a reboot takes that; None if there is no such file."""
+        """Keep the content of a file, if a reboot takes that; None if there is no such file. Where
+        that can't be done, a later boot renders."""
         if not path.is_relative_to(_TAKEN) or content == self.copy(path):
             return
-        if content is None:
-            self.tree.remove(self.copy_file(path))
-        else:
-            self.tree.write(self.copy_file(path), content)
+        with contextlib.suppress(LbhookError):
+            if content is None:
+                self.tree.remove(self.copy_file(path))
+            else:  # the file may be for few to read
+                self.tree.write(self.copy_file(path), content, mode=0o600)
 
     def original(self, path: PurePosixPath) -> FileState | None:
         """The file that was there before lbhook, if it was kept."""

@@ -66,6 +66,28 @@ def test_what_a_reboot_takes_is_kept_elsewhere(state: State, tmp_path: Path) -> 
     assert not [*kept.parent.iterdir()]
 
 
+def test_a_copy_is_for_nobody_else_to_read(state: State, tmp_path: Path) -> None:
+    """The file may be a secret, whatever the directory of lbhook's records lets everybody see."""
+    path = PurePosixPath("/run/app/secret.env")
+    state.keep_copy(path, b"TOKEN=1\n")
+    kept = tmp_path / str(state.copy_file(path)).lstrip("/")
+    assert kept.stat().st_mode & 0o777 == 0o600
+
+
+def test_what_only_saves_time_fails_nothing(state: State, tmp_path: Path) -> None:
+    """Something in the way of a copy, or of the record, is no reason to put a file back."""
+    path = PurePosixPath("/run/lbhook/lb.env")
+    (tmp_path / str(state.copy_file(path)).lstrip("/") / "theirs").mkdir(parents=True)
+    for content in (b"A=1\n", None):
+        state.keep_copy(path, content)
+    assert state.copy(path) is None
+    state.keep_installed({"/etc/one": ONE})
+    record = tmp_path / str(state.installed_file).lstrip("/")
+    (record.parent / ".installed.json.lbhook").mkdir()
+    state.keep_made_of({"/etc/one": "m1"})
+    assert state.installed() == {"/etc/one": ONE}
+
+
 def test_what_is_loaded_does_not(state: State) -> None:
     """A boot forgets it, when the last answer was read, and what its files were made of."""
     loaded = {"/etc/one": Loaded(digest="d1", observed="o", queued=True)}
