@@ -113,8 +113,7 @@ class Loader:
     def _reload(self, group: list[Change]) -> None:
         paths = [str(one.path) for one in group]
         self.results.update(dict.fromkeys(paths, Reload.FAILED))
-        if unit_of(group[0].target):
-            self.host.units.look_again()  # a check may have taken long
+        self.host.units.look_again()  # a check may have taken long
         for change in group:
             self._prepare(change)
         self._reloaded.append(group)
@@ -239,6 +238,7 @@ def reload(host: Host, change: Change) -> Reload:
         return Reload.DONE
     if change.reload_argv:
         result = host.command(target, change.reload_argv, places(host, target))
+        host.units.look_again()  # it may have been a restart
         if not result.ok:
             raise ReloadError(f"{target.name}: {result.report()}")
         return Reload.DONE

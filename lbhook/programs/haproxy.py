@@ -97,6 +97,7 @@ class Haproxy(Listening):
         two seconds of each try all listeners of haproxy would refuse connections."""
         self._demand_room(len(places(content)), main_pid)
         taken = self._sockets.taken(content, lambda: self._holders(main_pid))
+        self.units.look_again()
         if taken:
             hint = "stop that program, or leave the port out: `except_ports`"
             raise ReloadError(f"haproxy can't listen: {', '.join(taken)}", hint=hint)

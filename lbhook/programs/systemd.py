@@ -128,6 +128,7 @@ class Services:
     def stays_renewed(self, name: str, workers: Collection[int], timeout: float) -> bool:
         """As `renewed`, once a unit that says how its reload went has done so: a new worker of
         haproxy that can't listen goes again after some seconds."""
+        self.units.look_again()
         unit = self._settled(name, timeout)
         return not set(self.machine.children(unit.main_pid)) <= set(workers)
 

@@ -123,6 +123,22 @@ def test_a_signal_that_haproxy_lost_is_sent_again(tmp_path: Path, lost: int, sen
     assert bool(lost) is (host.clock.now >= 1.0)
 
 
+def test_a_worker_of_haproxy_is_believed_once_the_unit_is_not_between_two_states(
+    tmp_path: Path,
+) -> None:
+    """Whatever was known of it before: right after a signal it is active still."""
+    host = Host(tmp_path, "active", "reloading", "active", MainPID="51")
+    assert host.services.unit("haproxy.service").active == "active"
+    host.children.write_text("60 61 ")  # it can't listen, and goes again
+
+    def later(seconds: float) -> None:
+        host.clock.sleep(seconds)
+        host.children.write_text("60 ")
+
+    host.services.sleep = later
+    assert not host.services.stays_renewed("haproxy.service", (60,), 5.0)
+
+
 def test_firewalld_is_reloaded_by_its_own_command(tmp_path: Path) -> None:
     """A signal would not say what came of it, nor when."""
     host = Host(tmp_path, "active", MainPID="53")
