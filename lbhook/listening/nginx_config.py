@@ -75,12 +75,14 @@ class Listen(NamedTuple):
 
 class Configuration(NamedTuple):
     """What the files ask for. `included` are the numbers of the server blocks that include a
-    file, by its path; 0 stands for what is no server block."""
+    file, by its path; 0 stands for what is no server block. `unread` are files and directories
+    that are named and gave nothing."""
 
     listens: tuple[Listen, ...] = ()
     included: Mapping[str, frozenset[int]] = {}
     settings: Mapping[str, str] = {}
     texts: tuple[tuple[str, str], ...] = ()
+    unread: tuple[str, ...] = ()
 
     def server_of(self, path: str) -> frozenset[int]:
         """The server blocks that include a file."""
@@ -104,6 +106,7 @@ def read(files: Files, own: Collection[str] = (), main: PurePosixPath = MAIN) ->
         included={path: frozenset(found) for path, found in reader.included.items()},
         settings=reader.settings,
         texts=tuple(reader.texts),
+        unread=tuple(reader.unread),
     )
 
 
@@ -115,10 +118,15 @@ def main(words: Sequence[str]) -> PurePosixPath:
     return PurePosixPath(named[0]) if named else MAIN
 
 
+def texts_of(output: str) -> dict[str, str]:
+    """The texts that `nginx -T` has printed, by path, in its order."""
+    parts = re.split(r"(?m)^# configuration file (/.*):\n", output)
+    return dict(zip(parts[1::2], parts[2::2], strict=True))
+
+
 def printed(output: str) -> Files:
     """The files that `nginx -T` has printed."""
-    parts = re.split(r"(?m)^# configuration file (/.*):\n", output)
-    texts = dict(zip(parts[1::2], parts[2::2], strict=True))
+    texts = texts_of(output)
 
     def names(directory: str) -> Collection[str]:
         depth = len(PurePosixPath(directory).parts)
@@ -140,6 +148,7 @@ class _Reader:
         self.included: dict[str, set[int]] = {}
         self.settings: dict[str, str] = {}
         self.texts: list[tuple[str, str]] = []
+        self.unread: list[str] = []
         self._blocks: list[str] = []
         self._servers = 0
         self._heard = False
@@ -153,6 +162,7 @@ class _Reader:
             return
         text = self.files.read(path) if self._depth < _DEPTH else None
         if text is None:
+            self.unread.append(path)
             return
         self.texts.append((path, text))
         self._depth += 1
@@ -206,7 +216,10 @@ class _Reader:
         if not re.search(r"[*?\[]", part):
             yield part
             return
-        for name in self.files.names(place):
+        names = self.files.names(place)
+        self.unread += [] if names else [place]
+        part = part.replace("[^", "[!")  # glob(3) knows both
+        for name in names:
             hidden = name.startswith(".") and part[0] != "."
             if fnmatch.fnmatchcase(name, part) and not hidden:
                 yield name

@@ -196,10 +196,25 @@ class Nginx(Listening):
         """Nothing: it tries again by itself where it can't bind at once."""
 
     def others(self, own: Collection[str]) -> str:
-        """What stands for all files of its configuration but those in `own`."""
-        # Not `nginx -T`, for which a hardened unit has to ask PID 1.
-        texts = self._configuration(own).texts
-        return hashlib.sha256(repr(texts).encode()).hexdigest() if texts else ""
+        """What stands for all files of its configuration but those in `own`; empty if they can't
+        be told."""
+        # `nginx -T` comes second: a hardened unit, which may not read all, has PID 1 run it.
+        texts = self._readable(own) or self._printed(own)
+        told = [(path, text.rstrip()) for path, text in texts.items()]
+        return hashlib.sha256(repr(told).encode()).hexdigest() if told else ""
+
+    def _readable(self, own: Collection[str]) -> Mapping[str, str]:
+        """Its texts by path; none if there is one that this process may not read."""
+        found = self._configuration(own)
+        return dict(found.texts) if all(map(self.machine.may_read, found.unread)) else {}
+
+    def _printed(self, own: Collection[str]) -> Mapping[str, str]:
+        main = self._main()
+        named = () if main == nginx_config.MAIN else ("-c", str(main))
+        result = self._ask(("nginx", "-T", *named))
+        texts = nginx_config.texts_of(result.output) if result.ok else {}
+        found = {str(PurePosixPath(path)): text for path, text in texts.items()}
+        return {path: text for path, text in found.items() if path not in own}
 
     def binds(self, own: Collection[str]) -> Sequence[Bind]:
         """Where its `listen` lines do, but for those in `own`, as it runs or would start."""
@@ -213,10 +228,13 @@ class Nginx(Listening):
 
     def _configuration(self, own: Collection[str]) -> Configuration:
         """Without the files in `own`."""
-        pid = Services(self.run, self.machine, units=self.units).written_pid(_UNIT)
-        main = nginx_config.main(self.machine.arguments(pid) if pid else ())
         files = nginx_config.Files(self.machine.text, self.machine.names)
-        return nginx_config.read(files, own, main)
+        return nginx_config.read(files, own, self._main())
+
+    def _main(self) -> PurePosixPath:
+        """Where it begins, as it runs or would start."""
+        pid = Services(self.run, self.machine, units=self.units).written_pid(_UNIT)
+        return nginx_config.main(self.machine.arguments(pid) if pid else ())
 
     def verify(self, target: Target, content: bytes, main_pid: int) -> str:
         """What shows that nginx does not have the listeners of a file; empty if it has."""

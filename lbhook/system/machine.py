@@ -1,6 +1,7 @@
 """What this machine is and has, by its files and the kernel's own word."""
 
 import ipaddress
+import os
 import re
 from collections.abc import Collection, Iterator
 from pathlib import Path
@@ -175,6 +176,17 @@ class Machine(ProcessTable):
             return file.read_text(encoding="utf-8", errors="replace")
         except OSError:
             return None
+
+    def may_read(self, path: str) -> bool:
+        """Whether a file or directory can be read, or is not there."""
+        place = self.root / path.lstrip("/")
+        try:
+            place.stat()
+        except (FileNotFoundError, NotADirectoryError):
+            return True
+        except OSError:
+            return False
+        return os.access(place, os.R_OK)
 
     def names(self, directory: str) -> Collection[str]:
         """The names in a directory; none if it can't be read."""

@@ -138,12 +138,13 @@ def test_broken_and_endless_files_end() -> None:
 @pytest.mark.needs("nginx")
 def test_the_files_are_those_that_nginx_reads(tmp_path: Path) -> None:
     """In the same order as `nginx -T` prints them."""
-    for name in ("conf.d/b.conf", "conf.d/a.conf", "conf.d/.hidden.conf", "sites/one/x"):
+    odd = ("odd/a.conf", "odd/_b.conf", "odd/^c.conf")
+    for name in ("conf.d/b.conf", "conf.d/a.conf", "conf.d/.hidden.conf", "sites/one/x", *odd):
         file = tmp_path / name
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text("# nothing\n")
     main = tmp_path / "nginx.conf"
-    includes = "include conf.d/*.conf; include sites/*/x; include none/*.conf;"
+    includes = "include conf.d/*.conf; include sites/*/x; include none/*.conf; include odd/[^_]*;"
     main.write_text(f"pid {tmp_path}/pid;\nevents {{}}\nhttp {{ {includes} }}\n")
     argv = ["nginx", "-T", "-e", "stderr", "-c", str(main)]
     done = subprocess.run(argv, capture_output=True, text=True, check=True)
@@ -159,6 +160,10 @@ def test_the_files_are_those_that_nginx_reads(tmp_path: Path) -> None:
     assert [path for path, _ in texts] == [
         path for path, _ in nginx_config.read(printed, main=PurePosixPath(main)).texts
     ]
+    said = nginx_config.texts_of(done.stdout)
+    assert {path: text.rstrip() for path, text in texts} == {
+        path: text.rstrip() for path, text in said.items()
+    }
 
 
 def test_an_address_as_nginx_writes_it() -> None:

@@ -352,3 +352,59 @@ def test_the_limits_of_a_unit_that_does_not_run(tmp_path: Path) -> None:
     (tmp_path / "run/systemd/system").mkdir(parents=True)
     assert nginx.check_present(5.0).argv == ("nginx", "-t")
     assert runner.calls[-1] == ("prlimit", "--nofile=512:", "nginx", "-t")
+
+
+MAIN_FILE = "/etc/nginx/nginx.conf"
+
+
+def configured(place: Path, **files: str) -> Machine:
+    """A machine whose nginx has these files beside its main one and lbhook's."""
+    texts = {MAIN_FILE: f"events {{}}\ninclude {LIVE};\ninclude conf.d/*.conf;\n", LIVE: "own\n"}
+    for name, text in {
+        **texts,
+        **{f"/etc/nginx/conf.d/{one}": files[one] for one in files},
+    }.items():
+        file = place / name.lstrip("/")
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text, encoding="utf-8")
+    return Machine(place)
+
+
+def test_what_else_is_loaded_is_read_without_a_command(tmp_path: Path) -> None:
+    """Another file makes a difference, lbhook's own does not."""
+    runner = Runner()
+    machine = configured(tmp_path, **{"a.conf": "one;\n"})
+    before = Nginx(runner, machine).others({LIVE})
+    (tmp_path / LIVE.lstrip("/")).write_text("other\n", encoding="utf-8")
+    assert Nginx(runner, machine).others({LIVE}) == before
+    configured(tmp_path, **{"a.conf": "two;\n"})
+    assert Nginx(runner, machine).others({LIVE}) not in (before, "")
+    assert not runner.taken()
+
+
+def test_what_may_not_be_read_here_is_asked_of_nginx(tmp_path: Path) -> None:
+    """As in a unit with few rights: its edit is not to pass unseen. The same files are the same,
+    whoever has read them, so that the timer knows what was loaded by hand."""
+    machine = configured(tmp_path, **{"a.conf": "one;\n"})
+    by_hand = Nginx(Runner(), machine).others({LIVE})
+    hidden = tmp_path / "etc/nginx/conf.d/a.conf"
+    hidden.unlink()
+    hidden.symlink_to(hidden)  # not even root can read that
+
+    def printed(line: str) -> Runner:
+        main = (tmp_path / MAIN_FILE.lstrip("/")).read_text(encoding="utf-8")
+        texts = {MAIN_FILE: main, LIVE: "own\n", "/etc/nginx/conf.d/a.conf": f"{line}\n"}
+        said = (f"# configuration file {path}:\n{text}\n" for path, text in texts.items())
+        return Runner(lambda _: (0, "".join(said) if line else ""))
+
+    assert Nginx(printed("one;"), machine).others({LIVE}) == by_hand
+    assert Nginx(printed("two;"), machine).others({LIVE}) not in (by_hand, "")
+    assert Nginx(Runner(lambda _: (1, "broken")), machine).others({LIVE}) == ""
+
+
+def test_an_nginx_with_another_prefix_says_itself_what_it_reads(tmp_path: Path) -> None:
+    """Built from source, it has nothing in /etc/nginx."""
+    said = "# configuration file /usr/local/nginx/conf/nginx.conf:\nevents {}\n\n"
+    runner = Runner(lambda _: (0, said))
+    assert Nginx(runner, Machine(tmp_path)).others({LIVE})
+    assert runner.taken() == ["nginx -T"]
