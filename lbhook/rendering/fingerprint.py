@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from importlib.machinery import PathFinder
 from pathlib import Path
 
+from .. import __version__
 from ..metadata.facts import Facts
 from ..metadata.model import rule_key
 
@@ -23,7 +24,8 @@ SHIPPED_TEMPLATES = next((place for place in _PLACES if place.is_dir()), _PLACES
 def templates(places: Sequence[Path]) -> str:
     """The digest of the programs that render, and of each file that a template could include.
     Empty if that can't be told; then nothing is recognised."""
-    made = hashlib.sha256(sys.version.encode())
+    # Another image may give its files the same times, and where little differs the same sizes.
+    made = hashlib.sha256(f"{__version__} {sys.version}".encode())
     try:
         for part in _parts([*places, SHIPPED_TEMPLATES]):
             made.update(repr(part).encode())
