@@ -1,11 +1,12 @@
 """What else a program would load with a file: a reload is a way back only to what was running."""
 
 import os
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Collection, Iterator, Sequence
+from pathlib import Path, PurePosixPath
 
 from ..config.shipped import kind_of
 from ..config.targets import Target
+from ..plan import Change, Outcome
 from ..programs.host import Host
 from ..rendering import fingerprint
 from ..storage.records import Loaded
@@ -15,18 +16,27 @@ ALONE = "alone"
 _MOST = 10_000
 
 
-def seen(host: Host, target: Target) -> str:
+def own(host: Host, changes: Sequence[Change]) -> frozenset[str]:
+    """The paths of lbhook's files as they are installed once these changes are made."""
+    left = (Outcome.SKIPPED, Outcome.BLOCKED)
+    made = (one for one in changes if one.rendered and one.expected and one.outcome not in left)
+    gone = {str(one.path) for one in changes if one.dropped}
+    return frozenset({*host.state.installed(), *(str(one.path) for one in made)} - gone)
+
+
+def seen(host: Host, target: Target, own: Collection[str] | None = None) -> str:
     """What stands for the other files of a target's program as they are now; empty if nobody can
-    tell."""
+    tell. `own` are lbhook's files, if not those that are installed."""
+    ours = {*(host.state.installed() if own is None else own), str(target.path)}
     names_its_file = any("{path}" in word for word in target.reload)
     if kind_of(target).addresses or names_its_file:
         return ALONE
     daemon = kind_of(target).daemon or program(target)
     if daemon:
-        return host.daemon(daemon).others(host.state.installed().keys() | {str(target.path)})
+        return host.daemon(daemon).others(ours)
     if len(target.path.parents) < 3:
         return ALONE  # /etc/app.conf
-    return _directory(host, target)
+    return _directory(host, target, ours)
 
 
 def same(now: str, before: Loaded | None) -> bool:
@@ -43,11 +53,11 @@ def program(target: Target) -> str:
     return known.name if known else ""
 
 
-def _directory(host: Host, target: Target) -> str:
+def _directory(host: Host, target: Target, ours: Collection[str]) -> str:
     """Of a program that lbhook does not know, what is in its directory: /etc/app for a file
     anywhere below it."""
     top = host.tree.outside(target.path.parents[-3])
-    own = {host.tree.outside(target.path), *_own(host)}
+    own = {host.tree.outside(PurePosixPath(path)) for path in ours}
     found: list[tuple[str, int, int, int]] = []
     for file in _files(top):
         if file in own or file.name.startswith("."):
@@ -57,10 +67,6 @@ def _directory(host: Host, target: Target) -> str:
         status = file.lstat()
         found.append((str(file), status.st_mtime_ns, status.st_size, status.st_ino))
     return fingerprint.digest(*sorted(found))
-
-
-def _own(host: Host) -> Iterator[Path]:
-    yield from (host.tree.outside(one.target().path) for one in host.state.installed().values())
 
 
 def _files(top: Path) -> Iterator[Path]:

@@ -32,6 +32,7 @@ class Loader:
         self._reloaded: list[list[Change]] = []
         self._workers: dict[str, tuple[int, tuple[int, ...]]] = {}
         self._others: dict[str, str] = {}
+        self._own: frozenset[str] = frozenset()
         self._left: set[str] = set()
         self._kept: frozenset[Argv] = frozenset()
         self.before: Mapping[str, Loaded] = {}
@@ -106,6 +107,7 @@ class Loader:
     def _steps(self, changes: Sequence[Change]) -> Iterator[Callable[[], None]]:
         # What goes, goes first: it may be replaced by what comes.
         groups = _grouped(sorted(_due(changes), key=lambda one: not one.dropped))
+        self._own = others.own(self.host, changes)
         self._kept = frozenset(one.target.remove for one in changes if _stays(one))
         yield from (partial(self._reload, group) for group in groups)
         yield from (partial(self._verify, one) for group in groups for one in group)
@@ -158,7 +160,7 @@ class Loader:
         if pid and change.expected:
             daemon = self.host.daemon(kind_of(change.target).daemon)
             daemon.prepare(change.expected.content, pid)
-        self._others[path] = others.seen(self.host, change.target)
+        self._others[path] = others.seen(self.host, change.target, self._own)
         signalled = _signalled(self.host, change.target)
         self._workers[path] = (signalled, self.host.machine.children(signalled))
 

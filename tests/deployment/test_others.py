@@ -38,6 +38,18 @@ def test_with_nothing_else_changed_it_is_reloaded_with_the_old_file(stand: Stand
     assert stand.text("/etc/app/conf.d/lb.conf") == "80\n443\n"
 
 
+def test_files_that_came_together_are_lbhooks_own(stand: Stand) -> None:
+    """From the first time on: that both were new is no change of anybody else's."""
+    two = {**APP, "path": "/etc/app/conf.d/more.conf"}
+    settings = stand.settings(NO_ENV + target("app", **APP) + target("more", **two))
+    stand.apply(stand.settings(NO_ENV), A)
+    stand.apply(settings, A)
+    stand.runner.taken()
+    report = stand.apply(settings, B)
+    assert (report.status, loads(stand)) == (69, 2)
+    assert report.problems[-1] == "reloaded with the old files: app, more"
+
+
 def test_with_another_file_edited_it_is_left_alone_until_the_next_answer(stand: Stand) -> None:
     """The edited file and the old one together were never running: not by the put-back, not by a
     run without an answer; the next answer goes on from there."""
