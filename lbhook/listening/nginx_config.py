@@ -152,7 +152,7 @@ class _Reader:
         self._blocks: list[str] = []
         self._servers = 0
         self._heard = False
-        self._depth = 0
+        self._within: list[str] = []
 
     def file(self, path: str) -> None:
         if path in self.own:
@@ -160,15 +160,16 @@ class _Reader:
             server = self._servers if self._blocks[-1:] == ["server"] else 0
             self.included.setdefault(path, set()).add(server)
             return
-        text = self.files.read(path) if self._depth < _DEPTH else None
+        endless = path in self._within or len(self._within) == _DEPTH
+        text = None if endless else self.files.read(path)
         if text is None:
             self.unread.append(path)
             return
         self.texts.append((path, text))
-        self._depth += 1
+        self._within.append(path)
         for words, end, line in _directives(text):
             self._take(words, end, f"{path}:{line}")
-        self._depth -= 1
+        self._within.pop()
 
     def _take(self, words: Sequence[str], end: str, line: str) -> None:
         if end == "{":

@@ -135,6 +135,23 @@ def test_broken_and_endless_files_end() -> None:
     assert places == {"*:80"}
 
 
+def test_files_that_include_each_other_are_read_a_few_times() -> None:
+    """nginx refuses them; lbhook is not to read a million files to say so."""
+    both = "include conf.d/*.conf; include conf.d/*.conf;"
+    texts = {
+        f"/etc/nginx/{name}": both for name in ("nginx.conf", "conf.d/a.conf", "conf.d/b.conf")
+    }
+    read: list[str] = []
+
+    def text(path: str) -> str | None:
+        read.append(path)
+        assert len(read) < 100
+        return texts.get(path)
+
+    found = nginx_config.read(Files(text, lambda _: ("a.conf", "b.conf")))
+    assert {path for path, _ in found.texts} == {*texts}
+
+
 @pytest.mark.needs("nginx")
 def test_the_files_are_those_that_nginx_reads(tmp_path: Path) -> None:
     """In the same order as `nginx -T` prints them."""
