@@ -81,13 +81,19 @@ def await_answer(invocation: Invocation) -> None:
     """Read what a run takes while a boot goes on; what a change takes as well if this is the first.
     Then let the unit ask that asks, and wait for its end: the configuration may be there only
     now."""
+    from pathlib import Path
+
+    from ..config.settings import Paths
     from ..programs.boot_jobs import BootJobs
 
     manager = invocation.console.manager
     jobs = BootJobs()
     with jobs.leading():
         _read_ahead()
-    jobs.await_answer(lambda: manager.status("Waiting for lbhook-fetch.service", waiting=True))
+    jobs.await_answer(
+        lambda: manager.status("Waiting for lbhook-fetch.service", waiting=True),
+        Path(Paths().handover),
+    )
 
 
 def _read_ahead() -> None:

@@ -80,11 +80,15 @@ class BootJobs:
                 look = self._clock() + _LOOK
             self._sleep(_TICK)
 
-    def await_answer(self, tell: Callable[[], None]) -> None:
-        """Return when the unit that asks has ended, well or not. `tell` is called now and then."""
+    def await_answer(self, tell: Callable[[], None], answer: Path) -> None:
+        """Return when the unit that asks has ended, well or not; `answer` is the file that it
+        leaves if well, which is seen sooner. `tell` is called now and then."""
+        before = _stamp(answer)
         while _is_under_way(unit := self._show(ASKING)[ASKING]):
             tell()
             self._await_end(int(unit.get("MainPID") or 0), _SLICE)
+            if _stamp(answer) != before:
+                return
 
     def _is_ready(self) -> bool:
         units = self._show(*READY)
@@ -95,6 +99,15 @@ class BootJobs:
         shown = self._run(("systemctl", "show", *names, f"--property={','.join(_PROPERTIES)}"))
         said = {unit.get("Id", ""): unit for unit in unit_properties.read(shown.output)}
         return {name: said.get(name, {}) for name in names}
+
+
+def _stamp(file: Path) -> object:
+    """What differs once a file was replaced; None if there is none."""
+    try:
+        found = file.stat()
+    except OSError:
+        return None
+    return found.st_ino, found.st_mtime_ns
 
 
 def _is_under_way(unit: Mapping[str, str]) -> bool:

@@ -18,11 +18,11 @@ class Manager:
     """systemd, with one state after the other; the last one stays. Time goes when it is slept."""
 
     def __init__(self, place: Path, *states: Mapping[str, str], jobs: Sequence[int] = ()) -> None:
-        self.mark = place / "booted"
+        self.mark, self.answer = place / "booted", place / "answer.json"
         self.states, self.numbers = list(states), list(jobs)
         self.started: list[tuple[str, ...]] = []
         self.awaited: list[int] = []
-        self.told, self.now = 0, 0.0
+        self.told, self.now, self.leaves = 0, 0.0, ""
         self.jobs = BootJobs(self.run, self.mark, self.await_end, lambda: self.now, self.sleep)
 
     def run(
@@ -41,8 +41,11 @@ class Manager:
         return Result(tuple(argv), 0, "\n".join(units), 0.0)
 
     def await_end(self, pid: int, seconds: float) -> None:
-        """Note who was waited for."""
+        """Note who was waited for, and leave what it leaves."""
         self.awaited.append(pid)
+        if self.leaves:
+            self.answer.unlink()
+            self.answer.write_text(self.leaves)
 
     def sleep(self, seconds: float) -> None:
         """Let time go by."""
@@ -57,7 +60,7 @@ class Manager:
 def test_what_is_over_is_not_waited_for(tmp_path: Path, state: str) -> None:
     """Well or not: one question, and on it goes."""
     manager = Manager(tmp_path, {ASKING: state})
-    manager.jobs.await_answer(manager.tell)
+    manager.jobs.await_answer(manager.tell, manager.answer)
     assert (manager.awaited, manager.told) == ([], 0)
 
 
@@ -65,14 +68,23 @@ def test_what_is_under_way_is_waited_for(tmp_path: Path) -> None:
     """To the end of its process and of its job, and systemd hears that this takes its time."""
     over = {ASKING: "inactive"}
     manager = Manager(tmp_path, over, {ASKING: "activating"}, over, jobs=[12, 12])
-    manager.jobs.await_answer(manager.tell)
+    manager.jobs.await_answer(manager.tell, manager.answer)
     assert (manager.awaited, manager.told) == ([7, 7], 2)
+
+
+def test_an_answer_that_was_left_meanwhile_is_enough(tmp_path: Path) -> None:
+    """Systemd is not asked once more: to start systemctl takes longer than to read the answer."""
+    manager = Manager(tmp_path, {ASKING: "activating"})
+    manager.answer.write_text("an old one")
+    manager.leaves = "a new one"
+    manager.jobs.await_answer(manager.tell, manager.answer)
+    assert (manager.awaited, manager.told) == ([7], 1)
 
 
 def test_systemd_that_says_nothing_holds_no_answer_up(tmp_path: Path) -> None:
     """Whatever is wrong with it, the last good answer is put in force."""
     manager = Manager(tmp_path, {})
-    manager.jobs.await_answer(manager.tell)
+    manager.jobs.await_answer(manager.tell, manager.answer)
     assert manager.awaited == []
 
 
