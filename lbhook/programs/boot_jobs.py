@@ -65,8 +65,8 @@ class BootJobs:
         waiting.join()
 
     def _lead(self) -> None:
-        self._run(("systemctl", "start", "--job-mode=fail", *READY), timeout=_LONGEST)
-        with contextlib.suppress(OSError):  # the other one finds out by itself
+        with contextlib.suppress(OSError):  # without a mark the other one finds out by itself
+            self._run(("systemctl", "start", "--job-mode=fail", *READY), timeout=_LONGEST)
             self._mark.touch()
 
     def follow(self, tell: Callable[[], None]) -> None:
