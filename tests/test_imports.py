@@ -54,7 +54,10 @@ HOUSE: dict[str, tuple[str, ...]] = {
         *("fingerprint", "template_errors", "sandbox", "render", "provenance", "annotation"),
         "cache",
     ),
-    "listening": ("nginx_config", "nginx_sockets", "nginx_verdict", "haproxy_config", "lines"),
+    "listening": (
+        *("nginx_directives", "nginx_config", "nginx_printed", "nginx_sockets", "nginx_verdict"),
+        *("haproxy_config", "lines"),
+    ),
     "programs": (
         *("sshd", "nftables", "tunnels", "daemon", "firewalld", "systemd", "nginx", "haproxy"),
         *("check_warnings", "host", "floating_ip", "unit_limits", "boot_jobs"),

@@ -14,15 +14,10 @@ from pathlib import PurePosixPath
 from typing import NamedTuple
 
 from ..metadata.reader import Address
+from .nginx_directives import directives
 
 MAIN = PurePosixPath("/etc/nginx/nginx.conf")
 ANY4, ANY6 = ipaddress.IPv4Address(0), ipaddress.IPv6Address(0)
-# A word ends at a blank, `;` or `{`; only at its start do quotes, `#` and `}` mean something.
-_TOKEN = re.compile(
-    r"""\#[^\n]* | "(?:\\.|[^"\\])*" | '(?:\\.|[^'\\])*' | [;{}] | (?:\\.|\$\{|[^\s;{\\])+""",
-    re.VERBOSE | re.DOTALL,
-)
-_LUA = re.compile(r"\w+_by_lua_block")
 _PLACE = re.compile(r"(?:\[(.+)\]|([^\[\]:]*))(?::(\d+)(?:-(\d+))?)?", re.ASCII)
 _PORTS = re.compile(r"\d+(-\d+)?", re.ASCII)
 # A listener with one of these is opened beside the one for all addresses of its port.
@@ -118,25 +113,6 @@ def main(words: Sequence[str]) -> PurePosixPath:
     return PurePosixPath(named[0]) if named else MAIN
 
 
-def texts_of(output: str) -> dict[str, str]:
-    """The texts that `nginx -T` has printed, by path, in its order."""
-    parts = re.split(r"(?m)^# configuration file (/.*):\n", output)
-    return dict(zip(parts[1::2], parts[2::2], strict=True))
-
-
-def printed(output: str) -> Files:
-    """The files that `nginx -T` has printed."""
-    texts = texts_of(output)
-
-    def names(directory: str) -> Collection[str]:
-        depth = len(PurePosixPath(directory).parts)
-        below = (PurePosixPath(path).parts for path in texts)
-        place = PurePosixPath(directory).parts
-        return {parts[depth] for parts in below if parts[:depth] == place and len(parts) > depth}
-
-    return Files(texts.get, names)
-
-
 class _Reader:
     """Goes through files and blocks, in nginx's order."""
 
@@ -167,7 +143,7 @@ class _Reader:
             return
         self.texts.append((path, text))
         self._within.append(path)
-        for words, end, line in _directives(text):
+        for words, end, line in directives(text):
             self._take(words, end, f"{path}:{line}")
         self._within.pop()
 
@@ -224,38 +200,6 @@ class _Reader:
             hidden = name.startswith(".") and part[0] != "."
             if fnmatch.fnmatchcase(name, part) and not hidden:
                 yield name
-
-
-def _directives(text: str) -> Iterator[tuple[list[str], str, int]]:
-    """Words of each directive, what ends it (`;`, `{` or `}`), and the line of its first word."""
-    words: list[str] = []
-    line, at, first = 1, 0, 1
-    skip_to = 0
-    for token in _TOKEN.finditer(text):
-        line += text.count("\n", at, token.start())
-        at = token.start()
-        word = token[0]
-        if at < skip_to or word[0] == "#":
-            continue
-        first = first if words else line
-        if word in ("{", "}", ";"):
-            if word == "{" and words and _LUA.fullmatch(words[0]):
-                skip_to = _end_of_block(text, token.end())
-            elif words or word != ";":
-                yield words, word, first
-            words = []
-        else:
-            words.append(word[1:-1] if word[0] in "\"'" else word)
-
-
-def _end_of_block(text: str, start: int) -> int:
-    """Behind the brace that closes a block of Lua."""
-    depth = 1
-    for brace in re.compile(r"[{}]").finditer(text, start):
-        depth += 1 if brace[0] == "{" else -1
-        if not depth:
-            return brace.end()
-    return len(text)
 
 
 def _places(written: str) -> Iterator[tuple[Address, int]]:

@@ -4,9 +4,7 @@ Measured on nginx 1.22: `-t` binds every address it finds; a reload reports succ
 main process then can't bind; a file that no configuration includes is never read.
 """
 
-import fnmatch
 import hashlib
-import ipaddress
 import re
 import resource
 import tempfile
@@ -18,16 +16,15 @@ from ..config.targets import Target
 from ..listening import nginx_config
 from ..listening.haproxy_config import Bind
 from ..listening.nginx_config import Configuration
+from ..listening.nginx_printed import Printed
 from ..metadata.reader import Address
 from ..processes import NOT_FOUND, Result
 from .daemon import Listening, ask_freely, listed
 from .systemd import Services
 
 _UNIT = "nginx.service"
-_UNBOUND = re.compile(r"bind\(\) to (?:\[([0-9a-fA-F:.]+)\]|([0-9.]+)):\d+ failed \(99:")
 # An upstream that is no address is the name of a block.
 _NAME = re.compile(r"[A-Za-z_][\w.-]*", re.ASCII)
-_INCLUDE = re.compile(r"(?:^|[;{}])\s*include\s+([^;]+?)\s*;", re.MULTILINE)
 # Shows each candidate at the place of its live file, for nginx alone. Where there is no file yet,
 # its directory (or the nearest above it) is first covered with one that has the same in it: what
 # is there is mounted, not copied, since it may be large, or keys.
@@ -99,22 +96,20 @@ class Nginx(Listening):
             result = self.run(
                 ("nginx", "-t", "-p", scratch, "-c", str(wrapper)), timeout=target.timeout
             )
-        if "syntax is ok" in result.output:
+        printed = Printed(result.output)
+        if printed.is_sound:
             return result._replace(status=0)
-        said = _without_alerts(_messages(result.output)) + self._unknown(result.output)
+        said = printed.faults + self._unknown(printed.unknown_parameter)
         return result._replace(status=result.status or 1, output=said)
 
-    def _unknown(self, said: str) -> str:
+    def _unknown(self, word: str) -> str:
         """What to do about a word behind an address that this nginx does not know."""
-        word = re.search(r'invalid parameter "([^"]+)"', said)
         if not word:
             return ""
         version = re.search(r"version: \S+/(\S+)", self.run(("nginx", "-V")).output)
         here = version[1] if version else "here"
-        since = _SINCE.get(word[1], "")
-        return (
-            f"\nnginx {here} has no parameter {word[1]} for listen{since}; change vars.parameters"
-        )
+        since = _SINCE.get(word, "")
+        return f"\nnginx {here} has no parameter {word} for listen{since}; change vars.parameters"
 
     def _stream_module(self) -> str | None:
         """The line that loads it, empty if it is built in; None if there is none."""
@@ -138,11 +133,10 @@ class Nginx(Listening):
         """Whether the configuration includes a file, or would if it were there; None if nginx
         can't tell, because the configuration is broken elsewhere."""
         result = self._ask(("nginx", "-T"))
+        printed = Printed(result.output)
         if result.ok:
-            return _dumped(path) in result.output or path in _Includes(result.output)
-        if re.search(rf'open\(\) "{re.escape(path)}" failed', result.output):
-            return True
-        return None
+            return printed.shows(path) or printed.would_read(path)
+        return True if printed.lacks(path) else None
 
     def check_live(
         self, candidates: Mapping[str, Path], timeout: float
@@ -156,9 +150,9 @@ class Nginx(Listening):
             pairs = [word for live, staged in candidates.items() for word in (str(staged), live)]
             argv = ("unshare", "--mount", "--propagation", "private", "sh", "-c", _IN_PRIVATE)
             result = self._ask((*argv, "nginx -t", scratch, *pairs), timeout)
-        included = frozenset(live for live in candidates if _dumped(live) in result.output)
-        said = result._replace(argv=("nginx", "-t"), output=_messages(result.output))
-        return said, included
+        printed = Printed(result.output)
+        included = frozenset(filter(printed.shows, candidates))
+        return result._replace(argv=("nginx", "-t"), output=printed.messages), included
 
     def _ask(self, argv: tuple[str, ...], timeout: float = 30.0) -> Result:
         """As nginx itself would find it: a test opens every socket, and so may nginx."""
@@ -183,10 +177,8 @@ class Nginx(Listening):
     def lacks_only(self, tested: Result, addresses: Collection[Address]) -> bool:
         """Whether a test of a sound configuration stopped at an address that is none of this
         machine's yet, and is one of `addresses`."""
-        found = _UNBOUND.search(tested.output)
-        if not found or "syntax is ok" not in tested.output:
-            return False
-        return ipaddress.ip_address(found[1] or found[2]) in addresses
+        printed = Printed(tested.output)
+        return printed.is_sound and printed.unbound in addresses
 
     def check_present(self, timeout: float) -> Result:
         """The real configuration as it stands."""
@@ -212,7 +204,7 @@ class Nginx(Listening):
         main = self._main()
         named = () if main == nginx_config.MAIN else ("-c", str(main))
         result = self._ask(("nginx", "-T", *named))
-        texts = nginx_config.texts_of(result.output) if result.ok else {}
+        texts = Printed(result.output).texts if result.ok else {}
         found = {str(PurePosixPath(path)): text for path, text in texts.items()}
         return {path: text for path, text in found.items() if path not in own}
 
@@ -242,26 +234,6 @@ class Nginx(Listening):
         return f"nginx does not listen on {listed(missing)}" if missing else ""
 
 
-class _Includes:
-    """The files that the `include` lines of a printed configuration stand for."""
-
-    def __init__(self, printed: str) -> None:
-        place = re.search(r"^# configuration file (/.*)/[^/]+:$", printed, re.MULTILINE)
-        self._place = PurePosixPath(place[1] if place else "/")
-        self._patterns = _INCLUDE.findall(re.sub(r"(?m)(^|\s)#.*$", "", printed))
-
-    def __contains__(self, path: str) -> bool:
-        return any(self._matches(path, pattern.strip("\"'")) for pattern in self._patterns)
-
-    def _matches(self, path: str, pattern: str) -> bool:
-        """As glob(3): a star does not go beyond a slash, nor match a leading dot."""
-        wanted, parts = PurePosixPath(path).parts, (self._place / pattern).parts
-        return len(wanted) == len(parts) and all(
-            fnmatch.fnmatchcase(name, part) and not (name[0] == "." and part[0] in "*?[")
-            for name, part in zip(wanted, parts, strict=True)
-        )
-
-
 def _limited(soft: str, hard: str) -> tuple[str, ...]:
     """What makes a command have these limits. To raise the hard one is for root alone."""
     if not soft.isdecimal():
@@ -275,19 +247,3 @@ def _tls(target: Target) -> str:
     built in, nothing."""
     words = str(target.vars.get("parameters", "")).split()
     return _TLS if {"ssl", "quic"}.intersection(words) else ""
-
-
-def _dumped(path: str) -> str:
-    return f"# configuration file {path}:\n"
-
-
-def _messages(output: str) -> str:
-    """What nginx says, without the configuration that -T prints, and without the clock that it
-    puts before what happens after it has read `error_log`."""
-    said = re.sub(r"(?m)^\d{4}/\S+ \S+ (\[\w+\]) \d+#\d+: ", r"nginx: \1 ", output)
-    return said.partition("# configuration file ")[0].strip()
-
-
-def _without_alerts(output: str) -> str:
-    """An ordinary user may not open the default log; that is no verdict on the file."""
-    return "\n".join(line for line in output.splitlines() if "could not open error log" not in line)

@@ -1,6 +1,7 @@
 """nginx's configuration as values: from what `nginx -T` prints, and from files."""
 
 import subprocess
+from collections.abc import Collection
 from ipaddress import ip_address
 from pathlib import Path, PurePosixPath
 
@@ -8,6 +9,7 @@ import pytest
 
 from lbhook.listening import nginx_config
 from lbhook.listening.nginx_config import Files, Listen
+from lbhook.listening.nginx_printed import Printed
 
 # `nginx -T` of Debian 12 (1.22.1), cut down to the lines that matter, with two sites beside the
 # default one.
@@ -59,14 +61,19 @@ server {
 \tlisten nobody.example:10;
 }
 """
-LUA = """\
-http { server {
-    content_by_lua_block { if x then y = {1} end
-    }
-    listen 81;
-} }
-"""
 OWN = ("/etc/nginx/lbhook/listen.conf", "/etc/nginx/lbhook/stream.conf")
+
+
+def printed(output: str) -> Files:
+    """The files that `nginx -T` has printed."""
+    texts = Printed(output).texts
+
+    def names(directory: str) -> Collection[str]:
+        place = PurePosixPath(directory).parts
+        below = (PurePosixPath(path).parts for path in texts)
+        return {parts[len(place)] for parts in below if parts[: len(place)] == place}
+
+    return Files(texts.get, names)
 
 
 def shown(listens: tuple[Listen, ...]) -> list[tuple[str, str]]:
@@ -83,7 +90,7 @@ def shown(listens: tuple[Listen, ...]) -> list[tuple[str, str]]:
 def test_what_nginx_prints() -> None:
     """Includes in nginx's order, comments, quotes and braces in words, ports in every form, a
     server without a line, and what lbhook's own files are included by."""
-    found = nginx_config.read(nginx_config.printed(PRINTED), OWN)
+    found = nginx_config.read(printed(PRINTED), OWN)
     assert shown(found.listens) == [
         ("http 1 shop.conf:2", "*:443 ssl http2"),
         ("http 1 shop.conf:2", "[::]:443 ssl http2"),
@@ -99,12 +106,6 @@ def test_what_nginx_prints() -> None:
     assert found.server_of(OWN[0]) == {2}
     assert found.server_of(OWN[1]) == {0}
     assert found.settings["worker_connections"] == "768"
-
-
-def test_a_block_of_lua_is_no_configuration() -> None:
-    """Its braces are another language's."""
-    files = Files({"/etc/nginx/nginx.conf": LUA}.get, lambda _: ())
-    assert shown(nginx_config.read(files).listens) == [("http 1 nginx.conf:4", "*:81")]
 
 
 @pytest.mark.parametrize(
@@ -165,7 +166,6 @@ def test_the_files_are_those_that_nginx_reads(tmp_path: Path) -> None:
     main.write_text(f"pid {tmp_path}/pid;\nevents {{}}\nhttp {{ {includes} }}\n")
     argv = ["nginx", "-T", "-e", "stderr", "-c", str(main)]
     done = subprocess.run(argv, capture_output=True, text=True, check=True)
-    printed = nginx_config.printed(done.stdout)
     files = Files(
         lambda path: Path(path).read_text() if Path(path).is_file() else None,
         lambda path: [one.name for one in Path(path).iterdir()] if Path(path).is_dir() else (),
@@ -175,9 +175,9 @@ def test_the_files_are_those_that_nginx_reads(tmp_path: Path) -> None:
         line[21:-1] for line in done.stdout.splitlines() if line.startswith("# configuration file ")
     ]
     assert [path for path, _ in texts] == [
-        path for path, _ in nginx_config.read(printed, main=PurePosixPath(main)).texts
+        path for path, _ in nginx_config.read(printed(done.stdout), main=PurePosixPath(main)).texts
     ]
-    said = nginx_config.texts_of(done.stdout)
+    said = Printed(done.stdout).texts
     assert {path: text.rstrip() for path, text in texts} == {
         path: text.rstrip() for path, text in said.items()
     }
