@@ -48,7 +48,7 @@ HOUSE: dict[str, tuple[str, ...]] = {
     ),
     "storage": (
         *("lock", "directory", "files", "aside", "scalars", "forms", "journal_entries"),
-        *("journal", "records", "places", "state", "drains"),
+        *("journal", "records", "places", "record_files", "state", "drains"),
     ),
     "rendering": (
         *("fingerprint", "template_errors", "sandbox", "render", "provenance", "annotation"),

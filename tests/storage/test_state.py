@@ -1,4 +1,4 @@
-"""What is remembered, for how long, and what becomes of a damaged record."""
+"""What is remembered, and for how long."""
 
 from pathlib import Path, PurePosixPath
 
@@ -144,24 +144,6 @@ def test_a_refusal_is_kept_and_dropped(state: State) -> None:
     assert again(state).refused() == refused
     state.keep_refused({})
     assert again(state).refused() == {}
-
-
-@pytest.mark.parametrize(
-    ("content", "wrong"),
-    [
-        (b"", "damaged: not JSON, or cut"),
-        (b"{", "damaged: not JSON, or cut"),
-        (b"[]", "damaged: not JSON, or cut"),
-        (b'{"version": 2, "files": {}}', "written by a newer lbhook, as version 2"),
-        (b"\xff", "damaged: not JSON, or cut"),
-    ],
-)
-def test_a_damaged_record_is_ignored_and_named(state: State, content: bytes, wrong: str) -> None:
-    """Once, however often it is read."""
-    state.tree.write(state.installed_file, content)
-    assert (state.installed(), state.installed()) == ({}, {})
-    file = state.tree.outside(state.installed_file)
-    assert state.damaged == [f"{file}: {wrong}; what can't be read is ignored"]
 
 
 def test_a_record_of_one_target_that_is_none_is_left_out(state: State) -> None:
