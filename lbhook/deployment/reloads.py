@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from ..config.shipped import kind_of
 from ..config.targets import Argv, Target
-from ..errors import LbhookError, ReloadError
+from ..errors import ReloadError
 from ..plan import Change, FileState, Outcome, Reload
 from ..planning.verification import main_pid, observe, places, unit_of, verify
 from ..processes import filled
@@ -18,22 +18,18 @@ from . import others
 if TYPE_CHECKING:
     from ..tables.loading import TableLoader
 
-# A signal may come late.
-_SETTLE = 3.0
-
 
 class Loader:
     """Makes the programs of one host take their files. `results` are by path; `before` is what was
-    loaded before any file was replaced."""
+    loaded before any file was replaced; `reloaded` is what was, or was tried, group by group."""
 
     def __init__(self, host: Host) -> None:
         self.host = host
         self.results: dict[str, Reload] = {}
-        self._reloaded: list[list[Change]] = []
+        self.reloaded: list[list[Change]] = []
         self._workers: dict[str, tuple[int, tuple[int, ...]]] = {}
         self._others: dict[str, str] = {}
         self._own: frozenset[str] = frozenset()
-        self._left: set[str] = set()
         self._kept: frozenset[Argv] = frozenset()
         self.before: Mapping[str, Loaded] = {}
         self._tables: TableLoader | None = None
@@ -41,7 +37,7 @@ class Loader:
     @property
     def acted(self) -> bool:
         """Whether anything was reloaded."""
-        return bool(self._reloaded)
+        return bool(self.reloaded)
 
     def leave_owed(self, changes: Sequence[Change]) -> None:
         """Reload nothing, and say that it is owed."""
@@ -80,51 +76,11 @@ class Loader:
             if change.dropped or result in (Reload.OWED, Reload.FAILED):
                 loaded.pop(path, None)
             elif change.expected and self._is_news(path, result):
-                loaded[path] = self._record(change, change.expected, result)
+                loaded[path] = self.record(change, change.expected, result)
         return loaded
 
-    def load_old(self, before: Mapping[str, Loaded]) -> tuple[str, ...]:
-        """Have the programs run what they ran `before`, with the files as they are now; says how
-        that is: a program that went on with what it had is left alone, and one that would load
-        more than that is not reloaded."""
-        olds = [self._old(one) for group in reversed(self._reloaded) for one in group]
-        return tuple(self._load_old(group, before) for group in _grouped(olds))
-
-    @property
-    def reloaded(self) -> frozenset[str]:
-        """The paths of what has not, or not for certain, what it had before."""
-        return frozenset(str(one.path) for group in self._reloaded for one in group) - self._left
-
-    def loaded_again(self, before: Mapping[str, Loaded]) -> dict[str, Loaded]:
-        """After a put-back: what was not reloaded is still loaded as it was `before`."""
-        kept = {path: one for path, one in before.items() if path not in self.reloaded}
-        return {**self.host.state.loaded(), **kept}
-
-    def _is_news(self, path: str, result: Reload) -> bool:
-        known = (Reload.DONE, Reload.QUEUED)
-        return result in known or (result is Reload.NONE and path in self.results)
-
-    def _steps(self, changes: Sequence[Change]) -> Iterator[Callable[[], None]]:
-        # What goes, goes first: it may be replaced by what comes.
-        groups = _grouped(sorted(_due(changes), key=lambda one: not one.dropped))
-        self._own = others.own(self.host, changes)
-        self._kept = frozenset(one.target.remove for one in changes if _stays(one))
-        yield from (partial(self._reload, group) for group in groups)
-        yield from (partial(self._verify, one) for group in groups for one in group)
-
-    def _reload(self, group: list[Change]) -> None:
-        paths = [str(one.path) for one in group]
-        self.results.update(dict.fromkeys(paths, Reload.FAILED))
-        self.host.units.look_again()  # a check may have taken long
-        for change in group:
-            self._prepare(change)
-        self._reloaded.append(group)
-        first = next((one for one in group if one.touches_file), group[0])
-        done = Reload.DONE if self._is_replaced(first) else self._loaded(first)
-        self.results.update(dict.fromkeys(paths, done))
-
-    def _loaded(self, change: Change) -> Reload:
-        """The firewall's table goes on counting what stays; all else is reloaded. Raises
+    def load_one(self, change: Change) -> Reload:
+        """One reload, in which the firewall's table goes on counting what stays. Raises
         `ReloadError` with the command and its output."""
         usual = kind_of(change.target).defaults.get("reload")
         table = change.target.kind == "nftables" and change.reload_argv == usual
@@ -137,6 +93,49 @@ class Loader:
         if not result.ok:
             raise ReloadError(f"{change.target.name}: {result.report()}")
         return Reload.DONE
+
+    def goes_on(self, change: Change, timeout: float) -> bool:
+        """Whether a program that is signalled has not taken its new configuration within `timeout`
+        seconds: its workers are the old ones."""
+        pid, workers = self._workers.get(str(change.path), (0, ()))
+        if not (pid and workers):
+            return False
+        services, unit = self.host.services, unit_of(change.target)
+        renewed = services.renewed(pid, workers, timeout)
+        if renewed and unit == "haproxy.service":
+            renewed = services.stays_renewed(unit, workers, change.target.timeout)
+        return not renewed
+
+    def record(self, change: Change, file: FileState, result: Reload) -> Loaded:
+        """What is to be kept of a file that a program has loaded."""
+        queued = result is Reload.QUEUED
+        # Before its job has run, the program shows what it had before.
+        observed = "" if queued else observe(self.host, change.target)
+        seen = self._others.get(str(change.path), "")
+        return Loaded(digest=file.digest, observed=observed, queued=queued, others=seen)
+
+    def _is_news(self, path: str, result: Reload) -> bool:
+        known = (Reload.DONE, Reload.QUEUED)
+        return result in known or (result is Reload.NONE and path in self.results)
+
+    def _steps(self, changes: Sequence[Change]) -> Iterator[Callable[[], None]]:
+        # What goes, goes first: it may be replaced by what comes.
+        groups = grouped(sorted(_due(changes), key=lambda one: not one.dropped))
+        self._own = others.own(self.host, changes)
+        self._kept = frozenset(one.target.remove for one in changes if _stays(one))
+        yield from (partial(self._reload, group) for group in groups)
+        yield from (partial(self._verify, one) for group in groups for one in group)
+
+    def _reload(self, group: list[Change]) -> None:
+        paths = [str(one.path) for one in group]
+        self.results.update(dict.fromkeys(paths, Reload.FAILED))
+        self.host.units.look_again()  # a check may have taken long
+        for change in group:
+            self._prepare(change)
+        self.reloaded.append(group)
+        first = next((one for one in group if one.touches_file), group[0])
+        done = Reload.DONE if self._is_replaced(first) else self.load_one(first)
+        self.results.update(dict.fromkeys(paths, done))
 
     def _is_replaced(self, change: Change) -> bool:
         """Whether another file takes over what a dropped one has loaded: the firewall's table,
@@ -164,69 +163,12 @@ class Loader:
         signalled = _signalled(self.host, change.target)
         self._workers[path] = (signalled, self.host.machine.children(signalled))
 
-    def _goes_on(self, change: Change, timeout: float) -> bool:
-        """Whether a program that is signalled has not taken its new configuration: its workers
-        are the old ones."""
-        pid, workers = self._workers.get(str(change.path), (0, ()))
-        if not (pid and workers):
-            return False
-        services, unit = self.host.services, unit_of(change.target)
-        renewed = services.renewed(pid, workers, timeout)
-        if renewed and unit == "haproxy.service":
-            renewed = services.stays_renewed(unit, workers, change.target.timeout)
-        return not renewed
-
     def _stale(self, change: Change) -> str:
         """What shows that a program has not taken a configuration that adds no listener."""
-        if not self._goes_on(change, change.target.timeout):
+        if not self.goes_on(change, change.target.timeout):
             return ""
         name = kind_of(change.target).daemon or others.program(change.target)
         return f"{name} goes on with its old configuration; its log says why"
-
-    def _load_old(self, olds: Sequence[Change], before: Mapping[str, Loaded]) -> str:
-        names, state = ", ".join(one.target.name for one in olds), self.host.state
-        paths = [str(one.path) for one in olds]
-        failed = self.results.get(paths[0]) is Reload.FAILED
-        if self._goes_on(olds[0], 0.0 if failed else _SETTLE):
-            self._left |= {*paths}
-            state.keep_loaded({**state.loaded(), **_those(before, paths)})
-            return f"not reloaded: {names}: its program still runs with the old file"
-        if not all(self._knows(one, before) for one in olds):
-            held = {path: Loaded(digest="", held=True) for path in paths}
-            state.keep_loaded({**state.loaded(), **held})
-            return (
-                f"not reloaded: {names}: its program may still run with the new file, and a"
-                " reload would also load other changes in its configuration"
-            )
-        return self._reload_old(olds, names)
-
-    def _knows(self, change: Change, before: Mapping[str, Loaded]) -> bool:
-        now = others.seen(self.host, change.target)
-        return others.same(now, before.get(str(change.path)))
-
-    def _reload_old(self, olds: Sequence[Change], names: str) -> str:
-        self.host.units.look_again()
-        try:
-            result = self._loaded(olds[0])
-        except LbhookError as failure:
-            return f"{names}: the reload with the old file failed too: {failure}"
-        loaded = self.host.state.loaded()
-        for old in olds:
-            if old.actual and result is not Reload.OWED:
-                loaded[str(old.path)] = self._record(old, old.actual, result)
-        self.host.state.keep_loaded(loaded)
-        return f"reloaded with the old files: {names}"
-
-    def _old(self, change: Change) -> Change:
-        actual = self.host.tree.state(change.path)
-        return change._replace(expected=actual, actual=actual, outcome=Outcome.RESTORED)
-
-    def _record(self, change: Change, file: FileState, result: Reload) -> Loaded:
-        queued = result is Reload.QUEUED
-        # Before its job has run, the program shows what it had before.
-        observed = "" if queued else observe(self.host, change.target)
-        seen = self._others.get(str(change.path), "")
-        return Loaded(digest=file.digest, observed=observed, queued=queued, others=seen)
 
 
 def reload(host: Host, change: Change) -> Reload:
@@ -264,10 +206,6 @@ def _signalled(host: Host, target: Target) -> int:
     return unit.main_pid if there else 0
 
 
-def _those(loaded: Mapping[str, Loaded], paths: Sequence[str]) -> Mapping[str, Loaded]:
-    return {path: loaded[path] for path in paths if path in loaded}
-
-
 def _stays(change: Change) -> bool:
     """Whether a program goes on with a file; only of one that can be told to give it up."""
     left_out = change.outcome in (Outcome.SKIPPED, Outcome.BLOCKED)
@@ -278,7 +216,8 @@ def _due(changes: Sequence[Change]) -> list[Change]:
     return [one for one in changes if one.reload is Reload.DUE]
 
 
-def _grouped(changes: Sequence[Change]) -> list[list[Change]]:
+def grouped(changes: Sequence[Change]) -> list[list[Change]]:
+    """Those whose reloads are the same, together; in the order of the reloads."""
     groups: dict[object, list[Change]] = {}
     # What one program gives up one that binds but once may be about to take.
     for change in sorted(changes, key=lambda one: kind_of(one.target).binds_once):
