@@ -7,10 +7,9 @@ from pathlib import PurePosixPath
 from typing import NamedTuple
 
 from ..metadata.reader import Address
+from .nginx_directives import directives
 
 _UNBOUND = re.compile(r"bind\(\) to (?:\[([0-9a-fA-F:.]+)\]|([0-9.]+)):\d+ failed \(99:")
-_INCLUDE = re.compile(r"(?:^|[;{}])\s*include\s+([^;]+?)\s*;", re.MULTILINE)
-_COMMENT = re.compile(r"(^|\s)#.*$", re.MULTILINE)
 # The clock that it puts before what happens after it has read `error_log`.
 _CLOCK = re.compile(r"^\d{4}/\S+ \S+ (\[\w+\]) \d+#\d+: ", re.MULTILINE)
 _HEAD = "# configuration file "
@@ -69,8 +68,9 @@ class Printed(NamedTuple):
         """Whether an `include` line stands for a file, which may not be there yet."""
         main = re.search(rf"^{_HEAD}(/.*)/[^/]+:$", self.output, re.MULTILINE)
         prefix = PurePosixPath(main[1] if main else "/")
-        patterns = _INCLUDE.findall(_COMMENT.sub("", self.output))
-        return any(_stands_for(prefix / one.strip("\"'"), path) for one in patterns)
+        lines = (words for text in self.texts.values() for words, _, _ in directives(text))
+        patterns = [words[1] for words in lines if words[:1] == ["include"] and len(words) > 1]
+        return any(_stands_for(prefix / one, path) for one in patterns)
 
 
 def _stands_for(pattern: PurePosixPath, path: str) -> bool:

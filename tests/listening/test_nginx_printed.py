@@ -11,7 +11,7 @@ GOOD = f"""\
 nginx: the configuration file {MAIN} syntax is ok
 nginx: configuration file {MAIN} test is successful
 """
-CONF = "events {}\nhttp { include conf.d/*.conf;\n  include sites-enabled/*; }\n"
+CONF = "events {}\nhttp { include conf.d/*.conf; include sites-enabled/*; }\n"
 DUMP = f"""\
 {GOOD}# configuration file {MAIN}:
 {CONF}

@@ -238,6 +238,7 @@ def test_a_candidate_is_tested_where_there_is_no_file_yet(etc: Path, made: bool)
         (f"include {LIVE};", True),
         ("include lbhook/listen.conf;", True),
         ("include lbhook/*.conf;", True),
+        ("include other/*.conf; include lbhook/*.conf;", True),
         ('include "/etc/nginx/*/listen.conf";', True),
         (f"listen 81; # include {LIVE};\n#include {LIVE};\n", False),
         ("listen 81; include *.conf2;", False),
