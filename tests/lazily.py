@@ -19,5 +19,5 @@ def _is_lazy(importer: str | None, imported: str, names: Sequence[str] | None) -
 
 if os.environ.get("LBHOOK_TESTS_LAZY"):
     WORDS = ("-X", "lazy_imports=all")
-    sys.set_lazy_imports_filter(_is_lazy)  # type: ignore[attr-defined]
-    sys.set_lazy_imports("all")  # type: ignore[attr-defined]
+    sys.set_lazy_imports_filter(_is_lazy)  # type: ignore[attr-defined]  # 3.15
+    sys.set_lazy_imports("all")  # type: ignore[attr-defined]  # 3.15
