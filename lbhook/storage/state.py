@@ -47,10 +47,11 @@ class State(RecordFiles):
         news = {
             path: one._replace(made_of=made[path])
             for path, one in installed.items()
-            if path in made
+            if made.get(path, one.made_of) != one.made_of
         }
-        with contextlib.suppress(LbhookError):
-            self.keep_installed({**installed, **news})
+        if news:
+            with contextlib.suppress(LbhookError):
+                self._write(self.installed_file, {"files": {**installed, **news}})
 
     def loaded(self) -> dict[str, Loaded]:
         """What has been loaded since the machine booted, by path."""
