@@ -30,10 +30,11 @@ class Taken(NamedTuple):
 
     def excludes(self, one: Listen) -> bool:
         """Whether no other program can have a listener beside it."""
-        versions = (4, 6) if self.both else (self.ip.version,)
+        theirs = {4, 6} if self.both else {self.ip.version}
+        ours = {4, 6} if one.dual else {one.ip.version}
         wide = self.ip in _ANYWHERE or one.ip in _ANYWHERE
-        at_one = self.ip == one.ip or (wide and one.ip.version in versions)
-        return at_one and (self.protocol, self.port) == (one.protocol, one.port)
+        at_one = self.ip == one.ip or (wide and theirs & ours)
+        return bool(at_one) and (self.protocol, self.port) == (one.protocol, one.port)
 
     def __str__(self) -> str:
         host = f"[{self.ip}]" if self.ip.version == 6 else self.ip

@@ -228,7 +228,9 @@ def stamps(root: Path, paths: Sequence[str]) -> tuple[object, ...]:
 
 
 def _listen(one: "Socket") -> Listen:
-    return Listen(one.ip, one.port, ("udp",) if one.protocol == "udp" else ())
+    words = ["udp"] if one.protocol == "udp" else []
+    words += ["ipv6only=off"] if one.ipv6_only is False else []
+    return Listen(one.ip, one.port, tuple(words))
 
 
 def _taken(one: Port, there: bool) -> Taken:

@@ -23,6 +23,7 @@ _PLACE = re.compile(
     rb"^\s*(?:listen|bind)\s+(?:(?:\[([0-9a-fA-F:.]+)\]|([0-9.]+)):)?(\d+)(?=[\s;])([^;#\n]*)",
     re.MULTILINE,
 )
+_ANY4 = ipaddress.IPv4Address(0)
 _OVER_UDP = frozenset([b"udp", b"quic"])
 _SHOWN = 3
 _SETTLE = 5.0
@@ -168,8 +169,10 @@ class Sockets:
 
     def _open(self) -> Iterator[tuple[Place, int]]:
         """The places where this machine listens, and the inodes of their sockets."""
-        for protocol, sockets in (("tcp", self.machine.listening()), ("udp", self.machine.bound())):
-            yield from ((Place(protocol, one.ip, one.port), one.inode) for one in sockets)
+        for one in (*self.machine.listening(), *self.machine.bound()):
+            yield Place(one.protocol, one.ip, one.port), one.inode
+            if one.ipv6_only is False and one.ip.is_unspecified:
+                yield Place(one.protocol, _ANY4, one.port), one.inode
 
     def _wait_for_none(self, found: Callable[[], Sequence[Place]], most: float) -> Sequence[Place]:
         end = self.clock() + most
@@ -223,5 +226,5 @@ class Listening:
 
 
 def _has(held: Collection[Place], place: Place) -> bool:
-    """At its own address or at any; programs open [::] for IPv6 alone."""
+    """At its own address or at any."""
     return place in held or place._replace(ip=type(place.ip)(0)) in held

@@ -28,6 +28,7 @@ _ATTRIBUTE = struct.pack("=HH", 8, 1)
 # linux/sock_diag.h, inet_diag.h: sockets of a family, protocol and state.
 _BY_FAMILY = 20
 _SOCKETS = struct.Struct("=BBBBI48x")
+_MESSAGE, _V6ONLY = 72, 11  # what is behind so many bytes are attributes; INET_DIAG_SKV6ONLY
 _LISTENING = {"tcp": (socket.IPPROTO_TCP, 1 << 10), "udp": (socket.IPPROTO_UDP, 1 << 7)}
 _MOST_BYTES = 1 << 16  # the kernel puts no more than 32 KiB into one message of a dump
 _PATIENCE = 2.0
@@ -65,7 +66,8 @@ class Kernel:
             return ""
 
     def listening(self) -> tuple[Socket, ...] | None:
-        """The TCP sockets that listen, as /proc has them; None if it can't be told."""
+        """The TCP sockets that listen, as /proc has them, and which of them take no IPv4; None if
+        it can't be told."""
         return _told("tcp")
 
     def bound(self) -> tuple[Socket, ...] | None:
@@ -89,10 +91,23 @@ def _sockets(protocol: int, states: int) -> Iterator[bytes]:
 
 
 def _socket(said: bytes) -> Socket:
-    """A socket from an inet_diag_msg."""
-    ip = _address(said[8:12] if said[0] == socket.AF_INET else said[8:24])
+    """A socket from an inet_diag_msg and the attributes behind it."""
+    is_six = said[0] == socket.AF_INET6
+    ip = _address(said[8:24] if is_six else said[8:12])
     port, inode = int.from_bytes(said[4:6], "big"), int.from_bytes(said[68:72], sys.byteorder)
-    return Socket(ip, port, inode)
+    return Socket(ip, port, inode, ipv6_only=_is_ipv6_only(said) if is_six else None)
+
+
+def _is_ipv6_only(said: bytes) -> bool | None:
+    """What the kernel adds for each socket of IPv6 that listens or is bound
+    (net/ipv4/inet_diag.c); None if it is too old for that."""
+    at = _MESSAGE
+    while at + 4 < len(said):
+        length, kind = struct.unpack_from("=HH", said, at)
+        if kind == _V6ONLY:
+            return bool(said[at + 4])
+        at += max(4, length + 3 & ~3)
+    return None
 
 
 @functools.cache  # thousands of sockets have a few addresses

@@ -20,17 +20,19 @@ _NO_SERVICE = (1, 6, 17, 58, 255)
 
 class Socket(NamedTuple):
     """A socket that anybody may send to: of TCP one that listens, of UDP one that is bound and
-    not connected. `port` is 0 where `protocol` has no ports."""
+    not connected. `port` is 0 where `protocol` has no ports. `ipv6_only` says whether one for IPv6
+    takes no IPv4 (IPV6_V6ONLY of ipv6(7)); None where nobody can tell, as /proc does not."""
 
     ip: Address
     port: int
     inode: int
     protocol: str = "tcp"
+    ipv6_only: bool | None = None
 
     @property
     def versions(self) -> tuple[int, ...]:
-        """The versions of IP that it takes: a socket for IPv6 may take IPv4 as well."""
-        if self.ip.version == 6 and self.ip.is_unspecified:
+        """The versions of IP that it takes, or may take, as one for all of IPv6 may IPv4."""
+        if self.ip.version == 6 and self.ip.is_unspecified and not self.ipv6_only:
             return 4, 6
         return (self.ip.version,)
 

@@ -1,4 +1,5 @@
-"""Stand in for servers: say back what is said, at each `protocol,address,port` named."""
+"""Stand in for servers: say back what is said, at each `protocol,address,port` named. An address
+in brackets takes IPv6 alone."""
 
 import socket
 import socketserver
@@ -22,7 +23,11 @@ class _Server(socketserver.TCPServer):
     def __init__(self, address: str, port: int, handler: type[socketserver.BaseRequestHandler]):
         # A socket for `::` answers IPv4, too.
         self.address_family = socket.AF_INET6 if ":" in address else socket.AF_INET
-        super().__init__((address, port), handler)
+        super().__init__((address.strip("[]"), port), handler, bind_and_activate=False)
+        if "[" in address:
+            self.socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        self.server_bind()
+        self.server_activate()
 
 
 class _Tcp(socketserver.ThreadingMixIn, _Server):

@@ -244,6 +244,26 @@ def test_a_machine_without_ipv4_has_nothing_to_close_there(lab: Lab) -> None:
     assert "9001  0.0.0.0" in lab.vm.lbhook("plan", "--cached").stdout
 
 
+def test_what_takes_ipv6_alone_is_reached_by_ipv6_alone(lab: Lab) -> None:
+    """An entry for IPv4 lets nobody come to it, and it is listed; on a machine without IPv6 nobody
+    could come before."""
+    allow = '[targets.nftables]\nvars.allow = [{ from = "198.51.100.0/24", port = 9001 }]\n'
+    lab.vm.write("/etc/lbhook/lbhook.toml", allow)
+    lab.balance(body(WEB[0]))
+    lab.vm.lbhook("fetch")
+    server = lab.vm.serve("tcp,[::],9001")
+    assert "9001  ::" in lab.vm.lbhook("plan", "--cached").stdout
+    server.terminate()
+    server.wait()
+    server = lab.vm.serve("tcp,::,9001")
+    assert "9001  ::" not in lab.vm.lbhook("plan", "--cached").stdout
+    server.terminate()
+    server.wait()
+    lab.vm.serve("tcp,[::],9001")
+    lab.vm.run(["ip", "-6", "addr", "flush", "dev", "eth0"])
+    assert "9001  ::" not in lab.vm.lbhook("plan", "--cached").stdout
+
+
 def test_the_doctor_names_what_the_firewall_keeps_closed(lab: Lab) -> None:
     """Without -v, and no fault: nobody but the operator knows what is meant to be reached."""
     lab.balance(ALL)

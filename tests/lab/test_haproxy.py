@@ -223,6 +223,17 @@ def test_a_port_that_another_program_has_is_left_out(haproxy: Lab) -> None:
     assert one(haproxy.client, "tcp", FRONT4, 90).state == "open"
 
 
+def test_a_program_that_takes_ipv6_alone_leaves_ipv4_to_haproxy(haproxy: Lab) -> None:
+    """Its address of IPv6 alone is left out; clients of IPv4 come to haproxy."""
+    haproxy.vm.serve("tcp,[::],9100")
+    haproxy.balance(body(*WEB, rule(FRONT4, 90, VM4, 9100), rule(FRONT6, 90, VM6, 9100)))
+    said = haproxy.vm.lbhook("apply").stderr
+    assert f"haproxy: port 9100 on {VM6} is left out: {PYTHON} has [::]:9100; stop" in said
+    assert f"bind {VM4}:9100 " in haproxy.vm.read(FRONTEND)
+    assert one(haproxy.client, "tcp", FRONT4, 90).state == "open"
+    assert haproxy.vm.apply()["outcome"] == "unchanged"
+
+
 def test_a_port_of_nginxs_own_is_left_out_at_a_first_boot(haproxy: Lab) -> None:
     """Neither runs yet, and nothing is known of an earlier boot: nginx's configuration asks for the
     port, and whoever starts first would keep the other down."""

@@ -8,11 +8,11 @@ from collections.abc import Iterator
 import pytest
 
 from .asker import Asker
-from .fabric import VM4, body, rule
+from .fabric import VM4, VM6, body, rule
 from .hosts import wait_for
 from .knock import one
 from .lab import Lab, laboratory
-from .rules import FRONT4
+from .rules import FRONT4, FRONT6
 from .vm import LISTEN, NGINX, RESTING
 
 INCLUDE = "include /etc/nginx/lbhook/listen.conf;"
@@ -197,6 +197,47 @@ def test_the_port_of_another_program(lab: Lab) -> None:
     lab.vm.write("/etc/lbhook/lbhook.toml", "[targets.nginx]\nvars = { except_ports = [5432] }\n")
     done = asked(lab)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_program_that_takes_ipv6_alone_leaves_ipv4_to_nginx(lab: Lab) -> None:
+    """Its port of IPv6 is its own, and left out; that of IPv4 is free, and nobody is told of it.
+    One that takes both has both."""
+    configure(lab, site("site"))
+    start(lab, 9)
+    lab.vm.serve("tcp,[::],443", "tcp,::,5432")
+    lab.balance(body(TLS, SQL, rule(FRONT6, 443, VM6, 443)))
+    done = asked(lab)
+    assert done.returncode == 0, done.stderr
+    assert listeners(lab) == ["443"]
+    assert "port 5432 is left out: " in done.stderr
+    assert "port 443 is left out: " in done.stderr
+    assert "has [::]:443; stop that program, or" in done.stderr
+    assert one(lab.vm, "tcp", VM4, 443).reply.endswith("site\n")
+    assert one(lab.vm, "tcp", VM6, 443).reply.startswith("GET /")
+    doctor = " ".join(lab.vm.lbhook("doctor", check=False).stdout.split())
+    assert "443 is left out" in doctor
+    assert "already has" not in doctor
+    lab.vm.run(["rm", "-rf", "/run/lbhook"])
+    assert listeners(lab) == ["443"]
+
+
+def test_a_socket_for_both_families_that_only_a_restart_parts(lab: Lab) -> None:
+    """`ipv6only=off` is taken away, and nginx holds what it had: it can't open `listen 80;` beside
+    that by any signal. That is said before nginx tries; after one restart all is up to date."""
+    configure(lab, site("other", "listen [::]:80 ipv6only=off;"), site("site"))
+    start(lab, 80)
+    lab.balance(body(WEB))
+    assert asked(lab).returncode == 0
+    configure(lab, site("other", "listen 80; listen [::]:80;"), site("site"))
+    done = asked(lab)
+    assert done.returncode == 69
+    assert (
+        "nginx listens on [::]:80; run `systemctl restart nginx` once" in done.stdout + done.stderr
+    )
+    stop(lab, 80)
+    start(lab, 80)
+    assert asked(lab).returncode == 0
+    assert listeners(lab) == ["80", "[::]:80"]
 
 
 def test_a_line_that_only_a_restart_brings(lab: Lab) -> None:

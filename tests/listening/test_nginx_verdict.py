@@ -220,6 +220,13 @@ def test_both_families() -> None:
             (Taken(ip_address("0.0.0.0"), 80, program="app"),),
             "needs *:80, but app has 0.0.0.0:80",
         ),
+        (
+            "[::]:80 ipv6only=off",
+            "",
+            (Taken(ip_address(V4), 80, program="app"),),
+            "needs [::]:80, but app has 10.1.0.4:80",
+        ),
+        ("[::]:80", "", (Taken(ip_address(V4), 80, program="app"),), ""),
         ("80 reuseport", "80 reuseport", (), ""),
     ],
 )

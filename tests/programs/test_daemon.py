@@ -10,6 +10,7 @@ import pytest
 
 from lbhook.programs.daemon import Place, Sockets, places
 from lbhook.system.machine import Machine
+from lbhook.system.netlink import Kernel
 
 CONTENT = b"""
 # listen 1.2.3.4:1;
@@ -79,6 +80,19 @@ def test_a_place_may_be_part_of_any_address() -> None:
         port, own = server.getsockname()[1], (os.getpid(),)
         assert sockets().missing(b"listen [fd00::4]:%d;\n" % port, lambda: own) == ()
         assert sockets().missing(b"listen 10.0.0.4:%d;\n" % port, lambda: own) != ()
+
+
+@pytest.mark.parametrize("only", [0, 1])
+def test_a_place_of_ipv4_may_be_part_of_any_address_of_ipv6(only: int) -> None:
+    """By the kernel's word, which /proc does not have: haproxy waits for nobody else."""
+    asked = Sockets(Machine(kernel=Kernel()), lambda _: None, itertools.count().__next__)
+    with socket.socket(socket.AF_INET6) as server:
+        server.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, only)
+        server.bind(("::", 0))
+        server.listen()
+        port = server.getsockname()[1]
+        taken = asked.taken(b"bind 10.0.0.4:%d\n" % port, lambda: (NOBODY,))
+        assert bool(taken) is not bool(only)
 
 
 def test_waiting_until_places_are_free() -> None:

@@ -169,6 +169,15 @@ def test_what_a_socket_covers(ip: str, wanted: str, expected: bool) -> None:
     assert not found.covers(ipaddress.ip_address(wanted), 81)
 
 
+@pytest.mark.parametrize(("ipv6_only", "versions"), [(None, (4, 6)), (False, (4, 6)), (True, (6,))])
+def test_a_socket_for_ipv6_alone(ipv6_only: bool | None, versions: tuple[int, ...]) -> None:
+    """It takes no IPv4; one of which nobody knows may."""
+    found = Socket(ipaddress.ip_address("::"), 80, 1, ipv6_only=ipv6_only)
+    assert found.versions == versions
+    assert found.covers(ipaddress.ip_address("10.0.0.4"), 80) is (4 in versions)
+    assert found.covers(ipaddress.ip_address("fd00::4"), 80)
+
+
 def test_a_machine_without_any_of_it(tmp_path: Path) -> None:
     """No DMI, no /proc: nothing is known, and that is no error."""
     machine = Machine(tmp_path)

@@ -144,7 +144,7 @@ for told, listed in (
     (Kernel().listening(), Machine().listening()),
     (Kernel().bound(), Machine().bound()),
 ):
-    print(len(told), {*told} == {*listed})
+    print(len(told), {one._replace(ipv6_only=None) for one in told} == {*listed})
 """
 
 
@@ -161,3 +161,49 @@ def test_the_sockets_that_listen_are_those_of_proc() -> None:
         check=True,
     )
     assert done.stdout == "5 True\n2 True\n"
+
+
+SINGLE = """
+import socket
+from lbhook.system.netlink import Kernel
+
+kinds = [socket.SOCK_STREAM, socket.SOCK_DGRAM]
+doors = {}
+for kind in kinds:
+    for only in (0, 1):
+        for address in ("::", "::1", "::ffff:127.0.0.1"):
+            door = socket.socket(socket.AF_INET6, kind)
+            door.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, only)
+            try:
+                door.bind((address, 0))
+            except OSError:  # IPv6 alone has no address of IPv4
+                continue
+            if kind == socket.SOCK_STREAM:
+                door.listen()
+            # Bound to an address of IPv6, it takes that alone whatever was asked.
+            says = bool(door.getsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY))
+            doors[kind, door.getsockname()[1]] = says, door
+    four = socket.socket(socket.AF_INET, kind)
+    four.bind(("127.0.0.1", 0))
+    if kind == socket.SOCK_STREAM:
+        four.listen()
+    doors[kind, four.getsockname()[1]] = None, four
+for kind, told in zip(kinds, (Kernel().listening(), Kernel().bound())):
+    print(len(told), {one.port: one.ipv6_only for one in told} ==
+        {port: only for (each, port), (only, _) in doors.items() if each == kind})
+"""
+
+
+def test_a_socket_for_ipv6_says_whether_it_takes_ipv4() -> None:
+    """Each that listens and each that is bound, by the kernel of this machine; of IPv4 there is
+    nothing to say."""
+    require("unshare", "ip")
+    inside = f"ip link set lo up; exec {sys.executable} -c '{SINGLE}'"
+    done = subprocess.run(
+        ("unshare", "--map-root-user", "--net", "sh", "-euc", inside),
+        env={"PATH": PATH, "PYTHONPATH": str(REPO)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout == "6 True\n6 True\n"
