@@ -55,8 +55,8 @@ HOUSE: dict[str, tuple[str, ...]] = {
         "cache",
     ),
     "listening": (
-        *("nginx_directives", "nginx_config", "nginx_printed", "nginx_sockets", "nginx_verdict"),
-        *("haproxy_config", "lines"),
+        *("nginx_directives", "nginx_config", "nginx_printed", "nginx_sockets", "taken"),
+        *("nginx_verdict", "haproxy_config", "lines"),
     ),
     "programs": (
         *("sshd", "nftables", "tunnels", "daemon", "firewalld", "systemd", "nginx", "haproxy"),

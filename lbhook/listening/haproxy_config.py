@@ -14,9 +14,8 @@ from typing import NamedTuple
 
 from ..metadata.facts import Listener
 from ..metadata.reader import Address
-from . import nginx_verdict
 from .nginx_config import Listen
-from .nginx_verdict import Taken
+from .taken import Taken, by_another
 
 # A family before the address; others (unix@, fd@, quic4@ and the like) are no TCP of this machine.
 _PLACE = re.compile(r"(?:(ipv4|ipv6|tcp|tcp4|tcp6)@)?(.*):(\d+)(?:-(\d+))?", re.ASCII)
@@ -68,7 +67,7 @@ def _problem(binds: Sequence[Bind], others: Sequence[Taken], one: Listener) -> s
         if each.has(one.ip, one.port):
             leave = f"`except_ports = [{one.port}]`"
             return f"{each.line} binds it; take that line away, or set {leave}"
-    return nginx_verdict.taken(others, Listen(one.ip, one.port))
+    return by_another(others, Listen(one.ip, one.port))
 
 
 def _words(line: str, env: Mapping[str, str]) -> list[str]:

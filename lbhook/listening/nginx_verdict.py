@@ -7,42 +7,13 @@ has, nginx can start with it, and a running nginx can open it by a signal.
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple, TypeVar
 
-from ..metadata.reader import Address
-from . import nginx_sockets
+from . import nginx_sockets, taken
 from .nginx_config import ANY4, ANY6, Listen
 from .nginx_sockets import covers, opened, unopenable
+from .taken import Taken, leave
 
 _ANYWHERE = (ANY4, ANY6)
 _STOPPED = "`systemctl stop nginx`, `lbhook apply`, `systemctl start nginx`"
-
-
-class Taken(NamedTuple):
-    """A socket of another program: it is there, or was when lbhook looked last, or its
-    configuration asks for it, in this `line`. `both` says that it may take IPv4 beside IPv6."""
-
-    ip: Address
-    port: int
-    protocol: str = "tcp"
-    program: str = ""
-    there: bool = True
-    both: bool = False
-    line: str = ""
-
-    def excludes(self, one: Listen) -> bool:
-        """Whether no other program can have a listener beside it."""
-        theirs = {4, 6} if self.both else {self.ip.version}
-        ours = {4, 6} if one.dual else {one.ip.version}
-        wide = self.ip in _ANYWHERE or one.ip in _ANYWHERE
-        at_one = self.ip == one.ip or (wide and theirs & ours)
-        return bool(at_one) and (self.protocol, self.port) == (one.protocol, one.port)
-
-    def __str__(self) -> str:
-        host = f"[{self.ip}]" if self.ip.version == 6 else self.ip
-        if self.line:
-            return f"{self.program} is to listen on {host}:{self.port} by {self.line}"
-        if self.there:
-            return f"{self.program or 'another program'} has {host}:{self.port}"
-        return f"{self.program or 'another program'} had {host}:{self.port} when lbhook looked last"
 
 
 P = TypeVar("P", Listen, Taken)
@@ -160,27 +131,7 @@ def _problem(scene: Scene, one: Listen) -> str:
     """Why nginx can't have a line, and what to do; empty if it can."""
     found = (_unlike, _before, _at_start, _at_reload)
     others = (problem(scene, one) for problem in found)
-    return taken(scene.others, one) or next(filter(None, others), "")
-
-
-def taken(others: Sequence[Taken], one: Listen) -> str:
-    """Which other program keeps nginx, or haproxy, from a line, and what to do; empty if none."""
-    for other in others:
-        if other.excludes(one):
-            return f"{other}; {_remedy(other)}, or {_leave(one)}"
-    return ""
-
-
-def kept(other: Taken) -> str:
-    """What is said of a port that a program has, and another one asks for in vain."""
-    leave = _leave(Listen(other.ip, other.port))
-    return f"{other}, too; only one can have it after a boot: take that line away, or {leave}"
-
-
-def _remedy(other: Taken) -> str:
-    if other.line:
-        return "take that line away"
-    return "stop that program" if other.there else "name it in `ports` to take it"
+    return taken.by_another(scene.others, one) or next(filter(None, others), "")
 
 
 def _unlike(scene: Scene, one: Listen) -> str:
@@ -190,9 +141,9 @@ def _unlike(scene: Scene, one: Listen) -> str:
             continue
         if other.speaks != one.speaks:
             theirs, ours = _speaking(other), _speaking(one)
-            return f"{other.line} listens there {theirs}, this target {ours}; {_leave(one)}"
+            return f"{other.line} listens there {theirs}, this target {ours}; {leave(one)}"
         if scene.context == "stream":
-            return f"{other.line} listens there already; {_leave(one)}"
+            return f"{other.line} listens there already; {leave(one)}"
         if "default_server" in other.words and "default_server" in one.words:
             return f"{other.line} is its default_server already; leave that out of `parameters`"
         if other.binds and one.binds:
@@ -208,7 +159,7 @@ def _before(scene: Scene, one: Listen) -> str:
     for other in peers:
         if covers(other, one) and other.server not in scene.servers:
             share = other.speaks == one.speaks and scene.context == "http"
-            remedy = '`listen = "port"` shares it' if share else _leave(one)
+            remedy = '`listen = "port"` shares it' if share else leave(one)
             return f"it would take connections from {other.place} of {other.line}; {remedy}"
     return ""
 
@@ -219,7 +170,7 @@ def _at_start(scene: Scene, one: Listen) -> str:
         if _key(*pair) not in known:
             other = pair[0] if pair[1].line == one.line else pair[1]
             where = f"in {other.context} {{}} " if other.context != one.context else ""
-            remedy = _leave(one)
+            remedy = leave(one)
             return f"nginx could not start: {other.line} {where}opens {other.place}; {remedy}"
     return ""
 
@@ -242,10 +193,11 @@ def stuck(scene: Scene) -> str:
         why = f"{one.line} needs {one.place}, but nginx listens on {other.place}"
         return f"nginx can't reload: {why}; run `systemctl restart nginx` once"
     held = {(one.protocol, one.ip, one.port) for one in scene.held or ()}
-    for one in sockets if scene.held is not None else ():
-        for taken in scene.others:
-            if taken.there and taken.excludes(one) and (one.protocol, one.ip, one.port) not in held:
-                why = f"{one.line} needs {one.place}, but {taken}"
+    new = [one for one in sockets if (one.protocol, one.ip, one.port) not in held]
+    for one in new if scene.held is not None else ():
+        for having in scene.others:
+            if having.there and having.excludes(one):
+                why = f"{one.line} needs {one.place}, but {having}"
                 return f"nginx can't reload: {why}; change that line, or stop that program"
     return ""
 
@@ -266,11 +218,7 @@ def _speaking(one: Listen) -> str:
 
 
 def _itself(one: Listen) -> str:
-    return f"{one.line} of the same server block already has it {_speaking(one)}; {_leave(one)}"
-
-
-def _leave(one: Listen) -> str:
-    return f"set `except_ports = [{one.port}]` to leave the port alone"
+    return f"{one.line} of the same server block already has it {_speaking(one)}; {leave(one)}"
 
 
 def _left_out(one: Listen, why: str, what: str = "") -> str:

@@ -9,11 +9,12 @@ from typing import NamedTuple
 from ..config.settings import Settings
 from ..config.shipped import kind_of
 from ..config.targets import Target
-from ..listening import haproxy_config, lines, nginx_verdict
+from ..listening import haproxy_config, lines, nginx_verdict, taken
 from ..listening.haproxy_config import Bind
 from ..listening.nginx_config import Listen
 from ..listening.nginx_sockets import opened
-from ..listening.nginx_verdict import Scene, Taken
+from ..listening.nginx_verdict import Scene
+from ..listening.taken import Taken
 from ..metadata import facts
 from ..metadata.facts import Facts, Listener
 from ..metadata.model import Protocol
@@ -128,8 +129,8 @@ class Listeners:
         others, notes = self._beside_haproxy(target, {those[0].port for those in wanted})
         own = self._binds("haproxy")
         found = [haproxy_config.taken(own, others, those) for those in wanted]
-        gone = {one for taken, _ in found for one in taken}
-        notes = [*notes, *(note for taken, note in found if taken)]
+        gone = {one for those, _ in found for one in those}
+        notes = [*notes, *(note for those, note in found if those)]
         if not notes:
             return Judged(target, lb)
         notes = [f"{target.name}: {note}" for note in notes]
@@ -155,7 +156,7 @@ class Listeners:
         keeps for now: it works, and that one does not."""
         found = [*around.asked(other, self._binds(other), ports)]
         kept = [one for one in found if around.has(one)]
-        return [one for one in found if one not in kept], [*map(nginx_verdict.kept, kept)]
+        return [one for one in found if one not in kept], [*map(taken.kept, kept)]
 
     @cached_property
     def _nginx_places(self) -> Collection[tuple[object, int]]:

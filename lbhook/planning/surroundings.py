@@ -12,7 +12,7 @@ from ..listening import nginx_config
 from ..listening.haproxy_config import Bind
 from ..listening.nginx_config import Configuration, Listen
 from ..listening.nginx_sockets import Room
-from ..listening.nginx_verdict import Taken
+from ..listening.taken import Taken
 from ..programs.host import Host
 from ..storage.records import Port
 

@@ -8,7 +8,8 @@ import pytest
 from lbhook.listening import nginx_config, nginx_verdict
 from lbhook.listening.nginx_config import Files, Listen
 from lbhook.listening.nginx_sockets import Room, opened
-from lbhook.listening.nginx_verdict import Scene, Taken
+from lbhook.listening.nginx_verdict import Scene
+from lbhook.listening.taken import Taken
 
 OWN = "/own"
 V4, V6 = "10.1.0.4", "ace::1"
