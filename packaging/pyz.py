@@ -76,9 +76,15 @@ def _zip(place: Path, target: Path) -> None:
         for path in _files(place):
             info = zipfile.ZipInfo(str(path.relative_to(place)), date)
             info.external_attr = 0o644 << 16
-            archive.writestr(info, path.read_bytes(), zipfile.ZIP_DEFLATED, compresslevel=9)
+            archive.writestr(info, _content(path), zipfile.ZIP_DEFLATED, compresslevel=9)
     target.write_bytes(_SHEBANG + zipped.getvalue())
     target.chmod(0o755)
+
+
+def _content(path: Path) -> bytes:
+    """What is in a file; of a package's metadata all but its page on PyPI, read by nobody here."""
+    content = path.read_bytes()
+    return content.partition(b"\n\n")[0] + b"\n" if path.name == "METADATA" else content
 
 
 def _files(place: Path) -> Iterator[Path]:
