@@ -10,7 +10,8 @@ from collections.abc import Iterator
 from .findings import Check, Evidence, Finding, unsure
 from .traffic_checks import PODMAN
 
-_LIST = ("nft", "--stateless", "list", "ruleset")
+# Without what sets hold: they may be huge, and nft takes half a minute for them.
+_LIST = ("nft", "--stateless", "--terse", "list", "ruleset")
 # A statement, and no chain that is called so.
 _DNAT = re.compile(r"(?<![\w-])(xt_)?dnat\b", re.IGNORECASE)
 

@@ -10,7 +10,8 @@ from ..programs.nftables import drops
 from ..traffic import probes
 from .findings import Check, Evidence, Finding, unsure
 
-_LIST = ("nft", "--stateless", "-nn", "list", "ruleset")
+# Without what sets hold: they may be huge, and nft takes half a minute for them.
+_LIST = ("nft", "--stateless", "--terse", "-nn", "list", "ruleset")
 # Rules that name another protocol alone; the answers of TCP find the socket that waits for them.
 _NOT_UDP = re.compile(r"\b(tcp|icmp|icmpv6|sctp) |l4proto (tcp|6|icmp)\b")
 

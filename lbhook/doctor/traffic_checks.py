@@ -116,7 +116,7 @@ def tracked(evidence: Evidence) -> Iterator[Finding]:
 def legacy(evidence: Evidence) -> Iterator[Finding]:
     """Rules of iptables-legacy, which nft does not list."""
     for program in evidence.picture.legacy:
-        yield unsure(f"{program} has rules, which are not judged here", f"`{program} -S`")
+        yield unsure(f"{program} has rules, which are not judged here", f"`{program}-save`")
 
 
 def own_frontend(evidence: Evidence) -> Iterator[Finding]:

@@ -1,5 +1,6 @@
 """The way of each inbound rule through this machine: its address, who listens, the firewall."""
 
+import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -19,7 +20,11 @@ from .routes import Routes
 # Sets of the firewall whose elements are places of inbound rules.
 _SETS = ("listeners4", "listeners6", "ha_ports4", "ha_ports6")
 _PROBES = ("probes4", "probes6")
-_LEGACY, _NO_RULES = ("iptables-legacy", "ip6tables-legacy"), "-P INPUT ACCEPT"
+_LEGACY = ("iptables-legacy", "ip6tables-legacy")
+# What may keep packets from this machine, or its answers from leaving. Others translate, or are the
+# Azure agent's, whose rules in `security` are about its own requests.
+_FILTERING = ("filter", "mangle", "raw")
+_FILTERS = re.compile(r"(?m)^(-A |:(?=\S+ DROP))(INPUT|OUTPUT|PREROUTING|POSTROUTING) ")
 # One that stands for all, and has no service of its own.
 _ANY_PORT = 1
 # The chain that keeps others from what is restricted, under each policy.
@@ -162,13 +167,18 @@ def _lets_in(verdict: Verdict | None) -> bool:
 
 
 def _legacy_firewalls(host: Host) -> tuple[str, ...]:
-    """The programs of iptables-legacy that have rules, which nft does not list; root sees them."""
-    if not host.root or "filter" not in host.machine.legacy_tables():
+    """The programs of iptables-legacy that have rules for what comes here, or for its answers,
+    which nft does not list; root sees them."""
+    if not host.root or not set(_FILTERING) & {*host.machine.legacy_tables()}:
         return ()
-    listed = {one: host.run((one, "-S", "INPUT")) for one in _LEGACY}
-    return tuple(
-        one for one, said in listed.items() if said.ok and said.output.strip() != _NO_RULES
-    )
+    saved = {one: host.run((f"{one}-save",)) for one in _LEGACY}
+    return tuple(one for one, said in saved.items() if said.ok and _filters(said.output))
+
+
+def _filters(saved: str) -> bool:
+    """Whether what iptables-save prints has any such rule."""
+    tables = saved.split("\n*")
+    return any(one.partition("\n")[0] in _FILTERING and _FILTERS.search(one) for one in tables)
 
 
 class _Waiting:

@@ -553,7 +553,7 @@ def test_legacy_rules_are_not_judged(well: Lab) -> None:
     well.vm.apply()
     found = doctor(well)["unsure"]
     assert (
-        "traffic: iptables-legacy has rules, which are not judged here > `iptables-legacy -S`"
+        "traffic: iptables-legacy has rules, which are not judged here > `iptables-legacy-save`"
         in found
     )
 
