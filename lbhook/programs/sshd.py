@@ -8,7 +8,7 @@ has the words; dropbear has no such file.
 import contextlib
 import ipaddress
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,8 @@ _STARTS = re.compile(r"(?:ssh|sshd|dropbear)(?:[-@](?!keygen).*)?\.(?:service|so
 # Those whose configuration is in the usual place.
 _SERVICES = {"ssh.service", "sshd.service"}
 _DIRECTORY = Path("etc/ssh")
+# In order of precedence; SUSE ships its own below /usr.
+_FILES = ("etc/ssh/sshd_config", "usr/etc/ssh/sshd_config")
 _DEFAULT_PORT = 22
 # Any address: of both families, of IPv4, of IPv6.
 _BOTH, _IPV4, _IPV6 = "", str(ipaddress.IPv4Address(0)), str(ipaddress.IPv6Address(0))
@@ -63,6 +65,8 @@ def places(
     found = {*_held(machine, sockets), *_kept(machine, run, sockets)}
     listens = bool(found)
     starting = _starting(machine)
+    if not listens and any(one.endswith(".socket") for one in starting):
+        found.update(_sockets(run, lambda unit, _: unit in starting))
     if _SERVICES & starting:
         found.update(_configured(machine, default=not listens))
     if keep or (starting and not listens):
@@ -107,13 +111,18 @@ def _held(machine: Machine, sockets: Sequence[Socket]) -> Iterator[_Spot]:
 def _kept(machine: Machine, run: Run, sockets: Sequence[Socket]) -> Iterator[_Spot]:
     """Of sockets that systemd listens at for a daemon. It is asked only if it listens at all."""
     inodes = _inodes(machine, 1)
-    if not any(one.inode in inodes for one in sockets):
-        return
+    if any(one.inode in inodes for one in sockets):
+        yield from _sockets(run, lambda _, state: state == "active")
+
+
+def _sockets(run: Run, counts: Callable[[str, str], bool]) -> Iterator[_Spot]:
+    """Of the units of such sockets that count, by their names and states."""
     shown = run(("systemctl", "show", "*.socket", "--property=Id,ActiveState,Triggers,Listen"))
     for unit in shown.output.split("\n\n") if shown.ok else ():
-        if _UNITS.search(unit) and "ActiveState=active" in unit:
-            told = re.findall(r"(?m)^Listen=(.+) \(Stream\)$", unit)
-            spots = [spot for spot in map(_read, told) if spot]
+        told = dict(re.findall(r"(?m)^(Id|ActiveState)=(.*)$", unit))
+        if _UNITS.search(unit) and counts(told.get("Id", ""), told.get("ActiveState", "")):
+            listens = re.findall(r"(?m)^Listen=(.+) \(Stream\)$", unit)
+            spots = [spot for spot in map(_read, listens) if spot]
             yield from ((_BOTH if ip == _IPV6 else ip, number) for ip, number in spots)
 
 
@@ -141,7 +150,8 @@ def _starting(machine: Machine) -> set[str]:
 
 def _configured(machine: Machine, *, default: bool) -> Iterator[_Spot]:
     """What the configuration of sshd names; with `default` what it is if nothing is named."""
-    lines = list(_lines(machine.root, machine.root / _DIRECTORY / "sshd_config"))
+    files = [file for name in _FILES if (file := machine.root / name).is_file()]
+    lines = [line for file in files[:1] for line in _lines(machine.root, file)]
     ports = [number for key, word in lines if key == "port" for number in _number(word)]
     families = [word for key, word in lines if key == "addressfamily"]
     anywhere = _FAMILIES.get(families[0] if families else "", _BOTH)

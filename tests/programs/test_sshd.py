@@ -149,6 +149,28 @@ def test_a_socket_that_systemd_keeps(
     assert found(tmp_path, shown=UNITS.format(id=name, triggers=triggers, state=state)) == places
 
 
+@pytest.mark.parametrize(
+    ("unit", "listens", "places"),
+    [
+        ("sockets.target.wants/ssh.socket", False, ["*:2222", "10.0.0.4:2223"]),
+        ("sockets.target.wants/ssh.socket", True, ["0.0.0.0:2200"]),
+        ("sockets.target.wants/web.socket", False, []),
+    ],
+)
+def test_a_socket_that_systemd_will_keep(
+    tmp_path: Path, unit: str, listens: bool, places: list[str]
+) -> None:
+    """At a boot the firewall may come before the socket, whose unit is there from the start; not
+    where an sshd listens already."""
+    link = tmp_path / "etc/systemd/system" / unit
+    link.parent.mkdir(parents=True)
+    link.symlink_to("/lib/systemd/system/any")
+    socket(tmp_path, "0.0.0.0 2200", 7)
+    process(tmp_path, 50, "sshd" if listens else "web", 7)
+    shown = UNITS.format(id="ssh.socket", triggers="ssh.service", state="inactive")
+    assert found(tmp_path, shown=shown) == places
+
+
 def test_a_process_is_looked_at_once(tmp_path: Path) -> None:
     """However many sockets listen: nginx has thousands of them."""
 
@@ -210,6 +232,17 @@ def test_drop_ins_count_up_to_what_holds_for_some_only(tmp_path: Path) -> None:
     configure(tmp_path, "Port 2223\nInclude sshd_config.d/*.conf\n", "sshd_config.d/b.conf")
     configure(tmp_path, "Include /etc/ssh/sshd_config.d/*.conf\nPort 2224\n")
     assert found(tmp_path) == ["*:2222", "*:2223", "*:2224"]
+
+
+def test_a_file_that_the_distribution_ships(tmp_path: Path) -> None:
+    """SUSE has it below /usr, with the owner's drop-ins; one of the owner's comes before it."""
+    configure(tmp_path, "Port 2222\n", "sshd_config.d/port.conf")
+    shipped = tmp_path / "usr/etc/ssh/sshd_config"
+    shipped.parent.mkdir(parents=True)
+    shipped.write_text("Include /etc/ssh/sshd_config.d/*.conf\nPort 22\n")
+    assert found(tmp_path) == ["*:22", "*:2222"]
+    configure(tmp_path, "Port 2223\n")
+    assert found(tmp_path) == ["*:2223"]
 
 
 def test_where_it_listened_last_counts_until_it_listens(tmp_path: Path) -> None:
