@@ -97,7 +97,7 @@ def read(files: Files, own: Collection[str] = (), main: PurePosixPath = MAIN) ->
     reader = _Reader(files, own, main)
     reader.file(str(main))
     return Configuration(
-        listens=tuple(reader.listens),
+        listens=tuple(map(reader.spoken, reader.listens)),
         included={path: frozenset(found) for path, found in reader.included.items()},
         settings=reader.settings,
         texts=tuple(reader.texts),
@@ -126,6 +126,7 @@ class _Reader:
         self.texts: list[tuple[str, str]] = []
         self.unread: list[str] = []
         self._blocks: list[str] = []
+        self._tls: set[int] = set()
         self._servers = 0
         self._heard = False
         self._within: list[str] = []
@@ -147,6 +148,12 @@ class _Reader:
             self._take(words, end, f"{path}:{line}")
         self._within.pop()
 
+    def spoken(self, one: Listen) -> Listen:
+        """With the word that `ssl on;` stands for, which nginx has until 1.25: in the server's
+        block, or for all."""
+        meant = one.context == "http" and self._tls & {0, one.server}
+        return one._replace(words=(*one.words, "ssl")) if meant else one
+
     def _take(self, words: Sequence[str], end: str, line: str) -> None:
         if end == "{":
             self._open(words, line)
@@ -158,6 +165,8 @@ class _Reader:
         elif words[0] == "listen" and self._blocks[-1:] == ["server"] and len(words) > 1:
             self._heard = True
             self.listens += self._listen(words[1:], line)
+        elif words == ["ssl", "on"] and self._blocks[-1:] in (["http"], ["server"]):
+            self._tls.add(self._servers if self._blocks[-1] == "server" else 0)
         elif not self._blocks or self._blocks == ["events"]:
             self.settings[words[0]] = " ".join(words[1:])
 

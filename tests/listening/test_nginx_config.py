@@ -128,6 +128,22 @@ def test_what_the_words_mean(line: str, speaks: set[str], binds: bool, protocol:
     assert (set(found.speaks), found.binds, found.protocol) == (speaks, binds, protocol)
 
 
+@pytest.mark.parametrize(
+    ("text", "speaking"),
+    [
+        ("server { listen 443; ssl on; } server { listen 80; }", [443]),
+        ("server { ssl on; listen 443; listen 444; } server { ssl off; listen 80; }", [443, 444]),
+        ("server { listen 443; location / { ssl on; } }", []),
+        ("server { listen 443; } ssl on;", [443]),
+    ],
+)
+def test_tls_by_a_line_of_its_own(text: str, speaking: list[int]) -> None:
+    """nginx before 1.25.1 takes `ssl on;` in place of a word of the listen line."""
+    texts = {"/etc/nginx/nginx.conf": f"http {{ {text} }} stream {{ server {{ listen 53; }} }}"}
+    found = nginx_config.read(Files(texts.get, lambda _: ())).listens
+    assert [one.port for one in found if one.speaks == {"ssl"}] == speaking
+
+
 def test_broken_and_endless_files_end() -> None:
     """Braces that do not match, an include of itself, and one that is not there."""
     text = "include nginx.conf; include gone.conf; } } http { server { listen 80; "
