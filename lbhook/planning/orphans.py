@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+from ..config.shipped import kind_of
 from ..config.targets import Target
 from ..plan import Change, FileState, Outcome, Reload, compare
 from ..programs.host import Host
@@ -9,6 +10,7 @@ from ..storage.records import Installed, Loaded
 from .verification import HELD
 
 _REASON = "no longer in the configuration"
+_MISSED = "and it opens no port any more: put `listen` lines of your own there, then reload nginx"
 # Not a template: it only says that the target is not to be undone yet.
 _INSTALLED = "installed"
 
@@ -26,11 +28,24 @@ def undo(host: Host, record: Installed, warn: Callable[[str], None]) -> Change:
     change = compare(target, expected, actual, written=record.digest, live=host.live)
     outcome = Outcome.RESTORED if original else Outcome.REMOVED
     due = host.live and change.reloads
+    if due and change.touches_file and expected and _is_missed(host, target, expected):
+        warn(f"{target.name}: {_REASON}, but nginx includes {target.path}, {_MISSED}")
     return change._replace(
         outcome=outcome if change.touches_file else Outcome.UNCHANGED,
         reload=Reload.DUE if due else Reload.NONE,
         reason=_REASON,
     )
+
+
+def _is_missed(host: Host, target: Target, rest: FileState) -> bool:
+    """Whether server blocks of nginx's include a file that is to have no listener."""
+    if kind_of(target).daemon != "nginx" or not host.find("nginx"):
+        return False
+    from ..programs.daemon import places
+
+    if any(not one.ip.is_loopback for one in places(rest.content)):
+        return False
+    return not host.daemon("nginx").unread(target)
 
 
 def owed(host: Host, record: Installed, known: Loaded | None) -> Change | None:

@@ -325,3 +325,21 @@ def test_a_rollback_of_the_first_apply_leaves_the_site_up(lab: Lab) -> None:
     lab.vm.lbhook("rollback")
     assert listeners(lab) == ["80", "[::]:80"]
     wait_for(lambda: not lab.vm.listens("tcp", 443), "the end of the later rule")
+
+
+def test_a_target_that_goes_while_its_file_is_included(lab: Lab) -> None:
+    """Nobody is served from then on: the plan and the apply say it, with what to do. Where the
+    owner's lines are back first, nothing is said."""
+    configure(lab, site("site"))
+    lab.balance(body(WEB))
+    assert asked(lab).returncode == 0
+    start(lab, 80)
+    lab.vm.write("/etc/lbhook/lbhook.toml", "")
+    missed = f"nginx includes {LISTEN}, and it opens no port any more: put `listen` lines"
+    for done in (lab.vm.lbhook("plan", check=False), asked(lab)):
+        assert missed in " ".join(done.stderr.split())
+    lab.vm.write("/etc/lbhook/lbhook.toml", "[targets.nginx]\n")
+    assert asked(lab).returncode == 0
+    configure(lab, site("own", "listen 80;"))
+    lab.vm.write("/etc/lbhook/lbhook.toml", "")
+    assert "includes" not in asked(lab).stderr
