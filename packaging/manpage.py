@@ -14,7 +14,7 @@ import click
 
 from lbhook import __version__
 from lbhook.cli.main import MODULES, cli
-from lbhook.config import restrictions, rules, settings
+from lbhook.config import restrictions, rules, settings, target_tables
 from lbhook.config.settings import Settings
 from lbhook.config.shipped import SHIPPED
 
@@ -55,7 +55,7 @@ def _keys() -> Iterator[str]:
     for name in Settings._fields:
         kind = getattr(settings, name.capitalize(), None)
         yield from getattr(kind, "_fields", ())
-    yield from (*restrictions.KEYS, *rules.KEYS, *settings.TARGET, "vars")
+    yield from (*restrictions.KEYS, *rules.KEYS, *target_tables.TARGET, "vars")
     yield from (name for kind in SHIPPED.values() for name in kind.variables)
 
 

@@ -17,10 +17,11 @@ from jinja2 import DictLoader, Environment
 
 from lbhook import resources
 from lbhook.config import settings as config
-from lbhook.config import shipped, targets, toml_files
-from lbhook.config.settings import Hooks, Imds, Metrics, Paths, Settings
+from lbhook.config import shipped, target_tables, targets, toml_files
+from lbhook.config.settings import Hooks, Imds, Metrics, Settings
 from lbhook.emulator.server import Emulator
 from lbhook.metadata import facts, instance, model
+from lbhook.paths import Paths
 from lbhook.processes import run as lbhook_run
 from lbhook.rendering import fingerprint, render, sandbox
 
@@ -357,7 +358,7 @@ def test_keys_of_a_target() -> None:
     """Each key of a target is there, with what holds for one of your own without it."""
     documented = [cells[:2] for cells in rows("docs/configuration.md", "## `[targets.NAME]`")]
     own = '[targets.own]\ntemplate = "own.j2"\npath = "/etc/own"\n'
-    known = [*config.TARGET, "vars"]
+    known = [*target_tables.TARGET, "vars"]
     assert sorted(names(key)[0] for key, _ in documented) == sorted(known)
     for key, default in documented:
         if names(default):

@@ -19,14 +19,16 @@ PACKAGE = REPO / "lbhook"
 # stands by itself. Each imports only from what stands before it; so do the modules of one wing.
 HOUSE: dict[str, tuple[str, ...]] = {
     "errors": (),
+    "accounts": (),
+    "paths": (),
     "signals": (),
     "processes": (),
     "layout": (),
     "resources": (),
     "config": (
-        *("nesting", "schema", "network", "accounts", "targets", "restrictions", "snippets"),
+        *("nesting", "schema", "network", "targets", "restrictions", "snippets"),
         *("shipped", "toml_files", "rules"),
-        *("settings", "json_schema", "permissions"),
+        *("target_tables", "settings", "json_schema", "permissions"),
     ),
     "metadata": (
         *("reader", "ranges", "model", "instance", "events", "facts"),

@@ -9,8 +9,8 @@ from pathlib import Path, PurePosixPath
 
 import pytest
 
-from lbhook.config.settings import Paths
 from lbhook.config.shipped import SHIPPED
+from lbhook.paths import Paths
 
 from .program import REPO
 

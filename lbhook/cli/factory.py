@@ -83,7 +83,7 @@ def await_answer(invocation: Invocation) -> None:
     now."""
     from pathlib import Path
 
-    from ..config.settings import Paths
+    from ..paths import Paths
     from ..programs.boot_jobs import BootJobs
 
     manager = invocation.console.manager
@@ -99,8 +99,8 @@ def await_answer(invocation: Invocation) -> None:
 def _read_ahead() -> None:
     from pathlib import Path
 
-    from ..config.settings import Paths
     from ..deployment import deployment  # noqa: F401
+    from ..paths import Paths
     from ..runs.update import Update  # noqa: F401
     from ..storage.places import Places
 

@@ -6,8 +6,9 @@ from typing import Any
 
 from . import rules, schema
 from .schema import Read
-from .settings import NAME, SECTIONS, TARGET
+from .settings import SECTIONS
 from .shipped import SHIPPED, Kind
+from .target_tables import NAME, TARGET
 
 # Taplo and VS Code's Even Better TOML read this draft.
 _DRAFT = "http://json-schema.org/draft-07/schema#"

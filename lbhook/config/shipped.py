@@ -4,7 +4,8 @@ import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from . import accounts, network, restrictions, schema
+from .. import accounts
+from . import network, restrictions, schema
 from .targets import Target
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
-from ..config import accounts
+from .. import accounts
 from ..errors import NoAnswerError
 from ..firewall.kernel import Firewall, FirewallError
 from ..imds import guard

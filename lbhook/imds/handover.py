@@ -7,9 +7,9 @@ import math
 from pathlib import PurePosixPath
 from typing import Any, NamedTuple
 
-from ..config.settings import Paths
 from ..errors import LbhookError
 from ..metadata.reader import MOST_BYTES
+from ..paths import Paths
 from ..storage import forms
 from ..storage.files import Tree
 

@@ -4,7 +4,7 @@ configuration shows it, and each would undo the other."""
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import PurePosixPath
 
-from ..config.settings import Settings, is_record
+from ..config.settings import Settings
 from ..config.targets import Target
 from ..storage.files import Tree
 from ..storage.records import Installed
@@ -55,5 +55,5 @@ def _problems(
         named.append(f"{textfile} of metrics.textfile")
     if len(named) > 1:
         yield f"links lead {' and '.join(named)} to one file, {tree.outside(place)}"
-    elif is_record(place, own):
+    elif own.are_at(place):
         yield f"links lead {named[0]} to {tree.outside(place)}, which belongs to lbhook"

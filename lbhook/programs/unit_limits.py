@@ -13,9 +13,10 @@ from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from ..config.permissions import open_to_all
-from ..config.settings import Paths, Settings
+from ..config.settings import Settings
 from ..config.shipped import SHIPPED
 from ..config.toml_files import DEFAULT_FILE
+from ..paths import Paths
 from ..system import unit_properties
 from .host import Host
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path, PurePosixPath
 
-from ..config import accounts
+from .. import accounts
 from ..errors import LbhookError, RightsError, WriteError
 from ..plan import FileState
 from . import directory as directories

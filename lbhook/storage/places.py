@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Mapping
 from pathlib import PurePosixPath
 
-from ..config.settings import Paths
+from ..paths import Paths
 from . import records
 from .forms import Form
 

@@ -4,8 +4,8 @@ from collections.abc import Callable, Mapping
 from pathlib import PurePosixPath
 from typing import Any
 
-from ..config.settings import Paths
 from ..errors import WriteError
+from ..paths import Paths
 from . import aside, forms, records
 from .files import Tree
 from .forms import Form, Record

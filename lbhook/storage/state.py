@@ -11,8 +11,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import Any
 
-from ..config.settings import Paths
 from ..errors import LbhookError
+from ..paths import Paths
 from ..plan import FileState
 from . import forms, records
 from .files import Tree

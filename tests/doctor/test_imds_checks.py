@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from lbhook.config import accounts
+from lbhook import accounts
 from lbhook.doctor import imds_checks, walk
 from lbhook.doctor.findings import Evidence
 from lbhook.emulator.faults import Step

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from lbhook.config.settings import Paths
 from lbhook.emulator.server import Emulator
 from lbhook.errors import LbhookError
 from lbhook.imds.handover import Handed, Handover
+from lbhook.paths import Paths
 from lbhook.storage.files import Tree
 
 from ..program import BODIES, Desk, Ended

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from lbhook import __version__
-from lbhook.config import rules, settings, shipped
+from lbhook.config import rules, settings, shipped, target_tables
 
 from ..program import REPO
 from ..test_docs import commands, help_of, rows
@@ -116,7 +116,9 @@ def test_every_key_of_the_configuration(tmp_path: Path) -> None:
         known = [one.split(" = ")[0] for one in keys(tables[name])]
         assert set(getattr(settings, name.capitalize())._fields) <= set(known)
     assert {*rules.KEYS} == {one.split(" = ")[0] for one in keys(tables["rules"])}
-    assert {*settings.TARGET, "vars"} <= {one.split(" = ")[0] for one in keys(tables["targets"])}
+    assert {*target_tables.TARGET, "vars"} <= {
+        one.split(" = ")[0] for one in keys(tables["targets"])
+    }
     assert {'wait = "5m"', 'absent = "keep"', "instance = false"} <= keys(tables["imds"])
     kinds = dict(re.findall(r"^   ([a-z-]+)\n((?:(?:     .*)?\n)+)", text, re.M))
     for kind, one in ((name, one) for name, one in shipped.SHIPPED.items() if one.variables):

@@ -4,7 +4,7 @@ from pathlib import Path, PurePosixPath
 
 import pytest
 
-from lbhook.config.settings import Paths
+from lbhook.paths import Paths
 from lbhook.storage import forms, records
 from lbhook.storage.files import Tree
 from lbhook.storage.record_files import RecordFiles

@@ -4,8 +4,8 @@ from pathlib import Path, PurePosixPath
 
 import pytest
 
-from lbhook.config.settings import Paths
 from lbhook.config.targets import Target
+from lbhook.paths import Paths
 from lbhook.plan import Change, FileState, Outcome
 from lbhook.storage.files import Tree
 from lbhook.storage.records import Applied, Installed, Loaded, Refused

@@ -4,7 +4,7 @@ import grp
 import pwd
 from collections.abc import Callable, Iterable
 
-from ..errors import WriteError
+from .errors import WriteError
 
 
 def uid(name: str, where: str) -> int:
