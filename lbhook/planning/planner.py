@@ -60,6 +60,8 @@ class Planner:
                 changes.append(self._change(scope, cache, target))
             except LbhookError as error:
                 changes.append(_unplanned(target, error))
+        if not cache.is_sure():
+            changes = [one._replace(made_of="") for one in changes]
         changes += self._dropped(scope)
         if conflicts.found(changes):
             changes = [validation.skip_unread(self.host, one) for one in changes]

@@ -44,14 +44,18 @@ class RenderCache:
     ) -> Rendered:
         """The file as the answer has it. `lb` is what is left of that where this machine lacks
         what is `left_out`; `before` is what is there, and what that was made of."""
-        common = self.made_of
         if before and self.recognises(target, left_out, before):
             return before
+        common = self.made_of  # looked at before anything is made of it
         content = self._rendering.render(target, lb, self.vm)
         made = Rendered(content, self.rest(target).resting if kind_of(target).named else "")
-        # A template that was edited meanwhile may be what it was rendered from, or not.
-        sure = fingerprint.templates(self.places) == common[0]
-        return self._marked(made, target, left_out) if sure else made
+        return self._marked(made, target, left_out) if common[0] else made
+
+    def is_sure(self) -> bool:
+        """Whether the templates are still those that `made_of` has. One that was edited meanwhile
+        may be what a file was rendered from, or not."""
+        rendered = self._renderer is not None
+        return not rendered or fingerprint.templates(self.places) == self.made_of[0]
 
     def recognises(self, target: Target, left_out: Sequence[str], before: Rendered | None) -> bool:
         """Whether what is there was made of the same."""

@@ -199,3 +199,19 @@ def test_without_an_answer_sshd_is_followed_all_the_same(tmp_path: Path) -> None
     assert expected() == before.replace(line, line + line.replace("2222", "2223"))
     stand.put(NFT, f"{before}# mine\n")
     assert expected() == f"{before}# mine\n"
+
+
+def test_a_template_that_is_edited_while_the_plan_is_made(stand: Stand) -> None:
+    """Nobody knows what the files were made of, and the next plan renders again."""
+    settings = stand.settings(NO_ENV + target("one", verify=["verify"]) + target("two"))
+    lb = facts.derive(parse(A))
+    stand.apply(settings, A)
+
+    def made_of() -> list[bool]:
+        plan = Planner(stand.host(settings), settings).plan(Scope.WHOLE, lb)
+        return [bool(one.made_of) for one in plan.changes]
+
+    assert made_of() == [True, True]
+    (stand.disk / "etc/two").unlink()
+    stand.runner = Runner(lambda _: stand.template("ports.j2", "edited\n"))
+    assert made_of() == [False, False]
