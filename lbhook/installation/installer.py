@@ -24,6 +24,7 @@ _USERS = (PurePosixPath("/usr/local/lib/sysusers.d"), PurePosixPath("/etc/sysuse
 _PROGRAMS = (SINGLE_FILE.parent, PurePosixPath("/opt/bin"))
 _SHARE = PurePosixPath("/usr/local/share")
 _LIMITS = PurePosixPath("/etc/systemd/system")
+_LATE = PurePosixPath("/var")
 # Where a package has its units, with and without a merged /usr.
 _PACKAGES = (PurePosixPath("/usr/lib/systemd/system"), PurePosixPath("/lib/systemd/system"))
 # What is started may wait for Azure as long as a boot may.
@@ -125,9 +126,12 @@ class Installation:
         )
 
     def _first_writable(self, places: Sequence[PurePosixPath], name: str) -> PurePosixPath:
-        """The first that is no part of a read-only file system; better one that has the file."""
-        writable = [one for one in places if self._is_writable(one)] or [*places]
-        having = [one for one in writable if self.undo.context.host.tree.state(one / name)]
+        """The first that is no part of a read-only file system; better one that has the file. Where
+        links lead into /var, as those of ostree do, systemd may read units before it is mounted."""
+        tree = self.undo.context.host.tree
+        early = [one for one in places if not tree.place(one / name).is_relative_to(_LATE)]
+        writable = [one for one in early if self._is_writable(one)] or [*places]
+        having = [one for one in writable if tree.state(one / name)]
         return (having or writable)[0]
 
     def _is_writable(self, path: PurePosixPath) -> bool:

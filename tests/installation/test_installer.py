@@ -299,6 +299,21 @@ def test_on_a_read_only_usr(stand: Stand, installing: Make) -> None:
     assert [path for path in left if not path.startswith(("run/", "opt/lbhook"))] == []
 
 
+def test_on_an_ostree(stand: Stand, installing: Make) -> None:
+    """/usr/local leads into /var, which may be mounted after systemd has read its units: they and
+    the user are in /etc, and taking it away finds them there."""
+    (stand.disk / "var/usrlocal").mkdir(parents=True)
+    (stand.disk / "usr").mkdir()
+    (stand.disk / "usr/local").symlink_to("../var/usrlocal")
+    made = installing(SINGLE)
+    made.install()
+    assert stand.text("/etc/systemd/system/lbhook.service")
+    assert stand.text("/etc/sysusers.d/lbhook.conf")
+    assert not (stand.disk / "var/usrlocal/lib").exists()
+    made.uninstall()
+    assert not stand.text("/etc/systemd/system/lbhook.service")
+
+
 def refused(made: Installation, kind: type[LbhookError]) -> str:
     """What `install` says when it refuses."""
     with pytest.raises(kind) as caught:
