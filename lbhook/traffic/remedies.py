@@ -1,5 +1,6 @@
 """What to do where a chain of the kernel drops what is to be let in."""
 
+import re
 from collections.abc import Iterable
 
 from ..config.targets import Target
@@ -24,6 +25,14 @@ _ANYWHERE = (
     "accept it there too: an accept in lbhook's table does not override a drop in another table"
 )
 
+# The priority at which lbhook's chain `input` marks.
+_MARKS = -10
+_BEFORE = ("ingress", "prerouting")
+_EARLY = (
+    "it runs before lbhook's chain marks anything: accept it there, or drop in a chain of the hook"
+    " `input` with a priority above -10"
+)
+
 
 class Advice:
     """What to do where a chain drops what Azure sends, on a machine with these targets."""
@@ -40,8 +49,17 @@ class Advice:
         if chain == RESTRICT:
             return _SOURCES
         if self._mark and table not in ("inet lbhook", "inet firewalld"):
+            if self._is_early(table, name):
+                return _EARLY
             return f"let in what lbhook marks: {self._marked(table, name)}"
         return _OPENINGS.get(table, _ANYWHERE)
+
+    def _is_early(self, table: str, name: str) -> bool:
+        """Whether a chain is run before the one that marks."""
+        listed = self._run(("nft", "--numeric-priority", "list", "chain", *table.split(), name))
+        found = re.search(r" hook (\w+) .*priority (-?\d+);", listed.output)
+        early = found and (found[1] in _BEFORE or (found[1] == "input" and int(found[2]) <= _MARKS))
+        return bool(early)
 
     def _marked(self, table: str, name: str) -> str:
         if table not in _PROGRAMS:
