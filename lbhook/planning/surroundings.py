@@ -19,7 +19,12 @@ from ..storage.records import Port
 if TYPE_CHECKING:
     from ..system.machine import Socket
 
-_NGINX = "nginx"
+# The program, and one of the same name that is none of its unit's.
+_NGINX, _ANOTHER = "nginx", "another nginx"
+# What systemd says of a unit that starts with the machine, or with a unit that does.
+_STARTS = ("enabled", "enabled-runtime", "alias", "generated", "indirect", "static")
+# Who starts containers, which have scopes of their own. In init.scope are systemd's own sockets.
+_STARTERS = {"docker": "docker.service", "libpod": "podman-restart.service"}
 # Below the ports that Linux gives to whoever asks for any.
 _FIXED = 32768
 
@@ -183,11 +188,12 @@ class Surroundings:
 
     def _port(self, one: "Socket", pid: int) -> Port:
         machine = self.host.machine
+        program = machine.program(pid) if pid else ""
         return Port(
             port=one.port,
             protocol=one.protocol,
             ip=str(one.ip),
-            program=machine.program(pid) if pid else "",
+            program=_ANOTHER if program == self.program == _NGINX else program,
             unit=machine.unit(pid) if pid else "",
             both=len(one.versions) > 1,
         )
@@ -209,8 +215,9 @@ class Surroundings:
         if not unit or not self.host.machine.has_systemd():
             return self.held is None
         if unit not in self._enabled:
-            shown = self.host.run(("systemctl", "is-enabled", unit)).output
-            self._enabled[unit] = shown.strip() in ("enabled", "enabled-runtime", "alias")
+            starter = unit.endswith(".scope") and _STARTERS.get(unit.partition("-")[0])
+            shown = self.host.run(("systemctl", "is-enabled", starter or unit)).output
+            self._enabled[unit] = unit == "init.scope" or shown.strip() in _STARTS
         return self._enabled[unit]
 
 

@@ -24,6 +24,7 @@ from .daemon import Listening, ask_freely, listed, places
 from .systemd import Services
 
 _UNIT = "haproxy.service"
+_USUAL = ("haproxy", "-f", "/etc/haproxy/haproxy.cfg", "-f", "/etc/haproxy/conf.d")
 _STUB = """
 defaults {defaults}
     mode {mode}
@@ -113,12 +114,13 @@ class Haproxy(Listening):
         return hashlib.sha256(repr(read).encode()).hexdigest() if start else ""
 
     def binds(self, own: Collection[str]) -> Sequence[Bind]:
-        """What the files of its command line bind but those in `own`."""
-        start = self._running() or self._configured()
+        """What the files of its command line bind but those in `own`; where nobody knows that, the
+        usual ones."""
+        start = self._running() or self._configured() or _Start(self.machine, _USUAL, {})
         found: list[Bind] = []
-        for name in start.files() if start else ():
+        for name in start.files():
             text = "" if name in own else self.machine.text(name) or ""
-            found += haproxy_config.binds(name, text, start.env if start else {})
+            found += haproxy_config.binds(name, text, start.env)
         return found
 
     def verify(self, target: Target, content: bytes, main_pid: int) -> str:

@@ -30,7 +30,7 @@ _MARKS = -10
 _BEFORE = ("ingress", "prerouting")
 _EARLY = (
     "it runs before lbhook's chain marks anything: accept it there, or drop in a chain of the hook"
-    " `input` with a priority above -10"
+    " input with a priority above -10"
 )
 
 

@@ -414,15 +414,20 @@ def test_a_defaults_section_is_named_or_haproxys_alert_is_passed_on(lab: Lab) ->
 @pytest.mark.parametrize("place", ["*", VM4, f"127.0.0.1:8444,{VM4}"])
 def test_a_frontend_of_the_owners_keeps_its_port(lab: Lab, place: str) -> None:
     """A rule that leads to it makes no frontend of lbhook's beside it, which would get all of its
-    connections, or some; the other rule has one, and the warning names the line."""
+    connections, or some; the other rule has one, and the warning names the line.
+    So it is at a boot, before haproxy is started."""
     answer = 'http-request return status 200 content-type text/plain string "own"'
     file = "/etc/haproxy/conf.d/own.cfg"
     lab.vm.write(file, f"frontend own\n    bind {place}:8443\n    {answer}\n")
     start(lab, "http", "-f", "/etc/haproxy/conf.d")
     wait_for(lambda: lab.vm.listens("tcp", 8443), "the owner's frontend")
     lab.balance(body(rule(FRONT4, 443, VM4, 8443), *MORE, **PAIRS))
-    said = lab.vm.lbhook("apply").stderr
-    assert f"haproxy: port 8443 is left out: {file}:2 binds it; take that line away, or" in said
+    left_out = f"haproxy: port 8443 is left out: {file}:2 binds it; take that line away, or"
+    assert left_out in lab.vm.lbhook("apply").stderr
+    stopped(lab)
+    lab.vm.run(["rm", "-rf", "/run/lbhook"])
+    assert left_out in lab.vm.lbhook("apply").stderr
+    start(lab, "http", "-f", "/etc/haproxy/conf.d")
     assert one(lab.client, "tcp", FRONT4, 81).state == "open"
     answers = [one(lab.client, "tcp", FRONT4, 443).reply for _ in range(12)]
     assert all(reply.endswith("own") for reply in answers), answers

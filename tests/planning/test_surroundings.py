@@ -104,6 +104,48 @@ def test_what_had_no_unit_counts_before_nginx_runs(stand: Stand) -> None:
     assert [one for one in around(stand).taken(()) if one.port == 5432] == []
 
 
+def test_another_nginx(stand: Stand) -> None:
+    """One of the same name that is no part of nginx.service is like any other program: it has its
+    port now, and at the next boot."""
+    stand.runner = Runner(lambda argv: (0, "enabled\n") if "is-enabled" in argv else (0, ""))
+    process(stand, 100, "nginx", 11, unit="nginx.service")
+    put(stand, "run/nginx.pid", "100\n")
+    process(stand, 200, "nginx", 12, unit="gitlab-runsvdir.service")
+    sockets(stand, ("00000000:0050", 11), ("00000000:20FB", 12))
+    seen = around(stand)
+    assert [str(one) for one in seen.taken(())] == ["another nginx has 0.0.0.0:8443"]
+    seen.remember()
+    seen.host.state.keep_ports(seen.host.ports or ())
+    sockets(stand)
+    (had,) = around(stand).taken(())
+    assert str(had) == "another nginx had 0.0.0.0:8443 when lbhook looked last"
+
+
+@pytest.mark.parametrize(
+    ("unit", "asked", "answer", "comes"),
+    [
+        ("docker-0123abcd.scope", "docker.service", "enabled", True),
+        ("docker-0123abcd.scope", "docker.service", "disabled", False),
+        ("libpod-0123abcd.scope", "podman-restart.service", "enabled", True),
+        ("session-3.scope", "session-3.scope", "transient", False),
+        ("init.scope", "init.scope", "static", True),
+        ("vendor.service", "vendor.service", "generated", True),
+        ("cockpit.service", "cockpit.service", "static", True),
+        ("gone.service", "gone.service", "", False),
+    ],
+)
+def test_what_starts_with_the_machine(
+    stand: Stand, unit: str, asked: str, answer: str, comes: bool
+) -> None:
+    """Also by a script of SysV, by another unit, by an engine of containers; what systemd itself
+    listens at is a socket of its units. What somebody started in a session does not come back."""
+    stand.runner = Runner(lambda argv: (0, f"{answer}\n") if "is-enabled" in argv else (0, ""))
+    sockets(stand)
+    stand.host(stand.settings("")).state.keep_ports((SQL._replace(unit=unit),))
+    assert bool([*around(stand).taken(())]) is comes
+    assert f"systemctl is-enabled {asked}" in stand.runner.taken()
+
+
 def beside_haproxy(stand: Stand, *ports: int) -> Surroundings:
     """What there is at these ports."""
     return Surroundings(stand.host(stand.settings("")), (), set(), False, "haproxy", ports)
