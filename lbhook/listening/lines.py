@@ -42,7 +42,13 @@ def listener(place: Listen, those: Sequence[Listener]) -> Listener:
     rules = (
         rule
         for one in those
-        if one.ip == place.ip or (everywhere and one.ip.version == place.ip.version)
+        if one.ip == place.ip or (everywhere and (place.dual or one.ip.version == place.ip.version))
         for rule in one.rules
     )
-    return Listener(ip=place.ip, protocol=those[0].protocol, port=place.port, rules=tuple(rules))
+    return Listener(
+        ip=place.ip,
+        protocol=those[0].protocol,
+        port=place.port,
+        rules=tuple(rules),
+        dual=place.dual,
+    )

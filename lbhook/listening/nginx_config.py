@@ -17,6 +17,8 @@ from ..metadata.reader import Address
 from .nginx_directives import directives
 
 MAIN = PurePosixPath("/etc/nginx/nginx.conf")
+# One socket of IPv6 for both families.
+DUAL = "ipv6only=off"
 ANY4, ANY6 = ipaddress.IPv4Address(0), ipaddress.IPv6Address(0)
 _PLACE = re.compile(r"(?:\[(.+)\]|([^\[\]:]*))(?::(\d+)(?:-(\d+))?)?", re.ASCII)
 _PORTS = re.compile(r"\d+(-\d+)?", re.ASCII)
@@ -59,7 +61,7 @@ class Listen(NamedTuple):
     @property
     def dual(self) -> bool:
         """Whether a listener for every IPv6 address takes IPv4 as well."""
-        return self.ip == ANY6 and "ipv6only=off" in self.words
+        return self.ip == ANY6 and DUAL in self.words
 
     @property
     def place(self) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple, TypeVar
 
 from . import nginx_sockets, taken
-from .nginx_config import ANY4, ANY6, Listen
+from .nginx_config import ANY4, ANY6, DUAL, Listen
 from .nginx_sockets import covers, opened, unopenable
 from .taken import Taken, leave
 
@@ -58,6 +58,10 @@ def judge(scene: Scene, wanted: Sequence[Listen], form: str, has_ipv6: bool = Tr
     if form == "port" and any(one.dual for one in _peers(scene, first)):
         # One socket takes both families.
         return _family(scene, first._replace(ip=ANY6), wanted, form)
+    if any(one.dual and one.protocol == first.protocol for one in scene.held or ()):
+        # It stays as long as nginx runs, and the word brings it back after a restart.
+        dual = first._replace(ip=ANY6, words=(*first.words, DUAL))
+        return _family(scene, dual, wanted, form)
     found: list[Verdict] = []
     beside: tuple[Listen, ...] = ()
     for version, everywhere in ((4, ANY4), (6, ANY6)):
@@ -88,8 +92,9 @@ def _family(scene: Scene, wide: Listen, wanted: Sequence[Listen], form: str) -> 
         if not problem:
             return wider
         return narrow if narrow.lines else Verdict(notes=(_left_out(wide, problem),))
-    held = any(one.ip == wide.ip for one in scene.held or ())
-    if narrow.lines or problem or not held:
+    held = {one.ip for one in scene.held or ()}
+    can = narrow.lines and held.issuperset(one.ip for one in narrow.lines)
+    if problem or can or wide.ip not in held:
         return narrow
     why = f"nginx listens on {wide.place}, and a reload can't narrow that; run once {_STOPPED}"
     return Verdict(wider.lines, (f"port {wide.port} stays open on every address: {why}",))

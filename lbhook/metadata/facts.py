@@ -15,13 +15,15 @@ EVERYWHERE: tuple[Address, ...] = (ipaddress.IPv4Address(0), ipaddress.IPv6Addre
 class Listener:
     """An address, protocol and port of this VM that traffic reaches.
 
-    `rules` are the inbound rules that lead to it; none for a gateway load balancer's tunnel.
+    `rules` are the inbound rules that lead to it; none for a gateway load balancer's tunnel. With
+    `dual` nginx's socket for every IPv6 address is to take IPv4 as well.
     """
 
     ip: Address
     protocol: Protocol
     port: int
     rules: tuple[InboundRule, ...] = ()
+    dual: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,7 +11,7 @@ from ..config.shipped import kind_of
 from ..config.targets import Target
 from ..listening import haproxy_config, lines, nginx_verdict, taken
 from ..listening.haproxy_config import Bind
-from ..listening.nginx_config import Listen
+from ..listening.nginx_config import ANY4, ANY6, Listen
 from ..listening.nginx_sockets import opened
 from ..listening.nginx_verdict import Scene
 from ..listening.taken import Taken
@@ -49,6 +49,7 @@ class Listeners:
         self._added: dict[str, list[Listen]] = {}
         self._unchanged: list[Target] = []
         self._bound: dict[str, Sequence[Bind]] = {}
+        self._lb = Facts()
 
     def here(self, target: Target, lb: Facts) -> tuple[Facts, tuple[str, ...], tuple[str, ...]]:
         """For a program that would fail to bind them: without addresses that are not here; which
@@ -84,6 +85,7 @@ class Listeners:
         listeners."""
         if not self._judges(target):
             return self._unjudged(target, lb)
+        self._lb = lb
         record = self.host.state.judged().get(str(target.path), {})
         looked = tuple(record.get("looked", ()))
         if not record or record.get("of") != self._digest(target, made_of, looked):
@@ -98,7 +100,9 @@ class Listeners:
         if not self._judges(target):
             return self._unjudged(target, lb)
         found, notes = self._judge(target, lb)
-        mark = fingerprint.digest([(one.ip, one.protocol.value, one.port) for one in found])
+        mark = fingerprint.digest(
+            [(one.ip, one.protocol.value, one.port, one.dual) for one in found]
+        )
         self._around.remember()
         looked = self._around.looked_at()
         looked = (*looked, *_OF_HAPROXY) if looked else ()
@@ -113,9 +117,23 @@ class Listeners:
             return ""
         if self._added.get(str(target.path)) and self._lacks(target):
             return f"nginx can't take more listeners: {self._lacks(target)}"
-        rest = self._around.configuration.listens
+        rest = [*self._around.configuration.listens, *self._own()]
         scene = Scene(rest, held=self._around.held, others=self._taken(target))
         return nginx_verdict.stuck(scene)
+
+    def _own(self) -> Iterator[Listen]:
+        """What nginx reads of lbhook's files, or is to read of those that are judged later: what is
+        for every address takes in somebody's line for a single one."""
+        for one in filter(self._judges, self.active):
+            if not self._around.configuration.server_of(str(one.path)):
+                continue
+            if str(one.path) in self._added:
+                yield from self._added[str(one.path)]
+                continue
+            yield from self._installed(one)
+            wide = lines.grouped(one, self._lb) if one.vars.get("listen") == "port" else ()
+            for those in () if one in self._unchanged else wide:
+                yield from (lines.line(one, those[0])._replace(ip=ip) for ip in (ANY4, ANY6))
 
     def _judges(self, target: Target) -> bool:
         return self.host.live and kind_of(target).daemon == "nginx"

@@ -109,6 +109,36 @@ def test_the_path_of_the_readme_refuses_nobody(lab: Lab, resting: str, settings:
     assert set(client.stop()) == {"old", "new", "own"}
 
 
+@pytest.mark.parametrize(
+    ("before", "beside"),
+    [
+        ("listen [::]:80 ipv6only=off;", ""),
+        ("listen 80;", "listen 127.0.0.1:80;"),
+        ("listen 80;", f"listen {VM4}:80; server_name other.example;"),
+    ],
+    ids=["one for both families", "a status page on loopback", "an address"],
+)
+@pytest.mark.parametrize("form", ["port", "address"])
+def test_the_path_of_the_readme_with_other_lines(
+    lab: Lab, before: str, beside: str, form: str
+) -> None:
+    """One socket for both families, or a line for a single address which the socket for all of them
+    takes in: nobody is refused, and the file is good for a restart without lbhook."""
+    others = [site("beside", beside)] if beside else []
+    configure(lab, site("old", before), *others)
+    start(lab, 80)
+    lab.balance(body(WEB))
+    client = Asker(lab.vm, VM4, 80)
+    configure(lab, site("new"), *others)
+    lab.vm.write("/etc/lbhook/lbhook.toml", f'[targets.nginx.vars]\nlisten = "{form}"\n')
+    assert asked(lab).returncode == 0
+    assert asked(lab, "--reload").returncode == 0
+    assert set(client.stop()) <= {"old", "new", "beside"}
+    stop(lab, 80)
+    start(lab, 80)
+    assert one(lab.vm, "tcp", VM4, 80).state == "open"
+
+
 def test_a_socket_for_both_families_is_shared_at_boot(lab: Lab) -> None:
     """`[::]:80 ipv6only=off` elsewhere, which no `listen 80;` can stand beside: nginx starts, and
     both sites are served."""

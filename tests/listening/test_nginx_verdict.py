@@ -198,6 +198,17 @@ def test_both_families() -> None:
     assert judged(scene(), f"[{V6}]:80")[0] == BOTH.replace("*:80, [::]:80", "[::]:80, *:80")
 
 
+@pytest.mark.parametrize("form", ["port", "address"])
+def test_a_socket_for_both_families_that_nginx_holds(form: str) -> None:
+    """Its line may be gone with what lbhook's file has taken the place of; nothing else can be
+    opened at that port, and a restart without the word would lose IPv4."""
+    at = scene(held="[::]:80 ipv6only=off")
+    found = nginx_verdict.judge(at, listens(f"{V4}:80, [{V6}]:80"), form)
+    assert [(one.place, one.dual) for one in found.lines] == [("[::]:80", True)]
+    assert bool(found.notes) == (form == "address")
+    assert judged(scene(held="[::]:443 ipv6only=off").by_port().get(80, scene()))[0] == BOTH
+
+
 @pytest.mark.parametrize(
     ("rest", "held", "others", "says"),
     [
