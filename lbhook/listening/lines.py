@@ -6,7 +6,7 @@ from ..config.shipped import kind_of
 from ..config.targets import Target
 from ..metadata.facts import Facts, Listener
 from ..metadata.model import Protocol
-from .nginx_config import Listen
+from .nginx_config import OURS, Listen
 
 _CONTEXTS = {"a server block": "http", "a stream block": "stream"}
 
@@ -33,7 +33,7 @@ def line(target: Target, one: Listener) -> Listen:
     """How nginx is told to listen there."""
     passed_on = context(target) == "stream" and one.protocol is Protocol.UDP
     words = ("udp", "reuseport") if passed_on else tuple(target.vars["parameters"].split())
-    return Listen(one.ip, one.port, words, context(target), -1, str(target.path))
+    return Listen(one.ip, one.port, words, context(target), OURS, str(target.path))
 
 
 def listener(place: Listen, those: Sequence[Listener]) -> Listener:

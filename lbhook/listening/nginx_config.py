@@ -17,6 +17,8 @@ from ..metadata.reader import Address
 from .nginx_directives import directives
 
 MAIN = PurePosixPath("/etc/nginx/nginx.conf")
+# In place of the number of a server: what lbhook's own files are to have.
+OURS = -1
 # One socket of IPv6 for both families.
 DUAL = "ipv6only=off"
 ANY4, ANY6 = ipaddress.IPv4Address(0), ipaddress.IPv6Address(0)

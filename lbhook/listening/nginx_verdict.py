@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple, TypeVar
 
 from . import nginx_sockets, taken
-from .nginx_config import ANY4, ANY6, DUAL, Listen
+from .nginx_config import ANY4, ANY6, DUAL, OURS, Listen
 from .nginx_sockets import covers, opened, unopenable
 from .taken import Taken, leave
 
@@ -191,9 +191,9 @@ def _at_reload(scene: Scene, one: Listen) -> str:
 
 
 def stuck(scene: Scene) -> str:
-    """Why a running nginx can't take the rest of its configuration by any signal, whatever is in
-    lbhook's files; empty if it can."""
-    sockets = opened(scene.rest)
+    """Why a running nginx can't take the rest of its configuration by any signal; empty if it can.
+    Lines of lbhook's only take in others: whether nginx can have them is judged before."""
+    sockets = [one for one in opened(scene.rest) if one.server != OURS]
     for one, other in unopenable(sockets, scene.held or ()):
         why = f"{one.line} needs {one.place}, but nginx listens on {other.place}"
         return f"nginx can't reload: {why}; run `systemctl restart nginx` once"

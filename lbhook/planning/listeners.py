@@ -11,7 +11,7 @@ from ..config.shipped import kind_of
 from ..config.targets import Target
 from ..listening import haproxy_config, lines, nginx_verdict, taken
 from ..listening.haproxy_config import Bind
-from ..listening.nginx_config import ANY4, ANY6, Listen
+from ..listening.nginx_config import ANY4, ANY6, OURS, Listen
 from ..listening.nginx_sockets import opened
 from ..listening.nginx_verdict import Scene
 from ..listening.taken import Taken
@@ -256,7 +256,7 @@ class Listeners:
             words = (
                 ("udp",) if place.protocol == "udp" else tuple(target.vars["parameters"].split())
             )
-            yield Listen(place.ip, place.port, words, context, -1, str(target.path))
+            yield Listen(place.ip, place.port, words, context, OURS, str(target.path))
 
     def _taken(self, target: Target) -> list[Taken]:
         return [*self._around.taken(target.vars["ports"])]

@@ -139,6 +139,24 @@ def test_the_path_of_the_readme_with_other_lines(
     assert one(lab.vm, "tcp", VM4, 80).state == "open"
 
 
+@pytest.mark.parametrize("tls", [f"listen {VM4}:443 ssl;", "listen [::]:443 ssl ipv6only=off;"])
+def test_two_targets_of_which_one_has_a_form_of_its_own(lab: Lab, tls: str) -> None:
+    """What nginx holds for the one is no reason to hold the other back."""
+    secure = 'like = "nginx"\npath = "/etc/nginx/lbhook/tls.conf"\n'
+    certify(lab)
+    configure(lab, site("old", "listen 80;"), site("secure", f"{tls} {SECURE}"))
+    start(lab, 80)
+    lab.balance(body(WEB, TLS))
+    client = Asker(lab.vm, VM4, 80)
+    include = INCLUDE.replace("listen.conf", "tls.conf")
+    configure(lab, site("new"), site("secure", f"{include} {SECURE}"))
+    text = "[targets.nginx]\nvars = {ports = [80]}\n[targets.nginx-tls]\n" + secure
+    lab.vm.write("/etc/lbhook/lbhook.toml", text + 'vars = {ports = [443], parameters = "ssl"}\n')
+    assert asked(lab).returncode == 0
+    assert set(client.stop()) <= {"old", "new"}
+    assert one(lab.vm, "tcp", VM4, 443).state == "open"
+
+
 def test_a_socket_for_both_families_is_shared_at_boot(lab: Lab) -> None:
     """`[::]:80 ipv6only=off` elsewhere, which no `listen 80;` can stand beside: nginx starts, and
     both sites are served."""
