@@ -8,6 +8,7 @@ from ..metadata.facts import Facts, Listener
 from ..metadata.model import Protocol
 from .nginx_config import OURS, Listen
 
+_HTTPS = 443
 _CONTEXTS = {"a server block": "http", "a stream block": "stream"}
 
 
@@ -34,6 +35,11 @@ def line(target: Target, one: Listener) -> Listen:
     passed_on = context(target) == "stream" and one.protocol is Protocol.UDP
     words = ("udp", "reuseport") if passed_on else tuple(target.vars["parameters"].split())
     return Listen(one.ip, one.port, words, context(target), OURS, str(target.path))
+
+
+def is_tls(those: Sequence[Listener]) -> bool:
+    """Whether clients of a port speak TLS, by the number that it has here or at a frontend."""
+    return any(_HTTPS in (one.port, *(rule.frontend_port for rule in one.rules)) for one in those)
 
 
 def listener(place: Listen, those: Sequence[Listener]) -> Listener:

@@ -74,14 +74,16 @@ class Listen(NamedTuple):
 
 class Configuration(NamedTuple):
     """What the files ask for. `included` are the numbers of the server blocks that include a
-    file, by its path; 0 stands for what is no server block. `unread` are files and directories
-    that are named and gave nothing."""
+    file, by its path; 0 stands for what is no server block. `certified` are those that have a
+    certificate and no `ssl on;`: for TLS, it takes a word in the listen line. `unread` are files
+    and directories that are named and gave nothing."""
 
     listens: tuple[Listen, ...] = ()
     included: Mapping[str, frozenset[int]] = {}
     settings: Mapping[str, str] = {}
     texts: tuple[tuple[str, str], ...] = ()
     unread: tuple[str, ...] = ()
+    certified: frozenset[int] = frozenset()
 
     def server_of(self, path: str) -> frozenset[int]:
         """The server blocks that include a file."""
@@ -106,6 +108,7 @@ def read(files: Files, own: Collection[str] = (), main: PurePosixPath = MAIN) ->
         settings=reader.settings,
         texts=tuple(reader.texts),
         unread=tuple(reader.unread),
+        certified=reader.certified,
     )
 
 
@@ -131,6 +134,7 @@ class _Reader:
         self.unread: list[str] = []
         self._blocks: list[str] = []
         self._tls: set[int] = set()
+        self._certificates: set[int] = set()
         self._servers = 0
         self._heard = False
         self._within: list[str] = []
@@ -152,6 +156,11 @@ class _Reader:
             self._take(words, end, f"{path}:{line}")
         self._within.pop()
 
+    @property
+    def certified(self) -> frozenset[int]:
+        """The servers that have a certificate, and no TLS without a word in a listen line."""
+        return frozenset(() if 0 in self._tls else self._certificates - self._tls)
+
     def spoken(self, one: Listen) -> Listen:
         """With the word that `ssl on;` stands for, which nginx has until 1.25: in the server's
         block, or for all."""
@@ -171,6 +180,8 @@ class _Reader:
             self.listens += self._listen(words[1:], line)
         elif words == ["ssl", "on"] and self._blocks[-1:] in (["http"], ["server"]):
             self._tls.add(self._servers if self._blocks[-1] == "server" else 0)
+        elif words[0] == "ssl_certificate" and self._blocks == ["http", "server"]:
+            self._certificates.add(self._servers)
         elif not self._blocks or self._blocks == ["events"]:
             self.settings[words[0]] = " ".join(words[1:])
 

@@ -21,13 +21,15 @@ P = TypeVar("P", Listen, Taken)
 
 class Scene(NamedTuple):
     """What there is beside a file: the rest of the configuration, the server blocks that include
-    it, what nginx holds (None if it does not run), and what other programs hold."""
+    it, what nginx holds (None if it does not run), and what other programs hold. `certified` says
+    that such a block has a certificate, and that clients of the port speak TLS."""
 
     rest: Sequence[Listen] = ()
     servers: frozenset[int] = frozenset()
     context: str = "http"
     held: Sequence[Listen] | None = None
     others: Sequence[Taken] = ()
+    certified: bool = False
 
     def by_port(self) -> "dict[int, Scene]":
         """What matters at each port; at others it is an empty one of the same context."""
@@ -134,7 +136,7 @@ def _same(scene: Scene, one: Listen, other: Listen) -> bool:
 
 def _problem(scene: Scene, one: Listen) -> str:
     """Why nginx can't have a line, and what to do; empty if it can."""
-    found = (_unlike, _before, _at_start, _at_reload)
+    found = (_unlike, _bare, _before, _at_start, _at_reload)
     others = (problem(scene, one) for problem in found)
     return taken.by_another(scene.others, one) or next(filter(None, others), "")
 
@@ -154,6 +156,13 @@ def _unlike(scene: Scene, one: Listen) -> str:
         if other.binds and one.binds:
             return f"{other.line} sets its options already; leave them out of `parameters`"
     return ""
+
+
+def _bare(scene: Scene, one: Listen) -> str:
+    if not scene.certified or "ssl" in one.speaks:
+        return ""
+    remedy = 'keep its own line with `ssl`, or give it a target with `parameters = "ssl"`'
+    return f"its server block has a certificate, and this target no `ssl`; {remedy}"
 
 
 def _before(scene: Scene, one: Listen) -> str:
@@ -188,6 +197,19 @@ def _at_reload(scene: Scene, one: Listen) -> str:
             held_by = f"nginx listens on {pair[1].place}"
             return f"{held_by}, and a reload can't change that; run once {_STOPPED}"
     return ""
+
+
+def closes(scene: Scene, wanted: Sequence[Listen], found: Verdict) -> str:
+    """Why a reload is no good: nginx has a port that rules lead to, by lines that are gone, and
+    this file can't have it. Empty if it is good."""
+    one = wanted[0]
+    held, stays = (
+        any(each.protocol == one.protocol for each in those or ())
+        for those in (scene.held, scene.rest)
+    )
+    if found.lines or stays or not held:
+        return ""
+    return f"nginx can't reload: it would close port {one.port}, which is left out"
 
 
 def stuck(scene: Scene) -> str:

@@ -49,6 +49,7 @@ class Listeners:
         self._added: dict[str, list[Listen]] = {}
         self._unchanged: list[Target] = []
         self._bound: dict[str, Sequence[Bind]] = {}
+        self._closes: dict[str, str] = {}
         self._lb = Facts()
 
     def here(self, target: Target, lb: Facts) -> tuple[Facts, tuple[str, ...], tuple[str, ...]]:
@@ -108,7 +109,8 @@ class Listeners:
         looked = (*looked, *_OF_HAPROXY) if looked else ()
         of = self._digest(target, made_of, looked)
         record = {"of": of, "looked": looked, "notes": notes, "mark": mark}
-        self.host.judged[str(target.path)] = record if of else {}
+        lasting = of and str(target.path) not in self._closes
+        self.host.judged[str(target.path)] = record if lasting else {}
         return Judged(_as_it_is(target), replace(lb, listeners=found), notes, mark)
 
     def stuck(self, target: Target) -> str:
@@ -117,6 +119,8 @@ class Listeners:
             return ""
         if self._added.get(str(target.path)) and self._lacks(target):
             return f"nginx can't take more listeners: {self._lacks(target)}"
+        if str(target.path) in self._closes:
+            return self._closes[str(target.path)]
         rest = [*self._around.configuration.listens, *self._own()]
         scene = Scene(rest, held=self._around.held, others=self._taken(target))
         return nginx_verdict.stuck(scene)
@@ -202,6 +206,7 @@ class Listeners:
             others=[*asked, *self._taken(target)],
         )
         scenes, none = scene.by_port(), scene._replace(rest=(), held=scene.held and (), others=())
+        certified = bool(scene.servers & self._around.configuration.certified)
         form, has_ipv6 = str(target.vars.get("listen", "address")), self.host.machine.has_ipv6()
         added, listeners = self._added.setdefault(str(target.path), []), []
         notes = [f"{target.name}: {one}" for one in kept]
@@ -209,7 +214,13 @@ class Listeners:
             wanted = [lines.line(target, one) for one in those]
             # HTTP/3 answers from the address that was asked.
             shape = form if those[0].protocol is Protocol.TCP else "address"
-            found = nginx_verdict.judge(scenes.get(those[0].port, none), wanted, shape, has_ipv6)
+            at = scenes.get(those[0].port, none)._replace(
+                certified=certified and lines.is_tls(those)
+            )
+            found = nginx_verdict.judge(at, wanted, shape, has_ipv6)
+            closes = nginx_verdict.closes(at, wanted, found)
+            if closes:
+                self._closes.setdefault(str(target.path), closes)
             added += found.lines
             listeners += [lines.listener(one, those) for one in found.lines]
             notes += [f"{target.name}: {one}" for one in found.notes]

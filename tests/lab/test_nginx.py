@@ -139,6 +139,36 @@ def test_the_path_of_the_readme_with_other_lines(
     assert one(lab.vm, "tcp", VM4, 80).state == "open"
 
 
+@pytest.mark.needs("curl")
+def test_a_block_with_a_certificate_gets_no_plain_port_of_tls(lab: Lab) -> None:
+    """The README's path on a block that has both ports: nothing is reloaded that would end TLS, and
+    what to do is said. At a boot the other port is served; what the message says works."""
+    certify(lab)
+    configure(lab, site("old", f"listen 80; listen 443 ssl; {SECURE}"))
+    start(lab, 443)
+    lab.balance(body(WEB, TLS))
+    configure(lab, site("new", f"{INCLUDE} {SECURE}"))
+    for _ in range(2):
+        done = asked(lab)
+        assert done.returncode == 69
+        assert "port 443 is left out: its server block has a certificate, and" in done.stderr
+        assert "blocked: nginx can't reload: it would close port 443" in done.stderr
+        assert secret(lab) == one(lab.vm, "tcp", VM4, 80).reply.split()[-1] == "old"
+    configure(lab, site("own line", f"{INCLUDE} listen 443 ssl; {SECURE}"))
+    assert asked(lab).returncode == 0
+    wait_for(lambda: secret(lab) == "line", "TLS by the block's own line")
+    stop(lab, 443)
+    configure(lab, site("new", f"{INCLUDE} {SECURE}"))
+    assert asked(lab).returncode == 0
+    assert listeners(lab) == ["80", "[::]:80"]
+
+
+def secret(lab: Lab) -> str:
+    """The last word of what TLS answers."""
+    argv = ["curl", "--silent", "--insecure", "--max-time", "10", f"https://{VM4}/"]
+    return "".join(lab.vm.run(argv, check=False).stdout.split()[-1:])
+
+
 @pytest.mark.parametrize("tls", [f"listen {VM4}:443 ssl;", "listen [::]:443 ssl ipv6only=off;"])
 def test_two_targets_of_which_one_has_a_form_of_its_own(lab: Lab, tls: str) -> None:
     """What nginx holds for the one is no reason to hold the other back."""

@@ -144,6 +144,16 @@ def test_tls_by_a_line_of_its_own(text: str, speaking: list[int]) -> None:
     assert [one.port for one in found if one.speaks == {"ssl"}] == speaking
 
 
+def test_who_has_a_certificate() -> None:
+    """In its own block, and TLS by no other line than `listen`."""
+    text = (
+        "http { ssl_certificate all; server { listen 80; } server { ssl_certificate one; }"
+        " server { ssl_certificate two; ssl on; listen 443; } }"
+    )
+    files = Files({"/etc/nginx/nginx.conf": text}.get, lambda _: ())
+    assert nginx_config.read(files).certified == {2}
+
+
 def test_broken_and_endless_files_end() -> None:
     """Braces that do not match, an include of itself, and one that is not there."""
     text = "include nginx.conf; include gone.conf; } } http { server { listen 80; "
