@@ -7,7 +7,7 @@ from pathlib import Path, PurePosixPath
 from ..config.shipped import kind_of
 from ..config.targets import Target
 from ..plan import Change, Outcome
-from ..programs.host import Host
+from ..programs.host import Host, unit_of
 from ..rendering import fingerprint
 from ..storage.records import Loaded
 
@@ -33,7 +33,7 @@ def seen(host: Host, target: Target, own: Collection[str] | None = None) -> str:
         return ALONE
     daemon = kind_of(target).daemon or program(target)
     if daemon:
-        return host.daemon(daemon).others(ours)
+        return host.daemon(daemon, unit_of(target)).others(ours)
     if len(target.path.parents) < 3:
         return ALONE  # /etc/app.conf
     return _directory(host, target, ours)

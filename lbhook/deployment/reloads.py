@@ -8,10 +8,10 @@ from ..config.shipped import kind_of
 from ..config.targets import Argv, Target
 from ..errors import ReloadError
 from ..plan import Change, FileState, Outcome, Reload
-from ..planning.verification import main_pid, observe, places, unit_of, verify
+from ..planning.verification import main_pid, observe, places, verify
 from ..processes import filled
 from ..programs import floating_ip
-from ..programs.host import Host
+from ..programs.host import Host, unit_of
 from ..storage.records import Loaded
 from . import others
 
@@ -157,8 +157,7 @@ class Loader:
         """Make a running program ready for its reload, and note what it has until then."""
         path, pid = str(change.path), main_pid(self.host, change.target)
         if pid and change.expected:
-            daemon = self.host.daemon(kind_of(change.target).daemon)
-            daemon.prepare(change.expected.content, pid)
+            self.host.daemon_of(change.target).prepare(change.expected.content, pid)
         self._others[path] = others.seen(self.host, change.target, self._own)
         signalled = _signalled(self.host, change.target)
         self._workers[path] = (signalled, self.host.machine.children(signalled))
@@ -196,14 +195,11 @@ def reload(host: Host, change: Change) -> Reload:
 
 def _signalled(host: Host, target: Target) -> int:
     """The main process of a running program that renews its workers on a signal; 0 if none."""
-    from ..programs.systemd import PROGRAMS, RUNNING
+    from ..programs.systemd import PROGRAMS
 
-    program = PROGRAMS.get(unit_of(target))
-    if not program or not program.signal:
-        return 0
-    unit = host.services.unit(unit_of(target))
-    there = unit.active in RUNNING and host.machine.program(unit.main_pid) == program.name
-    return unit.main_pid if there else 0
+    known = PROGRAMS.get(unit_of(target))
+    program, pid = host.services.running(unit_of(target)) if known and known.signal else ("", 0)
+    return pid if known and program == known.name else 0
 
 
 def _stays(change: Change) -> bool:

@@ -43,7 +43,7 @@ def programs(evidence: Evidence) -> Iterator[Finding]:
             remedy = "install it, or take the target out of the configuration"
             yield Finding(text=f"{target.name}: {', '.join(missing)} not installed", remedy=remedy)
         elif daemon and evidence.host.root:
-            unread = evidence.host.daemon(daemon).unread(target)
+            unread = evidence.host.daemon_of(target).unread(target)
             why, _, remedy = unread.partition("; ")
             if unread:
                 yield Finding(text=f"{target.name}: {why}", remedy=remedy)

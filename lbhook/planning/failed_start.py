@@ -11,9 +11,8 @@ from ..config.shipped import kind_of
 from ..config.targets import Target
 from ..errors import LbhookError
 from ..plan import FileState
-from ..programs.host import Host
+from ..programs.host import Host, unit_of
 from ..storage.records import Installed
-from .verification import unit_of
 
 # nginx names what it can't do with its worst word but one.
 _WORST = re.compile(r"\[(?:emerg|alert)\] (?:\d+#\d+: )?(.*)")

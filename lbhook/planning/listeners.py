@@ -20,7 +20,7 @@ from ..metadata.facts import Facts, Listener
 from ..metadata.model import Protocol
 from ..metadata.reader import Address
 from ..programs.daemon import places
-from ..programs.host import Host
+from ..programs.host import Host, unit_of
 from ..rendering import fingerprint
 from .surroundings import Surroundings, stamps
 
@@ -48,7 +48,7 @@ class Listeners:
         self.planned = settings.active(only)
         self._added: dict[str, list[Listen]] = {}
         self._unchanged: list[Target] = []
-        self._bound: dict[str, Sequence[Bind]] = {}
+        self._bound: dict[tuple[str, str], Sequence[Bind]] = {}
         self._closes: dict[str, str] = {}
         self._lb = Facts()
 
@@ -149,7 +149,7 @@ class Listeners:
             return Judged(target, lb)
         wanted = [*lines.grouped(target, lb)]
         others, notes = self._beside_haproxy(target, {those[0].port for those in wanted})
-        own = self._binds("haproxy")
+        own = self._binds("haproxy", unit_of(target))
         found = [haproxy_config.taken(own, others, those) for those in wanted]
         gone = {one for those, _ in found for one in those}
         notes = [*notes, *(note for those, note in found if those)]
@@ -166,7 +166,8 @@ class Listeners:
         said of those that it keeps for now."""
         if not self.host.root:
             return (), ()  # whose a socket is can't be told
-        around = Surroundings(self.host, (), self._nginx_places, False, "haproxy", ports)
+        unit = unit_of(target)
+        around = Surroundings(self.host, (), self._lent(unit), False, "haproxy", ports, unit)
         around.remember()
         asked, notes = self._asked(around, "nginx", ports)
         return [*asked, *around.taken(target.vars["ports"])], notes
@@ -180,20 +181,21 @@ class Listeners:
         kept = [one for one in found if around.has(one)]
         return [one for one in found if one not in kept], [*map(taken.kept, kept)]
 
-    @cached_property
-    def _nginx_places(self) -> Collection[tuple[object, int]]:
+    def _lent(self, unit: str) -> Collection[tuple[object, int]]:
+        """The places of lbhook's files for programs of other units, haproxy among them."""
         installed = [one.target() for one in self.host.state.installed().values()]
-        files = [self._content(one) for one in installed if kind_of(one).daemon == "nginx"]
+        others = [one for one in installed if kind_of(one).daemon and unit_of(one) != unit]
+        files = [self._content(one) for one in others]
         return {(place.ip, place.port) for file in files for place in places(file)}
 
-    def _binds(self, program: str) -> Sequence[Bind]:
+    def _binds(self, program: str, unit: str = "") -> Sequence[Bind]:
         """Where a program's configuration without lbhook's files has it listen, if it is here."""
-        if program not in self._bound:
+        if (program, unit) not in self._bound:
             own = {str(one.path) for one in self.active if kind_of(one).daemon == program}
             own.update(self.host.state.installed())
-            here = self.host.find(program)
-            self._bound[program] = self.host.daemon(program).binds(own) if here else ()
-        return self._bound[program]
+            found = self.host.daemon(program, unit).binds(own) if self.host.find(program) else ()
+            self._bound[program, unit] = found
+        return self._bound[program, unit]
 
     def _judge(self, target: Target, lb: Facts) -> tuple[tuple[Listener, ...], tuple[str, ...]]:
         groups = [*lines.grouped(target, lb)]

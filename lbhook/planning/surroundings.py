@@ -32,7 +32,8 @@ _FIXED = 32768
 class Surroundings:
     """Looks once. `own` are the paths of lbhook's files for nginx; `lent` are the places of its
     files for other programs, which are no stranger's; with `anywhere`, nginx may run without a
-    unit, in a container. For another program than nginx only these `ports` are looked at."""
+    unit, in a container. For another program than nginx only these `ports` are looked at, and it
+    may be that of a `unit` with another name."""
 
     def __init__(
         self,
@@ -42,6 +43,7 @@ class Surroundings:
         anywhere: bool,
         program: str = _NGINX,
         ports: Collection[int] | None = None,
+        unit: str = "",
     ) -> None:
         self.host = host
         self.own = own
@@ -49,6 +51,7 @@ class Surroundings:
         self.anywhere = anywhere
         self.program = program
         self.ports = ports
+        self.unit = unit or f"{program}.service"
         self._enabled: dict[str, bool] = {}
 
     @cached_property
@@ -149,16 +152,16 @@ class Surroundings:
             return machine.most_files(self._main)
         if not machine.has_systemd():
             return 0
-        shown = self.host.units.properties(f"{self.program}.service").get("LimitNOFILESoft", "")
+        shown = self.host.units.properties(self.unit).get("LimitNOFILESoft", "")
         return int(shown) if shown.isdecimal() else 0
 
     @cached_property
     def _main(self) -> int:
         """Its main process; 0 if there is none to be found."""
-        services, unit = self.host.services, f"{self.program}.service"
-        pid = services.written_pid(unit)
+        services = self.host.services
+        pid = services.written_pid(self.unit)
         if not pid and self.host.machine.has_systemd():
-            pid = services.unit(unit).main_pid
+            pid = services.unit(self.unit).main_pid
         return pid if self.host.machine.program(pid) == self.program else 0
 
     @cached_property
@@ -209,7 +212,7 @@ class Surroundings:
             return True
         if not self._inodes:
             return one.program not in ("", self.program)
-        return one.program != self.program or one.unit not in ("", f"{self.program}.service")
+        return one.program != self.program or one.unit not in ("", self.unit)
 
     def _comes_back(self, unit: str) -> bool:
         if not unit or not self.host.machine.has_systemd():

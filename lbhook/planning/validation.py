@@ -12,7 +12,7 @@ from ..metadata.reader import Address
 from ..plan import Change, Outcome, Plan, Reload
 from ..processes import NOT_FOUND, Result, filled
 from ..programs import floating_ip
-from ..programs.host import Host
+from ..programs.host import Host, unit_of
 
 if TYPE_CHECKING:
     from ..programs.daemon import Daemon
@@ -62,7 +62,7 @@ def skip_unread(host: Host, change: Change) -> Change:
     wanted = change.has_work
     due = host.live and host.root and wanted and not change.dropped
     asks = due and kind_of(change.target).daemon
-    unread = host.daemon(asks).unread(change.target) if asks else ""
+    unread = host.daemon_of(change.target).unread(change.target) if asks else ""
     return _skipped(change, unread) if unread else change
 
 
@@ -104,8 +104,7 @@ def _check(host: Host, change: Change, candidate: Path) -> Result | None:
         return host.command(target, target.check, places)
     if kind_of(target).addresses and change.expected:
         floating_ip.listed(target, change.expected.content)
-    daemon = kind_of(target).daemon
-    return host.daemon(daemon).check(target, candidate) if daemon else None
+    return host.daemon_of(target).check(target, candidate) if kind_of(target).daemon else None
 
 
 def _unable(host: Host, result: Result) -> bool:
@@ -129,8 +128,8 @@ def examine_live(
     if not (host.live and host.root):
         return examined
     decided, warnings = {}, list(examined.warnings)
-    for name, changes in _by_daemon(host, examined.changes, staged).items():
-        found = _examine_daemon(host, name, changes, staged, coming, warnings)
+    for (name, unit), changes in _by_daemon(host, examined.changes, staged).items():
+        found = _examine_daemon(host, name, unit, changes, staged, coming, warnings)
         decided.update({one.path: one for one in found})
     refusals: list[tuple[Change, str]] = []
     for change in examined.changes:
@@ -147,28 +146,29 @@ def examine_live(
 
 def _by_daemon(
     host: Host, changes: Sequence[Change], staged: Staged
-) -> Mapping[str, Sequence[Change]]:
-    """The changes that are files of a program that has one configuration."""
-    found: dict[str, list[Change]] = {}
+) -> Mapping[tuple[str, str], Sequence[Change]]:
+    """The changes that are files of a program that has one configuration, by it and its unit."""
+    found: dict[tuple[str, str], list[Change]] = {}
     for change in changes:
         name = kind_of(change.target).daemon
         # A target is undone even if its program was removed first.
         gone = change.dropped and name and host.find(name) is None
         there = change.path in staged and change.touches_file
         if name and there and not change.target.check_live and not gone:
-            found.setdefault(name, []).append(change)
+            found.setdefault((name, unit_of(change.target)), []).append(change)
     return found
 
 
 def _examine_daemon(
     host: Host,
     name: str,
+    unit: str,
     changes: Sequence[Change],
     staged: Staged,
     coming: Collection[Address],
     warnings: list[str],
 ) -> Sequence[Change]:
-    daemon = host.daemon(name)
+    daemon = host.daemon(name, unit)
     timeout = max(one.target.timeout for one in changes)
     candidates = {str(one.path): staged[one.path] for one in changes}
     tested, included = daemon.check_live(candidates, timeout)

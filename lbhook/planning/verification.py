@@ -8,7 +8,7 @@ from ..errors import ReloadError
 from ..plan import Change, FileState, Reload
 from ..processes import Result, filled
 from ..programs import floating_ip
-from ..programs.host import Host
+from ..programs.host import Host, unit_of
 from ..rendering import fingerprint
 from ..storage.records import Loaded
 from . import validation
@@ -87,7 +87,7 @@ def verify(host: Host, target: Target, expected: FileState, loaded: Loaded | Non
     read it: then there is nothing to verify."""
     problem = _found(host, target, expected, loaded)
     daemon = kind_of(target).daemon
-    return "" if problem and daemon and host.daemon(daemon).unread(target) else problem
+    return "" if problem and daemon and host.daemon_of(target).unread(target) else problem
 
 
 def _found(host: Host, target: Target, expected: FileState, loaded: Loaded | None) -> str:
@@ -102,8 +102,7 @@ def _found(host: Host, target: Target, expected: FileState, loaded: Loaded | Non
     if kind_of(target).addresses:
         return floating_ip.problem(host, target, expected.content)
     pid = main_pid(host, target)
-    daemon = kind_of(target).daemon
-    return host.daemon(daemon).verify(target, expected.content, pid) if pid else ""
+    return host.daemon_of(target).verify(target, expected.content, pid) if pid else ""
 
 
 def gone(host: Host, target: Target) -> str:
@@ -151,25 +150,11 @@ def _told(result: Result) -> str:
 
 
 def main_pid(host: Host, target: Target) -> int:
-    """The running program that has a target's file in its configuration and is signalled, or
-    told by a command of the user's; 0 if there is none: what starts it reads the file."""
+    """The running program that has a target's file in its configuration; 0 if there is none: what
+    starts it reads the file."""
     name = kind_of(target).daemon
-    if not name:
-        return 0
-    from ..programs.systemd import PROGRAMS, RUNNING
-
-    name_of_unit = unit_of(target)
-    if name_of_unit not in PROGRAMS:
-        return 0
-    unit = host.services.unit(name_of_unit)
-    there = unit.active in RUNNING and host.machine.program(unit.main_pid) == name
-    return unit.main_pid if there else 0
-
-
-def unit_of(target: Target) -> str:
-    """The unit of a target's program, also where a command of the user's reloads it."""
-    usual = str(kind_of(target).defaults.get("reload_unit", "")) if target.reload else ""
-    return target.reload_unit or usual
+    program, pid = host.services.running(unit_of(target)) if name else ("", 0)
+    return pid if program == name else 0
 
 
 def places(host: Host, target: Target) -> Mapping[str, object]:

@@ -196,7 +196,9 @@ class Sockets:
 
 
 class Listening:
-    """One such program that listens where its file says."""
+    """One such program that listens where its file says, as its usual unit runs it or another."""
+
+    usual = ""
 
     def __init__(
         self,
@@ -205,7 +207,9 @@ class Listening:
         sleep: Callable[[float], None] = time.sleep,
         clock: Callable[[], float] = time.monotonic,
         units: Units | None = None,
+        unit: str = "",
     ) -> None:
+        self.unit = unit or self.usual
         self.run = run
         self.machine = machine
         self.sleep = sleep

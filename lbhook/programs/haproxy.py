@@ -23,7 +23,6 @@ from ..system.machine import Machine
 from .daemon import Listening, ask_freely, listed, places
 from .systemd import Services
 
-_UNIT = "haproxy.service"
 _USUAL = ("haproxy", "-f", "/etc/haproxy/haproxy.cfg", "-f", "/etc/haproxy/conf.d")
 _STUB = """
 defaults {defaults}
@@ -42,7 +41,9 @@ _OF_ITS_MASTER = ("HAPROXY_", "NOTIFY_SOCKET")
 
 
 class Haproxy(Listening):
-    """haproxy on this machine."""
+    """haproxy on this machine, as its unit runs it or another one."""
+
+    usual = "haproxy.service"
 
     def check(self, target: Target, candidate: Path) -> Result:
         """Whether a file is good beside a backend, on any machine and for any user: certificates
@@ -65,11 +66,12 @@ class Haproxy(Listening):
         path = str(target.path)
         running, configured = self._running(), self._configured()
         known = running or configured
-        if target.reload_unit != _UNIT or known is None or known.reads(path):
+        if target.reload_unit != self.unit or known is None or known.reads(path):
             return ""
+        name = self.unit.removesuffix(".service")
         if configured and configured.reads(path):
-            return "haproxy was started before its command line named this file; restart haproxy"
-        return f"haproxy does not read it; {known.advice(target.path)}"
+            return f"haproxy was started before its command line named this file; restart {name}"
+        return f"haproxy does not read it; {known.advice(target.path, name)}"
 
     def check_live(
         self, candidates: Mapping[str, Path], timeout: float
@@ -116,7 +118,8 @@ class Haproxy(Listening):
     def binds(self, own: Collection[str]) -> Sequence[Bind]:
         """What the files of its command line bind but those in `own`; where nobody knows that, the
         usual ones."""
-        start = self._running() or self._configured() or _Start(self.machine, _USUAL, {})
+        usual = _Start(self.machine, _USUAL if self.unit == self.usual else (), {})
+        start = self._running() or self._configured() or usual
         found: list[Bind] = []
         for name in start.files():
             text = "" if name in own else self.machine.text(name) or ""
@@ -145,7 +148,9 @@ class Haproxy(Listening):
 
     def _running(self) -> "_Start | None":
         services = Services(self.run, self.machine, units=self.units)
-        pid = services.written_pid(_UNIT) or services.unit(_UNIT).main_pid
+        pid = services.written_pid(self.unit)
+        if not pid and self.machine.has_systemd():
+            pid = services.unit(self.unit).main_pid
         words = self.machine.arguments(pid)
         if self.machine.program(pid) != "haproxy" or not words:  # none: it is about to be gone
             return None
@@ -154,13 +159,13 @@ class Haproxy(Listening):
         return _Start(self.machine, words, kept)
 
     def _configured(self) -> "_Start | None":
-        """As systemd would start it."""
+        """As systemd would start it; None if that is a container or a script."""
         if not self.machine.has_systemd():
             return None
         names = "ExecStart,Environment,EnvironmentFiles"
-        shown = self.run(("systemctl", "show", _UNIT, f"--property={names}")).output
+        shown = self.run(("systemctl", "show", self.unit, f"--property={names}")).output
         command = re.search(r"^ExecStart=.*?argv\[\]=(.*?) ;", shown, re.MULTILINE)
-        if not command:
+        if not command or PurePosixPath(command[1].split()[0]).name != "haproxy":
             return None
         settings = shlex.split(" ".join(re.findall(r"(?m)^Environment=(.*)$", shown)))
         for file in re.findall(r"(?m)^EnvironmentFiles=(/\S+)", shown):
@@ -201,11 +206,14 @@ class _Start:
             argv += [] if word == "-f" else [word]
         return tuple(argv)
 
-    def advice(self, path: PurePosixPath) -> str:
+    def advice(self, path: PurePosixPath, unit: str) -> str:
         """What makes it read a file: the name of its directory, since the name of a file that is
         not there keeps haproxy from starting."""
         shared = any(PurePosixPath(place).parent == path.parent for place in self._places())
         place = path if shared else path.parent
+        if unit != "haproxy":
+            line = f"`-f {place}` into the command line of {unit}"
+            return f"create {place}, put {line}, and restart {unit}"
         options = self.env.get("EXTRAOPTS", "-S /run/haproxy-master.sock")
         line = f'EXTRAOPTS="{options} -f {place}"'
         return f"create {place}, put `{line}` into /etc/default/haproxy, and restart haproxy"

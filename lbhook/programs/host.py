@@ -87,10 +87,15 @@ class Host:
 
         return Services(self.run, self.machine, self.kill, self.sleep, self.clock, self.units)
 
-    def daemon(self, name: str) -> "Daemon":
-        """What is peculiar to a program that takes a file of lbhook's. Raises `KeyError` for one
-        that has no module: names come from lbhook's own tables, never from a configuration."""
-        return _DAEMONS[name](self)
+    def daemon(self, name: str, unit: str = "") -> "Daemon":
+        """What is peculiar to a program that takes a file of lbhook's, as its usual unit runs it or
+        this one. Raises `KeyError` for one that has no module: names come from lbhook's own tables,
+        never from a configuration."""
+        return _DAEMONS[name](self, unit)
+
+    def daemon_of(self, target: Target) -> "Daemon":
+        """The program that takes a target's file, likewise."""
+        return self.daemon(kind_of(target).daemon, unit_of(target))
 
     def command(self, target: Target, words: Argv, places: Mapping[str, object]) -> Result:
         """Run one of a target's commands, with what stands for `{path}` and the like. One of the
@@ -171,32 +176,38 @@ def host(settings: Settings, root: Path | None) -> Host:
     )
 
 
+def unit_of(target: Target) -> str:
+    """The unit of a target's program, also where a command of the user's reloads it."""
+    usual = str(kind_of(target).defaults.get("reload_unit", "")) if target.reload else ""
+    return target.reload_unit or usual
+
+
 def _kernel() -> "Kernel":
     from ..system.netlink import Kernel
 
     return Kernel()
 
 
-def _firewalld(host: Host) -> "Daemon":
+def _firewalld(host: Host, _: str) -> "Daemon":
     from .firewalld import Firewalld
 
     return Firewalld(host.run, host.root, host.machine.root / "etc/firewalld")
 
 
-def _haproxy(host: Host) -> "Daemon":
+def _haproxy(host: Host, unit: str) -> "Daemon":
     from .haproxy import Haproxy
 
-    return Haproxy(host.run, host.machine, host.sleep, host.clock, host.units)
+    return Haproxy(host.run, host.machine, host.sleep, host.clock, host.units, unit)
 
 
-def _nginx(host: Host) -> "Daemon":
+def _nginx(host: Host, _: str) -> "Daemon":
     from .nginx import Nginx
 
     return Nginx(host.run, host.machine, host.sleep, host.clock, host.units)
 
 
 # By the name that a process of it has; each is imported where its program is asked.
-_DAEMONS: Mapping[str, Callable[[Host], "Daemon"]] = {
+_DAEMONS: Mapping[str, Callable[[Host, str], "Daemon"]] = {
     "firewalld": _firewalld,
     "haproxy": _haproxy,
     "nginx": _nginx,

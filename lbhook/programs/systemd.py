@@ -100,6 +100,15 @@ class Services:
         pid = self._pid(program.pid_file) if program else 0
         return pid if program and self.machine.program(pid) == program.name else 0
 
+    def running(self, name: str) -> tuple[str, int]:
+        """The program of a unit that runs, and its main process; none if it does not, or if that
+        can't be told without systemd."""
+        if name not in PROGRAMS and not self.machine.has_systemd():
+            return "", 0
+        unit = self.unit(name)
+        program = self.machine.program(unit.main_pid) if unit.active in RUNNING else ""
+        return (program, unit.main_pid) if program else ("", 0)
+
     def reload(self, name: str, *, timeout: float, file_changed: bool) -> Reload:
         """Reload a unit; `timeout` (seconds) is how long a unit in between two states, or a
         command that reloads it, is waited for. Raises `ReloadError` if it is refused."""

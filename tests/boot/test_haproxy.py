@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 
 from ..lab.fabric import VM4
@@ -75,6 +77,61 @@ def test_the_way_to_a_frontend(haproxy: Machine, azure: Azure) -> None:
     assert haproxy.active("haproxy") == "active"
     assert haproxy.listeners("haproxy") == {f"{VM4}:8081"}
     assert haproxy.run(["lbhook", "plan"]).stdout.startswith("Nothing to do")
+
+
+EDGE = "/etc/haproxy/edge.cfg"
+TEMPLATE = """
+[Service]
+Type=notify
+ExecStart=/usr/sbin/haproxy -Ws -f /etc/haproxy/%i.cfg -p /run/haproxy-%i.pid
+ExecReload=/bin/kill -USR2 $MAINPID
+[Install]
+WantedBy=multi-user.target
+"""
+OWN = f"\nfrontend own\n\tmode http\n\tbind {VM4}:8082\n\thttp-request return status 200\n"
+
+
+def test_a_haproxy_of_another_unit(haproxy: Machine, azure: Azure) -> None:
+    """By the page, beside haproxy.service, which has a port of its own: told what to do, then
+    followed by each run, its own listeners with it, through a boot and a mistake of its owner's."""
+    target = next(one.text for one in blocks("docs/targets.md", "toml") if "@edge" in one.text)
+    order = next(one for one in blocks("docs/targets.md", "ini") if "@edge" in one.file)
+    haproxy.write(CONFIGURATION, SETTINGS.replace("[targets.nginx]", target))
+    haproxy.write(order.file, order.text)
+    haproxy.write("/etc/systemd/system/haproxy@.service", TEMPLATE)
+    haproxy.write(EDGE, haproxy.read(MAIN).replace("/run/haproxy/admin", "/run/haproxy/edge"))
+    haproxy.write(MAIN, haproxy.read(MAIN) + OWN)
+    haproxy.run(["mkdir", "-p", "/etc/haproxy/conf.d"])
+    haproxy.run(["systemctl", "daemon-reload"])
+    haproxy.run(["systemctl", "restart", "haproxy"])
+    haproxy.run(["systemctl", "enable", "--now", "haproxy@edge"])
+    said = applied(haproxy)
+    advice = "put `-f /etc/haproxy/conf.d` into the command line of haproxy@edge, and restart"
+    assert advice in said
+    unit = TEMPLATE.replace(" -p ", " -f /etc/haproxy/conf.d -p ")
+    haproxy.write("/etc/systemd/system/haproxy@.service", unit)
+    haproxy.run(["systemctl", "daemon-reload"])
+    haproxy.run(["systemctl", "restart", "haproxy@edge"])
+    for ports in ((8080, 8082), (8080, 8081, 8082)):
+        azure.send(*ports)
+        for way in ("shell", "timer", "timer"):
+            assert apply(haproxy, way) == 0, way
+            places = {f"{VM4}:{port}" for port in ports}
+            wait_for(partial(_has, haproxy, places), f"{places} by {way}")
+        assert haproxy.reloads()["haproxy"] == "none"
+    haproxy.write(EDGE, haproxy.read(EDGE) + "nonsense\n")
+    azure.send(8080, 8082)
+    assert apply(haproxy, "timer") == 69
+    assert "unknown keyword 'nonsense'" in haproxy.journal("-u", "lbhook-refresh")
+    haproxy.write(EDGE, haproxy.read(EDGE).removesuffix("nonsense\n"))
+    haproxy.power_off()
+    haproxy.boot()
+    assert haproxy.listeners("haproxy") == {f"{VM4}:8080", f"{VM4}:8082"}
+    assert haproxy.run(["lbhook", "plan"]).stdout.startswith("Nothing to do")
+
+
+def _has(machine: Machine, places: set[str]) -> bool:
+    return machine.listeners("haproxy") == places
 
 
 def test_two_frontends_by_the_timer(haproxy: Machine, azure: Azure) -> None:

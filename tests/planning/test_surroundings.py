@@ -199,6 +199,26 @@ def test_what_the_running_haproxy_can_not_have(stand: Stand) -> None:
     assert [*beside_haproxy(stand, 80, 443, 2049).taken(())] == []
 
 
+def test_a_haproxy_of_another_unit_has_what_is_its_own(stand: Stand) -> None:
+    """It is found by the unit that its target names, and haproxy.service is another program to
+    it: lbhook's own listeners would be left out, and asked for again, by each run in turn."""
+    put(stand, "proc/300/task/300/children", "")
+    other(stand, "disabled", "200\n")
+    stand.runner = Runner(lambda _: (0, "ActiveState=active\nMainPID=300\n"))
+    seen = Surroundings(
+        stand.host(stand.settings("")),
+        (),
+        set(),
+        False,
+        "haproxy",
+        (80, 443),
+        "haproxy@two.service",
+    )
+    assert seen.runs
+    assert [(one.program, one.port) for one in seen.taken(())] == [("haproxy", 443)]
+    assert [one.place for one in seen.held or ()] == ["*:80"]
+
+
 def test_who_comes_back_while_haproxy_runs(stand: Stand) -> None:
     """A database that is restarted just now gets its port again; what haproxy has it keeps."""
     seen = other(stand, "enabled", "200\n")

@@ -126,9 +126,11 @@ def test_advice_for_a_file_beside_the_main_one(tmp_path: Path) -> None:
 
 
 def test_another_unit_is_somebody_elses(tmp_path: Path) -> None:
-    """How that one is started nobody can tell."""
-    found = Haproxy(Runner(), machine(tmp_path, "haproxy -f /etc/haproxy/haproxy.cfg"))
-    assert found.unread(HAPROXY._replace(reload_unit="balancer.service")) == ""
+    """How that one is started nobody can tell without systemd."""
+    there = machine(tmp_path, "haproxy -f /etc/haproxy/haproxy.cfg")
+    edge = HAPROXY._replace(reload_unit="haproxy@edge.service")
+    assert Haproxy(Runner(), there, unit=edge.reload_unit).unread(edge) == ""
+    assert Haproxy(Runner(), there).unread(edge) == ""
 
 
 def systemd(active: str, command: str, environment: str = "") -> Answers:
@@ -175,6 +177,50 @@ def test_whether_haproxy_would_read_a_file(
     """While it is stopped, its unit tells, with the files of variables that it names."""
     there = machine(tmp_path, etc__default__haproxy=defaults, run__systemd__system__x="")
     assert Haproxy(Runner(systemd("inactive", *unit)), there).unread(HAPROXY) == said
+
+
+EDGE = HAPROXY._replace(reload_unit="haproxy@edge.service")
+
+
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [
+        ("/usr/sbin/haproxy -Ws -f /etc/haproxy/edge.cfg -f /etc/haproxy/conf.d", ""),
+        (
+            "/usr/sbin/haproxy -Ws -f /etc/haproxy/edge.cfg",
+            "haproxy does not read it; create /etc/haproxy/conf.d, put `-f /etc/haproxy/conf.d`"
+            " into the command line of haproxy@edge, and restart haproxy@edge",
+        ),
+        ("/usr/bin/docker run haproxy -f /etc/haproxy/edge.cfg", ""),
+        ("/usr/local/bin/start-edge", ""),
+    ],
+)
+def test_a_unit_of_another_name(tmp_path: Path, command: str, said: str) -> None:
+    """It is asked how it starts haproxy; haproxy.service, which runs beside it, is another one. A
+    container or a script tells nothing."""
+    beside = machine(tmp_path, "haproxy -f /etc/haproxy/haproxy.cfg", run__systemd__system__x="")
+    runner = Runner(systemd("inactive", command))
+    found = Haproxy(runner, beside, unit=EDGE.reload_unit)
+    assert found.unread(EDGE) == said
+    assert {call[2] for call in runner.calls} == {EDGE.reload_unit}
+    tested, read = found.check_live({LIVE: Path("/tmp/new")}, 1.0)
+    checked = tested.argv[:4] == ("/usr/sbin/haproxy", "-c", "-Ws", "-f")
+    assert checked is command.startswith("/usr/sbin")
+    assert (LIVE in read) is not bool(said)
+
+
+def test_the_process_of_a_unit_of_another_name(tmp_path: Path) -> None:
+    """It runs, beside haproxy.service: what it was started with counts."""
+    files = {
+        "proc__78__comm": "haproxy\n",
+        "proc__78__cmdline": "haproxy\0-Ws\0-f\0/etc/haproxy/conf.d\0",
+        "proc__78__environ": "",
+        "run__systemd__system__x": "",
+    }
+    there = machine(tmp_path, "haproxy -Ws -f /etc/haproxy/haproxy.cfg", **files)
+    shown = Runner(lambda argv: (0, "ActiveState=active\nMainPID=78\n"))
+    assert Haproxy(shown, there, unit=EDGE.reload_unit).unread(EDGE) == ""
+    assert Haproxy(shown, there).unread(HAPROXY) == ADVICE
 
 
 def test_a_running_haproxy_has_to_be_restarted_for_a_new_option(tmp_path: Path) -> None:
