@@ -26,6 +26,11 @@ def names(tree: Tree, path: PurePosixPath) -> list[PurePosixPath]:
 def moved(tree: Tree, path: PurePosixPath) -> PurePosixPath:
     """Move it, file, link or directory, and say where it is now."""
     place = free_name(tree, path)
+    # A directory takes no other one's place.
+    if tree.is_directory(place):
+        tree.remove_directory(place)
+    else:
+        tree.remove(place)
     tree.move(path, place)
     return place
 

@@ -71,7 +71,8 @@ def _step(directory: int, name: str, make: Callable[[int, str], None] | None) ->
     except FileNotFoundError:
         if make is None:
             raise
-    make(directory, name)
+    with contextlib.suppress(FileExistsError):  # another run has made it meanwhile
+        make(directory, name)
     return os.open(name, _WALK, dir_fd=directory)
 
 

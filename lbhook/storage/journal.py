@@ -65,12 +65,12 @@ class Journal:
     def put_back(self) -> tuple[Entry, ...]:
         """Put back every file of the open journal, close it, and say which files changed.
 
-        Raises `PutBackError` for those that could not be put back; the others have been, and
-        the journal stays for the next run.
+        Raises `PutBackError` for those that could not be put back, or be read of; the others have
+        been, and the journal stays for the next run.
         """
-        touched, failures = self._put_back_all()
-        if failures:
-            raise _stuck(touched, failures)
+        touched, failures, wrong = self._put_back_all()
+        if failures or wrong:
+            raise _stuck(touched, failures, wrong)
         self._drop(self._open, "journal.done")
         return tuple(touched)
 
@@ -83,16 +83,16 @@ class Journal:
         self.tidy()
         if not self.is_open():
             return Settled()
-        touched, failures = self._put_back_all()
+        touched, failures, wrong = self._put_back_all()
         healing = {path: one for path, one in failures.items() if not _is_for_ever(one)}
         if healing:
             raise _stuck(touched, healing)
-        read = journal_entries.read(self.tree, self._open)
-        if not (failures or read.wrong):
+        if not (failures or wrong):
             self._drop(self._open, "journal.done")
             return Settled(tuple(touched))
+        entries = journal_entries.read(self.tree, self._open).entries
         where = self.tree.outside(aside.moved(self.tree, self._open))
-        names = {entry.path: name for name, entry in read.entries}
+        names = {entry.path: name for name, entry in entries}
         lost = (
             f"{'; '.join(error.problems)}: it can't be put back; what was there before is"
             f" {where}/{names[path]}: copy it to where it belongs, then remove {where}"
@@ -101,14 +101,18 @@ class Journal:
         unread = (
             f"{where}: {one}; lbhook can't tell all that is to be put back: compare the files in"
             " it with the installed ones, then remove it"
-            for one in read.wrong
+            for one in wrong
         )
         return Settled(tuple(touched), (*lost, *unread))
 
-    def _put_back_all(self) -> tuple[list[Entry], dict[PurePosixPath, LbhookError]]:
+    def _put_back_all(
+        self,
+    ) -> tuple[list[Entry], dict[PurePosixPath, LbhookError], Sequence[str]]:
+        """What was put back, what could not be, and what of the journal can't be read."""
         touched: list[Entry] = []
         failures: dict[PurePosixPath, LbhookError] = {}
-        for entry in self.unfinished():
+        entries, wrong = journal_entries.read(self.tree, self._open)
+        for _, entry in entries:
             try:
                 self.tree.discard(entry.path)
                 if self._put_back(entry):
@@ -116,7 +120,7 @@ class Journal:
                 self.tree.remove(self.tree.second(entry.path))
             except LbhookError as error:
                 failures[entry.path] = error
-        return touched, failures
+        return touched, failures, wrong
 
     def commit(self) -> None:
         """It came to its end: from now on the journal is what `rollback` goes back to."""
@@ -257,10 +261,15 @@ def _is_for_ever(error: LbhookError) -> bool:
     return isinstance(error, WriteError) and error.in_the_way
 
 
-def _stuck(touched: Sequence[Entry], failures: Mapping[PurePosixPath, LbhookError]) -> PutBackError:
+def _stuck(
+    touched: Sequence[Entry],
+    failures: Mapping[PurePosixPath, LbhookError],
+    wrong: Sequence[str] = (),
+) -> PutBackError:
     return PutBackError(
         *(problem for error in failures.values() for problem in error.problems),
-        hint=next(iter(failures.values())).hint,
+        *wrong,
+        hint=next((error.hint for error in failures.values()), ""),
         stuck=tuple(failures),
         restored=tuple(one.path for one in touched if one.target),
     )

@@ -42,7 +42,9 @@ class RecordFiles(Places):
         try:
             content = self.tree.read(path)
         except WriteError as error:
-            return forms.nothing(form, "; ".join(error.problems).removeprefix(f"{path}: "))
+            return forms.nothing(
+                form, "; ".join(error.problems).removeprefix(f"{self.tree.outside(path)}: ")
+            )
         return forms.nothing(form) if content is None else forms.record(content, form)
 
     def set_aside(self, others: Callable[[], Mapping[str, Installed]]) -> tuple[str, ...]:

@@ -44,6 +44,17 @@ def test_a_umask_hides_no_mode(tmp_path: Path) -> None:
     assert stat.S_IMODE((tmp_path / "etc/app/app.conf").stat().st_mode) == 0o644
 
 
+def test_a_directory_may_be_made_by_two_at_once(tmp_path: Path) -> None:
+    """As by the first two runs of a boot, before either has the lock."""
+
+    def race(name: str, _: PurePosixPath) -> None:
+        if name == "mkdir":
+            (tmp_path / "run/lbhook").mkdir(parents=True, exist_ok=True)
+
+    Tree(tmp_path, step=race).make_directory(PurePosixPath("/run/lbhook"))
+    assert (tmp_path / "run/lbhook").is_dir()
+
+
 def test_what_was_staged_before_is_in_nobodys_way(tmp_path: Path) -> None:
     """A candidate that a kill left is replaced; so is a link in its place, not followed."""
     tree = Tree(tmp_path)

@@ -5,7 +5,7 @@ from pathlib import Path, PurePosixPath
 
 import pytest
 
-from lbhook.errors import WriteError
+from lbhook.errors import PutBackError, WriteError
 from lbhook.plan import FileState
 from lbhook.storage.files import Tree
 from lbhook.storage.journal import Journal, Settled
@@ -113,6 +113,20 @@ def test_one_file_that_can_not_be_put_back_keeps_the_journal(tree: Tree) -> None
     tree.remove_directory(NEW)
     journal.put_back()
     assert journal.unfinished() == ()
+
+
+def test_a_journal_that_can_not_be_read_is_not_closed(tree: Tree) -> None:
+    """Of what is in it nothing was put back: the run says so, and the next one looks again."""
+    journal = begun(tree)
+    carried_out(tree)
+    file = tree.root / "var/lib/lbhook/journal/journal.json"
+    listed = file.read_bytes()
+    file.write_bytes(b"{")
+    with pytest.raises(PutBackError) as caught:
+        journal.put_back()
+    assert caught.value.problems == ("damaged: no list of files, or cut",)
+    file.write_bytes(listed)
+    assert [entry.target for entry in journal.put_back()] == ["old", "new", "gone"]
 
 
 def test_what_stays_in_the_way_is_given_up_by_a_later_run(tree: Tree) -> None:

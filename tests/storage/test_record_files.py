@@ -5,7 +5,7 @@ from pathlib import Path, PurePosixPath
 import pytest
 
 from lbhook.paths import Paths
-from lbhook.storage import forms, records
+from lbhook.storage import aside, forms, records
 from lbhook.storage.files import Tree
 from lbhook.storage.record_files import RecordFiles
 from lbhook.storage.records import Installed
@@ -51,6 +51,26 @@ def test_a_damaged_record_is_ignored_and_named(
     assert (first["files"], files.read(files.installed_file, records.INSTALLED)) == ({}, first)
     file = files.tree.outside(files.installed_file)
     assert files.damaged == [f"{file}: {wrong}; what can't be read is ignored"]
+
+
+def test_what_is_no_file_is_named_once(files: RecordFiles) -> None:
+    """Its path is said by the disk, and by nobody else."""
+    file = files.tree.outside(files.installed_file)
+    file.mkdir(parents=True)
+    assert installed(files) == []
+    assert files.damaged == [f"{file}: is not a regular file; what can't be read is ignored"]
+
+
+@pytest.mark.parametrize("directory", [False, True])
+def test_the_newest_takes_the_place_of_the_last(files: RecordFiles, directory: bool) -> None:
+    """Of what was put aside, files and directories, as journals are."""
+    path = STATE / "journal"
+    for number in range(11):
+        files.tree.write(path / "list" if directory else path, b"%d" % number)
+        place = aside.moved(files.tree, path)
+    assert place.name == "journal.damaged.9"
+    assert files.tree.read(place / "list" if directory else place) == b"10"
+    assert len(aside.names(files.tree, path)) == 9
 
 
 def test_nothing_is_put_aside_that_can_be_read(files: RecordFiles) -> None:
