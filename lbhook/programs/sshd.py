@@ -133,10 +133,10 @@ def _inodes(machine: Machine, pid: int) -> frozenset[int]:
 
 
 def _spots(own: Iterable[Socket], sockets: Sequence[Socket]) -> Iterator[_Spot]:
-    """A socket for any address of IPv6 takes IPv4 as well, unless another one has that."""
+    """A socket for any address of IPv6 may take IPv4 as well, unless another one has that."""
     four = {one.port for one in sockets if one.ip == ipaddress.IPv4Address(0)}
     for one in own:
-        if one.ip == ipaddress.IPv6Address(0) and one.port not in four:
+        if len(one.versions) > 1 and one.port not in four:
             yield _BOTH, one.port
         elif not one.ip.is_loopback:
             yield str(one.ip), one.port

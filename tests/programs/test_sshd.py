@@ -8,7 +8,7 @@ import pytest
 
 from lbhook.config import settings as config
 from lbhook.programs import sshd
-from lbhook.system.machine import Machine
+from lbhook.system.machine import Machine, Socket
 
 from ..stand import Runner
 
@@ -83,6 +83,15 @@ def test_one_family_alone(tmp_path: Path) -> None:
     process(tmp_path, 50, "sshd", 1, 3)
     process(tmp_path, 51, "game", 2)
     assert found(tmp_path) == ["0.0.0.0:22", "[::]:2222"]
+
+
+def test_ipv6_alone_by_the_kernels_word(tmp_path: Path) -> None:
+    """As with `AddressFamily inet6`: nothing is opened for IPv4."""
+    process(tmp_path, 50, "sshd", 1, 2)
+    anywhere = ipaddress.ip_address("::")
+    sockets = [Socket(anywhere, 22, 1, ipv6_only=True), Socket(anywhere, 2222, 2, ipv6_only=False)]
+    places = sshd.places(Machine(tmp_path), Runner(), sockets)
+    assert [one["text"] for one in places] == ["[::]:22", "*:2222"]
 
 
 @pytest.mark.parametrize(
