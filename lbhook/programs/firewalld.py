@@ -47,9 +47,10 @@ class Firewalld:
     ) -> tuple[Result, frozenset[str]]:
         """A copy of the whole real configuration with candidates in place of live files."""
         with tempfile.TemporaryDirectory(prefix="lbhook-") as scratch:
-            shutil.copytree(
-                self.configuration, scratch, dirs_exist_ok=True, ignore_dangling_symlinks=True
-            )
+            if self.configuration.is_dir():
+                shutil.copytree(
+                    self.configuration, scratch, dirs_exist_ok=True, ignore_dangling_symlinks=True
+                )
             return self._check(Path(scratch), candidates, timeout), frozenset(candidates)
 
     def check_present(self, timeout: float) -> Result:

@@ -7,8 +7,8 @@ nobody is told.
 """
 
 import hashlib
+import os
 import re
-import shlex
 import tempfile
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
@@ -19,6 +19,7 @@ from ..listening import haproxy_config
 from ..listening.haproxy_config import Bind
 from ..metadata.reader import Address
 from ..processes import Result
+from ..system import unit_properties
 from ..system.machine import Machine
 from .daemon import Listening, ask_freely, listed, places
 from .systemd import Services
@@ -167,7 +168,7 @@ class Haproxy(Listening):
         command = re.search(r"^ExecStart=.*?argv\[\]=(.*?) ;", shown, re.MULTILINE)
         if not command or PurePosixPath(command[1].split()[0]).name != "haproxy":
             return None
-        settings = shlex.split(" ".join(re.findall(r"(?m)^Environment=(.*)$", shown)))
+        settings = unit_properties.words(" ".join(re.findall(r"(?m)^Environment=(.*)$", shown)))
         for file in re.findall(r"(?m)^EnvironmentFiles=(/\S+)", shown):
             settings += self._settings(file)
         env = dict(one.split("=", 1) for one in settings if "=" in one)
@@ -230,20 +231,21 @@ class _Start:
     def _files(self, place: str, coming: Collection[str]) -> list[str]:
         """The files of one `-f`: of a directory, in the order of their names."""
         directory = self.machine.root / place.lstrip("/")
-        found = {one.name for one in directory.iterdir()} if directory.is_dir() else set()
+        found = {*self.machine.names(place)}
         below = {PurePosixPath(one) for one in coming}
         found |= {one.name for one in below if one.parent == PurePosixPath(place)}
-        if not found and not directory.is_dir():
+        if not found and not os.path.isdir(directory):  # noqa: PTH112  (it may not be seen)
             return [place]
         named = sorted(name for name in found if name.endswith(".cfg") and name[0] != ".")
         return [f"{place.rstrip('/')}/{name}" for name in named]
 
 
 def _expanded(command: str, env: Mapping[str, str]) -> Iterator[str]:
-    """As systemd does it: a variable that is a word of its own is split at blanks."""
+    """As systemd does it: a variable that is a word of its own is split at blanks, and is no word
+    at all if it is not set."""
     for word in command.split():
-        if word[0] == "$" and word[1:] in env:
-            yield from env[word[1:]].split()
+        if re.fullmatch(r"\$\w+", word):
+            yield from env.get(word[1:], "").split()
         else:
             yield re.sub(r"\$\{(\w+)\}", lambda name: env.get(name[1], ""), word)
 

@@ -199,9 +199,9 @@ def _may_write(host: Host, directory: PurePosixPath, unit: Mapping[str, str]) ->
     closed = [*map(PurePosixPath, protected), *(HOMES if home == "read-only" else ())]
     if not _within(place, closed):
         return True
-    words = [word.lstrip("-+") for word in _words(unit.get("ReadWritePaths", ""))]
-    words += [f"/run/{one}" for one in _words(unit.get("RuntimeDirectory", ""))]
-    words += [f"/var/lib/{one}" for one in _words(unit.get("StateDirectory", ""))]
+    words = [word.lstrip("-+") for word in unit_properties.words(unit.get("ReadWritePaths", ""))]
+    words += [f"/run/{one}" for one in unit_properties.words(unit.get("RuntimeDirectory", ""))]
+    words += [f"/var/lib/{one}" for one in unit_properties.words(unit.get("StateDirectory", ""))]
     return _within(place, (_real(host, PurePosixPath(one)) for one in words if one[:1] == "/"))
 
 
@@ -235,13 +235,6 @@ def _has(unit: Mapping[str, str], capability: str) -> bool:
 
 def _on(unit: Mapping[str, str], key: str) -> bool:
     return unit.get(key, "no") not in ("no", "")
-
-
-def _words(value: str) -> list[str]:
-    try:
-        return shlex.split(value)
-    except ValueError:
-        return value.split()
 
 
 def _names(units: Sequence[str]) -> str:

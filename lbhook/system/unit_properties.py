@@ -1,5 +1,7 @@
 """What `systemctl show` prints: for each unit a block of lines, `Name=value`."""
 
+import shlex
+
 from ..processes import Result, Run
 
 # All that a run wants to know of a unit: to start systemctl takes longer than to list them.
@@ -32,6 +34,14 @@ class Units:
     def look_again(self) -> None:
         """Forget: time has passed, or something was done."""
         self._said.clear()
+
+
+def words(value: str) -> list[str]:
+    """The words of a value, whether or not systemd has quoted them."""
+    try:
+        return shlex.split(value)
+    except ValueError:
+        return value.split()
 
 
 def read(output: str) -> list[dict[str, str]]:

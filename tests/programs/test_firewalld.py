@@ -136,6 +136,12 @@ def test_somebody_elses_mistake_is_found(etc: Path) -> None:
     assert "Unexpected element no-such-element" in among_others(etc, {"lbhook": policy()}).output
 
 
+@needs_firewalld
+def test_a_firewalld_without_a_configuration_of_its_own(tmp_path: Path) -> None:
+    """Its directory was removed, and what its package ships counts: a plan is no less possible."""
+    assert among_others(tmp_path / "none", {"lbhook": policy()}).ok
+
+
 def test_the_configuration_as_it_stands_is_asked_for() -> None:
     """With the same checker, which needs no copy then."""
     runner = Runner(lambda _: (28, "bad"))

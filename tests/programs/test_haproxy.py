@@ -266,6 +266,43 @@ def test_an_empty_line_is_no_variable(tmp_path: Path) -> None:
     assert sorted(asked[-1]) == ["CONFIG", "EXTRAOPTS", "PIDFILE"]
 
 
+def test_a_variable_that_is_not_set_is_no_word(tmp_path: Path) -> None:
+    """As Fedora's `$OPTIONS` where nobody made /etc/sysconfig/haproxy: haproxy would refuse it."""
+    there = machine(tmp_path, run__systemd__system__x="")
+    result, _ = Haproxy(Runner(systemd("inactive", *FEDORA)), there).check_live({}, 1.0)
+    words = ("-f", "/etc/haproxy/haproxy.cfg", "-f", "/etc/haproxy/conf.d")
+    assert result.argv == ("/usr/sbin/haproxy", "-c", "-Ws", *words, "-p", "/run/haproxy.pid")
+
+
+@pytest.mark.needs("setpriv")
+def test_a_directory_that_is_not_for_everybody(tmp_path: Path) -> None:
+    """Who may not look into it can plan all the same."""
+    words = "haproxy -Ws -f /etc/haproxy/haproxy.cfg -f /etc/haproxy/conf.d"
+    machine(tmp_path, words, **{"etc__haproxy__conf.d__a.cfg": ""})
+    code = (
+        "import pathlib; from lbhook.programs.haproxy import Haproxy;"
+        "from lbhook.system.machine import Machine; from tests.stand import Runner;"
+        f"print(*Haproxy(Runner(), Machine(pathlib.Path({str(tmp_path)!r}))).binds(()))"
+    )
+    # Root can look anywhere, unless that is taken from it.
+    root = ["setpriv", "--bounding-set=-dac_override,-dac_read_search"]
+    argv = [*(root if os.geteuid() == 0 else ()), sys.executable, "-c", code]
+    for name in ("conf.d", ""):
+        place = tmp_path / "etc/haproxy" / name
+        place.chmod(0)
+        done = subprocess.run(argv, cwd=REPOSITORY, capture_output=True, text=True, check=False)
+        place.chmod(0o755)
+        assert (done.stdout, done.stderr) == ("\n", "")
+
+
+def test_half_a_quote_in_a_variable(tmp_path: Path) -> None:
+    """An owner's word, which is no shell's."""
+    there = machine(tmp_path, run__systemd__system__x="")
+    runner = Runner(systemd("inactive", DEBIAN[0], "CONFIG=/etc/haproxy/a.cfg MOTTO=it's"))
+    result, _ = Haproxy(runner, there).check_live({}, 1.0)
+    assert result.argv[3:5] == ("-f", "/etc/haproxy/a.cfg")
+
+
 def test_what_nobody_knows_is_not_tested(tmp_path: Path) -> None:
     """Without systemd and while it does not run."""
     runner = Runner()

@@ -11,3 +11,9 @@ def test_a_block_for_each_unit() -> None:
         {"Id": "b.timer"},
     ]
     assert unit_properties.read("") == [{}]
+
+
+def test_the_words_of_a_value() -> None:
+    """Quoted or, with half a quote in them, as they are."""
+    assert unit_properties.words('A=1 "B=2 3"') == ["A=1", "B=2 3"]
+    assert unit_properties.words("A=1 B=it's") == ["A=1", "B=it's"]
