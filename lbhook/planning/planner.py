@@ -225,7 +225,7 @@ class Planner:
         now = [one["text"] for one in target.vars.get("sshd", ())]
         if not (record and actual and cache.lb) or {*now} <= {*record.sshd}:
             return None
-        known = tuple(map(sshd.place, record.sshd))
+        known = sshd.recorded(record.sshd)
         before = target._replace(vars={**target.vars, "sshd": known})
         same = cache.make(before, cache.lb, (), None).content == actual.content
         return cache.make(target, cache.lb, (), None) if same else None

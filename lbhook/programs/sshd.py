@@ -79,12 +79,9 @@ def places(
     return tuple(_place(ip, number) for ip, number in sorted(rest, key=_order))
 
 
-def place(text: str) -> Place:
-    """A place from its text. Raises `ValueError` if that is none."""
-    spot = _read(text)
-    if not spot:
-        raise ValueError(text)
-    return _place(*spot)
+def recorded(texts: Iterable[str]) -> tuple[Place, ...]:
+    """Places by their texts; what is none, as in a damaged record, is left out."""
+    return tuple(_place(*spot) for text in texts if (spot := _read(text)))
 
 
 def is_daemon(machine: Machine, pid: int) -> bool:
@@ -194,7 +191,7 @@ def _lines(root: Path, file: Path, depth: int = 0) -> Iterator[tuple[str, str]]:
 
 def _read(text: str) -> _Spot | None:
     """A place from its text, as `_place` and systemd write it."""
-    found = re.fullmatch(r"(?:\[([^%\]]+)(?:%\w+)?\]|([^:]+)):(\d+)", text)
+    found = re.fullmatch(r"(?:\[([^%\]]+)(?:%[^\]]+)?\]|([^:]+)):(\d+)", text)
     ip = _address(found[1] or found[2]) if found else None
     if not found or (not ip and found[2] != "*") or (ip and ip.is_loopback):
         return None
@@ -219,8 +216,9 @@ def _order(spot: _Spot) -> tuple[int, int, int]:
 
 
 def _address(text: str) -> Address | None:
+    """One without its interface, which is no part of what is sent to it."""
     try:
-        found = ipaddress.ip_address(text)
+        found = ipaddress.ip_address(text.partition("%")[0])
     except ValueError:
         return None
     return getattr(found, "ipv4_mapped", None) or found

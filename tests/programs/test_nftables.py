@@ -147,7 +147,7 @@ def test_what_waits_for_other_protocols_is_closed_but_by_name(
 def test_where_sshd_listens_is_open(tmp_path: Path) -> None:
     """At any address, of one family, or at one address alone."""
     firewall = target("ssh_ports = [22]")
-    spots = (sshd.place("*:2222"), sshd.place("0.0.0.0:2223"), sshd.place("10.0.0.4:2224"))
+    spots = sshd.recorded(("*:2222", "0.0.0.0:2223", "10.0.0.4:2224"))
     firewall = firewall._replace(vars={**firewall.vars, "sshd": spots})
     sockets = ("tcp,::,2222", "tcp,10.0.0.4,2223", "tcp,0.0.0.0,2224", "tcp,10.0.0.4,2224")
     others = ("tcp,fd00::4,2223", "tcp,10.0.0.5,2224", "udp,0.0.0.0,2222")

@@ -85,6 +85,21 @@ def test_one_family_alone(tmp_path: Path) -> None:
     assert found(tmp_path) == ["0.0.0.0:22", "[::]:2222"]
 
 
+@pytest.mark.parametrize("device", ["eth0", "eth0.5", "br-lan"])
+def test_an_address_of_one_interface(tmp_path: Path, device: str) -> None:
+    """It has no place in a rule, which nft would refuse with all others; nor in a record."""
+    configure(tmp_path, f"ListenAddress [fe80::1%{device}]:2222\n")
+    (place,) = sshd.places(Machine(tmp_path), Runner(), ())
+    assert (str(place["ip"]), place["text"]) == ("fe80::1", "[fe80::1]:2222")
+    assert sshd.recorded([f"[fe80::1%{device}]:2222"]) == (place,)
+
+
+def test_a_record_that_names_no_place() -> None:
+    """It is damaged, or of another version: what it has that is one counts."""
+    texts = ["*:2222", "sshd", "[fd00::4]:2223", "*:99999"]
+    assert [one["text"] for one in sshd.recorded(texts)] == ["*:2222", "[fd00::4]:2223"]
+
+
 def test_ipv6_alone_by_the_kernels_word(tmp_path: Path) -> None:
     """As with `AddressFamily inet6`: nothing is opened for IPv4."""
     process(tmp_path, 50, "sshd", 1, 2)

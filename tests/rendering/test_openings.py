@@ -59,7 +59,7 @@ def target(values: Values) -> Target:
     lines = [f"{key} = {_toml(value)}" for key, value in values.items() if key != "sshd"]
     found = config.parse("\n".join(["[targets.nftables.vars]", *lines])).targets
     firewall = next(one for one in found if one.name == "nftables")
-    places = tuple(map(sshd.place, values.get("sshd", ())))
+    places = sshd.recorded(values.get("sshd", ()))
     return firewall._replace(vars={**firewall.vars, "sshd": places})
 
 
