@@ -252,7 +252,7 @@ class Journal:
 
     def _drop(self, path: PurePosixPath, name: str) -> None:
         """Remove a journal so that a kill leaves all of it or, by name, none of it."""
-        if self.tree.names(path):
+        if path.name in self.tree.names(path.parent):
             self.tree.move(path, path.with_name(name))
             self._remove(path.with_name(name))
 

@@ -115,6 +115,13 @@ def test_one_file_that_can_not_be_put_back_keeps_the_journal(tree: Tree) -> None
     assert journal.unfinished() == ()
 
 
+def test_a_journal_that_has_lost_all_that_was_in_it(tree: Tree) -> None:
+    """As on a disk that was repaired: no later run is told of it again."""
+    tree.make_directory(STATE / "journal")
+    journal = Journal(tree, STATE)
+    assert (journal.settle(), journal.is_open()) == (Settled(), False)
+
+
 def test_a_journal_that_can_not_be_read_is_not_closed(tree: Tree) -> None:
     """Of what is in it nothing was put back: the run says so, and the next one looks again."""
     journal = begun(tree)
