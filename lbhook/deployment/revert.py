@@ -56,7 +56,8 @@ class PutBack:
             restored = [one.path for one in self.host.journal.put_back() if one.target]
         except PutBackError as error:
             failure, restored = error, [*error.restored]
-            self.stuck = frozenset(error.stuck)
+            unknown = {one.path for one in self.plan.changes} - {*restored}
+            self.stuck = frozenset(error.stuck or unknown)
         return [f"put back: {self.host.tree.outside(path)}" for path in restored], failure
 
     def _load_old(self) -> Sequence[str]:

@@ -70,7 +70,8 @@ class Journal:
         """
         touched, failures, wrong = self._put_back_all()
         if failures or wrong:
-            raise _stuck(touched, failures, wrong)
+            where = self.tree.outside(self._open)
+            raise _stuck(touched, failures, [f"{where}: {one}" for one in wrong])
         self._drop(self._open, "journal.done")
         return tuple(touched)
 

@@ -140,3 +140,29 @@ def test_a_deployment_says_what_it_came_to_even_if_it_fails(stand: Stand) -> Non
     [change] = transaction.done.changes
     assert (change.outcome, change.reload) == (Outcome.UNCHANGED, Reload.FAILED)
     assert transaction.done._replace(changes=()) == Done()
+
+
+def test_what_can_not_be_put_back_is_not_said_to_be(stand: Stand) -> None:
+    """The journal can't be read when a reload fails: the new file stays, and the run says so; the
+    next one, which can read it, puts it back before anything else."""
+    settings = stand.settings(NO_ENV + target("one"))
+    stand.apply(settings, A)
+    journal = stand.disk / "var/lib/lbhook/journal/journal.json"
+    kept: list[bytes] = []
+
+    def fail(_: tuple[str, ...]) -> tuple[int, str]:
+        if journal.exists() and not kept:
+            kept.append(journal.read_bytes())
+            journal.write_bytes(b"")
+        return 1, "no"
+
+    stand.runner = Runner(fail)
+    report = stand.apply(settings, B)
+    assert (report.status, outcomes(report)["one"][0]) == (73, "changed")
+    assert any("could not be put back: " in one for one in report.problems)
+    assert stand.text("/etc/one") == "80\n8443\n"
+    journal.write_bytes(kept[0])
+    stand.runner = Runner()
+    assert stand.apply(settings, A).status == 0
+    assert stand.text("/etc/one") == "80\n443\n"
+    assert not journal.exists()

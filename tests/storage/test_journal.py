@@ -131,7 +131,7 @@ def test_a_journal_that_can_not_be_read_is_not_closed(tree: Tree) -> None:
     file.write_bytes(b"{")
     with pytest.raises(PutBackError) as caught:
         journal.put_back()
-    assert caught.value.problems == ("damaged: no list of files, or cut",)
+    assert caught.value.problems == (f"{file.parent}: damaged: no list of files, or cut",)
     file.write_bytes(listed)
     assert [entry.target for entry in journal.put_back()] == ["old", "new", "gone"]
 
