@@ -19,8 +19,7 @@ from ..storage.records import Port
 if TYPE_CHECKING:
     from ..system.machine import Socket
 
-# The program, and one of the same name that is none of its unit's.
-_NGINX, _ANOTHER = "nginx", "another nginx"
+_NGINX = "nginx"
 # What systemd says of a unit that starts with the machine, or with a unit that does.
 _STARTS = ("enabled", "enabled-runtime", "alias", "generated", "indirect", "static")
 # Who starts containers, which have scopes of their own. In init.scope are systemd's own sockets.
@@ -94,6 +93,7 @@ class Surroundings:
             for one in self.host.state.ports()
             if (one.protocol, one.ip, one.port) not in there
             and one.program != self.program
+            and (one.unit != self.unit or self.program == _NGINX)
             and (ipaddress.ip_address(one.ip), one.port) not in self.lent
             and self._matters(one.port)
             and not self.has(_taken(one, there=False))
@@ -191,15 +191,21 @@ class Surroundings:
 
     def _port(self, one: "Socket", pid: int) -> Port:
         machine = self.host.machine
-        program = machine.program(pid) if pid else ""
+        program, unit = (machine.program(pid), machine.unit(pid)) if pid else ("", "")
         return Port(
             port=one.port,
             protocol=one.protocol,
             ip=str(one.ip),
-            program=_ANOTHER if program == self.program == _NGINX else program,
-            unit=machine.unit(pid) if pid else "",
+            program=f"another {program}" if self._is_namesake(program, unit) else program,
+            unit=unit,
             both=len(one.versions) > 1,
         )
+
+    def _is_namesake(self, program: str, unit: str) -> bool:
+        """Whether it is surely not the program itself, in spite of its name: haproxy may run
+        without its unit, or in a container."""
+        another = self._inodes and unit not in ("", self.unit)
+        return program == self.program and (program == _NGINX or bool(another))
 
     def has(self, one: Taken) -> bool:
         """Whether this program has by now what another one can then not have."""

@@ -194,7 +194,7 @@ def test_what_the_running_haproxy_can_not_have(stand: Stand) -> None:
     """What others hold: another haproxy among them, and whoever is not to be found, as the kernel's
     own NFS. While it does not run these may be itself."""
     found = [(one.program, one.port) for one in other(stand, "disabled", "200\n").taken(())]
-    assert found == [("haproxy", 80), ("", 2049)]
+    assert found == [("another haproxy", 80), ("", 2049)]
     put(stand, "run/haproxy.pid")
     assert [*beside_haproxy(stand, 80, 443, 2049).taken(())] == []
 
@@ -215,8 +215,19 @@ def test_a_haproxy_of_another_unit_has_what_is_its_own(stand: Stand) -> None:
         "haproxy@two.service",
     )
     assert seen.runs
-    assert [(one.program, one.port) for one in seen.taken(())] == [("haproxy", 443)]
+    assert [(one.program, one.port) for one in seen.taken(())] == [("another haproxy", 443)]
     assert [one.place for one in seen.held or ()] == ["*:80"]
+    seen.remember()
+    seen.host.state.keep_ports(seen.host.ports or ())
+    # Neither runs yet in the next boot: it is another one's to the other target alone.
+    put(stand, "run/haproxy.pid")
+    sockets(stand)
+    for unit, taken in (("haproxy@two.service", [443]), ("haproxy.service", [])):
+        stand.runner = Runner(lambda argv: (0, "enabled\n" if "is-enabled" in argv else ""))
+        there = Surroundings(
+            stand.host(stand.settings("")), (), set(), False, "haproxy", (80, 443), unit
+        )
+        assert [one.port for one in there.taken(())] == taken
 
 
 def test_who_comes_back_while_haproxy_runs(stand: Stand) -> None:
