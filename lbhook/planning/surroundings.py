@@ -92,8 +92,7 @@ class Surroundings:
             one
             for one in self.host.state.ports()
             if (one.protocol, one.ip, one.port) not in there
-            and one.program != self.program
-            and (one.unit != self.unit or self.program == _NGINX)
+            and not self._is_own(one)
             and (ipaddress.ip_address(one.ip), one.port) not in self.lent
             and self._matters(one.port)
             and not self.has(_taken(one, there=False))
@@ -112,7 +111,7 @@ class Surroundings:
         """Keep what other programs have, for the end of the run to write down; and what is known
         for the other one that is looked at so."""
         before = self.host.state.ports() if self.host.ports is None else self.host.ports
-        rest = (one for one in before if one.program == self.program or not self._matters(one.port))
+        rest = (one for one in before if self._is_own(one) or not self._matters(one.port))
         known = (one for one in self.others if one.port < _FIXED and one.program)
         unique = dict.fromkeys((*known, *self.expected, *rest))
         self.host.ports = tuple(sorted(unique))
@@ -201,6 +200,10 @@ class Surroundings:
             both=len(one.versions) > 1,
         )
 
+    def _is_own(self, known: Port) -> bool:
+        """Whether what was known is the program's itself, be it another one's namesake."""
+        return known.program == self.program or (known.unit == self.unit and self.program != _NGINX)
+
     def _is_namesake(self, program: str, unit: str) -> bool:
         """Whether it is surely not the program itself, in spite of its name: haproxy may run
         without its unit, or in a container."""
@@ -216,9 +219,7 @@ class Surroundings:
         container, by no name."""
         if self.program == _NGINX:
             return True
-        if not self._inodes:
-            return one.program not in ("", self.program)
-        return one.program != self.program or one.unit not in ("", self.unit)
+        return one.program != self.program and bool(one.program or self._inodes)
 
     def _comes_back(self, unit: str) -> bool:
         if not unit or not self.host.machine.has_systemd():
