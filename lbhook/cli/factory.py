@@ -117,7 +117,7 @@ def _read_ahead() -> None:
 
 def await_network(invocation: Invocation) -> None:
     """Read what a question takes while a boot goes on, and wait until it can be asked."""
-    from ..imds import client  # noqa: F401
+    from ..imds import question  # noqa: F401
     from ..programs.boot_jobs import BootJobs
     from ..runs.fetch import Fetch  # noqa: F401
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from ..config.settings import Settings
     from ..config.targets import Target
-    from ..imds.fetching import Fetched
+    from ..imds.answer import Fetched
     from ..rendering.render import Renderer
 
 

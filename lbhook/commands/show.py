@@ -13,7 +13,7 @@ from ..errors import NoAnswerError, WriteError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from ..imds.last_good import Answer
+    from ..imds.answer import Answer
     from ..metadata.facts import Facts
     from ..metadata.model import Metadata
     from ..runs.update import Update
@@ -99,7 +99,7 @@ def show(
 
 def _answer(invocation: Invocation, update: "Update") -> "tuple[Answer, int]":
     """The answer in force, and 0; while IMDS is silent the last good one, and 75."""
-    from ..imds.last_good import describe_age
+    from ..imds.answer import describe_age
 
     try:
         return update.ask().answer, 0

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..errors import LbhookError, UsageError, together
-from ..imds.fetching import Fetched
+from ..imds.answer import Fetched
 from ..layout import count, wrapped
 from ..levers.drain import Drain
 from ..metadata.facts import Facts

@@ -1,37 +1,19 @@
-"""One question: where the answer comes from, how long it is waited for, and what is said of it."""
+"""Where the answer comes from: IMDS, a hand-over, a file, or what is kept; and what is said of it."""
 
 import contextlib
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from ..context import Context
-from ..errors import LbhookError, NoLoadBalancerError, ProtocolError
-from ..metadata import events
-from ..metadata.model import ABSENT, NOTHING, Metadata, parse
+from ..errors import LbhookError, NoLoadBalancerError
+from ..metadata.model import ABSENT, Metadata, parse
 from ..metadata.ranges import kind
-from .last_good import Answer, LastGood, describe_age, from_file
+from .answer import Answer, Fetched, describe_age
+from .last_good import LastGood
 
 if TYPE_CHECKING:
     from ..metadata.instance import Vm
     from ..metadata.planned import Plans
-    from . import client
-    from .guard import Agent
     from .handover import Handover
-
-
-class Fetched(NamedTuple):
-    """An answer, and its body if it is one to be kept. `read` is when it was read, in seconds of
-    this boot; `vm` what `/metadata/instance` says, if it is to be asked; `planned` in which rules
-    the answer is not what Azure says, but what is planned. `news` says that IMDS has said so in
-    this run, or in the one that handed it over; `events` is the body of
-    `/metadata/scheduledevents`, None if there is none."""
-
-    answer: Answer
-    body: bytes | None
-    read: float
-    vm: "Vm | None" = None
-    planned: tuple[str, ...] = ()
-    news: bool = False
-    events: bytes | None = None
 
 
 class Fetcher:
@@ -112,11 +94,15 @@ class Fetcher:
 
     def _find(self) -> Fetched:
         if self.context.options.metadata is not None:
-            answer = from_file(self.context.options.metadata, self.context.read_stdin)
+            from . import body_file
+
+            answer = body_file.read(self.context.options.metadata, self.context.read_stdin)
             return Fetched(answer=answer, body=None, read=self.context.boottime())
         if self.context.options.cached:
             return self._taken() or self._remembered()
-        return self._ask_imds()
+        from .question import Question
+
+        return Question(self.context, self.last_good).answer()
 
     def _taken(self) -> Fetched | None:
         """What `fetch` handed over in this boot, unless a later answer was applied since."""
@@ -147,113 +133,6 @@ class Fetcher:
         answer = self.last_good.load()
         self.warn_of_age(answer)
         return Fetched(answer=answer, body=None, read=read)
-
-    def _ask_imds(self) -> Fetched:
-        self._demand_azure()
-        last = self.last_good.find(self.context.reporter.warn)
-        service = self._service(last)
-        reading = service.fetch()
-        if self._is_silent(reading.metadata) and self._would_surprise(last):
-            from . import confirmation
-
-            reading = confirmation.confirm(service, reading, self._is_silent)
-        if reading.metadata is None and self.context.settings.imds.absent == "empty":
-            # In force from now on, and kept: a boot without an answer must not bring back more.
-            self.context.reporter.warn(f"no load balancer: {ABSENT}")
-            reading = reading._replace(body=NOTHING, metadata=parse(NOTHING))
-        said, instance = self._events(service, reading), b""
-        if self.context.settings.imds.instance or (said is not None and events.takes_a_name(said)):
-            instance = self._instance(service, reading, last, third=self._asks_events)
-        answer = Answer(
-            metadata=reading.metadata,
-            source="imds",
-            attempts=reading.attempts,
-            waited=reading.waited,
-            instance=instance,
-            guarded=reading.guarded,
-        )
-        kept = reading.body if reading.metadata else None
-        return Fetched(*(answer, kept, self.context.boottime()), news=True, events=said)
-
-    @property
-    def _asks_events(self) -> bool:
-        return self.context.options.levers and self.context.settings.drain.scheduled_events
-
-    def _events(self, service: "client.Service", reading: "client.Reading") -> bytes | None:
-        """What is scheduled for this VM and its neighbours, for a run that obeys it."""
-        if not self._asks_events:
-            return None
-        try:
-            return service.events(reading)
-        except LbhookError as error:
-            problem = "; ".join(error.problems)
-            self.context.reporter.warn(f"{events.PATH}: {problem}; nothing follows from it")
-            return None
-
-    def _instance(
-        self,
-        service: "client.Service",
-        reading: "client.Reading",
-        last: Answer | None,
-        *,
-        third: bool,
-    ) -> bytes:
-        """What IMDS says of the VM itself; if it doesn't, what it said last."""
-        try:
-            return service.instance(reading, third=third)
-        except LbhookError as error:
-            said = last.instance if last else b""
-            follows = "vm keeps its last value" if said else "vm is not defined"
-            if not self.context.settings.imds.instance:
-                follows = "whether a scheduled event is for this VM is not known"
-            self.context.reporter.warn(
-                f"/metadata/instance: {'; '.join(error.problems)}; {follows}"
-            )
-            return said
-
-    def _demand_azure(self) -> None:
-        if not self.context.settings.endpoint_named and not self.context.host.machine.is_azure():
-            raise ProtocolError(
-                "this machine is not an Azure VM: its chassis asset tag is not Azure's",
-                hint="name a metadata service with --endpoint, or a body with --metadata",
-            )
-
-    def _service(self, last: Answer | None) -> "client.Service":
-        # requests is imported for a question only: an answer from a file needs none of it.
-        from . import client
-
-        options = self.context.settings.imds
-        wait = options.wait_cached if last else options.wait
-        return client.Service(
-            endpoint=options.endpoint,
-            api_version=options.api_version,
-            wait=wait if self.context.options.wait is None else self.context.options.wait,
-            absent_wait=0.0 if self.context.options.wait == 0 else options.absent_wait,
-            watch=self.context.reporter.watch,
-            log=self.context.reporter.log,
-            clock=self.context.clock,
-            sleep=self.context.sleep,
-            find_agent=self._find_agent,
-        )
-
-    def _find_agent(self) -> "Agent | None":
-        """The agent of guarded metadata on this machine."""
-        from .guard import PROGRAM, Agent
-
-        path = self.context.host.find(PROGRAM) if self.context.host.live else None
-        return Agent(self.context.host.run, path) if path else None
-
-    def _is_silent(self, metadata: Metadata | None) -> bool:
-        """Whether an answer would leave no inbound rule."""
-        if metadata is None:
-            return self.context.settings.imds.absent == "empty"
-        return not metadata.inbound_rules
-
-    def _would_surprise(self, last: Answer | None) -> bool:
-        """Whether there were rules, and nobody said that they may go."""
-        if self.context.options.accept_empty or self.context.settings.imds.empty_answer == "accept":
-            return False
-        return bool(last and last.metadata and last.metadata.inbound_rules)
 
     def _tell_private(self, metadata: Metadata) -> None:
         """Once: what the last good answer has as well is nothing new."""

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from ..context import Context
 from ..errors import BusyError, LbhookError
-from ..imds.fetching import Fetched
+from ..imds.answer import Fetched
 from ..metadata import events
 from ..metadata.events import Event
 from ..storage.drains import Drained

@@ -19,7 +19,8 @@ from ..errors import (
     UsageError,
     WriteError,
 )
-from ..imds.last_good import Identity, LastGood
+from ..imds.identity import Identity
+from ..imds.last_good import LastGood
 from ..metadata.described import described
 from ..metadata.facts import Facts
 from ..metadata.model import Protocol

@@ -7,7 +7,8 @@ from pathlib import Path, PurePosixPath
 from ..config import permissions
 from ..context import Context
 from ..errors import LbhookError
-from ..imds.fetching import Fetched, Fetcher
+from ..imds.answer import Fetched
+from ..imds.fetching import Fetcher
 from ..metadata.facts import Facts
 from ..plan import Change, Closed, Plan
 from ..programs import floating_ip

@@ -2,7 +2,8 @@
 
 import enum
 
-from ..imds.last_good import Answer, LastGood
+from ..imds.answer import Answer
+from ..imds.last_good import LastGood
 from ..metadata.facts import Facts
 
 

@@ -5,7 +5,8 @@ import contextlib
 from ..context import Context
 from ..deployment.report import Report
 from ..errors import RightsError
-from ..imds.fetching import Fetched, Fetcher
+from ..imds.answer import Fetched
+from ..imds.fetching import Fetcher
 from ..metadata import facts
 from .progress import Progress
 

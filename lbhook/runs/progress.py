@@ -4,7 +4,7 @@ from ..deployment import outcome as outcomes
 from ..deployment.outcome import Done
 from ..deployment.report import Report
 from ..errors import BUG, INTERRUPTED, TERMINATED, LbhookError
-from ..imds.last_good import Answer
+from ..imds.answer import Answer
 from ..metadata.facts import Facts
 from ..storage.records import Standstill
 

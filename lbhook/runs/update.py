@@ -10,7 +10,8 @@ from ..context import Context
 from ..deployment.recovery import Recovery, settle
 from ..deployment.report import Report
 from ..errors import BusyError, HeldError, LbhookError, NoAnswerError, together
-from ..imds.fetching import Fetched, Fetcher
+from ..imds.answer import Fetched
+from ..imds.fetching import Fetcher
 from ..levers import standstill
 from ..levers.azure import AzuresLevers
 from ..levers.drain import Drain

@@ -312,10 +312,10 @@ def test_show_many(desk: Desk) -> None:
 
 
 def test_show_from_standard_input() -> None:
-    """`-` is standard input."""
+    """`-` is standard input. As JSON: what is here, and text shows, other tests change."""
     body = DOCUMENTED.read_bytes()
-    assert run_lbhook("show", "--metadata", "-", stdin=body).out == (
-        run_lbhook("show", "--metadata", DOCUMENTED).out
+    assert run_lbhook("show", "--json", "--metadata", "-", stdin=body).out == (
+        run_lbhook("show", "--json", "--metadata", DOCUMENTED).out
     )
 
 

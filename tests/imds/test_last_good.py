@@ -5,17 +5,17 @@ import json
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 import pytest
 
 from lbhook.config import settings as config
-from lbhook.errors import MetadataError, NoAnswerError, UsageError
-from lbhook.imds.last_good import Answer, Identity, LastGood, describe_age, from_file
+from lbhook.errors import NoAnswerError
+from lbhook.imds.answer import Answer, describe_age
+from lbhook.imds.identity import Identity
+from lbhook.imds.last_good import LastGood
 from lbhook.metadata.model import parse
-from lbhook.metadata.reader import MOST_BYTES
 from lbhook.storage.files import Tree
 from lbhook.system.machine import Machine
 
@@ -363,84 +363,6 @@ def test_find_gives_what_load_gives(vm: Vm, body: Body) -> None:
     vm.last_good().keep(body("documented"))
     assert vm.last_good().find(said.append) == vm.last_good().load()
     assert said == []
-
-
-@pytest.mark.parametrize(
-    ("one", "other", "same"),
-    [
-        (Identity(), Identity(), None),
-        (Identity(uuid="a"), Identity(machine_id="b"), None),
-        (Identity(uuid="a"), Identity(uuid="A"), True),
-        (Identity(uuid="a"), Identity(uuid="b", machine_id="c"), False),
-        (Identity(uuid=UUID), Identity(uuid=SWAPPED), True),
-        (Identity(uuid=SWAPPED), Identity(uuid=UUID), True),
-        (Identity(machine_id="a"), Identity(machine_id="A"), False),
-    ],
-)
-def test_identities_are_compared_both_ways(
-    one: Identity, other: Identity, same: bool | None
-) -> None:
-    """Who asks whom does not matter."""
-    assert one.same(other) is other.same(one) is same
-
-
-def test_an_answer_from_a_file(tmp_path: Path, body: Body) -> None:
-    """By name, and from standard input; no request, no age."""
-    file = tmp_path / "body.json"
-    file.write_bytes(body("documented"))
-    expected = Answer(metadata=parse(body("documented")), source="file")
-    assert from_file(str(file), lambda: b"") == expected
-    assert from_file("-", lambda: body("documented")) == expected
-
-
-def test_a_shipped_body_by_its_name(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, body: Body
-) -> None:
-    """Unless there is a file of that name, be it one that can't be read."""
-    monkeypatch.chdir(tmp_path)
-    shipped = from_file("documented", lambda: b"").metadata
-    assert shipped == parse(body("documented"))
-    (tmp_path / "documented").write_bytes(body("public-ip-only"))
-    assert from_file("documented", lambda: b"").metadata == parse(body("public-ip-only"))
-    (tmp_path / "dual-stack").mkdir()
-    with pytest.raises(UsageError):
-        from_file("dual-stack", lambda: b"")
-
-
-def test_a_file_that_can_not_be_read_is_a_usage_error(tmp_path: Path) -> None:
-    """Status 2, with the name as it was given."""
-    for name, reason in (
-        (str(tmp_path / "no"), "No such file or directory"),
-        (str(tmp_path), "Is a directory"),
-    ):
-        with pytest.raises(UsageError) as caught:
-            from_file(name, lambda: b"")
-        assert caught.value.problems == (f"--metadata {name}: {reason}",)
-        assert caught.value.hint == "give a file, or - for standard input"
-
-
-def test_a_body_that_is_misspelt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The nearest that ships is named."""
-    monkeypatch.chdir(tmp_path)
-    with pytest.raises(UsageError) as caught:
-        from_file("dual-stak", lambda: b"")
-    (problem,) = caught.value.problems
-    assert problem.endswith('; did you mean "dual-stack"?')
-
-
-def test_a_file_without_an_end_is_a_usage_error() -> None:
-    """No more than 4 MiB are read, as from the network."""
-    for name, stdin in (("/dev/zero", b""), ("-", b" " * (MOST_BYTES + 1))):
-        with pytest.raises(UsageError) as caught:
-            from_file(name, partial(bytes, stdin))
-        assert caught.value.problems == (f"--metadata {name}: longer than 4 MiB",)
-
-
-def test_a_file_with_a_bad_body_is_a_metadata_error() -> None:
-    """65, partial ones among them: a file does not get better by waiting."""
-    with pytest.raises(MetadataError) as caught:
-        from_file("-", lambda: b'{"loadbalancer": {"inboundRules": [], "outboundRules": []}}')
-    assert caught.value.problems == ("loadbalancer.publicIpAddresses: missing",)
 
 
 @pytest.mark.parametrize(

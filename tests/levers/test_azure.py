@@ -11,8 +11,7 @@ import pytest
 
 from lbhook.context import Options, Reporter
 from lbhook.errors import BusyError, UsageError
-from lbhook.imds.fetching import Fetched
-from lbhook.imds.last_good import Answer
+from lbhook.imds.answer import Answer, Fetched
 from lbhook.levers import standstill
 from lbhook.levers.azure import AzuresLevers
 from lbhook.levers.drain import Drain

@@ -7,8 +7,7 @@ from pathlib import Path
 import pytest
 
 from lbhook.context import Options
-from lbhook.imds.fetching import Fetched
-from lbhook.imds.last_good import Answer
+from lbhook.imds.answer import Answer, Fetched
 from lbhook.levers.azure import AzuresLevers
 from lbhook.levers.drain import Drain
 from lbhook.levers.standstill import Hold
