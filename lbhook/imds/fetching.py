@@ -1,4 +1,4 @@
-"""Where an answer comes from: IMDS, a hand-over, a file, or what is kept; and what is said of it."""
+"""Where an answer comes from: IMDS, a hand-over, a file, what is kept; and what is said of it."""
 
 import contextlib
 from typing import TYPE_CHECKING
