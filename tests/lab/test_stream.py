@@ -195,3 +195,25 @@ def test_without_an_answer_nginx_starts_all_the_same(stream: Lab) -> None:
     assert not stream.vm.listens("tcp", 80)
     assert "server {" not in stream.vm.read(STREAM)
     wait_for(lambda: one(stream.client, "tcp", FRONT4, 80).state == "refused", "a closed port")
+
+
+def test_a_socket_for_both_families_is_taken_over(stream: Lab) -> None:
+    """nginx holds it by a server of the owner's, which the file takes the place of: IPv4 is passed
+    on, and still after a restart without lbhook."""
+    stream.vm.write(STREAM, "# Nothing yet.\n")
+    stream.vm.run(["rm", "-rf", "/var/lib/lbhook", "/run/lbhook"])  # it has never been here
+    stream.vm.run(["nginx", "-s", "stop"])
+    wait_for(lambda: not stream.vm.path("/run/nginx.pid").exists(), "nginx has stopped")
+    own = "server { listen [::]:9100 ipv6only=off; proxy_pass 127.0.0.1:8081; }"
+    stream.vm.write("/etc/nginx/nginx.conf", NGINX.replace(f"include {STREAM};", own))
+    stream.vm.run(["nginx"])
+    stream.vm.write("/etc/nginx/nginx.conf", NGINX)
+    settings = '[targets.nginx-stream.vars]\nupstream = "127.0.0.1:8081"\n'
+    stream.vm.write("/etc/lbhook/lbhook.toml", f"[targets.nftables]\n{settings}")
+    stream.balance(body(rule(FRONT4, 90, VM4, 9100)))
+    stream.vm.lbhook("apply")
+    assert "listen [::]:9100 ipv6only=off;" in stream.vm.read(STREAM)
+    stream.vm.run(["nginx", "-s", "stop"])
+    wait_for(lambda: not stream.vm.path("/run/nginx.pid").exists(), "nginx has stopped")
+    stream.vm.run(["nginx"])
+    assert one(stream.client, "tcp", FRONT4, 90).state == "open"
