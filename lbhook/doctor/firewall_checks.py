@@ -3,9 +3,11 @@
 import re
 from collections.abc import Iterator
 
+from ..config.shipped import kind_of
 from ..config.targets import Target
 from ..levers.drain import sources
 from ..planning.closing import Closing
+from ..programs.daemon import places
 from ..programs.nftables import drops
 from ..traffic import probes
 from .findings import Check, Evidence, Finding, unsure
@@ -23,7 +25,10 @@ def closed(evidence: Evidence) -> Iterator[Finding]:
         return
     closing = Closing(firewall, evidence.lb, evidence.host)
     found: dict[str, list[str]] = {}
-    for one in closing.standing:
+    # nginx listens in both families where a rule leads to one: that is lbhook's own doing.
+    own = _listeners(evidence)
+    standing = (one for one in closing.standing if (one.protocol, one.ip, one.port) not in own)
+    for one in standing:
         found.setdefault(closing.bridge(one), []).append(str(one))
     for bridge, some in found.items():
         yield from _closed(firewall.name, bridge, ", ".join(some))
@@ -81,6 +86,13 @@ def _closed(name: str, bridge: str, what: str) -> Iterator[Finding]:
             f"{name} closes these, because no rule or setting opens them: {what}",
             "if it is to be reached from outside, `allow` in its `vars` lets it in",
         )
+
+
+def _listeners(evidence: Evidence) -> set[tuple[str, str, int]]:
+    """What lbhook's files for nginx and haproxy ask for."""
+    ours = (one for one in evidence.plan.changes if kind_of(one.target).daemon)
+    files = [one.actual.content for one in ours if one.actual]
+    return {(one.protocol, str(one.ip), one.port) for file in files for one in places(file)}
 
 
 def _firewall(evidence: Evidence) -> Target | None:
