@@ -7,6 +7,7 @@ has the words; dropbear has no such file.
 
 import contextlib
 import ipaddress
+import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -147,8 +148,9 @@ def _starting(machine: Machine) -> set[str]:
 
 def _configured(machine: Machine, *, default: bool) -> Iterator[_Spot]:
     """What the configuration of sshd names; with `default` what it is if nothing is named."""
-    files = [file for name in _FILES if (file := machine.root / name).is_file()]
-    lines = [line for file in files[:1] for line in _lines(machine.root, file)]
+    files = [machine.root / name for name in _FILES]
+    there = [one for one in files if os.path.isfile(one)]  # noqa: PTH113  (it may not be seen)
+    lines = [line for file in there[:1] for line in _lines(machine.root, file)]
     ports = [number for key, word in lines if key == "port" for number in _number(word)]
     families = [word for key, word in lines if key == "addressfamily"]
     anywhere = _FAMILIES.get(families[0] if families else "", _BOTH)

@@ -1,6 +1,9 @@
 """Where sshd listens, or will: by its processes, its socket units and its configuration."""
 
 import ipaddress
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +15,7 @@ from lbhook.system.machine import Machine, Socket
 
 from ..stand import Runner
 
+REPOSITORY = Path(__file__).parents[2]
 TITLE = "sshd: /usr/sbin/sshd -D [listener] 0 of 10-100 startups"
 
 
@@ -267,6 +271,24 @@ def test_a_file_that_the_distribution_ships(tmp_path: Path) -> None:
     assert found(tmp_path) == ["*:22", "*:2222"]
     configure(tmp_path, "Port 2223\n")
     assert found(tmp_path) == ["*:2223"]
+
+
+@pytest.mark.needs("setpriv")
+def test_a_file_that_is_not_for_everybody(tmp_path: Path) -> None:
+    """Who may not look for it can plan all the same, as if there was none."""
+    configure(tmp_path, "Port 2222\n")
+    code = (
+        "import pathlib; from tests.programs.test_sshd import found;"
+        f"print(*found(pathlib.Path({str(tmp_path)!r})))"
+    )
+    # Root can look anywhere, unless that is taken from it.
+    root = ["setpriv", "--bounding-set=-dac_override,-dac_read_search"]
+    argv = [*(root if os.geteuid() == 0 else ()), sys.executable, "-c", code]
+    place = tmp_path / "etc/ssh"
+    place.chmod(0)
+    done = subprocess.run(argv, cwd=REPOSITORY, capture_output=True, text=True, check=False)
+    place.chmod(0o755)
+    assert (done.stdout, done.stderr) == ("*:22\n", "")
 
 
 def test_where_it_listened_last_counts_until_it_listens(tmp_path: Path) -> None:
