@@ -127,12 +127,14 @@ class Installation:
 
     def _first_writable(self, places: Sequence[PurePosixPath], name: str) -> PurePosixPath:
         """The first that is no part of a read-only file system; better one that has the file. Where
-        links lead into /var, as those of ostree do, systemd may read units before it is mounted."""
+        links lead into /var, as those of ostree do, systemd may read units before it is mounted:
+        that is for where there is no other."""
         tree = self.undo.context.host.tree
-        early = [one for one in places if not tree.place(one / name).is_relative_to(_LATE)]
-        writable = [one for one in early if self._is_writable(one)] or [*places]
-        having = [one for one in writable if tree.state(one / name)]
-        return (having or writable)[0]
+        writable = [one for one in places if self._is_writable(one)]
+        early = [one for one in writable if not tree.place(one / name).is_relative_to(_LATE)]
+        fit = early or writable or [*places]
+        having = [one for one in fit if tree.state(one / name)]
+        return (having or fit)[0]
 
     def _is_writable(self, path: PurePosixPath) -> bool:
         place = self.undo.context.host.tree.outside(path)

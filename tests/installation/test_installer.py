@@ -314,6 +314,20 @@ def test_on_an_ostree(stand: Stand, installing: Make) -> None:
     assert not stand.text("/etc/systemd/system/lbhook.service")
 
 
+def test_on_a_read_only_usr_with_opt_in_var(stand: Stand, installing: Make) -> None:
+    """The single file goes where it can be written, if that may be mounted late."""
+    (stand.disk / "usr").mkdir()
+    (stand.disk / "var").mkdir(exist_ok=True)
+    (stand.disk / "opt").rename(stand.disk / "var/opt")
+    (stand.disk / "opt").symlink_to("var/opt")
+    made = installing(SINGLE)
+    made = replace(made, is_writable=lambda path: stand.disk / "usr" not in (path, *path.parents))
+    made.install()
+    assert (stand.disk / "var/opt/bin/lbhook").read_bytes() == SINGLE.single
+    made.uninstall()
+    assert not (stand.disk / "var/opt/bin/lbhook").exists()
+
+
 def refused(made: Installation, kind: type[LbhookError]) -> str:
     """What `install` says when it refuses."""
     with pytest.raises(kind) as caught:
