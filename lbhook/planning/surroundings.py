@@ -3,6 +3,7 @@ nginx, the sockets of either, and those of other programs, now and as they were 
 
 import ipaddress
 import os
+import re
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path, PurePosixPath
@@ -22,8 +23,13 @@ if TYPE_CHECKING:
 _NGINX = "nginx"
 # What systemd says of a unit that starts with the machine, or with a unit that does.
 _STARTS = ("enabled", "enabled-runtime", "alias", "generated", "indirect", "static")
-# Who starts containers, which have scopes of their own. In init.scope are systemd's own sockets.
-_STARTERS = {"docker": "docker.service", "libpod": "podman-restart.service"}
+# A container, or who holds a published port for it; who starts it again; where it is, of whichever
+# driver, for as long as it exists.
+_CONTAINER = re.compile(r"(docker|libpod)(?:-conmon)?-([0-9a-f]+)\.scope")
+_ENGINES = {
+    "docker": ("docker.service", "var/lib/docker/containers"),
+    "libpod": ("podman-restart.service", "var/lib/containers/storage/*-containers"),
+}
 # Below the ports that Linux gives to whoever asks for any.
 _FIXED = 32768
 
@@ -207,8 +213,9 @@ class Surroundings:
     def _is_namesake(self, program: str, unit: str) -> bool:
         """Whether it is surely not the program itself, in spite of its name: haproxy may run
         without its unit, or in a container."""
-        another = self._inodes and unit not in ("", self.unit)
-        return program == self.program and (program == _NGINX or bool(another))
+        if program != self.program or unit == self.unit:
+            return False
+        return program == _NGINX or bool(self._inodes and unit)
 
     def has(self, one: Taken) -> bool:
         """Whether this program has by now what another one can then not have."""
@@ -225,10 +232,22 @@ class Surroundings:
         if not unit or not self.host.machine.has_systemd():
             return self.held is None
         if unit not in self._enabled:
-            starter = unit.endswith(".scope") and _STARTERS.get(unit.partition("-")[0])
-            shown = self.host.run(("systemctl", "is-enabled", starter or unit)).output
-            self._enabled[unit] = unit == "init.scope" or shown.strip() in _STARTS
+            starter = self._starter(unit)
+            asked = ("systemctl", "is-enabled", starter)
+            # Of a script of SysV it says first that it asks somebody else.
+            said = self.host.run(asked).output.splitlines() if starter else []
+            self._enabled[unit] = "".join(said[-1:]).strip() in _STARTS
         return self._enabled[unit]
+
+    def _starter(self, unit: str) -> str:
+        """The unit that starts it with the machine, if any does: a scope is never started again but
+        for a container that still exists."""
+        if not unit.endswith(".scope"):
+            return unit
+        found = _CONTAINER.fullmatch(unit)
+        engine, place = _ENGINES[found[1]] if found else ("", "")
+        exists = found and any(self.host.machine.root.glob(f"{place}/{found[2]}"))
+        return engine if exists else ""
 
 
 def stamps(root: Path, paths: Sequence[str]) -> tuple[object, ...]:

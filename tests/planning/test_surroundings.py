@@ -121,15 +121,38 @@ def test_another_nginx(stand: Stand) -> None:
     assert str(had) == "another nginx had 0.0.0.0:8443 when lbhook looked last"
 
 
+def test_nginx_before_its_pid_file(stand: Stand) -> None:
+    """It listens by then, and is no other one: its port is its own after a boot."""
+    stand.runner = Runner(lambda argv: (0, "enabled\n") if "is-enabled" in argv else (0, ""))
+    process(stand, 100, "nginx", 11, unit="nginx.service")
+    sockets(stand, ("00000000:0050", 11))
+    seen = around(stand)
+    seen.remember()
+    seen.host.state.keep_ports(seen.host.ports or ())
+    sockets(stand)
+    assert [*around(stand).taken(())] == []
+
+
+SYSV = """vendor.service is not a native service, redirecting to systemd-sysv-install.
+Executing: /usr/lib/systemd/systemd-sysv-install is-enabled vendor
+"""
+
+
 @pytest.mark.parametrize(
     ("unit", "asked", "answer", "comes"),
     [
         ("docker-0123abcd.scope", "docker.service", "enabled", True),
         ("docker-0123abcd.scope", "docker.service", "disabled", False),
+        ("docker-deadbeef.scope", "", "enabled", False),
+        ("docker-web.scope", "", "enabled", False),
         ("libpod-0123abcd.scope", "podman-restart.service", "enabled", True),
-        ("session-3.scope", "session-3.scope", "transient", False),
-        ("init.scope", "init.scope", "static", True),
+        ("libpod-conmon-0123abcd.scope", "podman-restart.service", "enabled", True),
+        ("libpod-conmon-deadbeef.scope", "", "enabled", False),
+        ("session-3.scope", "", "enabled", False),
+        ("init.scope", "", "static", False),
         ("vendor.service", "vendor.service", "generated", True),
+        ("vendor.service", "vendor.service", f"{SYSV}enabled", True),
+        ("vendor.service", "vendor.service", f"{SYSV}disabled", False),
         ("cockpit.service", "cockpit.service", "static", True),
         ("gone.service", "gone.service", "", False),
     ],
@@ -137,13 +160,16 @@ def test_another_nginx(stand: Stand) -> None:
 def test_what_starts_with_the_machine(
     stand: Stand, unit: str, asked: str, answer: str, comes: bool
 ) -> None:
-    """Also by a script of SysV, by another unit, by an engine of containers; what systemd itself
-    listens at is a socket of its units. What somebody started in a session does not come back."""
+    """Also by a script of SysV, by another unit, by an engine if the container still exists. What
+    somebody started in a session does not come back; systemd's own sockets are there before."""
+    put(stand, "var/lib/docker/containers/0123abcd/config.v2.json")
+    put(stand, "var/lib/containers/storage/overlay-containers/0123abcd/userdata/config.json")
     stand.runner = Runner(lambda argv: (0, f"{answer}\n") if "is-enabled" in argv else (0, ""))
     sockets(stand)
     stand.host(stand.settings("")).state.keep_ports((SQL._replace(unit=unit),))
     assert bool([*around(stand).taken(())]) is comes
-    assert f"systemctl is-enabled {asked}" in stand.runner.taken()
+    calls = [one for one in stand.runner.taken() if "is-enabled" in one]
+    assert calls == ([f"systemctl is-enabled {asked}"] if asked else [])
 
 
 def beside_haproxy(stand: Stand, *ports: int) -> Surroundings:
