@@ -1,6 +1,7 @@
 """What a target asks to listen at, of what rules lead to."""
 
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Collection, Iterator, Sequence
 
 from ..config.shipped import kind_of
 from ..config.targets import Target
@@ -9,6 +10,7 @@ from ..metadata.model import Protocol
 from .nginx_config import OURS, Listen
 
 _HTTPS = 443
+_DUAL = re.compile(rb"(?m)^\s*listen \[::\]:(\d+)[^;\n]* ipv6only=off;")
 _CONTEXTS = {"a server block": "http", "a stream block": "stream"}
 
 
@@ -35,6 +37,11 @@ def line(target: Target, one: Listener) -> Listen:
     passed_on = context(target) == "stream" and one.protocol is Protocol.UDP
     words = ("udp", "reuseport") if passed_on else tuple(target.vars["parameters"].split())
     return Listen(one.ip, one.port, words, context(target), OURS, str(target.path))
+
+
+def duals(content: bytes) -> Collection[int]:
+    """The ports of a file at which one socket takes both families."""
+    return {int(port) for port in _DUAL.findall(content)}
 
 
 def is_tls(those: Sequence[Listener]) -> bool:

@@ -74,9 +74,10 @@ class Listen(NamedTuple):
 
 class Configuration(NamedTuple):
     """What the files ask for. `included` are the numbers of the server blocks that include a
-    file, by its path; 0 stands for what is no server block. `certified` are those that have a
-    certificate and no `ssl on;`: for TLS, it takes a word in the listen line. `unread` are files
-    and directories that are named and gave nothing."""
+    file, by its path; 0 stands for what is no server block. `secured` are those whose every line
+    is TLS by `ssl on;`, which nginx has until 1.25, `certified` others that have a certificate: for
+    TLS, it takes a word in the listen line. `unread` are files and directories that are named and
+    gave nothing."""
 
     listens: tuple[Listen, ...] = ()
     included: Mapping[str, frozenset[int]] = {}
@@ -84,6 +85,7 @@ class Configuration(NamedTuple):
     texts: tuple[tuple[str, str], ...] = ()
     unread: tuple[str, ...] = ()
     certified: frozenset[int] = frozenset()
+    secured: frozenset[int] = frozenset()
 
     def server_of(self, path: str) -> frozenset[int]:
         """The server blocks that include a file."""
@@ -108,7 +110,8 @@ def read(files: Files, own: Collection[str] = (), main: PurePosixPath = MAIN) ->
         settings=reader.settings,
         texts=tuple(reader.texts),
         unread=tuple(reader.unread),
-        certified=reader.certified,
+        certified=frozenset(reader.certificates - reader.secured),
+        secured=reader.secured,
     )
 
 
@@ -133,8 +136,8 @@ class _Reader:
         self.texts: list[tuple[str, str]] = []
         self.unread: list[str] = []
         self._blocks: list[str] = []
-        self._tls: set[int] = set()
-        self._certificates: set[int] = set()
+        self.certificates: set[int] = set()
+        self._tls: dict[int, bool] = {}
         self._servers = 0
         self._heard = False
         self._within: list[str] = []
@@ -157,14 +160,15 @@ class _Reader:
         self._within.pop()
 
     @property
-    def certified(self) -> frozenset[int]:
-        """The servers that have a certificate, and no TLS without a word in a listen line."""
-        return frozenset(() if 0 in self._tls else self._certificates - self._tls)
+    def secured(self) -> frozenset[int]:
+        """The servers that say `ssl on;`, or have it from the block around them."""
+        everywhere = self._tls.get(0, False)
+        numbers = range(1, self._servers + 1)
+        return frozenset(one for one in numbers if self._tls.get(one, everywhere))
 
     def spoken(self, one: Listen) -> Listen:
-        """With the word that `ssl on;` stands for, which nginx has until 1.25: in the server's
-        block, or for all."""
-        meant = one.context == "http" and self._tls & {0, one.server}
+        """With the word that `ssl on;` stands for."""
+        meant = one.context == "http" and one.server in self.secured
         return one._replace(words=(*one.words, "ssl")) if meant else one
 
     def _take(self, words: Sequence[str], end: str, line: str) -> None:
@@ -178,10 +182,10 @@ class _Reader:
         elif words[0] == "listen" and self._blocks[-1:] == ["server"] and len(words) > 1:
             self._heard = True
             self.listens += self._listen(words[1:], line)
-        elif words == ["ssl", "on"] and self._blocks[-1:] in (["http"], ["server"]):
-            self._tls.add(self._servers if self._blocks[-1] == "server" else 0)
+        elif words[0] == "ssl" and self._blocks in (["http"], ["http", "server"]):
+            self._tls[self._servers if len(self._blocks) == 2 else 0] = words[1:] == ["on"]
         elif words[0] == "ssl_certificate" and self._blocks == ["http", "server"]:
-            self._certificates.add(self._servers)
+            self.certificates.add(self._servers)
         elif not self._blocks or self._blocks == ["events"]:
             self.settings[words[0]] = " ".join(words[1:])
 

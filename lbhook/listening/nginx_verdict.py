@@ -57,10 +57,13 @@ def judge(scene: Scene, wanted: Sequence[Listen], form: str, has_ipv6: bool = Tr
     that is every address, of IPv6 as well, as "address" those alone. Where nginx can't take one
     form it is the other; what it can't take in either is left out."""
     first = wanted[0]
-    if form == "port" and any(one.dual for one in _peers(scene, first)):
+    dual_peers = [one for one in _peers(scene, first) if one.dual]
+    if dual_peers and (form == "port" or any(one.server == OURS for one in dual_peers)):
         # One socket takes both families.
         return _family(scene, first._replace(ip=ANY6), wanted, form)
-    if any(one.dual and one.protocol == first.protocol for one in scene.held or ()):
+    held = any(one.dual and one.protocol == first.protocol for one in scene.held or ())
+    # nginx lets one server block alone say the word.
+    if held and len(scene.servers) < 2:
         # It stays as long as nginx runs, and the word brings it back after a restart.
         dual = first._replace(ip=ANY6, words=(*first.words, DUAL))
         return _family(scene, dual, wanted, form)
@@ -94,8 +97,9 @@ def _family(scene: Scene, wide: Listen, wanted: Sequence[Listen], form: str) -> 
         if not problem:
             return wider
         return narrow if narrow.lines else Verdict(notes=(_left_out(wide, problem),))
-    held = {one.ip for one in scene.held or ()}
-    can = narrow.lines and held.issuperset(one.ip for one in narrow.lines)
+    held = {one.ip for one in scene.held or () if one.protocol == wide.protocol}
+    shares = wide.protocol == "udp"
+    can = narrow.lines and (shares or held.issuperset(one.ip for one in narrow.lines))
     if problem or can or wide.ip not in held:
         return narrow
     why = f"nginx listens on {wide.place}, and a reload can't narrow that; run once {_STOPPED}"
@@ -159,7 +163,7 @@ def _unlike(scene: Scene, one: Listen) -> str:
 
 
 def _bare(scene: Scene, one: Listen) -> str:
-    if not scene.certified or "ssl" in one.speaks:
+    if not scene.certified or {"ssl", "quic"} & one.speaks:
         return ""
     remedy = 'keep its own line with `ssl`, or give it a target with `parameters = "ssl"`'
     return f"its server block has a certificate, and this target no `ssl`; {remedy}"
@@ -199,17 +203,11 @@ def _at_reload(scene: Scene, one: Listen) -> str:
     return ""
 
 
-def closes(scene: Scene, wanted: Sequence[Listen], found: Verdict) -> str:
-    """Why a reload is no good: nginx has a port that rules lead to, by lines that are gone, and
-    this file can't have it. Empty if it is good."""
-    one = wanted[0]
-    held, stays = (
-        any(each.protocol == one.protocol for each in those or ())
-        for those in (scene.held, scene.rest)
-    )
-    if found.lines or stays or not held:
-        return ""
-    return f"nginx can't reload: it would close port {one.port}, which is left out"
+def closes(scene: Scene, wanted: Sequence[Listen], found: Verdict) -> bool:
+    """Whether nginx has a port that rules lead to, and this file is not to have it: a reload closes
+    it, unless another file has it."""
+    held = any(each.protocol == wanted[0].protocol for each in scene.held or ())
+    return held and not found.lines
 
 
 def stuck(scene: Scene) -> str:

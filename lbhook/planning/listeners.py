@@ -11,7 +11,7 @@ from ..config.shipped import kind_of
 from ..config.targets import Target
 from ..listening import haproxy_config, lines, nginx_verdict, taken
 from ..listening.haproxy_config import Bind
-from ..listening.nginx_config import ANY4, ANY6, OURS, Listen
+from ..listening.nginx_config import ANY4, ANY6, DUAL, OURS, Listen
 from ..listening.nginx_sockets import opened
 from ..listening.nginx_verdict import Scene
 from ..listening.taken import Taken
@@ -49,7 +49,7 @@ class Listeners:
         self._added: dict[str, list[Listen]] = {}
         self._unchanged: list[Target] = []
         self._bound: dict[tuple[str, str], Sequence[Bind]] = {}
-        self._closes: dict[str, str] = {}
+        self._closed: dict[tuple[str, int], str] = {}
         self._lb = Facts()
 
     def here(self, target: Target, lb: Facts) -> tuple[Facts, tuple[str, ...], tuple[str, ...]]:
@@ -109,7 +109,7 @@ class Listeners:
         looked = (*looked, *_OF_HAPROXY) if looked else ()
         of = self._digest(target, made_of, looked)
         record = {"of": of, "looked": looked, "notes": notes, "mark": mark}
-        lasting = of and str(target.path) not in self._closes
+        lasting = of and str(target.path) not in self._closed.values()
         self.host.judged[str(target.path)] = record if lasting else {}
         return Judged(_as_it_is(target), replace(lb, listeners=found), notes, mark)
 
@@ -119,11 +119,18 @@ class Listeners:
             return ""
         if self._added.get(str(target.path)) and self._lacks(target):
             return f"nginx can't take more listeners: {self._lacks(target)}"
-        if str(target.path) in self._closes:
-            return self._closes[str(target.path)]
         rest = [*self._around.configuration.listens, *self._own()]
         scene = Scene(rest, held=self._around.held, others=self._taken(target))
         return nginx_verdict.stuck(scene)
+
+    def closing(self, target: Target) -> str:
+        """Why nginx can take no change at all: a reload would close a port that it has, which rules
+        lead to and no file of it is to have any more. Asked when all are judged."""
+        if not (self._closed and self._judges(target)):
+            return ""
+        rest = {(one.protocol, one.port) for one in self._rest(None)}
+        gone = next((port for _, port in sorted({*self._closed} - rest)), 0)
+        return f"nginx can't reload: it would close port {gone}, which is left out" if gone else ""
 
     def _own(self) -> Iterator[Listen]:
         """What nginx reads of lbhook's files, or is to read of those that are judged later: what is
@@ -209,20 +216,22 @@ class Listeners:
         )
         scenes, none = scene.by_port(), scene._replace(rest=(), held=scene.held and (), others=())
         certified = bool(scene.servers & self._around.configuration.certified)
+        secured = scene.servers and scene.servers <= self._around.configuration.secured
         form, has_ipv6 = str(target.vars.get("listen", "address")), self.host.machine.has_ipv6()
         added, listeners = self._added.setdefault(str(target.path), []), []
         notes = [f"{target.name}: {one}" for one in kept]
         for those in groups:
             wanted = [lines.line(target, one) for one in those]
+            if secured:
+                wanted = [one._replace(words=(*one.words, "ssl")) for one in wanted]
             # HTTP/3 answers from the address that was asked.
             shape = form if those[0].protocol is Protocol.TCP else "address"
             at = scenes.get(those[0].port, none)._replace(
                 certified=certified and lines.is_tls(those)
             )
             found = nginx_verdict.judge(at, wanted, shape, has_ipv6)
-            closes = nginx_verdict.closes(at, wanted, found)
-            if closes:
-                self._closes.setdefault(str(target.path), closes)
+            if nginx_verdict.closes(at, wanted, found):
+                self._closed[wanted[0].protocol, wanted[0].port] = str(target.path)
             added += found.lines
             listeners += [lines.listener(one, those) for one in found.lines]
             notes += [f"{target.name}: {one}" for one in found.notes]
@@ -254,21 +263,26 @@ class Listeners:
         added = self._added.get(str(target.path), ())
         return self._around.room.lacks(opened([*self._rest(target), *added]))
 
-    def _rest(self, target: Target) -> list[Listen]:
+    def _rest(self, target: Target | None) -> list[Listen]:
         """What stands elsewhere, other files of lbhook's among it."""
         found = [*self._around.configuration.listens]
         for path, added in self._added.items():
-            found += added if path != str(target.path) else []
-        for other in self._unchanged:
-            found += self._installed(other) if other.path != target.path else []
+            found += added if not target or path != str(target.path) else []
+        stay = (one for one in self.active if self._judges(one) and one not in self.planned)
+        for other in (*self._unchanged, *stay):
+            known = str(other.path) in self._added or (target and other.path == target.path)
+            found += () if known else self._installed(other)
         return found
 
     def _installed(self, target: Target) -> Iterator[Listen]:
-        context = lines.context(target)
-        for place in places(self._content(target)):
+        context, content = lines.context(target), self._content(target)
+        duals = lines.duals(content)
+        for place in places(content):
             words = (
                 ("udp",) if place.protocol == "udp" else tuple(target.vars["parameters"].split())
             )
+            if place.ip == ANY6 and place.port in duals:
+                words += (DUAL,)
             yield Listen(place.ip, place.port, words, context, OURS, str(target.path))
 
     def _taken(self, target: Target) -> list[Taken]:

@@ -63,6 +63,7 @@ class Planner:
         if not cache.is_sure():
             changes = [one._replace(made_of="") for one in changes]
         changes += self._dropped(scope)
+        changes = [self._unless(one, self._listeners.closing(one.target)) for one in changes]
         if conflicts.found(changes):
             changes = [validation.skip_unread(self.host, one) for one in changes]
             changes = [*_without(changes, conflicts.found(changes))]
@@ -117,9 +118,10 @@ class Planner:
 
     def _unless_stuck(self, change: Change) -> Change:
         """Blocked, if its program can take no change at all."""
-        idle = not change.has_work
-        reason = "" if idle else self._listeners.stuck(change.target)
-        return validation.blocked(change, reason) if reason else change
+        return self._unless(change, self._listeners.stuck(change.target) if change.has_work else "")
+
+    def _unless(self, change: Change, reason: str) -> Change:
+        return validation.blocked(change, reason) if change.has_work and reason else change
 
     def _expected(
         self, scope: Scope, cache: RenderCache, target: Target, actual: FileState | None, ours: bool

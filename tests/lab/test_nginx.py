@@ -163,6 +163,39 @@ def test_a_block_with_a_certificate_gets_no_plain_port_of_tls(lab: Lab) -> None:
     assert listeners(lab) == ["80", "[::]:80"]
 
 
+@pytest.mark.needs("curl")
+def test_no_other_file_of_nginxs_reloads_it_while_one_would_close_a_port(lab: Lab) -> None:
+    """All of them wait, and whichever has the port in the end lets them go on."""
+    certify(lab)
+    configure(lab, site("old", f"listen 80; listen 443 ssl; {SECURE}"))
+    start(lab, 443)
+    lab.balance(body(WEB, TLS, SQL))
+    more = "/etc/nginx/lbhook/more.conf"
+    include = f"{INCLUDE} {SECURE}"
+    configure(lab, site("new", include), site("sql", f"include {more};"))
+    some = "[targets.nginx.vars]\nexcept_ports = [5432]\n"
+    some += like("m", more, "ports = [5432]")
+    lab.vm.write("/etc/lbhook/lbhook.toml", some)
+    for _ in range(2):
+        done = asked(lab)
+        assert done.returncode == 69
+        assert done.stderr.count("blocked: nginx can't reload: it would close port 443") == 2
+        assert secret(lab) == one(lab.vm, "tcp", VM4, 80).reply.split()[-1] == "old"
+    tls = "/etc/nginx/lbhook/tls.conf"
+    all_three = some + like("t", tls, 'ports = [443], parameters = "ssl"')
+    lab.vm.write("/etc/lbhook/lbhook.toml", all_three)
+    configure(lab, site("new", f"{include} include {tls};"), site("sql", f"include {more};"))
+    assert asked(lab).returncode == 0
+    wait_for(lambda: secret(lab) == "new", "TLS by a target of its own")
+    assert one(lab.vm, "tcp", VM4, 80).reply.split()[-1] == "new"
+    assert one(lab.vm, "tcp", VM4, 5432).reply.split()[-1] == "sql"
+
+
+def like(name: str, path: str, settings: str) -> str:
+    """One more target of nginx."""
+    return f'[targets.{name}]\nlike = "nginx"\npath = "{path}"\nvars = {{ {settings} }}\n'
+
+
 def secret(lab: Lab) -> str:
     """The last word of what TLS answers."""
     argv = ["curl", "--silent", "--insecure", "--max-time", "10", f"https://{VM4}/"]

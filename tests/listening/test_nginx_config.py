@@ -154,6 +154,19 @@ def test_who_has_a_certificate() -> None:
     assert nginx_config.read(files).certified == {2}
 
 
+def test_who_has_tls_without_a_word_in_its_listen_lines() -> None:
+    """By `ssl on;`, for all or in its own block, where `ssl off;` ends it."""
+    text = (
+        "http { ssl on; server { listen 80; ssl off; } server { listen 443; }"
+        " server { ssl_certificate one; listen 8443; ssl on; } }"
+    )
+    found = nginx_config.read(Files({"/etc/nginx/nginx.conf": text}.get, lambda _: ()))
+    assert (found.secured, found.certified) == ({2, 3}, frozenset())
+    assert [(one.port, sorted(one.speaks)) for one in found.listens] == [
+        *((80, []), (443, ["ssl"]), (8443, ["ssl"])),
+    ]
+
+
 def test_broken_and_endless_files_end() -> None:
     """Braces that do not match, an include of itself, and one that is not there."""
     text = "include nginx.conf; include gone.conf; } } http { server { listen 80; "

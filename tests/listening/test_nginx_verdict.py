@@ -267,3 +267,35 @@ def test_room() -> None:
         connections=768, workers=4, files=1024
     ).lacks(few)
     assert Room(connections=768, workers=4).lacks(few) == ""
+
+
+def test_http3_is_tls() -> None:
+    """A block with a certificate may have it, though not plain text, on TLS's port."""
+    at = scene()._replace(certified=True)
+    assert judged(at, f"{V4}:443 quic", "address") == (f"{V4}:443", "")
+    assert judged(at, f"{V4}:443 ssl")[0] == "*:443, [::]:443"
+    assert judged(at, f"{V4}:443")[1].startswith("port 443 is left out: its server block has")
+
+
+def test_udp_is_opened_where_rules_lead_whatever_tcp_has() -> None:
+    """A reload opens it beside any other socket."""
+    for held in ("443 ssl", "443 quic"):
+        assert judged(scene(held=held), f"{V4}:443 quic", "address") == (f"{V4}:443", "")
+
+
+def test_one_server_block_alone_says_that_a_socket_is_for_both_families() -> None:
+    """In a file that two of them include nginx would refuse it."""
+    at = scene(f"server {{ include {OWN}; }}", held="[::]:80 ipv6only=off")
+    found = nginx_verdict.judge(at, listens(f"{V4}:80"), "port")
+    assert found.lines == ()
+    assert "run once `systemctl stop nginx`" in found.notes[0]
+    assert nginx_verdict.closes(at, listens(f"{V4}:80"), found)
+
+
+@pytest.mark.parametrize("form", ["port", "address"])
+def test_a_second_file_shares_the_socket_for_both_families(form: str) -> None:
+    """The first has the word."""
+    first = Listen(ip_address("::"), 80, ("ipv6only=off",), "http", nginx_config.OURS, "/first")
+    at = scene(held="[::]:80 ipv6only=off")
+    found = nginx_verdict.judge(at._replace(rest=(first,)), listens(f"{V4}:80"), form)
+    assert [(one.place, one.dual) for one in found.lines] == [("[::]:80", False)]
