@@ -157,7 +157,8 @@ def test_the_page_and_nobody_is_refused(shop: Machine, azure: Azure) -> None:
     put(shop, "/etc/nginx/conf.d/probe.conf")
     run(shop, commands("Health probes"))
     probe = ["curl", "-s", "--interface", PROBE4, "--max-time", "10", f"http://{VM4}:8080/healthz"]
-    assert azure.fabric.run(probe).stdout == "ok\n"
+    # nginx takes a moment after a reload.
+    wait_for(lambda: azure.fabric.run(probe, check=False).stdout == "ok\n", "the probe's answer")
     shop.run(["lbhook", "apply"])
     assert shop.status()["outcome"] == "unchanged"
     shop.write("/etc/nginx/conf.d/shop.conf", as_it_was(block("/etc/nginx/conf.d/shop.conf").text))
