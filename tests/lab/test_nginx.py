@@ -454,3 +454,16 @@ def test_a_target_that_goes_while_its_file_is_included(lab: Lab) -> None:
     configure(lab, site("own", "listen 80;"))
     lab.vm.write("/etc/lbhook/lbhook.toml", "")
     assert "includes" not in asked(lab).stderr
+
+
+def test_lines_for_single_addresses(lab: Lab) -> None:
+    """Those that rules lead to are lbhook's; one that no rule leads to stays in its block."""
+    configure(lab, site("old", f"listen 127.0.0.1:80; listen {VM4}:80;"))
+    start(lab, 80)
+    lab.balance(body(WEB))
+    client, local = Asker(lab.vm, VM4, 80), Asker(lab.vm, "127.0.0.1", 80)
+    configure(lab, site("new", f"{INCLUDE} listen 127.0.0.1:80;"))
+    assert asked(lab).returncode == 0
+    assert listeners(lab) == [f"{VM4}:80"]
+    wait_for(lambda: one(lab.vm, "tcp", VM4, 80).reply.endswith("new\n"), "the new site")
+    assert set(client.stop()) == set(local.stop()) == {"old", "new"}
