@@ -148,11 +148,10 @@ for told, listed in (
 """
 
 
-def test_the_sockets_that_listen_are_those_of_proc() -> None:
-    """Addresses, ports and inodes, of TCP and UDP and of both families; a connection is none of
-    them."""
+def told(script: str) -> str:
+    """What a script says in a network of its own, which has a loopback interface."""
     require("unshare", "ip")
-    inside = f"ip link set lo up; exec {sys.executable} -c '{LISTENING}'"
+    inside = f"ip link set lo up; exec {sys.executable} -c '{script}'"
     done = subprocess.run(
         ("unshare", "--map-root-user", "--net", "sh", "-euc", inside),
         env={"PATH": PATH, "PYTHONPATH": str(REPO)},
@@ -160,7 +159,13 @@ def test_the_sockets_that_listen_are_those_of_proc() -> None:
         text=True,
         check=True,
     )
-    assert done.stdout == "5 True\n2 True\n"
+    return done.stdout
+
+
+def test_the_sockets_that_listen_are_those_of_proc() -> None:
+    """Addresses, ports and inodes, of TCP and UDP and of both families; a connection is none of
+    them."""
+    assert told(LISTENING) == "5 True\n2 True\n"
 
 
 SINGLE = """
@@ -197,13 +202,4 @@ for kind, told in zip(kinds, (Kernel().listening(), Kernel().bound())):
 def test_a_socket_for_ipv6_says_whether_it_takes_ipv4() -> None:
     """Each that listens and each that is bound, by the kernel of this machine; of IPv4 there is
     nothing to say."""
-    require("unshare", "ip")
-    inside = f"ip link set lo up; exec {sys.executable} -c '{SINGLE}'"
-    done = subprocess.run(
-        ("unshare", "--map-root-user", "--net", "sh", "-euc", inside),
-        env={"PATH": PATH, "PYTHONPATH": str(REPO)},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert done.stdout == "6 True\n6 True\n"
+    assert told(SINGLE) == "6 True\n6 True\n"
