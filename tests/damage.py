@@ -1,11 +1,15 @@
 """What time, disks and other versions do to a file of lbhook's own."""
 
+import errno
 import json
 import os
 import shutil
 from collections.abc import Iterator, Mapping
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
+
+from lbhook.plan import FileState
+from lbhook.storage.files import Tree
 
 # Of each type one, and what is hardest of its kind; the deepest is deeper than any parser likes.
 ODD: tuple[Any, ...] = (
@@ -13,6 +17,20 @@ ODD: tuple[Any, ...] = (
     *("", "/", "x\0y", "\udc80", "../../etc/shadow", "é" * 300, [], {}, [[]], {"x": {}}, [1, None]),
 )
 _GONE = object()
+
+
+class Withholding(Tree):
+    """A disk that does not give one file, for as long as too many are open."""
+
+    def __init__(self, root: Path, withheld: PurePosixPath) -> None:
+        super().__init__(root)
+        self.withheld = withheld
+
+    def state(self, path: PurePosixPath, most: int = -1) -> FileState | None:
+        """The same, but for that file."""
+        if path == self.withheld:
+            raise self.failure(path, OSError(errno.EMFILE, os.strerror(errno.EMFILE)))
+        return super().state(path, most)
 
 
 def places(value: Any, at: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:

@@ -26,6 +26,9 @@ _HINTS = {
     errno.EPERM: "run as root; `lsattr` shows whether the file is immutable",
     errno.EISDIR: "remove what is there, or give the target another path",
     errno.ENOTDIR: "an element of the path is not a directory",
+    errno.EIO: "see `dmesg`; a record of lbhook's that stays unreadable has to be moved away",
+    errno.EMFILE: "a later run may open it",
+    errno.ENFILE: "a later run may open it",
     errno.ENAMETOOLONG: "give the target a shorter path",
     errno.ELOOP: "remove the link, or give the target the path that it leads to",
 }
@@ -172,12 +175,15 @@ class Tree:
             self._take_away(path, "rmdir", os.rmdir)
 
     def is_directory(self, path: PurePosixPath) -> bool:
-        """Whether there is a directory, and no link to one."""
+        """Whether there is a directory, and no link to one. Raises `WriteError` if the disk does
+        not say."""
         try:
             with self._directory(path.parent) as directory:
                 found = os.stat(path.name, dir_fd=directory, follow_symlinks=False)
-        except OSError:
-            return False
+        except OSError as error:
+            if error.errno in (*_NO_NAME, *_IN_THE_WAY):
+                return False
+            raise self.failure(path, error) from None
         return stat.S_ISDIR(found.st_mode)
 
     def move(self, old: PurePosixPath, new: PurePosixPath) -> None:

@@ -68,10 +68,10 @@ class Journal:
         Raises `PutBackError` for those that could not be put back, or be read of; the others have
         been, and the journal stays for the next run.
         """
-        touched, failures, wrong = self._put_back_all()
-        if failures or wrong:
+        touched, failures, read = self._put_back_all()
+        if failures or read.wrong or read.unread:
             where = self.tree.outside(self._open)
-            raise _stuck(touched, failures, [f"{where}: {one}" for one in wrong])
+            raise _stuck(touched, failures, [f"{where}: {one}" for one in read.wrong], read.unread)
         self._drop(self._open, "journal.done")
         return tuple(touched)
 
@@ -84,16 +84,15 @@ class Journal:
         self.tidy()
         if not self.is_open():
             return Settled()
-        touched, failures, wrong = self._put_back_all()
+        touched, failures, read = self._put_back_all()
         healing = {path: one for path, one in failures.items() if not _is_for_ever(one)}
-        if healing:
-            raise _stuck(touched, healing)
-        if not (failures or wrong):
+        if healing or read.unread:
+            raise _stuck(touched, healing, unread=read.unread)
+        if not (failures or read.wrong):
             self._drop(self._open, "journal.done")
             return Settled(tuple(touched))
-        entries = journal_entries.read(self.tree, self._open).entries
         where = self.tree.outside(aside.moved(self.tree, self._open))
-        names = {entry.path: name for name, entry in entries}
+        names = {entry.path: name for name, entry in read.entries}
         lost = (
             f"{'; '.join(error.problems)}: it can't be put back; what was there before is"
             f" {where}/{names[path]}: copy it to where it belongs, then remove {where}"
@@ -102,18 +101,16 @@ class Journal:
         unread = (
             f"{where}: {one}; lbhook can't tell all that is to be put back: compare the files in"
             " it with the installed ones, then remove it"
-            for one in wrong
+            for one in read.wrong
         )
         return Settled(tuple(touched), (*lost, *unread))
 
-    def _put_back_all(
-        self,
-    ) -> tuple[list[Entry], dict[PurePosixPath, LbhookError], Sequence[str]]:
-        """What was put back, what could not be, and what of the journal can't be read."""
+    def _put_back_all(self) -> tuple[list[Entry], dict[PurePosixPath, LbhookError], Read]:
+        """What was put back, what could not be, and what the journal says."""
         touched: list[Entry] = []
         failures: dict[PurePosixPath, LbhookError] = {}
-        entries, wrong = journal_entries.read(self.tree, self._open)
-        for _, entry in entries:
+        read = journal_entries.read(self.tree, self._open)
+        for _, entry in read.entries:
             try:
                 self.tree.discard(entry.path)
                 if self._put_back(entry):
@@ -121,7 +118,7 @@ class Journal:
                 self.tree.remove(self.tree.second(entry.path))
             except LbhookError as error:
                 failures[entry.path] = error
-        return touched, failures, wrong
+        return touched, failures, read
 
     def commit(self) -> None:
         """It came to its end: from now on the journal is what `rollback` goes back to."""
@@ -180,6 +177,8 @@ class Journal:
         found: dict[PurePosixPath, Entry] = {}
         for journal in self._kept():
             read = journal_entries.read(self.tree, journal)
+            for error in read.unread:
+                raise error
             if read.wrong:
                 where = self.tree.outside(journal)
                 problems = (f"{where}: {one}; there is no way back" for one in read.wrong)
@@ -266,11 +265,13 @@ def _stuck(
     touched: Sequence[Entry],
     failures: Mapping[PurePosixPath, LbhookError],
     wrong: Sequence[str] = (),
+    unread: Sequence[LbhookError] = (),
 ) -> PutBackError:
+    errors = (*failures.values(), *unread)
     return PutBackError(
-        *(problem for error in failures.values() for problem in error.problems),
+        *(problem for error in errors for problem in error.problems),
         *wrong,
-        hint=next((error.hint for error in failures.values()), ""),
+        hint=next((error.hint for error in errors), ""),
         stuck=tuple(failures),
         restored=tuple(one.path for one in touched if one.target),
     )

@@ -26,11 +26,12 @@ class Entry(NamedTuple):
 
 
 class Read(NamedTuple):
-    """The entries of a journal that can be read, each with the name of its backup, and what is
-    wrong with the others."""
+    """The entries of a journal that can be read, each with the name of its backup; what is wrong
+    with others; and what kept the disk from giving the rest, which a later run may get."""
 
     entries: tuple[tuple[str, Entry], ...] = ()
     wrong: tuple[str, ...] = ()
+    unread: tuple[WriteError, ...] = ()
 
 
 def write(tree: Tree, journal: PurePosixPath, entries: Sequence[Entry]) -> None:
@@ -51,10 +52,10 @@ def read(tree: Tree, journal: PurePosixPath) -> Read:
     try:
         content = tree.read(journal / _LIST)
     except WriteError as error:
-        return Read(wrong=error.problems)
+        return Read(wrong=error.problems) if error.in_the_way else Read(unread=(error,))
     listed, wrong = _listed(forms.decoded(content or b""))
     problems = [wrong] if wrong else []
-    entries = []
+    entries, unread = [], []
     for at, raw in enumerate(listed):
         try:
             entries.append((str(at), _entry(tree, journal / str(at), raw)))
@@ -63,8 +64,11 @@ def read(tree: Tree, journal: PurePosixPath) -> Read:
                 f"damaged: entries[{at}]{where}: {what}" for where, what in misfit.problems
             ]
         except WriteError as error:
-            problems += error.problems
-    return Read(tuple(entries), tuple(problems))
+            if error.in_the_way:
+                problems += error.problems
+            else:
+                unread.append(error)
+    return Read(tuple(entries), tuple(problems), tuple(unread))
 
 
 def _entry(tree: Tree, backup: PurePosixPath, raw: object) -> Entry:

@@ -38,10 +38,13 @@ class RecordFiles(Places):
         return forms.nothing(form).values if nothing else found.values
 
     def record(self, path: PurePosixPath, form: Form) -> Record:
-        """A record as far as it can be read; what is no file is as damaged as one that is cut."""
+        """A record as far as it can be read; what is no file is as damaged as one that is cut.
+        Raises `WriteError` if the disk does not give it: a later run may get it."""
         try:
             content = self.tree.read(path)
         except WriteError as error:
+            if not error.in_the_way:
+                raise
             return forms.nothing(
                 form, "; ".join(error.problems).removeprefix(f"{self.tree.outside(path)}: ")
             )
@@ -49,13 +52,17 @@ class RecordFiles(Places):
 
     def set_aside(self, others: Callable[[], Mapping[str, Installed]]) -> tuple[str, ...]:
         """Put what can be read of a damaged record in its place, keep the damaged one beside it,
-        and say so. `others` are targets that are known to be installed from elsewhere."""
+        and say so. `others` are targets that are known to be installed from elsewhere. One that
+        the disk does not give stays as it is: who needs it says so."""
         said = []
         forms = self.forms()
         there = {place: self.tree.names(place) for place in {one.parent for one in forms}}
         for path in (one for one in forms if one.name in there[one.parent]):
             form = forms[path]
-            found = self.record(path, form)
+            try:
+                found = self.record(path, form)
+            except WriteError:
+                continue
             if found.wrong:
                 values = found.values
                 if path == self.installed_file:

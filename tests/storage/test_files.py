@@ -188,7 +188,8 @@ UNITS = "if lbhook's units can't write {}/etc/app, run `sudo lbhook install`, se
         (True, 13, WriteError, UNITS),
         (False, 13, RightsError, "run as root, or use --root DIR"),
         (False, 28, WriteError, "free some space"),
-        (True, 5, WriteError, ""),
+        (True, 24, WriteError, "a later run may open it"),
+        (True, 12, WriteError, ""),
     ],
 )
 def test_an_error_of_the_system_has_a_status_and_a_hint(

@@ -11,6 +11,7 @@ from lbhook.storage.files import Tree
 from lbhook.storage.journal import Journal, Settled
 from lbhook.storage.journal_entries import Entry
 
+from ..damage import Withholding
 from ..stand import contents
 
 STATE = PurePosixPath("/var/lib/lbhook")
@@ -134,6 +135,34 @@ def test_a_journal_that_can_not_be_read_is_not_closed(tree: Tree) -> None:
     assert caught.value.problems == (f"{file.parent}: damaged: no list of files, or cut",)
     file.write_bytes(listed)
     assert [entry.target for entry in journal.put_back()] == ["old", "new", "gone"]
+
+
+@pytest.mark.parametrize("name", ["journal.json", "0"])
+def test_a_journal_that_the_disk_does_not_give_stays(tree: Tree, name: str) -> None:
+    """Its list or a backup: nothing is wrong with what was not read, and a later run may read it.
+    What could be read is put back at once."""
+    carried = begun(tree)
+    carried_out(tree)
+    withheld = Journal(Withholding(tree.root, STATE / "journal" / name), STATE)
+    for put_back in (withheld.settle, withheld.put_back):
+        with pytest.raises(PutBackError) as caught:
+            put_back()
+        problem = f"{tree.root}/var/lib/lbhook/journal/{name}: Too many open files"
+        assert (caught.value.problems, tree.names(STATE)) == ((problem,), ["journal"])
+    assert (tree.read(GONE) == b"") is (name == "0")
+    carried.settle()
+    assert (tree.read(OLD), tree.read(GONE), tree.names(STATE)) == (b"before\n", b"", [])
+
+
+def test_a_way_back_that_the_disk_does_not_give_is_not_said_to_be_gone(tree: Tree) -> None:
+    """The error is that of the disk."""
+    journal = begun(tree)
+    journal.commit()
+    list_file = STATE / "previous/journal.json"
+    with pytest.raises(WriteError) as caught:
+        Journal(Withholding(tree.root, list_file), STATE).previous()
+    assert caught.value.problems == (f"{tree.outside(list_file)}: Too many open files",)
+    assert len(journal.previous()) == 3
 
 
 def test_what_stays_in_the_way_is_given_up_by_a_later_run(tree: Tree) -> None:

@@ -4,11 +4,14 @@ from pathlib import Path, PurePosixPath
 
 import pytest
 
+from lbhook.errors import WriteError
 from lbhook.paths import Paths
 from lbhook.storage import aside, forms, records
 from lbhook.storage.files import Tree
 from lbhook.storage.record_files import RecordFiles
 from lbhook.storage.records import Installed
+
+from ..damage import Withholding
 
 STATE = PurePosixPath("/var/lib/lbhook")
 ONE = Installed(name="one", path="/etc/one", digest="d1", mode=0o640)
@@ -59,6 +62,18 @@ def test_what_is_no_file_is_named_once(files: RecordFiles) -> None:
     file.mkdir(parents=True)
     assert installed(files) == []
     assert files.damaged == [f"{file}: is not a regular file; what can't be read is ignored"]
+
+
+def test_what_the_disk_does_not_give_is_not_damaged(files: RecordFiles) -> None:
+    """It stays where it is, and who needs it does not go on as if there were none."""
+    files.tree.write(files.installed_file, forms.written({"files": {"/etc/one": ONE}}))
+    withheld = RecordFiles(Withholding(files.tree.root, files.installed_file), Paths())
+    problem = f"{files.tree.outside(files.installed_file)}: Too many open files"
+    with pytest.raises(WriteError, match=problem):
+        installed(withheld)
+    assert withheld.set_aside(dict) == ()
+    assert files.tree.names(STATE) == ["installed.json"]
+    assert installed(files) == ["/etc/one"]
 
 
 @pytest.mark.parametrize("directory", [False, True])
