@@ -58,7 +58,7 @@ HOUSE: dict[str, tuple[str, ...]] = {
     ),
     "listening": (
         *("nginx_directives", "nginx_config", "nginx_printed", "nginx_sockets", "taken"),
-        *("nginx_verdict", "haproxy_config", "lines"),
+        *("nginx_verdict", "haproxy_config", "sshd_config", "lines"),
     ),
     "programs": (
         *("sshd", "nftables", "tunnels", "daemon", "firewalld", "systemd", "nginx", "haproxy"),

@@ -233,6 +233,8 @@ def test_systemd_is_not_asked_where_it_listens_nowhere(tmp_path: Path) -> None:
         ("", ["*:22"]),
         ("Port 2222\nport=2223\n", ["*:2222", "*:2223"]),
         ("# Port 1\n  Port\t2222 # one\nMatch User x\nPort 9\n", ["*:2222"]),
+        ("Match User x\nPort 9\nMatch all\nPort 2222\n", ["*:2222"]),
+        ('Port \'2222\'\n"Port" "2223"\nPort \'2224\n', ["*:2222", "*:2223"]),
         ("AddressFamily inet\nPort 2222\n", ["0.0.0.0:2222"]),
         ("AddressFamily inet6\n", ["[::]:22"]),
         ("ListenAddress 10.0.0.4\nPort 2222\nPort 22\n", ["10.0.0.4:22", "10.0.0.4:2222"]),
@@ -256,9 +258,10 @@ def test_before_it_listens_its_configuration_counts(
 
 def test_drop_ins_count_up_to_what_holds_for_some_only(tmp_path: Path) -> None:
     """A Match in one ends with its file; one that includes itself ends somewhere."""
-    configure(tmp_path, "Port 2222\nMatch all\nPort 9\n", "sshd_config.d/a.conf")
+    configure(tmp_path, "Port 2222\nMatch User x\nPort 9\n", "sshd_config.d/a b.conf")
     configure(tmp_path, "Port 2223\nInclude sshd_config.d/*.conf\n", "sshd_config.d/b.conf")
-    configure(tmp_path, "Include /etc/ssh/sshd_config.d/*.conf\nPort 2224\n")
+    drop_ins = "Include '/etc/ssh/sshd_config.d/a b.conf' sshd_config.d/b*\n"
+    configure(tmp_path, f"{drop_ins}Port 2224\nMatch User x\nMatch all\n{drop_ins}")
     assert found(tmp_path) == ["*:2222", "*:2223", "*:2224"]
 
 
@@ -298,6 +301,22 @@ def test_where_it_listened_last_counts_until_it_listens(tmp_path: Path) -> None:
     socket(tmp_path, "0.0.0.0 2223", 7)
     process(tmp_path, 50, "sshd", 7)
     assert found(tmp_path, "10.0.0.4:2222") == ["0.0.0.0:2223"]
+
+
+@pytest.mark.parametrize("unit", ["sshd-sftp.service", "ssh.socket", "sshd.service"])
+def test_a_second_sshd_keeps_its_places_while_it_does_not_listen(tmp_path: Path, unit: str) -> None:
+    """Its restart, or a run between the starts of both, must not close it. Another name of the
+    first is no second one."""
+    configure(tmp_path, "")
+    link = tmp_path / "etc/systemd/system/multi-user.target.wants" / unit
+    link.symlink_to("/etc/systemd/system/any")
+    socket(tmp_path, "0.0.0.0 22", 7)
+    process(tmp_path, 50, "sshd", 7)
+    second = ["*:2022"] if "sftp" in unit else []
+    assert found(tmp_path, "0.0.0.0:22", "*:2022") == ["0.0.0.0:22", *second]
+    socket(tmp_path, "0.0.0.0 2222", 8)
+    process(tmp_path, 51, "sshd", 8)
+    assert found(tmp_path, "*:2022") == ["0.0.0.0:22", "0.0.0.0:2222"]
 
 
 @pytest.mark.parametrize(
