@@ -57,7 +57,7 @@ HOUSE: dict[str, tuple[str, ...]] = {
         "cache",
     ),
     "listening": (
-        *("nginx_directives", "nginx_config", "nginx_printed", "nginx_sockets", "taken"),
+        *("files", "nginx_directives", "nginx_config", "nginx_printed", "nginx_sockets", "taken"),
         *("nginx_verdict", "haproxy_config", "sshd_config", "lines"),
     ),
     "programs": (

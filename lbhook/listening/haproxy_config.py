@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 from ..metadata.facts import Listener
 from ..metadata.reader import Address
+from .files import Files
 from .nginx_config import Listen
 from .taken import Taken, by_another
 
@@ -40,13 +41,16 @@ class Bind(NamedTuple):
         return self.first <= port <= self.last and (everywhere or self.ip == ip)
 
 
-def binds(name: str, text: str, env: Mapping[str, str]) -> Iterator[Bind]:
-    """The places that a file's lines bind, of TCP and of this network namespace. Another peer's is
-    among them, which is no address of this machine."""
-    for number, line in enumerate(text.splitlines(), 1):
+def binds(name: str, files: Files, env: Mapping[str, str], v6only: bool = False) -> Iterator[Bind]:
+    """The places that the lines of the file `name` bind, of TCP and of this network namespace.
+    Another peer's is among them, which is no address of this machine. `v6only` says that the
+    kernel gives a socket of IPv6 no IPv4 by itself (net.ipv6.bindv6only)."""
+    for number, line in enumerate((files.read(name) or "").splitlines(), 1):
         words = _words(line, env)
-        for ip, first, last in _bound(words) if "namespace" not in words else ():
-            yield Bind(ip, first, last, f"{name}:{number}")
+        for place, options in _bound(words) if "namespace" not in words else ():
+            alone = v6only and "v4v6" not in options
+            for ip, first, last in _places(place, files, alone or "v6only" in options):
+                yield Bind(ip, first, last, f"{name}:{number}")
 
 
 def taken(
@@ -84,33 +88,24 @@ def _value(found: re.Match[str], env: Mapping[str, str]) -> str:
     return env.get(found[1] or found[3], found[2] or "")
 
 
-def _bound(words: Sequence[str]) -> Iterator[tuple[Address, int, int]]:
+def _bound(words: Sequence[str]) -> Iterator[tuple[str, Sequence[str]]]:
+    """Each place of a line, and the words behind."""
     for beginning, at in _OPENING.items():
         if tuple(words[: len(beginning)]) == beginning and len(words) > at:
             for place in words[at].split(","):
-                yield from _places(place, words[at + 1 :])
+                yield place, words[at + 1 :]
 
 
-def _places(text: str, words: Sequence[str]) -> Iterator[tuple[Address, int, int]]:
+def _places(text: str, files: Files, v6only: bool) -> Iterator[tuple[Address, int, int]]:
     found = _PLACE.fullmatch(text)
     if not found or "@" in found[2]:
         return
     family, host = (found[1] or "")[-1:], found[2].strip("[]")
     first = int(found[3])
     last = int(found[4] or first)
-    for ip in _addresses(host, family):
+    everywhere = [_ANY6 if family == "6" else _ANY4]
+    for ip in everywhere if host in ("", "*") else files.addresses(host):
         yield ip, first, last
         # Linux gives a socket of IPv6 for all addresses those of IPv4 as well.
-        if ip == _ANY6 and not {"v6only"} & set(words):
+        if ip == _ANY6 and not v6only:
             yield _ANY4, first, last
-
-
-def _addresses(host: str, family: str) -> Iterator[Address]:
-    """One for all of a family; none of a name, of which nobody knows what it will be."""
-    if host in ("", "*"):
-        yield _ANY6 if family == "6" else _ANY4
-        return
-    try:
-        yield ipaddress.ip_address(host)
-    except ValueError:
-        return

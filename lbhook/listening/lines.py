@@ -9,7 +9,7 @@ from ..metadata.facts import Facts, Listener
 from ..metadata.model import Protocol
 from .nginx_config import OURS, Listen
 
-_HTTPS = 443
+_HTTPS = "443"
 _DUAL = re.compile(rb"(?m)^\s*listen \[::\]:(\d+)[^;\n]* ipv6only=off;")
 _CONTEXTS = {"a server block": "http", "a stream block": "stream"}
 
@@ -45,8 +45,12 @@ def duals(content: bytes) -> Collection[int]:
 
 
 def is_tls(those: Sequence[Listener]) -> bool:
-    """Whether clients of a port speak TLS, by the number that it has here or at a frontend."""
-    return any(_HTTPS in (one.port, *(rule.frontend_port for rule in one.rules)) for one in those)
+    """Whether clients of a port speak TLS, by the number that it has here or at a frontend: 443, or
+    one such as 8443."""
+    ports = {one.port for one in those} | {
+        rule.frontend_port for one in those for rule in one.rules
+    }
+    return any(str(port).endswith(_HTTPS) for port in ports)
 
 
 def listener(place: Listen, those: Sequence[Listener]) -> Listener:

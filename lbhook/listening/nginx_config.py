@@ -5,7 +5,6 @@ https://nginx.org/en/docs/http/ngx_http_core_module.html#listen), and not asked 
 prints nothing where an include is missing, a name can't be resolved or an address is not there yet.
 """
 
-import fnmatch
 import ipaddress
 import itertools
 import re
@@ -14,6 +13,7 @@ from pathlib import PurePosixPath
 from typing import NamedTuple
 
 from ..metadata.reader import Address
+from .files import Files
 from .nginx_directives import directives
 
 MAIN = PurePosixPath("/etc/nginx/nginx.conf")
@@ -30,6 +30,9 @@ _BINDING = re.compile(
     r"|so_keepalive)="
 )
 _DEPTH = 20
+# What a server has for those who speak TLS, and where that may stand.
+_OF_TLS = ("ssl_certificate", "ssl_reject_handshake")
+_OF_WEB = (["http"], ["http", "server"])
 
 
 class Listen(NamedTuple):
@@ -75,9 +78,9 @@ class Listen(NamedTuple):
 class Configuration(NamedTuple):
     """What the files ask for. `included` are the numbers of the server blocks that include a
     file, by its path; 0 stands for what is no server block. `secured` are those whose every line
-    is TLS by `ssl on;`, which nginx has until 1.25, `certified` others that have a certificate: for
-    TLS, it takes a word in the listen line. `unread` are files and directories that are named and
-    gave nothing."""
+    is TLS by `ssl on;`, which nginx has until 1.25, `certified` others that have a certificate,
+    their own or one of all: for TLS, it takes a word in the listen line. `unread` are files and
+    directories that are named and gave nothing."""
 
     listens: tuple[Listen, ...] = ()
     included: Mapping[str, frozenset[int]] = {}
@@ -92,14 +95,6 @@ class Configuration(NamedTuple):
         return self.included.get(path, frozenset())
 
 
-class Files(NamedTuple):
-    """Where configuration comes from: the text of a file (None if it can't be read), and the
-    names in a directory."""
-
-    read: Callable[[str], str | None]
-    names: Callable[[str], Collection[str]]
-
-
 def read(files: Files, own: Collection[str] = (), main: PurePosixPath = MAIN) -> Configuration:
     """The configuration without what is in lbhook's `own` files, whose includes are noted."""
     reader = _Reader(files, own, main)
@@ -110,7 +105,7 @@ def read(files: Files, own: Collection[str] = (), main: PurePosixPath = MAIN) ->
         settings=reader.settings,
         texts=tuple(reader.texts),
         unread=tuple(reader.unread),
-        certified=frozenset(reader.certificates - reader.secured),
+        certified=reader.certified - reader.secured,
         secured=reader.secured,
     )
 
@@ -127,7 +122,7 @@ class _Reader:
     """Goes through files and blocks, in nginx's order."""
 
     def __init__(self, files: Files, own: Collection[str], main: PurePosixPath) -> None:
-        self.files = files
+        self.files = files._replace(coming=own)
         self.own = own
         self.prefix = main.parent
         self.listens: list[Listen] = []
@@ -136,7 +131,7 @@ class _Reader:
         self.texts: list[tuple[str, str]] = []
         self.unread: list[str] = []
         self._blocks: list[str] = []
-        self.certificates: set[int] = set()
+        self._certificates: set[int] = set()
         self._tls: dict[int, bool] = {}
         self._servers = 0
         self._heard = False
@@ -145,8 +140,7 @@ class _Reader:
     def file(self, path: str) -> None:
         if path in self.own:
             self._heard = True
-            server = self._servers if self._blocks[-1:] == ["server"] else 0
-            self.included.setdefault(path, set()).add(server)
+            self.included.setdefault(path, set()).add(self._server)
             return
         endless = path in self._within or len(self._within) == _DEPTH
         text = None if endless else self.files.read(path)
@@ -160,11 +154,17 @@ class _Reader:
         self._within.pop()
 
     @property
+    def certified(self) -> frozenset[int]:
+        """The servers that have a certificate, or refuse those who speak TLS: their own, or that of
+        the block around them."""
+        everywhere = 0 in self._certificates
+        return frozenset(self._numbers if everywhere else self._certificates)
+
+    @property
     def secured(self) -> frozenset[int]:
         """The servers that say `ssl on;`, or have it from the block around them."""
         everywhere = self._tls.get(0, False)
-        numbers = range(1, self._servers + 1)
-        return frozenset(one for one in numbers if self._tls.get(one, everywhere))
+        return frozenset(one for one in self._numbers if self._tls.get(one, everywhere))
 
     def spoken(self, one: Listen) -> Listen:
         """With the word that `ssl on;` stands for."""
@@ -177,17 +177,27 @@ class _Reader:
         elif end == "}":
             self._close()
         elif words[0] == "include" and len(words) > 1:
-            for path in self._paths(str(self.prefix / words[1])):
+            paths, empty = self.files.matching(str(self.prefix / words[1]))
+            self.unread += empty
+            for path in paths:
                 self.file(path)
         elif words[0] == "listen" and self._blocks[-1:] == ["server"] and len(words) > 1:
             self._heard = True
             self.listens += self._listen(words[1:], line)
-        elif words[0] == "ssl" and self._blocks in (["http"], ["http", "server"]):
-            self._tls[self._servers if len(self._blocks) == 2 else 0] = words[1:] == ["on"]
-        elif words[0] == "ssl_certificate" and self._blocks == ["http", "server"]:
-            self.certificates.add(self._servers)
+        elif words[0] == "ssl" and self._blocks in _OF_WEB:
+            self._tls[self._server] = words[1:] == ["on"]
+        elif words[0] in _OF_TLS and self._blocks in _OF_WEB:
+            self._certificates.add(self._server)
         elif not self._blocks or self._blocks == ["events"]:
             self.settings[words[0]] = " ".join(words[1:])
+
+    @property
+    def _numbers(self) -> Sequence[int]:
+        return range(1, self._servers + 1)
+
+    @property
+    def _server(self) -> int:
+        return self._servers if self._blocks[-1:] == ["server"] else 0
 
     def _open(self, words: Sequence[str], line: str) -> None:
         self._blocks.append(words[0] if words else "")
@@ -201,49 +211,18 @@ class _Reader:
             self.listens += self._listen(("80",), self._line)
 
     def _listen(self, words: Sequence[str], line: str) -> Iterator[Listen]:
-        for ip, port in _places(words[0]):
+        for ip, port in _places(words[0], self.files.addresses):
             yield Listen(ip, port, tuple(words[1:]), self._blocks[0], self._servers, line)
 
-    def _paths(self, pattern: str) -> list[str]:
-        """The files that a pattern stands for: as glob(3), in the order of their names."""
-        if not re.search(r"[*?\[]", pattern):
-            return [pattern]
-        found = ["/"]
-        for part in PurePosixPath(pattern).parts[1:]:
-            found = [
-                str(PurePosixPath(place, name))
-                for place in found
-                for name in sorted(self._matching(place, part))
-            ]
-        return found
 
-    def _matching(self, place: str, part: str) -> Iterator[str]:
-        if not re.search(r"[*?\[]", part):
-            yield part
-            return
-        names = self.files.names(place)
-        self.unread += [] if names else [place]
-        part = part.replace("[^", "[!")  # glob(3) knows both
-        for name in names:
-            hidden = name.startswith(".") and part[0] != "."
-            if fnmatch.fnmatchcase(name, part) and not hidden:
-                yield name
-
-
-def _places(written: str) -> Iterator[tuple[Address, int]]:
+def _places(
+    written: str, addresses: Callable[[str], Sequence[Address]]
+) -> Iterator[tuple[Address, int]]:
     """The places of a `listen` line; none of a unix socket, or of a name that only DNS knows."""
     found = _PLACE.fullmatch(f":{written}" if _PORTS.fullmatch(written) else written)
     if not found or written.startswith("unix:"):
         return
     six, host, first, last = found.groups()
-    try:
-        ips = [ANY4] if host in ("", "*") and not six else _ips(six or host)
-    except ValueError:
-        return
+    ips = [ANY4] if host in ("", "*") and not six else addresses(six or host)
     for port in range(int(first or 80), int(last or first or 80) + 1):
         yield from ((ip, port) for ip in ips)
-
-
-def _ips(host: str) -> list[Address]:
-    local = ["127.0.0.1", "::1"]
-    return [ipaddress.ip_address(one) for one in (local if host == "localhost" else [host])]

@@ -1,12 +1,12 @@
 """What nginx prints of its configuration: messages and, with `-T`, each file that it has read."""
 
-import fnmatch
 import ipaddress
 import re
 from pathlib import PurePosixPath
 from typing import NamedTuple
 
 from ..metadata.reader import Address
+from .files import matches
 from .nginx_directives import directives
 
 _UNBOUND = re.compile(r"bind\(\) to (?:\[([0-9a-fA-F:.]+)\]|([0-9.]+)):\d+ failed \(99:")
@@ -74,9 +74,6 @@ class Printed(NamedTuple):
 
 
 def _stands_for(pattern: PurePosixPath, path: str) -> bool:
-    """As glob(3): a star does not go beyond a slash, nor match a leading dot."""
+    """As glob(3): a star does not go beyond a slash."""
     wanted, parts = PurePosixPath(path).parts, pattern.parts
-    return len(wanted) == len(parts) and all(
-        fnmatch.fnmatchcase(name, part) and not (name[0] == "." and part[0] in "*?[")
-        for name, part in zip(wanted, parts, strict=True)
-    )
+    return len(wanted) == len(parts) and all(map(matches, wanted, parts))

@@ -10,6 +10,7 @@ from ..config.settings import Settings
 from ..config.shipped import kind_of
 from ..config.targets import Target
 from ..listening import haproxy_config, lines, nginx_verdict, taken
+from ..listening.files import HOSTS
 from ..listening.haproxy_config import Bind
 from ..listening.nginx_config import ANY4, ANY6, DUAL, OURS, Listen
 from ..listening.nginx_sockets import opened
@@ -25,8 +26,9 @@ from ..rendering import fingerprint
 from .surroundings import Surroundings, stamps
 
 _SHOWN = 8
-# What tells that haproxy may ask for other ports, or starts with the machine by now.
-_OF_HAPROXY = ("/etc/haproxy/haproxy.cfg", "/etc/systemd/system/multi-user.target.wants")
+# What tells that a name stands for another address, that haproxy may ask for other ports, or that
+# it starts with the machine by now.
+_BESIDE = (HOSTS, "/etc/haproxy/haproxy.cfg", "/etc/systemd/system/multi-user.target.wants")
 
 
 class Judged(NamedTuple):
@@ -106,7 +108,7 @@ class Listeners:
         )
         self._around.remember()
         looked = self._around.looked_at()
-        looked = (*looked, *_OF_HAPROXY) if looked else ()
+        looked = (*looked, *_BESIDE) if looked else ()
         of = self._digest(target, made_of, looked)
         record = {"of": of, "looked": looked, "notes": notes, "mark": mark}
         lasting = of and str(target.path) not in self._closed.values()

@@ -10,6 +10,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from ..listening import nginx_config
+from ..listening.files import Files
 from ..listening.haproxy_config import Bind
 from ..listening.nginx_config import Configuration, Listen
 from ..listening.nginx_sockets import Room
@@ -64,7 +65,7 @@ class Surroundings:
         """nginx's, without what is in `own`."""
         machine = self.host.machine
         words = machine.arguments(self._main) if self._main else ()
-        files = nginx_config.Files(machine.text, machine.names)
+        files = Files(machine.text, machine.names)
         return nginx_config.read(files, self.own, nginx_config.main(words))
 
     @cached_property

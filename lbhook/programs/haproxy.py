@@ -16,6 +16,7 @@ from pathlib import Path, PurePosixPath
 from ..config.targets import Target
 from ..errors import ReloadError
 from ..listening import haproxy_config
+from ..listening.files import Files
 from ..listening.haproxy_config import Bind
 from ..metadata.reader import Address
 from ..processes import Result
@@ -122,9 +123,10 @@ class Haproxy(Listening):
         usual = _Start(self.machine, _USUAL if self.unit == self.usual else (), {})
         start = self._running() or self._configured() or usual
         found: list[Bind] = []
+        files = Files(self.machine.text, self.machine.names)
         for name in start.files():
-            text = "" if name in own else self.machine.text(name) or ""
-            found += haproxy_config.binds(name, text, start.env)
+            v6only = self.machine.binds_v6only()
+            found += haproxy_config.binds(name, files, start.env, v6only) if name not in own else ()
         return found
 
     def verify(self, target: Target, content: bytes, main_pid: int) -> str:

@@ -14,6 +14,7 @@ from pathlib import Path, PurePosixPath
 from ..config.shipped import kind_of
 from ..config.targets import Target
 from ..listening import nginx_config
+from ..listening.files import Files
 from ..listening.haproxy_config import Bind
 from ..listening.nginx_config import Configuration
 from ..listening.nginx_printed import Printed
@@ -220,7 +221,7 @@ class Nginx(Listening):
 
     def _configuration(self, own: Collection[str]) -> Configuration:
         """Without the files in `own`."""
-        files = nginx_config.Files(self.machine.text, self.machine.names)
+        files = Files(self.machine.text, self.machine.names)
         return nginx_config.read(files, own, self._main())
 
     def _main(self) -> PurePosixPath:

@@ -96,6 +96,11 @@ class Machine(ProcessTable):
         where an address moves between machines: ip_nonlocal_bind of ip(7)."""
         return self._text(f"proc/sys/net/ipv{version}/ip_nonlocal_bind") == "1"
 
+    def binds_v6only(self) -> bool:
+        """Whether a socket for every IPv6 address takes no IPv4 unless its program says so:
+        bindv6only of ipv6(7)."""
+        return self._text("proc/sys/net/ipv6/bindv6only") == "1"
+
     def listening(self) -> tuple[Socket, ...]:
         """The TCP sockets that listen in this network namespace."""
         told = self.kernel.listening() if self.kernel else None

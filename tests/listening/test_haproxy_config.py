@@ -4,6 +4,7 @@ from ipaddress import ip_address
 
 import pytest
 
+from lbhook.listening.files import Files
 from lbhook.listening.haproxy_config import Bind, binds, taken
 from lbhook.metadata.facts import Listener
 from lbhook.metadata.model import Protocol
@@ -11,14 +12,21 @@ from lbhook.metadata.model import Protocol
 HERE4, HERE6 = ip_address("10.1.0.4"), ip_address("ace:cab:deca:deed::1")
 
 
-def found(text: str, **env: str) -> list[Bind]:
+NAME = "/etc/haproxy/haproxy.cfg"
+HOSTS = (
+    "10.1.0.4 web.example\nace:cab:deca:deed::1 web.example web6.example\n10.1.0.5 away.example\n"
+)
+
+
+def found(text: str, *, v6only: bool = False, **env: str) -> list[Bind]:
     """The places of one file."""
-    return [*binds("/etc/haproxy/haproxy.cfg", text, env)]
+    files = Files({NAME: text, "/etc/hosts": HOSTS}.get, lambda _: ())
+    return [*binds(NAME, files, env, v6only)]
 
 
-def has(line: str, port: int = 443, **env: str) -> tuple[bool, bool]:
+def has(line: str, port: int = 443, *, v6only: bool = False, **env: str) -> tuple[bool, bool]:
     """Whether a line takes this VM's IPv4 address, and its IPv6 one."""
-    there = found(f"frontend web\n    {line}\n", **env)
+    there = found(f"frontend web\n    {line}\n", v6only=v6only, **env)
     return any(one.has(HERE4, port) for one in there), any(one.has(HERE6, port) for one in there)
 
 
@@ -57,6 +65,9 @@ def has(line: str, port: int = 443, **env: str) -> tuple[bool, bool]:
         ("bind quic4@:443 ssl crt /etc/site.pem", (False, False)),
         ("bind *:443 namespace blue", (False, False)),
         ("bind somewhere.example:443", (False, False)),
+        ("bind web.example:443", (True, True)),
+        ("bind Web6.example:443 ssl crt /etc/site.pem", (False, True)),
+        ("bind away.example:443", (False, False)),
         ("bind '*:443", (False, False)),
         ("bind", (False, False)),
         ("no bind-process", (False, False)),
@@ -66,6 +77,19 @@ def has(line: str, port: int = 443, **env: str) -> tuple[bool, bool]:
 def test_what_a_line_takes(line: str, expected: tuple[bool, bool]) -> None:
     """Each form of an address, and what is none of this machine's."""
     assert has(line, PORT="443") == expected
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("bind :::443", (False, True)),
+        ("bind :::443 v4v6", (True, True)),
+        ("bind *:443", (True, False)),
+    ],
+)
+def test_what_a_line_takes_where_ipv6_is_alone(line: str, expected: tuple[bool, bool]) -> None:
+    """With net.ipv6.bindv6only, tried likewise."""
+    assert has(line, v6only=True) == expected
 
 
 def test_the_line_is_named() -> None:

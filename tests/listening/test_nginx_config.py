@@ -8,7 +8,8 @@ from pathlib import Path, PurePosixPath
 import pytest
 
 from lbhook.listening import nginx_config
-from lbhook.listening.nginx_config import Files, Listen
+from lbhook.listening.files import Files
+from lbhook.listening.nginx_config import Listen
 from lbhook.listening.nginx_printed import Printed
 
 # `nginx -T` of Debian 12 (1.22.1), cut down to the lines that matter, with two sites beside the
@@ -145,13 +146,36 @@ def test_tls_by_a_line_of_its_own(text: str, speaking: list[int]) -> None:
 
 
 def test_who_has_a_certificate() -> None:
-    """In its own block, and TLS by no other line than `listen`."""
-    text = (
-        "http { ssl_certificate all; server { listen 80; } server { ssl_certificate one; }"
-        " server { ssl_certificate two; ssl on; listen 443; } }"
+    """In its own block or around it, and TLS by no other line than `listen`."""
+    servers = (
+        "server { listen 80; } server { ssl_certificate one; }"
+        " server { ssl_certificate two; ssl on; listen 443; } server { ssl_reject_handshake on; }"
     )
+    for more, expected in (("", {2, 4}), ("ssl_certificate all;", {1, 2, 4, 5})):
+        text = f"http {{ {servers} {more} }} stream {{ ssl_certificate all; server {{}} }}"
+        files = Files({"/etc/nginx/nginx.conf": text}.get, lambda _: ())
+        assert nginx_config.read(files).certified == expected
+
+
+def test_a_pattern_stands_for_a_file_that_is_to_be_there() -> None:
+    """lbhook's own, before it is written for the first time, in a directory that is not there."""
+    text = "http { server { include lbhook/*.conf; } server { include l*/listen.conf; } }"
     files = Files({"/etc/nginx/nginx.conf": text}.get, lambda _: ())
-    assert nginx_config.read(files).certified == {2}
+    assert nginx_config.read(files, OWN[:1]).server_of(OWN[0]) == {1, 2}
+    assert not nginx_config.read(files, OWN[:1]).listens
+
+
+def test_names_of_this_machine() -> None:
+    """As /etc/hosts has them, in each family; without it, localhost alone."""
+    main = "http { server { listen Web.example:81-82; listen localhost:9; listen other.example; } }"
+    hosts = (
+        "127.0.0.1 localhost\n10.1.0.4\tw web.example # other.example\nace::1 web.example\nodd x\n"
+    )
+    texts = {"/etc/nginx/nginx.conf": main, "/etc/hosts": hosts}
+    found = nginx_config.read(Files(texts.get, lambda _: ())).listens
+    assert [one.place for one in found] == [
+        *("10.1.0.4:81", "[ace::1]:81", "10.1.0.4:82", "[ace::1]:82", "127.0.0.1:9"),
+    ]
 
 
 def test_who_has_tls_without_a_word_in_its_listen_lines() -> None:

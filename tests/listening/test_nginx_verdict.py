@@ -6,7 +6,8 @@ from ipaddress import ip_address
 import pytest
 
 from lbhook.listening import nginx_config, nginx_verdict
-from lbhook.listening.nginx_config import Files, Listen
+from lbhook.listening.files import Files
+from lbhook.listening.nginx_config import Listen
 from lbhook.listening.nginx_sockets import Room, opened
 from lbhook.listening.nginx_verdict import Scene
 from lbhook.listening.taken import Taken

@@ -274,6 +274,17 @@ def test_a_variable_that_is_not_set_is_no_word(tmp_path: Path) -> None:
     assert result.argv == ("/usr/sbin/haproxy", "-c", "-Ws", *words, "-p", "/run/haproxy.pid")
 
 
+def test_what_its_lines_bind_on_this_machine(tmp_path: Path) -> None:
+    """A name is what /etc/hosts has for it, and the kernel may give a socket of IPv6 no IPv4."""
+    words = "haproxy -Ws -f /etc/haproxy/haproxy.cfg"
+    text = "listen web\n bind web.example:443\n bind :::80\n"
+    files = {"etc__haproxy__haproxy.cfg": text, "etc__hosts": "10.1.0.4 web.example\n"}
+    for v6only, more in (("0\n", ["0.0.0.0 80"]), ("1\n", [])):
+        there = machine(tmp_path, words, **files, proc__sys__net__ipv6__bindv6only=v6only)
+        found = [f"{one.ip} {one.first}" for one in Haproxy(Runner(), there).binds(())]
+        assert found == ["10.1.0.4 443", ":: 80", *more]
+
+
 @pytest.mark.needs("setpriv")
 def test_a_directory_that_is_not_for_everybody(tmp_path: Path) -> None:
     """Who may not look into it can plan all the same."""
