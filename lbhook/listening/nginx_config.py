@@ -110,12 +110,23 @@ def read(files: Files, own: Collection[str] = (), main: PurePosixPath = MAIN) ->
     )
 
 
-def main(words: Sequence[str]) -> PurePosixPath:
-    """The main file of a process of nginx's: its command line is part of its title, which is one
-    word."""
+def options(words: Sequence[str]) -> Sequence[str]:
+    """What says in a command line where the configuration is: `-c` and `-p`, which may have their
+    value in the same word. The title of a process of nginx's has all of it as one word; a variable
+    tells nothing."""
+    found: dict[str, str] = {}
     parts = " ".join(words).split()
-    named = [word for before, word in itertools.pairwise(parts) if before == "-c"]
-    return PurePosixPath(named[0]) if named else MAIN
+    for word, after in itertools.zip_longest(parts, parts[1:], fillvalue=""):
+        value = word[2:] or after
+        if word[:2] in ("-c", "-p") and value and "$" not in value:
+            found[word[:2]] = value
+    return [word for pair in found.items() for word in pair]
+
+
+def main(options: Sequence[str]) -> PurePosixPath:
+    """The file that nginx begins with."""
+    found = dict(zip(options[::2], options[1::2], strict=True))
+    return PurePosixPath(found.get("-p", "/"), found["-c"]) if "-c" in found else MAIN
 
 
 class _Reader:

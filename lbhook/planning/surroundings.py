@@ -64,9 +64,9 @@ class Surroundings:
     def configuration(self) -> Configuration:
         """nginx's, without what is in `own`."""
         machine = self.host.machine
-        words = machine.arguments(self._main) if self._main else ()
+        options = nginx_config.options(self.host.services.command(self.unit, self.program))
         files = Files(machine.text, machine.names)
-        return nginx_config.read(files, self.own, nginx_config.main(words))
+        return nginx_config.read(files, self.own, nginx_config.main(options))
 
     @cached_property
     def held(self) -> tuple[Listen, ...] | None:
@@ -164,11 +164,7 @@ class Surroundings:
     @cached_property
     def _main(self) -> int:
         """Its main process; 0 if there is none to be found."""
-        services = self.host.services
-        pid = services.written_pid(self.unit)
-        if not pid and self.host.machine.has_systemd():
-            pid = services.unit(self.unit).main_pid
-        return pid if self.host.machine.program(pid) == self.program else 0
+        return self.host.services.main_pid(self.unit, self.program)
 
     @cached_property
     def _sockets(self) -> "tuple[Socket, ...]":

@@ -151,11 +151,9 @@ class Haproxy(Listening):
 
     def _running(self) -> "_Start | None":
         services = Services(self.run, self.machine, units=self.units)
-        pid = services.written_pid(self.unit)
-        if not pid and self.machine.has_systemd():
-            pid = services.unit(self.unit).main_pid
+        pid = services.main_pid(self.unit, "haproxy")
         words = self.machine.arguments(pid)
-        if self.machine.program(pid) != "haproxy" or not words:  # none: it is about to be gone
+        if not pid or not words:  # none: it is about to be gone
             return None
         env = self.machine.environment(pid)
         kept = {key: env[key] for key in env if not key.startswith(_OF_ITS_MASTER)}

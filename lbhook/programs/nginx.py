@@ -7,13 +7,14 @@ main process then can't bind; a file that no configuration includes is never rea
 import hashlib
 import re
 import resource
+import shlex
 import tempfile
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
 from ..config.shipped import kind_of
 from ..config.targets import Target
-from ..listening import nginx_config
+from ..listening import nginx_config, nginx_wrapper
 from ..listening.files import Files
 from ..listening.haproxy_config import Bind
 from ..listening.nginx_config import Configuration
@@ -24,8 +25,6 @@ from .daemon import Listening, ask_freely, listed
 from .systemd import Services
 
 _UNIT = "nginx.service"
-# An upstream that is no address is the name of a block.
-_NAME = re.compile(r"[A-Za-z_][\w.-]*", re.ASCII)
 # Shows each candidate at the place of its live file, for nginx alone. Where there is no file yet,
 # its directory (or the nearest above it) is first covered with one that has the same in it: what
 # is there is mounted, not copied, since it may be large, or keys.
@@ -54,21 +53,7 @@ while [ $# -gt 1 ]; do
   mount --bind "$1" "$2"
   shift 2
 done
-exec nginx -T
-"""
-# What a file is checked in by itself, by the context that it is for. A `listen` with TLS wants a
-# certificate; one whose name has a variable is not read before a client comes (nginx 1.15.9).
-_WRAPPERS = {
-    "a server block": "http {{ access_log off; server {{ include {candidate}; {tls} }} }}",
-    "a stream block": "stream {{ {upstream} include {candidate}; {tls} }}",
-}
-_TLS = "ssl_certificate $hostname; ssl_certificate_key $hostname;"
-_WRAPPER = """
-{module}
-pid {scratch}/pid;
-error_log stderr;
-events {{}}
-"""
+exec """
 # Words for `listen` that some nginx of today does not know (nginx.org: ngx_http_core_module).
 _SINCE = {"quic": " (HTTP/3 needs nginx 1.25 or later, built with it)"}
 _NO_STREAM = "nginx has no stream module here; Debian and Ubuntu have it in libnginx-mod-stream"
@@ -87,13 +72,9 @@ class Nginx(Listening):
         module = self._stream_module() if context == "a stream block" else ""
         if module is None:
             return Result(argv=("nginx", "-t"), status=NOT_FOUND, output=_NO_STREAM)
-        name = str(target.vars.get("upstream", ""))
-        upstream = f"upstream {name} {{ server 127.0.0.1:9; }}" if _NAME.fullmatch(name) else ""
-        text = f"{_WRAPPER}{_WRAPPERS[context]}\n"
         with tempfile.TemporaryDirectory(prefix="lbhook-") as scratch:
-            places = {"scratch": scratch, "candidate": candidate, "tls": _tls(target)}
             wrapper = Path(scratch, "nginx.conf")
-            wrapper.write_text(text.format(module=module, upstream=upstream, **places))
+            wrapper.write_text(nginx_wrapper.around(target, candidate, module, scratch))
             result = self.run(
                 ("nginx", "-t", "-p", scratch, "-c", str(wrapper)), timeout=target.timeout
             )
@@ -133,7 +114,7 @@ class Nginx(Listening):
     def includes(self, path: str) -> bool | None:
         """Whether the configuration includes a file, or would if it were there; None if nginx
         can't tell, because the configuration is broken elsewhere."""
-        result = self._ask(("nginx", "-T"))
+        result = self._ask(("nginx", "-T", *self._options()))
         printed = Printed(result.output)
         if result.ok:
             return printed.shows(path) or printed.would_read(path)
@@ -149,11 +130,13 @@ class Nginx(Listening):
         """
         with tempfile.TemporaryDirectory(prefix="lbhook-") as scratch:
             pairs = [word for live, staged in candidates.items() for word in (str(staged), live)]
-            argv = ("unshare", "--mount", "--propagation", "private", "sh", "-c", _IN_PRIVATE)
-            result = self._ask((*argv, "nginx -t", scratch, *pairs), timeout)
+            script = _IN_PRIVATE + shlex.join(("nginx", "-T", *self._options()))
+            private = ("unshare", "--mount", "--propagation", "private", "sh", "-c", script)
+            result = self._ask((*private, "nginx -t", scratch, *pairs), timeout)
         printed = Printed(result.output)
         included = frozenset(filter(printed.shows, candidates))
-        return result._replace(argv=("nginx", "-t"), output=printed.messages), included
+        argv = ("nginx", "-t", *self._options())
+        return result._replace(argv=argv, output=printed.messages), included
 
     def _ask(self, argv: tuple[str, ...], timeout: float = 30.0) -> Result:
         """As nginx itself would find it: a test opens every socket, and so may nginx."""
@@ -183,7 +166,7 @@ class Nginx(Listening):
 
     def check_present(self, timeout: float) -> Result:
         """The real configuration as it stands."""
-        return self._ask(("nginx", "-t"), timeout)
+        return self._ask(("nginx", "-t", *self._options()), timeout)
 
     def prepare(self, content: bytes, main_pid: int) -> None:
         """Nothing: it tries again by itself where it can't bind at once."""
@@ -202,9 +185,7 @@ class Nginx(Listening):
         return dict(found.texts) if all(map(self.machine.may_read, found.unread)) else {}
 
     def _printed(self, own: Collection[str]) -> Mapping[str, str]:
-        main = self._main()
-        named = () if main == nginx_config.MAIN else ("-c", str(main))
-        result = self._ask(("nginx", "-T", *named))
+        result = self._ask(("nginx", "-T", *self._options()))
         texts = Printed(result.output).texts if result.ok else {}
         found = {str(PurePosixPath(path)): text for path, text in texts.items()}
         return {path: text for path, text in found.items() if path not in own}
@@ -222,12 +203,12 @@ class Nginx(Listening):
     def _configuration(self, own: Collection[str]) -> Configuration:
         """Without the files in `own`."""
         files = Files(self.machine.text, self.machine.names)
-        return nginx_config.read(files, own, self._main())
+        return nginx_config.read(files, own, nginx_config.main(self._options()))
 
-    def _main(self) -> PurePosixPath:
-        """Where it begins, as it runs or would start."""
-        pid = Services(self.run, self.machine, units=self.units).written_pid(_UNIT)
-        return nginx_config.main(self.machine.arguments(pid) if pid else ())
+    def _options(self) -> Sequence[str]:
+        """Those that say where it begins, as it runs or would start."""
+        services = Services(self.run, self.machine, units=self.units)
+        return nginx_config.options(services.command(_UNIT, "nginx"))
 
     def verify(self, target: Target, content: bytes, main_pid: int) -> str:
         """What shows that nginx does not have the listeners of a file; empty if it has."""
@@ -241,10 +222,3 @@ def _limited(soft: str, hard: str) -> tuple[str, ...]:
         return ()
     enough = int(soft) <= resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     return ("prlimit", f"--nofile={soft}:{'' if enough else hard}")
-
-
-def _tls(target: Target) -> str:
-    """What a server needs beside the words behind its addresses; without TLS, which may not be
-    built in, nothing."""
-    words = str(target.vars.get("parameters", "")).split()
-    return _TLS if {"ssl", "quic"}.intersection(words) else ""

@@ -7,9 +7,11 @@ at once and from anywhere.
 """
 
 import os
+import re
 import signal
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
+from pathlib import PurePosixPath
 from typing import NamedTuple
 
 from ..config.targets import Argv
@@ -99,6 +101,24 @@ class Services:
         program = PROGRAMS.get(name)
         pid = self._pid(program.pid_file) if program else 0
         return pid if program and self.machine.program(pid) == program.name else 0
+
+    def main_pid(self, name: str, program: str) -> int:
+        """The main process of a unit, if it is this program itself; 0 if there is none."""
+        pid = self.written_pid(name)
+        if not pid and self.machine.has_systemd():
+            pid = self.unit(name).main_pid
+        return pid if self.machine.program(pid) == program else 0
+
+    def command(self, name: str, program: str) -> Sequence[str]:
+        """The words that a unit's program was started with, or would be; none if the unit starts
+        something else. What systemd would put in place of a variable is not known."""
+        pid = self.main_pid(name, program)
+        if pid:
+            return self.machine.arguments(pid)
+        shown = self.units.properties(name) if self.machine.has_systemd() else {}
+        found = re.search(r"argv\[\]=(.*?) ;", shown.get("ExecStart", ""))
+        words = found[1].split() if found else []
+        return words if words and PurePosixPath(words[0]).name == program else ()
 
     def running(self, name: str) -> tuple[str, int]:
         """The program of a unit that runs, and its main process; none if it does not, or if that

@@ -146,6 +146,47 @@ answer([one.line for one in nginx.binds(set())])
 
 
 @needs_nginx
+def test_it_is_asked_about_the_configuration_that_it_was_started_with(etc: Path) -> None:
+    """Whether it reads the file, and what it says of a candidate; the usual file is none of it."""
+    text = (etc / "nginx.conf").read_text()
+    (etc / "other.conf").write_text(text)
+    (etc / "lbhook/listen.conf").write_text("listen 127.0.0.1:82;")
+    write(etc, "listen 127.0.0.1:81;")
+    script = """
+assert run(("nginx", "-c", "other.conf", "-p", "/etc/nginx")).ok
+answer([nginx.includes(LIVE), live("listen 127.0.0.1:83;"), nginx.check_present(30).argv])
+"""
+    includes, (good, included, said), argv = inside(etc, script)
+    assert (includes, good, included) == (True, True, [LIVE])
+    assert "/etc/nginx/other.conf test is successful" in said
+    assert argv == ["nginx", "-t", "-c", "other.conf", "-p", "/etc/nginx"]
+
+
+@pytest.mark.parametrize(
+    ("command", "expected"),
+    [
+        ("/usr/sbin/nginx -g daemon on; -c /etc/other/own.conf ;", ["/etc/other/own.conf:1"]),
+        ("/usr/sbin/nginx -p/etc/other -cown.conf ;", ["/etc/other/own.conf:1"]),
+        ("/usr/sbin/nginx -c ${CONF} ;", []),
+        ("/usr/bin/docker run -c /etc/other/own.conf nginx ;", []),
+    ],
+)
+def test_the_configuration_that_its_unit_names(
+    tmp_path: Path, command: str, expected: list[str]
+) -> None:
+    """Where it does not run yet, as at a boot."""
+    for name, text in {
+        "run/systemd/system/x": "",
+        "etc/other/own.conf": "http { server { listen 81; } }",
+    }.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    shown = f"MainPID=0\nExecStart={{ path=/usr/sbin/nginx ; argv[]={command} ignore_errors=no }}\n"
+    nginx = Nginx(Runner(lambda _: (0, shown)), Machine(root=tmp_path))
+    assert [one.line for one in nginx.binds(())] == expected
+
+
+@needs_nginx
 @pytest.mark.needs("nginx-stream")
 def test_a_stream_is_checked_by_itself(tmp_path: Path) -> None:
     """In a stream block, beside the upstream that it names."""
