@@ -1,11 +1,12 @@
 """The doctor's checks of lbhook's firewall: what it keeps closed, and what it can't know."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 from ..config.shipped import kind_of
 from ..config.targets import Target
 from ..levers.drain import sources
+from ..plan import Closed
 from ..planning.closing import Closing
 from ..programs.daemon import places
 from ..programs.nftables import drops
@@ -25,11 +26,10 @@ def closed(evidence: Evidence) -> Iterator[Finding]:
         return
     closing = Closing(firewall, evidence.lb, evidence.host)
     found: dict[str, list[str]] = {}
-    # nginx listens in both families where a rule leads to one: that is lbhook's own doing.
     own = _listeners(evidence)
-    standing = (one for one in closing.standing if (one.protocol, one.ip, one.port) not in own)
-    for one in standing:
-        found.setdefault(closing.bridge(one), []).append(str(one))
+    for one in closing.standing:
+        if not _is_own(one, own):
+            found.setdefault(closing.bridge(one), []).append(str(one))
     for bridge, some in found.items():
         yield from _closed(firewall.name, bridge, ", ".join(some))
 
@@ -93,6 +93,13 @@ def _listeners(evidence: Evidence) -> set[tuple[str, str, int]]:
     ours = (one for one in evidence.plan.changes if kind_of(one.target).daemon)
     files = [one.actual.content for one in ours if one.actual]
     return {(one.protocol, str(one.ip), one.port) for file in files for one in places(file)}
+
+
+def _is_own(one: Closed, own: Collection[tuple[str, str, int]]) -> bool:
+    """Whether nginx or haproxy listens there by a file of lbhook's: at all addresses, and in both
+    families, where a rule leads to one."""
+    anywhere = "::" if ":" in one.ip else "0.0.0.0"  # noqa: S104
+    return any((one.protocol, ip, one.port) in own for ip in (one.ip, anywhere))
 
 
 def _firewall(evidence: Evidence) -> Target | None:

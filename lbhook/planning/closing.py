@@ -81,7 +81,7 @@ class Closing:
     @cached_property
     def _sockets(self) -> list[Socket]:
         more = [one.socket for one in self._tunnels]
-        return nftables.closed(self.target, self.lb, self.host.machine, more)
+        return nftables.closed(self.target, self.lb, self.host.machine, more, self._outside)
 
     @cached_property
     def _outside(self) -> Mapping[Address, str]:

@@ -1,6 +1,6 @@
 """What is peculiar to the firewall on a machine: what it would close."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from ..config.network import Network
@@ -51,17 +51,27 @@ def closes_some(target: Target) -> bool:
 
 
 def closed(
-    target: Target, lb: Facts, machine: Machine, more: Iterable[Socket] = ()
+    target: Target,
+    lb: Facts,
+    machine: Machine,
+    more: Iterable[Socket] = (),
+    near: Collection[Address] = (),
 ) -> list[Socket]:
     """The sockets of this machine, and those `more`, that this firewall keeps everybody outside
-    from."""
+    from. Of one for all addresses that is let in at some, a socket for each of those `near` where
+    it is not."""
     trusted = machine.networks(target.vars["trusted_interfaces"])
     doors = tuple(_doors(target.vars))
-    return [
-        one
-        for one in (*machine.listening(), *machine.bound(), *machine.others(), *more)
-        if not (_is_inside(one, trusted) or _is_open(one, doors) or _is_ruled(one, lb))
-    ]
+
+    def is_let_in(one: Socket) -> bool:
+        return _is_inside(one, trusted) or _is_open(one, doors) or _is_ruled(one, lb)
+
+    found = []
+    for one in (*machine.listening(), *machine.bound(), *machine.others(), *more):
+        parts = [one._replace(ip=ip) for ip in near if ip.version in one.versions]
+        whole = not is_let_in(one)
+        found += [one] if whole else parts if one.ip.is_unspecified else []
+    return [one for one in found if not is_let_in(one)]
 
 
 def _doors(variables: Mapping[str, Any]) -> Iterator[_Door]:

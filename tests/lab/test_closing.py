@@ -274,7 +274,21 @@ def test_the_doctor_names_what_the_firewall_keeps_closed(lab: Lab) -> None:
     )
     configure(lab.vm, "enforce", 'allow = [{ protocol = "tcp", port = 9000 }, { port = 5353 }]')
     lab.vm.apply()
+    # Where lbhook itself has nginx listen nobody is told.
+    lab.vm.run(["ip", "addr", "add", "10.1.0.44/24", "dev", "eth0"])
+    assert lab.vm.listens("tcp", 443, "0.0.0.0")
     assert "closes these" not in lab.vm.lbhook("doctor", check=False).stdout
+
+
+def test_where_a_server_is_closed_that_a_rule_leads_to_is_told(lab: Lab) -> None:
+    """It waits at all addresses, and the rule leads to one of them."""
+    configure(lab.vm, "enforce")
+    lab.balance(body(rule(FRONT4, 81, VM4, 9001)))
+    lab.vm.serve("tcp,::,9001")
+    lab.vm.lbhook("fetch")
+    assert f"9001  {VM6}" in lab.vm.lbhook("plan", "--cached").stdout
+    said = lab.vm.lbhook("apply", "--cached").stderr
+    assert re.findall(r"tcp 9001 on (\S+)", said) == [VM6]
 
 
 @pytest.mark.parametrize(

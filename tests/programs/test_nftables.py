@@ -107,6 +107,27 @@ def test_what_nothing_opens_is_closed(tmp_path: Path, text: str, closed: str) ->
     assert closes(tmp_path, text, RULES, closed) == [closed]
 
 
+@pytest.mark.parametrize(
+    ("text", "socket", "closed"),
+    [
+        ("", "tcp,::,80", ["tcp,10.0.0.5,80", "tcp,2001:db8::4,80"]),
+        ("", "tcp,0.0.0.0,80", ["tcp,10.0.0.5,80"]),
+        ("", "tcp,10.0.0.4,80", []),
+        ("", "tcp,::,9000", ["tcp,::,9000"]),
+        ('allow = [{ port = 80, from = "fd00::/8" }]', "tcp,::,80", ["tcp,10.0.0.5,80"]),
+        ('ssh_from = ["10.0.0.0/8"]', "tcp,::,22", ["tcp,2001:db8::4,22"]),
+        ("", "udp,0.0.0.0,68", []),
+    ],
+)
+def test_of_a_socket_for_all_addresses_those_are_closed_that_no_rule_leads_to(
+    tmp_path: Path, text: str, socket: str, closed: list[str]
+) -> None:
+    """A second address of this machine, or its IPv6: whoever came there is cut off."""
+    near = [ipaddress.ip_address(one) for one in ("10.0.0.4", "10.0.0.5", "2001:db8::4")]
+    found = nftables.closed(target(text), RULES, machine(tmp_path, socket), near=near)
+    assert [f"{one.protocol},{one.ip},{one.port}" for one in found] == closed
+
+
 def test_tunnels_and_ha_ports_are_open(tmp_path: Path) -> None:
     """HA ports open an address whole; a tunnel its UDP port."""
     lb = facts.derive(model.parse((BODIES / "gateway-ha-ports.json").read_bytes()))
