@@ -59,7 +59,7 @@ HOUSE: dict[str, tuple[str, ...]] = {
     "listening": (
         *("files", "nginx_directives", "nginx_config", "nginx_printed", "nginx_sockets", "taken"),
         "nginx_wrapper",
-        *("nginx_verdict", "haproxy_config", "sshd_config", "lines"),
+        *("nginx_verdict", "haproxy_config", "haproxy_start", "sshd_config", "lines"),
     ),
     "programs": (
         *("sshd", "nftables", "tunnels", "daemon", "firewalld", "systemd", "nginx", "haproxy"),

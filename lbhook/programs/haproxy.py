@@ -7,7 +7,6 @@ nobody is told.
 """
 
 import hashlib
-import os
 import re
 import tempfile
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -18,10 +17,10 @@ from ..errors import ReloadError
 from ..listening import haproxy_config
 from ..listening.files import Files
 from ..listening.haproxy_config import Bind
+from ..listening.haproxy_start import Start
 from ..metadata.reader import Address
 from ..processes import Result
 from ..system import unit_properties
-from ..system.machine import Machine
 from .daemon import Listening, ask_freely, listed, places
 from .systemd import Services
 
@@ -73,7 +72,7 @@ class Haproxy(Listening):
         name = self.unit.removesuffix(".service")
         if configured and configured.reads(path):
             return f"haproxy was started before its command line named this file; restart {name}"
-        return f"haproxy does not read it; {known.advice(target.path, name)}"
+        return f"haproxy does not read it; {(configured or known).advice(target.path, name)}"
 
     def check_live(
         self, candidates: Mapping[str, Path], timeout: float
@@ -110,7 +109,7 @@ class Haproxy(Listening):
     def others(self, own: Collection[str]) -> str:
         """What stands for the files of its command line but those in `own`."""
         start = self._running() or self._configured()
-        files = [name for name in start.files() if name not in own] if start else []
+        files = [name for name in start.names() if name not in own] if start else []
         try:
             read = [(name, (self.machine.root / name.lstrip("/")).read_bytes()) for name in files]
         except OSError:
@@ -120,13 +119,13 @@ class Haproxy(Listening):
     def binds(self, own: Collection[str]) -> Sequence[Bind]:
         """What the files of its command line bind but those in `own`; where nobody knows that, the
         usual ones."""
-        usual = _Start(self.machine, _USUAL if self.unit == self.usual else (), {})
+        usual = Start(self._files, _USUAL if self.unit == self.usual else (), {})
         start = self._running() or self._configured() or usual
         found: list[Bind] = []
-        files = Files(self.machine.text, self.machine.names)
-        for name in start.files():
+        for name in start.names():
             v6only = self.machine.binds_v6only()
-            found += haproxy_config.binds(name, files, start.env, v6only) if name not in own else ()
+            read = name not in own
+            found += haproxy_config.binds(name, start.files, start.env, v6only) if read else ()
         return found
 
     def verify(self, target: Target, content: bytes, main_pid: int) -> str:
@@ -149,7 +148,7 @@ class Haproxy(Listening):
         there = super()._holders(main_pid)
         return (*there, *self.machine.children(main_pid)) if there else ()
 
-    def _running(self) -> "_Start | None":
+    def _running(self) -> Start | None:
         services = Services(self.run, self.machine, units=self.units)
         pid = services.main_pid(self.unit, "haproxy")
         words = self.machine.arguments(pid)
@@ -157,9 +156,13 @@ class Haproxy(Listening):
             return None
         env = self.machine.environment(pid)
         kept = {key: env[key] for key in env if not key.startswith(_OF_ITS_MASTER)}
-        return _Start(self.machine, words, kept)
+        return Start(self._files, words, kept)
 
-    def _configured(self) -> "_Start | None":
+    @property
+    def _files(self) -> Files:
+        return Files(self.machine.text, self.machine.names)
+
+    def _configured(self) -> Start | None:
         """As systemd would start it; None if that is a container or a script."""
         if not self.machine.has_systemd():
             return None
@@ -172,7 +175,8 @@ class Haproxy(Listening):
         for file in re.findall(r"(?m)^EnvironmentFiles=(/\S+)", shown):
             settings += self._settings(file)
         env = dict(one.split("=", 1) for one in settings if "=" in one)
-        return _Start(self.machine, tuple(_expanded(command[1], env)), env)
+        variables = re.findall(r"\$\{?(\w+)", command[1])
+        return Start(self._files, tuple(_expanded(command[1], env)), env, variables)
 
     def _settings(self, file: str) -> Iterator[str]:
         """The lines of an EnvironmentFile, without the quotes around their values."""
@@ -184,60 +188,6 @@ class Haproxy(Listening):
             name, _, value = line.strip().partition("=")
             if name and not name.startswith(("#", ";")):
                 yield f"{name}={value.strip().strip(_QUOTES)}"
-
-
-class _Start:
-    """How haproxy was started, or would be."""
-
-    def __init__(self, machine: Machine, words: tuple[str, ...], env: Mapping[str, str]) -> None:
-        self.machine = machine
-        self.words = words
-        self.env = env
-
-    def reads(self, path: str) -> bool:
-        """Whether it reads a file, or would if it were there."""
-        return any(path in self._files(place, (path,)) for place in self._places())
-
-    def check(self, instead: Mapping[str, Path]) -> tuple[str, ...]:
-        """The command that tests what it reads, with some files in place of others."""
-        argv, words = [self.words[0], "-c"], iter(self.words[1:])
-        for word in words:
-            files = self._files(next(words, ""), instead) if word == "-f" else []
-            argv += [part for file in files for part in ("-f", str(instead.get(file, file)))]
-            argv += [] if word == "-f" else [word]
-        return tuple(argv)
-
-    def advice(self, path: PurePosixPath, unit: str) -> str:
-        """What makes it read a file: the name of its directory, since the name of a file that is
-        not there keeps haproxy from starting."""
-        shared = any(PurePosixPath(place).parent == path.parent for place in self._places())
-        place = path if shared else path.parent
-        if unit != "haproxy":
-            line = f"`-f {place}` into the command line of {unit}"
-            return f"create {place}, put {line}, and restart {unit}"
-        options = self.env.get("EXTRAOPTS", "-S /run/haproxy-master.sock")
-        line = f'EXTRAOPTS="{options} -f {place}"'
-        return f"create {place}, put `{line}` into /etc/default/haproxy, and restart haproxy"
-
-    def files(self) -> list[str]:
-        """The files that it reads."""
-        return [name for place in self._places() for name in self._files(place, ())]
-
-    def _places(self) -> Iterator[str]:
-        """The files and directories of its command line."""
-        words = iter(self.words)
-        yield from (next(words, "") for word in words if word == "-f")
-
-    def _files(self, place: str, coming: Collection[str]) -> list[str]:
-        """The files of one `-f`: of a directory, in the order of their names."""
-        directory = self.machine.root / place.lstrip("/")
-        found = {*self.machine.names(place)}
-        below = {PurePosixPath(one) for one in coming}
-        found |= {one.name for one in below if one.parent == PurePosixPath(place)}
-        if not found and not os.path.isdir(directory):  # noqa: PTH112  (it may not be seen)
-            return [place]
-        named = sorted(name for name in found if name.endswith(".cfg") and name[0] != ".")
-        return [f"{place.rstrip('/')}/{name}" for name in named]
 
 
 def _expanded(command: str, env: Mapping[str, str]) -> Iterator[str]:

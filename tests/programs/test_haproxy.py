@@ -101,6 +101,8 @@ ADVICE = (
         ("haproxy -Ws -f /etc/haproxy/haproxy.cfg -f /etc/haproxy/conf.d", ""),
         ("haproxy -sf 78 -x sockpair@3 -Ws -f /etc/haproxy/conf.d/ -p /run/haproxy.pid", ""),
         ("haproxy -Ws -f /etc/haproxy", ADVICE),
+        ("haproxy -Ws -f haproxy.cfg -f conf.d -C /etc/haproxy", ""),
+        ("haproxy -Ws -f /etc/haproxy/haproxy.cfg -- /etc/other /etc/haproxy/conf.d", ""),
         ("", ""),
     ],
 )
@@ -179,6 +181,36 @@ def test_whether_haproxy_would_read_a_file(
     assert Haproxy(Runner(systemd("inactive", *unit)), there).unread(HAPROXY) == said
 
 
+def test_a_unit_without_the_word_for_more_options(tmp_path: Path) -> None:
+    """A drop-in of its owner's may have left it out: what stands in the file is then never read."""
+    there = machine(tmp_path, run__systemd__system__x="")
+    unit = (DEBIAN[0].replace(" $EXTRAOPTS", ""), DEBIAN[1])
+    said = (
+        "haproxy does not read it; create /etc/haproxy/conf.d, put `-f /etc/haproxy/conf.d` into"
+        " the command line of haproxy, and restart haproxy"
+    )
+    assert Haproxy(Runner(systemd("inactive", *unit)), there).unread(HAPROXY) == said
+
+
+def test_what_is_read_from_where_it_goes_first(tmp_path: Path) -> None:
+    """Names of files are those of `-C`, and what is behind `--` is a file, too."""
+    words = "haproxy -C /etc/haproxy -f a.cfg -sf 78 -- /etc/b.cfg /etc/none.cfg c.d d.d empty.d"
+    files = {"a.cfg": "80", "c.d/c.cfg": "82", "d.d/notes": "83"}
+    there = machine(
+        tmp_path,
+        words,
+        **{f"etc__haproxy__{name}": f"bind :{port}" for name, port in files.items()},
+    )
+    (tmp_path / "etc/b.cfg").write_text("bind :81")
+    (tmp_path / "etc/haproxy/empty.d").mkdir()
+    found = Haproxy(Runner(), there)
+    assert [one.first for one in found.binds(())] == [80, 81, 82]
+    names = ("/etc/haproxy/a.cfg", "/etc/b.cfg", "/etc/none.cfg", "/etc/haproxy/c.d/c.cfg")
+    argv = found.check_present(5.0).argv
+    read = (word for name in names for word in ("-f", name))
+    assert argv == ("haproxy", "-c", *read, "-C", "/etc/haproxy", "-sf", "78")
+
+
 EDGE = HAPROXY._replace(reload_unit="haproxy@edge.service")
 
 
@@ -204,7 +236,7 @@ def test_a_unit_of_another_name(tmp_path: Path, command: str, said: str) -> None
     assert found.unread(EDGE) == said
     assert {call[2] for call in runner.calls} == {EDGE.reload_unit}
     tested, read = found.check_live({LIVE: Path("/tmp/new")}, 1.0)
-    checked = tested.argv[:4] == ("/usr/sbin/haproxy", "-c", "-Ws", "-f")
+    checked = tested.argv[:3] == ("/usr/sbin/haproxy", "-c", "-f")
     assert checked is command.startswith("/usr/sbin")
     assert (LIVE in read) is not bool(said)
 
@@ -248,7 +280,7 @@ def test_the_check_is_of_what_was_started(tmp_path: Path) -> None:
     files = ("haproxy.cfg", "conf.d/a.cfg", None, "conf.d/z.cfg")
     named = [f"/etc/haproxy/{name}" if name else "/tmp/new" for name in files]
     options = [word for name in named for word in ("-f", name)]
-    assert result.argv == ("/usr/sbin/haproxy", "-c", "-W", *options, "-C", "/etc")
+    assert result.argv == ("/usr/sbin/haproxy", "-c", *options, "-W", "-C", "/etc")
     assert ([*read], asked) == ([LIVE], [{"HOST": "a.example"}])
 
 
@@ -271,7 +303,7 @@ def test_a_variable_that_is_not_set_is_no_word(tmp_path: Path) -> None:
     there = machine(tmp_path, run__systemd__system__x="")
     result, _ = Haproxy(Runner(systemd("inactive", *FEDORA)), there).check_live({}, 1.0)
     words = ("-f", "/etc/haproxy/haproxy.cfg", "-f", "/etc/haproxy/conf.d")
-    assert result.argv == ("/usr/sbin/haproxy", "-c", "-Ws", *words, "-p", "/run/haproxy.pid")
+    assert result.argv == ("/usr/sbin/haproxy", "-c", *words, "-Ws", "-p", "/run/haproxy.pid")
 
 
 def test_what_its_lines_bind_on_this_machine(tmp_path: Path) -> None:
@@ -311,7 +343,7 @@ def test_half_a_quote_in_a_variable(tmp_path: Path) -> None:
     there = machine(tmp_path, run__systemd__system__x="")
     runner = Runner(systemd("inactive", DEBIAN[0], "CONFIG=/etc/haproxy/a.cfg MOTTO=it's"))
     result, _ = Haproxy(runner, there).check_live({}, 1.0)
-    assert result.argv[3:5] == ("-f", "/etc/haproxy/a.cfg")
+    assert result.argv[2:4] == ("-f", "/etc/haproxy/a.cfg")
 
 
 def test_what_nobody_knows_is_not_tested(tmp_path: Path) -> None:
