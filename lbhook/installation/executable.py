@@ -13,6 +13,7 @@ from pathlib import Path, PurePosixPath
 from ..config import permissions
 from ..config.permissions import open_to_all
 from ..errors import RightsError, UsageError
+from ..processes import Run
 from ..programs.unit_limits import HOMES, USER
 
 # What lbhook imports, with what that needs.
@@ -22,6 +23,11 @@ _PACKAGES = (
 )
 SINGLE_FILE = PurePosixPath("/usr/local/bin/lbhook")
 _HINT = "install it where only root can: python3 -m venv /opt/lbhook"
+_SINGLE_HINT = "start it with a Python that is elsewhere: /usr/bin/python3 lbhook.pyz install"
+_BARE_HINT = (
+    "units start it without this shell's environment, such as PYTHONPATH: install it into a"
+    " virtual environment: python3 -m venv /opt/lbhook"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,16 +56,21 @@ def running(*, live: bool) -> Executable:
     return Executable(path=PurePosixPath(path), parts=(path, python, *_packages()))
 
 
-def demand(executable: Executable) -> None:
+def demand(executable: Executable, run: Run) -> None:
     """Raise `RightsError` unless units of this machine can run it, and nobody but root can write
-    it; with every problem."""
+    it; with every problem. Raise `UsageError` if it does not start as they start it."""
     for part in (*executable.parts, *(one.resolve() for one in executable.parts)):
         _demand_roots(part)
-        _demand_outside(part)
+        _demand_outside(part, _SINGLE_HINT if executable.single else _HINT)
     problems = dict.fromkeys(one for part in executable.parts for one in unreadable(part))
     if problems:
         hint = f"lbhook-fetch.service runs it as the user {USER}, who must be able to read it"
         raise RightsError(*problems, hint=hint)
+    if executable.single:
+        return
+    started = run((str(executable.path), "--version"))
+    if not started.ok:
+        raise UsageError(started.report(), hint=_BARE_HINT)
 
 
 def _single(archive: Path, python: str) -> bytes:
@@ -88,11 +99,11 @@ def _demand_roots(part: Path) -> None:
             )
 
 
-def _demand_outside(part: Path) -> None:
+def _demand_outside(part: Path, hint: str) -> None:
     for home in HOMES:
         if part.is_relative_to(home):
             problem = f"{part}: lbhook's units see nothing below {home} (ProtectHome=yes)"
-            raise RightsError(problem, hint=_HINT)
+            raise RightsError(problem, hint=hint)
 
 
 def unreadable(part: Path) -> Iterator[str]:

@@ -51,7 +51,7 @@ class Installation:
         if not packaged:
             self._demand_program()
             if self.undo.context.host.live:
-                executable.demand(self.program)
+                executable.demand(self.program, self.undo.context.host.run)
         changes = [self._put(piece) for piece in wanted]
         for place in DIRECTORIES:
             self.undo.context.host.tree.make_directory(place)

@@ -124,17 +124,18 @@ def test_on_a_machine_that_runs_systemd(stand: Stand, installing: Make, now: boo
     names = " ".join(enabled())
     wanted = [f"systemctl enable {names}", "systemctl daemon-reload"]
     wanted += [f"systemctl start {names}"] if now else []
-    assert stand.runner.taken() == ["systemd-sysusers lbhook.conf", *wanted]
+    begun = [f"{PROGRAM.path} --version", "systemd-sysusers lbhook.conf"]
+    assert stand.runner.taken() == [*begun, *wanted]
 
 
 @needs_root
 def test_where_no_systemd_runs(stand: Stand, installing: Make) -> None:
     """In a chroot units are enabled, and nobody is told; without systemctl that is said."""
     installing(live=True).install(start=True)
-    assert stand.runner.taken()[1:] == [f"systemctl enable {' '.join(enabled())}"]
+    assert stand.runner.taken()[2:] == [f"systemctl enable {' '.join(enabled())}"]
     stand.find = lambda _: None
     installing(live=True).install()
-    assert stand.runner.taken() == []
+    assert stand.runner.taken() == [f"{PROGRAM.path} --version"]
     assert any("systemctl is not installed: skipped" in warning for warning in stand.warnings)
 
 
@@ -411,6 +412,27 @@ def test_a_program_that_the_units_do_not_see(installing: Make, home: str) -> Non
         installing(replace(PROGRAM, parts=(part,)), live=True).install()
     assert "lbhook's units see nothing below" in str(caught.value)
     assert "python3 -m venv /opt/lbhook" in caught.value.hint
+
+
+@needs_root
+def test_the_single_file_with_a_python_that_the_units_do_not_see(installing: Make) -> None:
+    """As pyenv's: a virtual environment would be of no use."""
+    python = Path("/root/.pyenv/versions/3.11.7/bin/python3.11")
+    with pytest.raises(RightsError) as caught:
+        installing(replace(SINGLE, parts=(python,)), live=True).install()
+    assert caught.value.hint.endswith("elsewhere: /usr/bin/python3 lbhook.pyz install")
+
+
+@needs_root
+def test_a_program_that_starts_in_this_shell_alone(stand: Stand, installing: Make) -> None:
+    """As of `pip install --target`, which PYTHONPATH finds; the single file is not there yet."""
+    said = "ModuleNotFoundError: No module named 'lbhook'"
+    stand.runner = Runner(lambda argv: (1, said) if argv[1] == "--version" else None)
+    assert refused(installing(live=True), UsageError) == (
+        f"`{PROGRAM.path} --version` ended with status 1\n  {said}"
+    )
+    assert stand.text(f"/{UNITS}/lbhook.service") is None
+    assert installing(SINGLE, live=True).install().status == 0
 
 
 def test_a_systemctl_that_fails(stand: Stand, installing: Make) -> None:
