@@ -41,6 +41,7 @@ HOUSE: dict[str, tuple[str, ...]] = {
         "netlink",
         "machine",
         "nlmsg",
+        "starters",
         "sd_notify",
         "journald",
         "unit_properties",

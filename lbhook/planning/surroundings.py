@@ -3,11 +3,9 @@ nginx, the sockets of either, and those of other programs, now and as they were 
 
 import ipaddress
 import os
-import re
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING
 
 from ..listening import nginx_config
 from ..listening.files import Files
@@ -17,20 +15,10 @@ from ..listening.nginx_sockets import Room
 from ..listening.taken import Taken
 from ..programs.host import Host
 from ..storage.records import Port
-
-if TYPE_CHECKING:
-    from ..system.machine import Socket
+from ..system.sockets import Socket
+from ..system.starters import Starters
 
 _NGINX = "nginx"
-# What systemd says of a unit that starts with the machine, or with a unit that does.
-_STARTS = ("enabled", "enabled-runtime", "alias", "generated", "indirect", "static")
-# A container, or who holds a published port for it; who starts it again; where it is, of whichever
-# driver, for as long as it exists.
-_CONTAINER = re.compile(r"(docker|libpod)(?:-conmon)?-([0-9a-f]+)\.scope")
-_ENGINES = {
-    "docker": ("docker.service", "var/lib/docker/containers"),
-    "libpod": ("podman-restart.service", "var/lib/containers/storage/*-containers"),
-}
 # Below the ports that Linux gives to whoever asks for any.
 _FIXED = 32768
 
@@ -58,7 +46,7 @@ class Surroundings:
         self.program = program
         self.ports = ports
         self.unit = unit or f"{program}.service"
-        self._enabled: dict[str, bool] = {}
+        self._starters = Starters(host.run, host.machine.root)
 
     @cached_property
     def configuration(self) -> Configuration:
@@ -70,8 +58,8 @@ class Surroundings:
 
     @cached_property
     def held(self) -> tuple[Listen, ...] | None:
-        """What it holds; None if it does not run."""
-        return tuple(map(_listen, self._held)) if self._inodes else None
+        """What it holds, or systemd does for it until it runs; None if there is neither."""
+        return tuple(map(_listen, self._held)) if self._inodes else tuple(self._kept()) or None
 
     @property
     def runs(self) -> bool:
@@ -85,7 +73,9 @@ class Surroundings:
         foreign = {
             inode: one
             for inode, one in foreign.items()
-            if (one.ip, one.port) not in self.lent and self._matters(one.port)
+            if (one.ip, one.port) not in self.lent
+            and self._matters(one.port)
+            and not (_listen(one) in (self.held or ()) and not self._inodes)
         }
         holding = self.host.machine.holding(foreign) if foreign and self.host.root else {}
         return tuple(self._port(one, holding.get(inode, 0)) for inode, one in foreign.items())
@@ -167,7 +157,7 @@ class Surroundings:
         return self.host.services.main_pid(self.unit, self.program)
 
     @cached_property
-    def _sockets(self) -> "tuple[Socket, ...]":
+    def _sockets(self) -> tuple[Socket, ...]:
         machine = self.host.machine
         return (*machine.listening(), *machine.bound())
 
@@ -187,13 +177,31 @@ class Surroundings:
         holders = machine.holders({one.inode for one in self._sockets})
         return frozenset(inode for inode, program in holders.items() if program == _NGINX)
 
+    def _kept(self) -> Iterator[Listen]:
+        machine, starters = self.host.machine, self._starters
+        there = {(one.protocol, one.ip, one.port): one for one in self._sockets}
+        for (protocol, ip, port), unit in starters.sockets.items() if self._is_triggered() else ():
+            place = (protocol, ip, port)
+            if unit.starts == self.unit and (place in there or starters.starts(unit.name)):
+                known = there.get(place)
+                yield _listen(known or Socket(ip, port, 0, protocol, machine.binds_v6only()))
+
+    def _is_triggered(self) -> bool:
+        """Whether it does not run, and is started by what comes to sockets that systemd keeps."""
+        if self._main or not self.host.machine.has_systemd():
+            return False
+        return bool(self.host.units.properties(self.unit).get("TriggeredBy"))
+
     @property
-    def _held(self) -> "list[Socket]":
+    def _held(self) -> list[Socket]:
         return [one for one in self._sockets if one.inode in self._inodes]
 
-    def _port(self, one: "Socket", pid: int) -> Port:
+    def _port(self, one: Socket, pid: int) -> Port:
         machine = self.host.machine
         program, unit = (machine.program(pid), machine.unit(pid)) if pid else ("", "")
+        if program == "systemd" or program.startswith("("):
+            kept = self._starters.sockets.get((one.protocol, one.ip, one.port))
+            program, unit = (kept.name, kept.name) if kept else (program, unit)
         return Port(
             port=one.port,
             protocol=one.protocol,
@@ -228,23 +236,7 @@ class Surroundings:
     def _comes_back(self, unit: str) -> bool:
         if not unit or not self.host.machine.has_systemd():
             return self.held is None
-        if unit not in self._enabled:
-            starter = self._starter(unit)
-            asked = ("systemctl", "is-enabled", starter)
-            # Of a script of SysV it says first that it asks somebody else.
-            said = self.host.run(asked).output.splitlines() if starter else []
-            self._enabled[unit] = "".join(said[-1:]).strip() in _STARTS
-        return self._enabled[unit]
-
-    def _starter(self, unit: str) -> str:
-        """The unit that starts it with the machine, if any does: a scope is never started again but
-        for a container that still exists."""
-        if not unit.endswith(".scope"):
-            return unit
-        found = _CONTAINER.fullmatch(unit)
-        engine, place = _ENGINES[found[1]] if found else ("", "")
-        exists = found and any(self.host.machine.root.glob(f"{place}/{found[2]}"))
-        return engine if exists else ""
+        return self._starters.starts(unit)
 
 
 def stamps(root: Path, paths: Sequence[str]) -> tuple[object, ...]:
@@ -260,7 +252,7 @@ def stamps(root: Path, paths: Sequence[str]) -> tuple[object, ...]:
     return tuple(map(stamp, paths))
 
 
-def _listen(one: "Socket") -> Listen:
+def _listen(one: Socket) -> Listen:
     words = ["udp"] if one.protocol == "udp" else []
     words += ["ipv6only=off"] if one.ipv6_only is False else []
     return Listen(one.ip, one.port, tuple(words))

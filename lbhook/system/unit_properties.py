@@ -7,7 +7,7 @@ from ..processes import Result, Run
 # All that a run wants to know of a unit: to start systemctl takes longer than to list them.
 _WANTED = (
     *("ActiveState", "MainPID", "Job", "UnitFileState", "ReloadResult", "Result"),
-    *("LimitNOFILE", "LimitNOFILESoft", "ExecStart"),
+    *("LimitNOFILE", "LimitNOFILESoft", "ExecStart", "TriggeredBy"),
 )
 
 

@@ -172,6 +172,55 @@ def test_what_starts_with_the_machine(
     assert calls == ([f"systemctl is-enabled {asked}"] if asked else [])
 
 
+LISTED = """0.0.0.0:80 Stream web.socket nginx.service
+[::]:8080 Stream web.socket nginx.service
+[::1]:53 Datagram web.socket nginx.service
+0.0.0.0:9090 Stream panel.socket panel.service
+0.0.0.0:81 Stream old.socket nginx.service
+/run/dbus/system_bus_socket Stream dbus.socket dbus.service
+"""
+
+
+def triggered(stand: Stand) -> None:
+    """Let systemd keep sockets for nginx, and one for another program, of which two are open."""
+
+    def answer(argv: tuple[str, ...]) -> tuple[int, str]:
+        if "is-enabled" in argv:
+            return 0, "disabled\n" if argv[-1] == "old.socket" else "enabled\n"
+        return 0, LISTED if "list-sockets" in argv else "TriggeredBy=web.socket\n"
+
+    stand.runner = Runner(answer)
+    sockets(stand, ("00000000:0050", 11), ("00000000:2382", 12))
+    process(stand, 1, "systemd", 11, 12, unit="init.scope")
+    # It is about to become another program.
+    process(stand, 50, "(agetty)", 11, 12, unit="getty@tty1.service")
+
+
+def test_sockets_that_systemd_keeps_for_nginx(stand: Stand) -> None:
+    """They are its own before it runs, open or not, if their unit is enabled; one for both families
+    is one. Another's is that of its unit, also at the next boot."""
+    triggered(stand)
+    put(stand, "proc/sys/net/ipv6/bindv6only", "0\n")
+    seen = around(stand)
+    held = [(one.place, one.protocol, one.dual) for one in seen.held or ()]
+    assert held == [("*:80", "tcp", False), ("[::]:8080", "tcp", True), ("[::1]:53", "udp", False)]
+    assert [str(one) for one in seen.taken(())] == ["panel.socket has 0.0.0.0:9090"]
+    seen.remember()
+    stand.host(stand.settings("")).state.keep_ports(seen.host.ports or ())
+    sockets(stand)
+    had = [str(one) for one in around(stand).taken(())]
+    assert had == ["panel.socket had 0.0.0.0:9090 when lbhook looked last"]
+
+
+def test_a_socket_that_nginx_has_given_up(stand: Stand) -> None:
+    """It was started without a line for it: by a signal it can't have it again."""
+    triggered(stand)
+    process(stand, 100, "nginx", 13, unit="nginx.service")
+    put(stand, "run/nginx.pid", "100\n")
+    names = [str(one) for one in around(stand).taken(())]
+    assert names == ["web.socket has 0.0.0.0:80", "panel.socket has 0.0.0.0:9090"]
+
+
 def beside_haproxy(stand: Stand, *ports: int) -> Surroundings:
     """What there is at these ports."""
     return Surroundings(stand.host(stand.settings("")), (), set(), False, "haproxy", ports)
