@@ -27,6 +27,7 @@ BROUGHT = {
     "ExecStop TimeoutStopSec "
     "RestartSec RestartPreventExitStatus TimeoutStartSec CapabilityBoundingSet NoNewPrivileges "
     "PrivateTmp Environment StandardError SystemCallFilter OnBootSec OnUnitInactiveSec PathChanged",
+    201: "RequiresMountsFor",
     209: "DevicePolicy PrivateDevices SystemCallArchitectures SystemCallErrorNumber AccuracySec",
     214: "RestrictAddressFamilies RuntimeDirectory ProtectHome ProtectSystem",
     230: "RandomizedDelaySec StartLimitIntervalSec",
@@ -34,6 +35,7 @@ BROUGHT = {
     232: "PrivateUsers ProtectControlGroups ProtectKernelModules ProtectKernelTunables RemoveIPC",
     233: "RestrictNamespaces",
     235: "IPAddressDeny KeyringMode LockPersonality RuntimeDirectoryPreserve StateDirectory",
+    238: "TemporaryFileSystem",
     239: "PrivateMounts",
     242: "ProtectHostname RestrictSUIDSGID",
     245: "ProtectKernelLogs ProtectClock",
