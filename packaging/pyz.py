@@ -3,16 +3,15 @@
 The same wheels make the same bytes. Used as: pyz.py WHEEL lbhook.pyz
 """
 
-import io
 import os
 import shutil
 import subprocess
 import sys
 import tempfile
 import time
-import zipfile
-from collections.abc import Iterator
 from pathlib import Path
+
+from lbhook.installation.single_file import packed
 
 _HERE = Path(__file__).parent
 _EPOCH = "1580601600"  # what hatchling takes, too, where nobody says otherwise
@@ -58,37 +57,18 @@ def build(wheel: Path, target: Path) -> None:
         shutil.copytree(unpacked, chosen, ignore=shutil.ignore_patterns(*_LEFT_OUT))
         (chosen / "__main__.py").write_text(_MAIN, encoding="utf-8")
         (chosen / "certifi.py").write_text(_CERTIFI, encoding="utf-8")
-        _zip(chosen, target)
+        # Of a package's metadata all but its page on PyPI, read by nobody here.
+        for file in chosen.rglob("METADATA"):
+            file.write_bytes(file.read_bytes().partition(b"\n\n")[0] + b"\n")
+        date = time.gmtime(int(os.environ.get("SOURCE_DATE_EPOCH", _EPOCH)))[:6]
+        target.write_bytes(packed(chosen, _SHEBANG, date))
+        target.chmod(0o755)
 
 
 def _install(place: Path, *words: str) -> None:
     pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
     options = ["--no-deps", "--no-compile", "--only-binary=:all:", "--target", str(place)]
     subprocess.run([*pip, *options, *words], check=True)
-
-
-def _zip(place: Path, target: Path) -> None:
-    date = time.gmtime(int(os.environ.get("SOURCE_DATE_EPOCH", _EPOCH)))[:6]
-    # By itself, so that its offsets are right behind a first line of any length: `lbhook install`
-    # writes another one.
-    zipped = io.BytesIO()
-    with zipfile.ZipFile(zipped, "w") as archive:
-        for path in _files(place):
-            info = zipfile.ZipInfo(str(path.relative_to(place)), date)
-            info.external_attr = 0o644 << 16
-            archive.writestr(info, _content(path), zipfile.ZIP_DEFLATED, compresslevel=9)
-    target.write_bytes(_SHEBANG + zipped.getvalue())
-    target.chmod(0o755)
-
-
-def _content(path: Path) -> bytes:
-    """What is in a file; of a package's metadata all but its page on PyPI, read by nobody here."""
-    content = path.read_bytes()
-    return content.partition(b"\n\n")[0] + b"\n" if path.name == "METADATA" else content
-
-
-def _files(place: Path) -> Iterator[Path]:
-    return (path for path in sorted(place.rglob("*")) if path.is_file())
 
 
 if __name__ == "__main__":

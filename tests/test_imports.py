@@ -126,7 +126,7 @@ HOUSE: dict[str, tuple[str, ...]] = {
         ),
         *("unconfirmed", "update", "restoration", "resting_forms"),
     ),
-    "installation": ("completion", "contents", "executable", "installer"),
+    "installation": ("completion", "contents", "single_file", "executable", "installer"),
     "doctor": (
         *("findings", "imds_checks", "target_checks", "unit_checks", "traffic_checks"),
         *("firewall_checks", "container_checks", "walk"),

@@ -1,11 +1,9 @@
 """The program that units are to start: which one it is, and whether they can."""
 
 import importlib.util
-import io
 import shlex
 import shutil
 import sys
-import zipapp
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -15,6 +13,7 @@ from ..config.permissions import open_to_all
 from ..errors import RightsError, UsageError
 from ..processes import Run
 from ..programs.unit_limits import HOMES, USER
+from . import single_file
 
 # What lbhook imports, with what that needs.
 _PACKAGES = (
@@ -55,7 +54,7 @@ def running(*, live: bool) -> Executable:
     python = Path(sys.executable)
     if archive.is_file():
         # The one that runs it now: this machine's `python3` may be another, and too old.
-        single = _single(archive, str(python) if live else "")
+        single = single_file.compiled(archive, SINGLE_FILE, str(python) if live else "")
         return Executable(path=SINGLE_FILE, single=single, parts=(python,))
     found = shutil.which(sys.argv[0])
     if not found:
@@ -84,15 +83,6 @@ def demand(executable: Executable, run: Run) -> None:
 
 def _is_early(way: Path) -> bool:
     return way.is_relative_to("/usr") and not way.is_relative_to("/usr/local")
-
-
-def _single(archive: Path, python: str) -> bytes:
-    """The single file, with another Python in its first line if one is given."""
-    if not python:
-        return archive.read_bytes()
-    copy = io.BytesIO()
-    zipapp.create_archive(archive, copy, interpreter=python)
-    return copy.getvalue()
 
 
 def _packages() -> Iterator[Path]:

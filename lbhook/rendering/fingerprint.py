@@ -52,10 +52,14 @@ def digest(*ingredients: object) -> str:
 
 
 def _parts(places: Sequence[Path]) -> Iterator[object]:
-    jinja2 = PathFinder.find_spec("jinja2")
-    wings = [entry.path for entry in _listed(_PACKAGE) if entry.is_dir()]
-    for program in (_PACKAGE, *wings, *((jinja2 and jinja2.submodule_search_locations) or ())):
-        yield [_stamp(entry) for entry in _listed(program) if entry.is_file()]
+    archive = _PACKAGE.parent
+    if archive.is_file():  # lbhook.pyz, which has them all
+        yield _stamp(archive)
+    else:
+        jinja2 = PathFinder.find_spec("jinja2")
+        wings = [entry.path for entry in _listed(_PACKAGE) if entry.is_dir()]
+        for program in (_PACKAGE, *wings, *((jinja2 and jinja2.submodule_search_locations) or ())):
+            yield [_stamp(entry) for entry in _listed(program) if entry.is_file()]
     for place in places:
         yield [*_contents(place)] if place.is_dir() else ()
 
@@ -70,7 +74,7 @@ def _contents(place: Path) -> Iterator[object]:
             raise OSError(f"{entry.path}: perhaps endless")
 
 
-def _stamp(entry: "os.DirEntry[str]") -> object:
+def _stamp(entry: "os.DirEntry[str] | Path") -> object:
     """What differs in another version of a module."""
     found = entry.stat()
     return entry.name, found.st_size, found.st_mtime_ns

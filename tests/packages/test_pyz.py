@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from lbhook import __version__
-from lbhook.installation import executable
+from lbhook.installation import single_file
+from lbhook.installation.executable import SINGLE_FILE
 
 from ..program import BODIES, NOBODY_THERE, REPO
 from .built import pyz, wheel
@@ -108,10 +109,31 @@ def test_it_installs_itself(tmp_path: Path) -> None:
     assert os.access(copy, os.X_OK)
     assert run(copy, "--version").stdout == f"lbhook {__version__}\n"
     again = run(copy, "install", "--root", tmp_path)
-    assert "created" not in again.stdout
+    assert not {"created", "changed"} & {*again.stdout.split()}
     assert run(copy, "uninstall", "--root", tmp_path).returncode == 0
     assert not copy.exists()
     assert not (tmp_path / "etc/lbhook").exists()
+
+
+def test_what_is_installed_is_compiled(tmp_path: Path) -> None:
+    """No start compiles it again, and no run that changes nothing reads a template; a Python of
+    another version reads the source."""
+    copy, config = tmp_path / "lbhook", tmp_path / "lbhook.toml"
+    copy.write_bytes(single_file.compiled(pyz(), SINGLE_FILE))
+    asked = "import sys; sys.path.insert(0, sys.argv[1]); import lbhook.plan, jinja2.lexer as other"
+    asked += "; print(lbhook.plan.__file__, other.__file__)"
+    files = [f"{copy}/lbhook/plan.py", f"{copy}/jinja2/lexer.py"]
+    assert run("-c", asked, copy).stdout.split() == [f"{file}c" for file in files]
+    config.write_text("[targets.nftables]\n")
+    source = ("-c", config, "--metadata", BODIES / "documented.json", "--root", tmp_path)
+    made, again = (run("-X", "importtime", copy, "apply", *source) for _ in range(2))
+    assert ("jinja2" in made.stderr, "jinja2" in again.stderr) == (True, False)
+    with zipfile.ZipFile(copy) as archive:
+        archive.extractall(tmp_path / "other")
+    for file in (tmp_path / "other").rglob("*.pyc"):
+        file.write_bytes(b"\0" + file.read_bytes()[1:])
+    copy.write_bytes(single_file.packed(tmp_path / "other", b"#!python\n"))
+    assert run("-c", asked, copy).stdout.split() == files
 
 
 def test_certifi_is_not_missed() -> None:
@@ -125,7 +147,7 @@ def test_certifi_is_not_missed() -> None:
 def test_the_python_that_installs_it_runs_it(python: str, tmp_path: Path) -> None:
     """It is in the copy's first line, however long that is: `python3` may be too old."""
     copy = tmp_path / "lbhook"
-    copy.write_bytes(executable._single(pyz(), python))
+    copy.write_bytes(single_file.compiled(pyz(), SINGLE_FILE, python))
     copy.chmod(0o755)
     assert copy.read_bytes().startswith(f"#!{python}\n".encode())
     argv = [str(copy), "--version"]
