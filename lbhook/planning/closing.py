@@ -65,8 +65,10 @@ class Closing:
         return self._named([one for one in self._sockets if not self._is_out_of_reach(one, _OURS)])
 
     def bridge(self, closed: Closed) -> str:
-        """The bridge of containers that it has an address of, and no other; empty if none."""
-        device = self._near.get(ip_address(closed.ip), "")
+        """The bridge of containers that it has an address of, or is bound to, and no other; empty
+        if none."""
+        ip, _, bound = closed.ip.partition("%")
+        device = bound or self._near.get(ip_address(ip), "")
         return device if device in self._bridges else ""
 
     @cached_property
@@ -94,7 +96,7 @@ class Closing:
         """Where others would reach each socket that has a port."""
         near = self._outside
         ported = [one for one in self._sockets if one.protocol in PROTOCOLS]
-        return {one: [_door(one, ip, name) for ip, name in _reached(one, near)] for one in ported}
+        return {one: [_door(one, ip, name) for ip, name in one.reached(near)] for one in ported}
 
     @cached_property
     def _verdicts(self) -> Mapping[Door, Verdict] | None:
@@ -125,7 +127,7 @@ class Closing:
         """Whether it waits at all addresses of a family of which this machine has none, but has
         some of the other: as `listen 80` does on a machine with IPv6 alone."""
         near = self._outside
-        return socket.ip.is_unspecified and bool(near) and not _reached(socket, near)
+        return socket.ip.is_unspecified and bool(near) and not socket.reached(near)
 
     def _is_shut_by_us(self, socket: Socket) -> bool:
         """Whether the firewall that is loaded drops what comes to it, but for probes. Where
@@ -163,7 +165,7 @@ class Closing:
             Closed(
                 protocol=one.protocol,
                 port=one.port,
-                ip=str(one.ip),
+                ip=_place(one),
                 program=programs.get(one.inode)
                 or tunnelled.get(one)
                 or (ports.get(one.port, "") if one.protocol == "udp" else ""),
@@ -185,11 +187,10 @@ class Closing:
         )
 
 
-def _reached(socket: Socket, near: Mapping[Address, str]) -> Sequence[tuple[Address, str]]:
-    """The addresses of a socket, with their interfaces."""
-    if not socket.ip.is_unspecified:
-        return [(socket.ip, near[socket.ip])] if socket.ip in near else []
-    return [(ip, name) for ip, name in near.items() if ip.version in socket.versions]
+def _place(socket: Socket) -> str:
+    """Where it waits, as ss(8) writes it."""
+    bound = socket.ip.is_unspecified and socket.device
+    return f"{socket.ip}%{socket.device}" if bound else str(socket.ip)
 
 
 def _door(socket: Socket, ip: Address, device: str) -> Door:

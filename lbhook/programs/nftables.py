@@ -1,6 +1,7 @@
 """What is peculiar to the firewall on a machine: what it would close."""
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from ..config.network import Network
@@ -55,20 +56,22 @@ def closed(
     lb: Facts,
     machine: Machine,
     more: Iterable[Socket] = (),
-    near: Collection[Address] = (),
+    near: Mapping[Address, str] = MappingProxyType({}),
 ) -> list[Socket]:
     """The sockets of this machine, and those `more`, that this firewall keeps everybody outside
-    from. Of one for all addresses that is let in at some, a socket for each of those `near` where
-    it is not."""
-    trusted = machine.networks(target.vars["trusted_interfaces"])
+    from. Of one for all addresses that is let in at some, a socket for each of those `near`, by
+    their interface, where it is not."""
+    trusted = frozenset(target.vars["trusted_interfaces"])
+    networks = machine.networks(trusted)
     doors = tuple(_doors(target.vars))
 
     def is_let_in(one: Socket) -> bool:
-        return _is_inside(one, trusted) or _is_open(one, doors) or _is_ruled(one, lb)
+        inside = one.device in trusted or _is_inside(one, networks)
+        return inside or _is_open(one, doors) or _is_ruled(one, lb)
 
     found = []
     for one in (*machine.listening(), *machine.bound(), *machine.others(), *more):
-        parts = [one._replace(ip=ip) for ip in near if ip.version in one.versions]
+        parts = [one._replace(ip=ip) for ip, _ in one.reached(near)]
         whole = not is_let_in(one)
         found += [one] if whole else parts if one.ip.is_unspecified else []
     return [one for one in found if not is_let_in(one)]
@@ -92,7 +95,11 @@ def _doors(variables: Mapping[str, Any]) -> Iterator[_Door]:
 
 def _is_inside(socket: Socket, trusted: tuple[Network, ...]) -> bool:
     """Whether it is not for the outside: on loopback, on a trusted interface, or for DHCP."""
-    local = socket.ip.is_loopback or any(socket.ip in network for network in trusted)
+    local = (
+        socket.ip.is_loopback
+        or socket.device == "lo"
+        or any(socket.ip in network for network in trusted)
+    )
     return local or (socket.protocol == "udp" and socket.port in _DHCP)
 
 

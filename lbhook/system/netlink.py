@@ -4,6 +4,7 @@ It answers in a hundredth of the time that `nft list` and /proc/net/tcp take: th
 changed, not what is there.
 """
 
+import contextlib
 import functools
 import hashlib
 import ipaddress
@@ -95,7 +96,15 @@ def _socket(said: bytes) -> Socket:
     is_six = said[0] == socket.AF_INET6
     ip = _address(said[8:24] if is_six else said[8:12])
     port, inode = int.from_bytes(said[4:6], "big"), int.from_bytes(said[68:72], sys.byteorder)
-    return Socket(ip, port, inode, ipv6_only=_is_ipv6_only(said) if is_six else None)
+    only = _is_ipv6_only(said) if is_six else None
+    return Socket(ip, port, inode, ipv6_only=only, device=_device(said[40:44]))
+
+
+def _device(index: bytes) -> str:
+    """The interface of a socket that is bound to one; empty if it is gone by now."""
+    with contextlib.suppress(OSError):
+        return socket.if_indextoname(int.from_bytes(index, sys.byteorder)) if any(index) else ""
+    return ""
 
 
 def _is_ipv6_only(said: bytes) -> bool | None:

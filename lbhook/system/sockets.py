@@ -2,7 +2,7 @@
 
 import functools
 import ipaddress
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from ..config.network import protocol_name
@@ -21,13 +21,16 @@ _NO_SERVICE = (1, 6, 17, 58, 255)
 class Socket(NamedTuple):
     """A socket that anybody may send to: of TCP one that listens, of UDP one that is bound and
     not connected. `port` is 0 where `protocol` has no ports. `ipv6_only` says whether one for IPv6
-    takes no IPv4 (IPV6_V6ONLY of ipv6(7)); None where nobody can tell, as /proc does not."""
+    takes no IPv4 (IPV6_V6ONLY of ipv6(7)); None where nobody can tell, as /proc does not. What does
+    not come by the interface `device` never gets to it (SO_BINDTODEVICE of socket(7)); it is empty
+    where that is open to all, or nobody can tell."""
 
     ip: Address
     port: int
     inode: int
     protocol: str = "tcp"
     ipv6_only: bool | None = None
+    device: str = ""
 
     @property
     def versions(self) -> tuple[int, ...]:
@@ -40,6 +43,18 @@ class Socket(NamedTuple):
         """Whether it takes what comes to this address: its own, or any."""
         anywhere = self.ip.is_unspecified and ip.version in self.versions
         return self.port == port and (anywhere or ip == self.ip)
+
+    def reached(self, near: Mapping[Address, str]) -> Sequence[tuple[Address, str]]:
+        """By which of these addresses it is reached, each with its interface. Those of an interface
+        that has none, such as a VRF, are others'."""
+        if not self.ip.is_unspecified:
+            return [(self.ip, near[self.ip])] if self.ip in near else []
+        bound = self.device in near.values()
+        return [
+            (ip, name)
+            for ip, name in near.items()
+            if ip.version in self.versions and name in (self.device if bound else name,)
+        ]
 
 
 def rows(listing: str, state: str) -> Iterator[list[str]]:

@@ -46,6 +46,13 @@ server.listen()
 print("hears", flush=True)
 server.accept()
 """
+DHCP = """
+import socket, time
+server = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+server.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, b"virbr0")
+server.bind(("", 67))
+time.sleep(60)
+"""
 # What ends at this machine without a program, if its kernel has the kind: the commands that make
 # it, what a plan and an apply say, and what lets it in.
 ENDS = (
@@ -278,6 +285,21 @@ def test_the_doctor_names_what_the_firewall_keeps_closed(lab: Lab) -> None:
     lab.vm.run(["ip", "addr", "add", "10.1.0.44/24", "dev", "eth0"])
     assert lab.vm.listens("tcp", 443, "0.0.0.0")
     assert "closes these" not in lab.vm.lbhook("doctor", check=False).stdout
+
+
+def test_a_socket_of_a_bridge_is_its_guests_affair(lab: Lab) -> None:
+    """As that of a DHCP server: the doctor says whom to trust, and then it is closed no more."""
+    lab.balance(body(WEB[1]))
+    lab.vm.run(["ip", "link", "add", "virbr0", "up", "type", "bridge"])
+    lab.vm.run(["ip", "addr", "add", "192.168.122.1/24", "dev", "virbr0"])
+    lab.vm.spawn([sys.executable, "-c", DHCP])
+    wait_for(lambda: lab.vm.listens("udp", 67), "port 67")
+    lab.vm.apply()
+    said = " ".join(lab.vm.lbhook("doctor", check=False).stdout.split())
+    assert re.search(r"keeps containers on virbr0 from these: [^`]*udp 67 on 0.0.0.0%virbr0", said)
+    configure(lab.vm, "enforce", 'trusted_interfaces = ["virbr0"]')
+    lab.vm.apply()
+    assert "udp 67" not in lab.vm.lbhook("doctor", check=False).stdout
 
 
 def test_where_a_server_is_closed_that_a_rule_leads_to_is_told(lab: Lab) -> None:

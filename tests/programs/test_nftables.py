@@ -11,7 +11,7 @@ from lbhook.config.targets import Target
 from lbhook.metadata import facts, model
 from lbhook.metadata.facts import Facts
 from lbhook.programs import nftables, sshd
-from lbhook.system.machine import Machine
+from lbhook.system.machine import Machine, Socket
 
 from ..program import BODIES
 from ..stand import GROUP, NO_ENV, USER, Stand, body
@@ -123,9 +123,23 @@ def test_of_a_socket_for_all_addresses_those_are_closed_that_no_rule_leads_to(
     tmp_path: Path, text: str, socket: str, closed: list[str]
 ) -> None:
     """A second address of this machine, or its IPv6: whoever came there is cut off."""
-    near = [ipaddress.ip_address(one) for one in ("10.0.0.4", "10.0.0.5", "2001:db8::4")]
+    here = ("10.0.0.4", "10.0.0.5", "2001:db8::4")
+    near = {ipaddress.ip_address(one): "eth0" for one in here}
     found = nftables.closed(target(text), RULES, machine(tmp_path, socket), near=near)
     assert [f"{one.protocol},{one.ip},{one.port}" for one in found] == closed
+
+
+@pytest.mark.parametrize(
+    ("device", "trusted", "closed"),
+    [("docker0", ["docker0"], 0), ("docker0", ["virbr0"], 1), ("lo", [], 0), ("", ["docker0"], 1)],
+)
+def test_a_socket_of_one_interface_is_open_if_that_is_trusted(
+    tmp_path: Path, device: str, trusted: list[str], closed: int
+) -> None:
+    """As a DHCP server's for guests, whose address is any; nor is one of loopback for outside."""
+    firewall = target(f"trusted_interfaces = {trusted}")
+    socket = Socket(ipaddress.ip_address("0.0.0.0"), 67, 1, "udp", device=device)
+    assert len(nftables.closed(firewall, RULES, machine(tmp_path), [socket])) == closed
 
 
 def test_tunnels_and_ha_ports_are_open(tmp_path: Path) -> None:

@@ -169,6 +169,25 @@ def test_what_a_socket_covers(ip: str, wanted: str, expected: bool) -> None:
     assert not found.covers(ipaddress.ip_address(wanted), 81)
 
 
+@pytest.mark.parametrize(
+    ("ip", "device", "reached"),
+    [
+        ("0.0.0.0", "", ["10.0.0.4", "172.17.0.1"]),
+        ("0.0.0.0", "docker0", ["172.17.0.1"]),
+        ("0.0.0.0", "blue", ["10.0.0.4", "172.17.0.1"]),
+        ("::", "eth0", ["10.0.0.4", "2001:db8::4"]),
+        ("10.0.0.4", "", ["10.0.0.4"]),
+        ("10.0.0.5", "", []),
+    ],
+)
+def test_by_which_addresses_a_socket_is_reached(ip: str, device: str, reached: list[str]) -> None:
+    """One that is bound to an interface by that alone; a VRF has no address of its own."""
+    here = {"10.0.0.4": "eth0", "2001:db8::4": "eth0", "172.17.0.1": "docker0"}
+    near = {ipaddress.ip_address(one): name for one, name in here.items()}
+    found = Socket(ipaddress.ip_address(ip), 80, 1, device=device).reached(near)
+    assert sorted(str(one) for one, _ in found) == reached
+
+
 @pytest.mark.parametrize(("ipv6_only", "versions"), [(None, (4, 6)), (False, (4, 6)), (True, (6,))])
 def test_a_socket_for_ipv6_alone(ipv6_only: bool | None, versions: tuple[int, ...]) -> None:
     """It takes no IPv4; one of which nobody knows may."""

@@ -203,3 +203,21 @@ def test_a_socket_for_ipv6_says_whether_it_takes_ipv4() -> None:
     """Each that listens and each that is bound, by the kernel of this machine; of IPv4 there is
     nothing to say."""
     assert told(SINGLE) == "6 True\n6 True\n"
+
+
+DEVICE = """
+import socket
+from lbhook.system.netlink import Kernel
+
+doors = [socket.socket(one, socket.SOCK_DGRAM) for one in [socket.AF_INET, socket.AF_INET6] * 2]
+for door in doors[2:]:
+    door.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, b"lo")
+for port, door in enumerate(doors, 2000):
+    door.bind(("", port))
+print(*sorted((one.port, one.device) for one in Kernel().bound()))
+"""
+
+
+def test_a_socket_of_one_interface_says_so() -> None:
+    """As that of a DHCP server for guests of a bridge."""
+    assert told(DEVICE) == "(2000, '') (2001, '') (2002, 'lo') (2003, 'lo')\n"
