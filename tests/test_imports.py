@@ -90,9 +90,12 @@ HOUSE: dict[str, tuple[str, ...]] = {
         *("routes", "paths", "cut", "diagram", "html", "probes", "flows", "remedies"),
         *("trace_marks", "trace"),
     ),
+    "judging": (
+        *("failed_start", "judged", "surroundings", "configurations"),
+        *("nginx_listeners", "haproxy_listeners", "listeners"),
+    ),
     "planning": (
-        *("scope", "validation", "verification", "failed_start", "surroundings", "listeners"),
-        "one_file",
+        *("scope", "validation", "verification", "one_file"),
         *("orphans", "conflicts", "groups", "planner", "closing", "dry_run"),
     ),
     "tables": ("table_file", "changes", "loading"),

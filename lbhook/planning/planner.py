@@ -8,6 +8,8 @@ from ..config.settings import Settings
 from ..config.snippets import with_snippets
 from ..config.targets import Target
 from ..errors import ConfigError, LbhookError
+from ..judging import failed_start
+from ..judging.listeners import Listeners
 from ..metadata import restricted
 from ..metadata.facts import Facts
 from ..plan import Change, FileState, Outcome, Plan, Reload, compare
@@ -15,8 +17,7 @@ from ..programs import nftables, sshd
 from ..programs.host import Host
 from ..rendering.cache import RenderCache, Rendered
 from ..storage.records import Installed, Loaded
-from . import conflicts, failed_start, groups, one_file, orphans, validation, verification
-from .listeners import Listeners
+from . import conflicts, groups, one_file, orphans, validation, verification
 from .scope import Scope
 
 _ONE_FILE = "give each target a file of its own"

@@ -3,9 +3,9 @@ nginx, the sockets of either, and those of other programs, now and as they were 
 
 import ipaddress
 import os
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator
 from functools import cached_property
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 
 from ..listening import nginx_config
 from ..listening.files import Files
@@ -60,11 +60,6 @@ class Surroundings:
     def held(self) -> tuple[Listen, ...] | None:
         """What it holds, or systemd does for it until it runs; None if there is neither."""
         return tuple(map(_listen, self._held)) if self._inodes else tuple(self._kept()) or None
-
-    @property
-    def runs(self) -> bool:
-        """Whether it runs."""
-        return bool(self._main)
 
     @cached_property
     def others(self) -> tuple[Port, ...]:
@@ -237,19 +232,6 @@ class Surroundings:
         if not unit or not self.host.machine.has_systemd():
             return self.held is None
         return self._starters.starts(unit)
-
-
-def stamps(root: Path, paths: Sequence[str]) -> tuple[object, ...]:
-    """What differs once a file or a directory has changed."""
-
-    def stamp(path: str) -> object:
-        try:
-            found = (root / path.lstrip("/")).stat()
-        except OSError:
-            return None
-        return found.st_ino, found.st_size, found.st_mtime_ns
-
-    return tuple(map(stamp, paths))
 
 
 def _listen(one: Socket) -> Listen:

@@ -5,11 +5,12 @@ from pathlib import Path
 
 import pytest
 
+from lbhook.judging import failed_start
+from lbhook.judging.nginx_listeners import stamps
+from lbhook.judging.surroundings import Surroundings
 from lbhook.listening.haproxy_config import Bind
 from lbhook.listening.nginx_sockets import Room
 from lbhook.plan import FileState
-from lbhook.planning import failed_start
-from lbhook.planning.surroundings import Surroundings, stamps
 from lbhook.storage.records import Installed, Port
 
 from ..stand import Runner, Stand
