@@ -242,7 +242,7 @@ def test_what_haproxy_can_not_have_at_its_start(
     sockets(stand, ("00000000:0050", 11), ("00000000:1F90", 14), ("0400010A:01BB", 13))
     seen = beside_haproxy(stand, 80, 443)
     seen.remember()
-    assert seen.runs
+    assert [one.place for one in seen.held or ()] == ["10.1.0.4:443"]
     assert [(one.program, one.port) for one in seen.host.ports or ()] == [("nginx", 80)]
     seen.host.state.keep_ports(seen.host.ports or ())
     stand.boot_id = "boot-2"
@@ -290,7 +290,6 @@ def test_a_haproxy_of_another_unit_has_what_is_its_own(stand: Stand) -> None:
         (80, 443),
         "haproxy@two.service",
     )
-    assert seen.runs
     assert [(one.program, one.port) for one in seen.taken(())] == [("another haproxy", 443)]
     assert [one.place for one in seen.held or ()] == ["*:80"]
     seen.remember()
