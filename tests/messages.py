@@ -16,7 +16,7 @@ _NO_MESSAGES = {
         "traffic/diagram",
         "traffic/html",
         "traffic/probes",
-        "traffic/trace",
+        "traffic/fates",
         "traffic/trace_marks",
         "tables/table_file",
         "tables/changes",

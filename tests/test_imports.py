@@ -88,7 +88,7 @@ HOUSE: dict[str, tuple[str, ...]] = {
     ),
     "traffic": (
         *("routes", "paths", "cut", "diagram", "html", "probes", "flows", "remedies"),
-        *("trace_marks", "trace"),
+        *("trace_marks", "fates", "trace"),
     ),
     "judging": (
         *("failed_start", "judged", "surroundings", "configurations"),

@@ -1,5 +1,6 @@
 """`doctor` and `trace`: what is wrong, and who decides about packets."""
 
+import contextlib
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -10,10 +11,10 @@ from ..cli.invocation import Invocation, pass_invocation
 from ..errors import NoAnswerError, RightsError, TraceError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator
 
     from ..config.network import Network
-    from ..traffic.trace import Packet
+    from ..traffic.trace_marks import Marks
 
 
 @click.command(short_help="What is wrong between Azure and the listening socket.")
@@ -84,8 +85,9 @@ def trace(
     """
     from ..layout import count
     from ..programs.host import host as this_machine
-    from ..traffic import trace as tracing
+    from ..traffic import fates as told
     from ..traffic.remedies import Advice
+    from ..traffic.trace import Reader, watched
 
     settings = invocation.settings()
     host = this_machine(settings, None)
@@ -93,14 +95,16 @@ def trace(
         raise RightsError("trace: only root may mark packets", hint="use sudo")
     network, seconds = _network(source), options.time_limit(wait)
     limits = f"{count(most, 'packet')} at most, {wait} at most"
-    invocation.console.note(f"tracing port {port}{_from(source)}: {limits}")
-    packets = _seen(port, network, most, seconds)
-    reader = tracing.Reader(host.run, host.machine, Advice(host.run, settings.active()))
-    fates = reader.fates(packets)
+    with _marks(port, network) as marks:
+        # Not before its packets are marked: who reads it sends one.
+        invocation.console.note(f"tracing port {port}{_from(source)}: {limits}")
+        packets = watched(marks, most, seconds)
+    advice = Advice(host.run, settings.active())
+    fates = Reader(host.run, host.machine).fates(packets)
     if as_json:
-        invocation.json(tracing.to_json(reader, fates, port))
+        invocation.json(told.to_json(fates, port, advice))
     elif fates:
-        invocation.console.out(tracing.to_text(reader, fates))
+        invocation.console.out(told.to_text(fates, advice))
     if not fates:
         raise NoAnswerError(
             f"trace: no packet to port {port}{_from(source)} came within {wait}: nothing reaches"
@@ -124,13 +128,13 @@ def _from(source: str | None) -> str:
     return f" from {source}" if source else ""
 
 
-def _seen(port: int, source: "Network | None", most: int, seconds: float) -> "Sequence[Packet]":
-    from ..traffic.trace import watched
+@contextlib.contextmanager
+def _marks(port: int, source: "Network | None") -> "Iterator[Marks]":
     from ..traffic.trace_marks import Marks
 
     try:
         with Marks(port, source) as marks:
-            return watched(marks, most, seconds)
+            yield marks
     except OSError as error:
         raise TraceError(
             f"trace: the kernel does not trace packets here ({error.strerror or error})",

@@ -1,21 +1,19 @@
-"""What becomes of the next packets to a port: who decides, in plain words, and what to do."""
+"""What becomes of the next packets to a port, and who decides about them."""
 
 import ipaddress
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Protocol
 
 from ..firewall.nf_tables import FAMILIES
 from ..firewall.packets import TCP, Flow
 from ..firewall.traces import ACCEPT, DROP, Event
 from ..firewall.verdict import Verdict
-from ..layout import count, place, wrapped
-from ..metadata.reader import Address
+from ..layout import place
 from ..processes import Run
 from ..system.machine import Machine
-from .probes import NAME as DRAINED
-from .remedies import Advice
+from .fates import Fate
 
 _LOOK = 0.05
 # So long after its last word nothing more is said of a packet.
@@ -48,6 +46,13 @@ class Packet:
         return next((one for one in self.events if one.verdict not in (None, ACCEPT)), None)
 
     @property
+    def met(self) -> Flow:
+        """Where it was on its way to when it was last seen: translated, perhaps."""
+        ends = self.ends.get("input_end") or self.ends.get("forward_end")
+        seen = (one.flow for one in reversed(self.events) if one.flow)
+        return ends or next(seen, self.flow)
+
+    @property
     def accepted(self) -> Event | None:
         """What let it in at last."""
         return next((one for one in reversed(self.events) if one.verdict == ACCEPT), None)
@@ -56,22 +61,6 @@ class Packet:
         """Whether nothing more is to be heard of it."""
         ended = self.ends.keys() & {"input_end", "postrouting_end"}
         return bool(self.stopped or ended) or now - self.heard > _QUIET
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Fate:
-    """What became of packets that are alike: `outcome` is dropped, taken, passed, forwarded,
-    lost, or unanswered, whose answer is dropped. `listener` is who has the port here."""
-
-    protocol: str
-    source: Address
-    destination: Address
-    port: int
-    outcome: str
-    verdict: Verdict
-    text: str = ""
-    to: str = ""
-    listener: str = ""
 
 
 def watched(
@@ -114,8 +103,8 @@ def _note(open_: dict[int, Packet], event: Event, name: str, now: float) -> None
 class Reader:
     """Says what became of packets, by the names that this machine has for it."""
 
-    def __init__(self, run: Run, machine: Machine, advice: Advice) -> None:
-        self.run, self.machine, self.advice = run, machine, advice
+    def __init__(self, run: Run, machine: Machine) -> None:
+        self.run, self.machine = run, machine
         self._chains: dict[str, Mapping[int, str]] = {}
 
     def fates(self, packets: Sequence[Packet]) -> Mapping[Fate, int]:
@@ -138,7 +127,9 @@ class Reader:
             outcome, event = ("unanswered", lost) if lost else ("passed", event)
         elif "forward_end" in packet.ends:
             outcome = "forwarded"
-        met = packet.ends.get("input_end") or packet.ends.get("forward_end") or flow
+        elif self.machine.legacy_tables():
+            outcome = "unseen"
+        met = packet.met
         moved = (met.destination, met.port) != (flow.destination, flow.port)
         return Fate(
             protocol=_PROTOCOLS.get(flow.protocol, str(flow.protocol)),
@@ -179,75 +170,3 @@ class Reader:
         inodes = {one.inode for one in sockets if one.covers(ip, flow.port)}
         names = self.machine.holders(inodes) if inodes else {}
         return next(iter(sorted(names.values())), "a program") if inodes else ""
-
-    def remedy(self, fate: Fate) -> str:
-        """What to do; empty if there is nothing to do on this machine."""
-        table = fate.verdict.chain.rpartition(" ")[0]
-        if fate.outcome == "unanswered":
-            return "accept established connections in the output chain"
-        if fate.outcome == "passed":
-            return "" if fate.listener else "start the program that should listen there"
-        if fate.outcome == "lost":
-            return f"`ip route get {fate.destination} from {fate.source} iif DEVICE` says why"
-        if fate.outcome != "dropped":
-            return ""
-        if table == DRAINED:
-            return "this VM is drained: `sudo lbhook undrain` ends it"
-        if "invalid" in fate.text and table == "inet lbhook":
-            return "it belongs to no connection that this machine knows: let the client begin anew"
-        if fate.verdict.chain.endswith((" input", " prerouting")) and table == "inet lbhook":
-            return (
-                "no rule of the load balancer and no setting opens it: add a rule in Azure, or an"
-                " `allow` in the `vars` of the target nftables"
-            )
-        return self.advice.opening(fate.verdict.chain)
-
-
-def to_text(reader: Reader, fates: Mapping[Fate, int]) -> str:
-    """What became of packets, in the width of a screen."""
-    lines: list[str] = []
-    for fate, often in fates.items():
-        where = f"{fate.protocol} {place(fate.destination, fate.port)}"
-        lines.append(wrapped(f"{where} from {fate.source}: {count(often, 'packet')}", "", "  "))
-        lines.append(wrapped(said(fate), "  ", "    "))
-        lines += [wrapped(f"rule: {fate.text}", "  ", "    ")] if fate.text else []
-        remedy = reader.remedy(fate)
-        lines += [wrapped(f"→ {remedy}", "  ", "    ")] if remedy else []
-    return "".join(f"{line}\n" for line in lines)
-
-
-def said(fate: Fate) -> str:
-    """What became of packets, in a sentence."""
-    by = fate.verdict.place if fate.verdict.chain else "no rule"
-    moved = f", redirected to {fate.to}" if fate.to else ""
-    listener = f"{fate.listener} listens there" if fate.listener else "nobody listens there"
-    return {
-        "dropped": f"dropped by {by}",
-        "taken": f"taken by {by}, and what becomes of it is not seen here",
-        "passed": f"let in by {by}{moved}; {listener}",
-        "forwarded": f"let through by {by}{moved}",
-        "unanswered": f"let in{moved}, but its answer is dropped by {by}",
-        "lost": f"let in by {by}{moved}, and not passed on by the kernel's routing",
-    }[fate.outcome]
-
-
-def to_json(reader: Reader, fates: Mapping[Fate, int], port: int) -> dict[str, Any]:
-    """The same for programs."""
-    packets = [
-        {
-            "protocol": one.protocol,
-            "from": str(one.source),
-            "to": str(one.destination),
-            "port": one.port,
-            "packets": often,
-            "outcome": one.outcome,
-            "chain": one.verdict.chain,
-            "rule": one.verdict.rule,
-            "text": one.text,
-            "redirected_to": one.to,
-            "listener": one.listener,
-            "remedy": reader.remedy(one),
-        }
-        for one, often in fates.items()
-    ]
-    return {"version": 1, "port": port, "packets": packets}

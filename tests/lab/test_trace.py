@@ -206,6 +206,38 @@ def test_only_from_where_it_is_asked(lab: Lab) -> None:
     assert STRANGER4 not in said
 
 
+def test_it_says_so_when_it_marks_packets(lab: Lab) -> None:
+    """Not before: whoever reads it sends one at once."""
+    lab.balance(ALL)
+    lab.vm.apply()
+    trace = f"{sys.executable} -m lbhook trace 443 --count 1 --wait {PLENTY}"
+    tracing = lab.vm.spawn(["sh", "-c", f"exec {trace} 2>&1"], env=lab.vm.environment)
+    assert tracing.stdout
+    assert tracing.stdout.readline().startswith("tracing port 443")
+    assert len(tables(lab)) == 1
+    one(lab.client, "tcp", VM4, 443)
+    assert "let in by" in end(tracing)
+
+
+def test_what_iptables_legacy_drops(lab: Lab) -> None:
+    """No trace has it, and the routing is not blamed."""
+    lab.balance(ALL)
+    lab.vm.apply()
+    lab.vm.run(["iptables-legacy", "-A", "INPUT", "-p", "tcp", "--dport", "443", "-j", "DROP"])
+    found = told(lab, VM4, 443)
+    assert (found["outcome"], found["chain"]) == ("unseen", "")
+
+
+def test_what_is_redirected_and_closed(lab: Lab) -> None:
+    """The port that it is redirected to is what has to be let in."""
+    lab.balance(ALL)
+    lab.vm.apply()
+    chain = "chain p { type nat hook prerouting priority dstnat; tcp dport 443 redirect to :9443; }"
+    lab.vm.run(["nft", "-f", "-"], stdin=f"table ip own {{\n{chain}\n}}")
+    found = told(lab, VM4, 443)
+    assert (found["outcome"], found["redirected_to"]) == ("dropped", f"{VM4}:9443")
+
+
 def test_two_at_once(lab: Lab) -> None:
     """Each says what it was asked for, and neither takes the other's table."""
     lab.balance(ALL)

@@ -2,6 +2,7 @@
 
 import ipaddress
 from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
 
 import pytest
 
@@ -9,8 +10,9 @@ from lbhook.firewall.packets import Flow
 from lbhook.firewall.traces import ACCEPT, DROP, Event
 from lbhook.processes import Result
 from lbhook.system.machine import Machine
+from lbhook.traffic.fates import Fate, remedy, said, to_json, to_text
 from lbhook.traffic.remedies import Advice
-from lbhook.traffic.trace import Fate, Reader, said, to_json, to_text, watched
+from lbhook.traffic.trace import Reader, watched
 
 NAME = "lbhook_trace_7"
 INET = 1
@@ -74,13 +76,17 @@ class Nobody(Machine):
         return ()
 
 
+def run(argv: Sequence[str], *_: object, **__: object) -> Result:
+    """Lists a chain with one rule."""
+    return Result(argv=tuple(argv), status=0, output=LISTED)
+
+
+ADVICE = Advice(run, ())
+
+
 def reader() -> Reader:
     """One that lists a chain with one rule."""
-
-    def run(argv: Sequence[str], *_: object, **__: object) -> Result:
-        return Result(argv=tuple(argv), status=0, output=LISTED)
-
-    return Reader(run, Nobody(), Advice(run, ()))
+    return Reader(run, Nobody())
 
 
 def came(packet: int, source: str = "203.0.113.9") -> Event:
@@ -119,7 +125,29 @@ def test_it_ends_with_its_time() -> None:
     assert (found, 30 <= seconds < 32) == ([], True)
     ((fate, _),), _ = fates([came(1)])
     assert fate.outcome == "lost"
-    assert said(fate) == "let in by no rule, and not passed on by the kernel's routing"
+    assert said(fate) == "not passed on by the kernel's routing"
+
+
+def test_iptables_legacy_may_have_dropped_it(tmp_path: Path) -> None:
+    """Its rules are in no trace: the kernel's routing is not to blame for certain."""
+    net = tmp_path / "proc/self/net"
+    net.mkdir(parents=True)
+    (net / "ip_tables_names").write_text("filter\n")
+    heard = Heard([came(1)])
+    packets = watched(heard, 1, 30.0, heard.clock, heard.sleep)
+    asked = reader()
+    asked.machine = Machine(tmp_path)
+    ((fate, _),) = asked.fates(packets).items()
+    assert "rules of iptables-legacy, which no trace shows" in said(fate)
+    assert remedy(fate, ADVICE).startswith("`iptables-legacy-save` and")
+
+
+def test_what_is_redirected_and_then_dropped() -> None:
+    """Where to is said, since that is what has to be let in."""
+    first = event(1, "input", None, table="lbhook", of=flow(9000))
+    ((fate, _),), _ = fates([came(1), first, dropped(1, 0)], most=1)
+    assert said(fate).startswith("redirected to 10.1.0.4:9000, and dropped by chain inet lbhook")
+    assert remedy(fate, ADVICE).startswith("let in where it is redirected to")
 
 
 def test_a_number_of_the_kernel_s_comes_again() -> None:
@@ -148,7 +176,7 @@ def test_an_answer_that_is_dropped() -> None:
 
 
 @pytest.mark.parametrize(
-    ("table", "chain", "remedy"),
+    ("table", "chain", "words"),
     [
         ("lbhook", "input", "no rule of the load balancer"),
         ("lbhook", "restrict", "`sources`"),
@@ -157,11 +185,11 @@ def test_an_answer_that_is_dropped() -> None:
         ("own", "input", "accept it there too"),
     ],
 )
-def test_each_drop_has_its_remedy(table: str, chain: str, remedy: str) -> None:
+def test_each_drop_has_its_remedy(table: str, chain: str, words: str) -> None:
     """By whose table it is; text and JSON say the same, in the width of a screen."""
     found, _ = fates([came(1), event(1, chain, DROP, table=table, handle=0)], most=1)
-    text = to_text(reader(), dict(found))
-    assert remedy in " ".join(text.split())
+    text = to_text(dict(found), ADVICE)
+    assert words in " ".join(text.split())
     assert max(map(len, text.splitlines())) <= 80
-    (packet,) = to_json(reader(), dict(found), 80)["packets"]
-    assert remedy in packet["remedy"]
+    (packet,) = to_json(dict(found), 80, ADVICE)["packets"]
+    assert words in packet["remedy"]
