@@ -116,7 +116,7 @@ class NginxListeners:
             if nginx_verdict.closes(at, wanted, found):
                 self._closed[wanted[0].protocol, wanted[0].port] = str(target.path)
             added += found.lines
-            listeners += [lines.listener(one, those) for one in found.lines]
+            listeners += [lines.listener(one, those, at.rest) for one in found.lines]
             notes += found.notes
         if has_ipv6 and self._lacks(target):
             # What no rule asks for goes first.

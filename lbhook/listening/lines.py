@@ -53,13 +53,16 @@ def is_tls(those: Sequence[Listener]) -> bool:
     return any(str(port).endswith(_HTTPS) for port in ports)
 
 
-def listener(place: Listen, those: Sequence[Listener]) -> Listener:
-    """The rules that lead to a line: to its address, or to any of its family."""
+def listener(place: Listen, those: Sequence[Listener], rest: Sequence[Listen] = ()) -> Listener:
+    """The rules that lead to a line: to its address, or to any of its family; to any at all where
+    it, or the same place in the rest of the configuration, takes both families."""
+    shared = (one for one in rest if (one.context, one.protocol) == (place.context, place.protocol))
+    both = place.dual or any(one.dual and one.ip == place.ip for one in shared)
     everywhere = place.ip.is_unspecified
     rules = (
         rule
         for one in those
-        if one.ip == place.ip or (everywhere and (place.dual or one.ip.version == place.ip.version))
+        if one.ip == place.ip or (everywhere and (both or one.ip.version == place.ip.version))
         for rule in one.rules
     )
     return Listener(

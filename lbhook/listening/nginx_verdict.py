@@ -14,8 +14,6 @@ from .taken import Taken, leave
 
 _ANYWHERE = (ANY4, ANY6)
 _STOPPED = "`systemctl stop nginx`, `lbhook apply`, `systemctl start nginx`"
-
-
 P = TypeVar("P", Listen, Taken)
 
 
@@ -165,8 +163,8 @@ def _unlike(scene: Scene, one: Listen) -> str:
 def _bare(scene: Scene, one: Listen) -> str:
     if not scene.certified or {"ssl", "quic"} & one.speaks:
         return ""
-    remedy = 'keep its own line with `ssl`, or give it a target with `parameters = "ssl"`'
-    return f"its server block has a certificate, and this target no `ssl`; {remedy}"
+    why = "its server block has a certificate, and this target no `ssl`; keep its own line with"
+    return f'{why} `ssl`, or give it a target with `parameters = "ssl"`, and {leave(one)}'
 
 
 def _before(scene: Scene, one: Listen) -> str:

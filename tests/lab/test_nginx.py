@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 from collections.abc import Iterator
 from functools import partial
@@ -233,6 +234,7 @@ def test_a_socket_for_both_families_is_shared_at_boot(lab: Lab) -> None:
     lab.balance(body(WEB))
     assert asked(lab).returncode == 0
     assert listeners(lab) == ["[::]:80"]
+    assert re.search(rf"listen \[::\]:80; +# from {FRONT4}:80\n", lab.vm.read(LISTEN))
     start(lab, 80)
     assert one(lab.vm, "tcp", VM4, 80).state == "open"
     assert asked(lab).returncode == 0
