@@ -43,6 +43,7 @@ PROGRAMS = {
 }
 _MOMENT = 1.0
 _SETTLING = ("activating", "reloading", "deactivating", "refreshing", "maintenance")
+_ENDED = ("inactive", "failed")
 # haproxy says that it is reloading for as long as its new worker tries to listen.
 RUNNING = ("active", "reloading", "refreshing")
 _ENABLED = ("enabled", "enabled-runtime", "static", "generated")
@@ -81,11 +82,11 @@ class Services:
 
     def unit(self, name: str) -> Unit:
         """The state of a unit, as last looked at; without systemd, of a program that writes its
-        pid."""
+        pid. So it is where somebody else has started that: by hand, or by another supervisor."""
         if not self.machine.has_systemd():
             return self._without_systemd(name)
         values = unit_properties.read(_demanded(self.units.show(name)).output)[0]
-        return Unit(
+        unit = Unit(
             name=name,
             active=values.get("ActiveState", "inactive"),
             main_pid=int(values.get("MainPID", "0") or 0),
@@ -94,6 +95,8 @@ class Services:
             # Before systemd 244 nobody can say.
             reloaded=values.get("ReloadResult", "success") == "success",
         )
+        pid = self.written_pid(name) if unit.active in _ENDED else 0
+        return unit._replace(active="active", main_pid=pid) if pid else unit
 
     def written_pid(self, name: str) -> int:
         """The main process of a program that runs and has written its pid; 0 if that can't be

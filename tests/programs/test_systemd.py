@@ -197,6 +197,19 @@ def test_an_inactive_unit_is_left_alone(tmp_path: Path, changed: bool) -> None:
     assert host.reload(APP, changed=changed) == (Reload.NONE, [])
 
 
+@pytest.mark.parametrize("state", ["inactive", "failed"])
+def test_a_program_that_its_unit_has_not_started(tmp_path: Path, state: str) -> None:
+    """By hand, say: it runs as its pid file tells, and takes the files by the same signal."""
+    host = Host(tmp_path, state, UnitFileState="enabled")
+    (tmp_path / "run/nginx.pid").write_text("50\n")
+    assert host.reload(NGINX) == (Reload.DONE, [])
+    assert host.signals == [(50, signal.SIGHUP)]
+    assert host.services.running(NGINX) == ("nginx", 50)
+    # Another program has that number by now.
+    (tmp_path / "proc/50/comm").write_text("sleep\n")
+    assert host.reload(NGINX, changed=False) == (Reload.NONE, [])
+
+
 @pytest.mark.parametrize("state", ["activating", "reloading", "deactivating"])
 def test_a_unit_in_between_is_waited_for(tmp_path: Path, state: str) -> None:
     """Its job being run is no reason not to; then it is what it has become."""
