@@ -42,6 +42,13 @@ def replies(evidence: Evidence) -> Iterator[Finding]:
                 f"`ip rule add from {ip} table 100`, and a default route by {device} in that table"
             )
             yield Finding(text=text, remedy=remedy)
+    by_port = {version for version in (4, 6) if evidence.routes.by_port(version)}
+    for one in _here(evidence):
+        chosen = one.rule.private_ip.version in by_port
+        if chosen and one.device and evidence.routes.refuses(one.rule):
+            what = f"{one.rule.private_ip} {one.rule.protocol} {one.rule.backend_port}"
+            remedy = "`ip rule` shows which of its rules prohibits them"
+            yield Finding(text=f"replies from {what} have no route", remedy=remedy)
 
 
 def listening(evidence: Evidence) -> Iterator[Finding]:
@@ -177,7 +184,9 @@ def _judged(ways: list[Way], advice: Advice) -> Iterator[Finding]:
         text = f"{what} is let in, but what clients send next is dropped by {by}"
         yield Finding(text=text, remedy=remedy)
     elif ways[0].dropped:
-        yield Finding(text=f"{what} is dropped by {by}", remedy=advice.opening(verdict.chain))
+        moved = f"redirected to {verdict.to}, and " if verdict.to else ""
+        remedy = advice.opening(verdict.chain, verdict.to)
+        yield Finding(text=f"{what} is {moved}dropped by {by}", remedy=remedy)
     elif verdict.action == "drop":
         yield unsure(f"{what} is dropped by {by}, except from sources that a rule names", remedy)
     elif verdict.action == "translated":

@@ -1,9 +1,11 @@
 """Who decided about a packet, by the names that the machine has for it."""
 
+import ipaddress
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from ..layout import place
 from ..system.nlmsg import Channel
 from . import listing
 from .listing import Listing
@@ -87,7 +89,7 @@ class Decisions:
     def _plain(self, knock: Knock) -> Verdict:
         forth, stop = knock.forth, knock.forth.stopped
         if stop and stop.verdict == DROP:
-            return self._named(stop, "drop")
+            return replace(self._named(stop, "drop"), to=_moved(forth, knock.flow))
         if stop:
             return Verdict(action="accept") if knock.answered else self._named(stop, "unknown")
         if forth.reached("input") and _same(forth.flow_at("input"), knock.flow):
@@ -132,17 +134,17 @@ class Decisions:
     def _doubt(self, event: Event) -> Doubt | None:
         if not self.copy.doubts or not event.handle or event.table == OURS:
             return None
-        place = self._position(event)
+        at = self._position(event)
         chain = (event.family, event.table, event.chain)
-        return None if place is None else self.copy.doubts.get((*chain, place))
+        return None if at is None else self.copy.doubts.get((*chain, at))
 
     def _named(self, event: Event, action: str = "") -> Verdict:
         chain = (event.family, event.table, event.chain)
         policy = "policy drop" if event.verdict == DROP else "policy accept"
         rule = policy
         if event.handle:
-            place = self._position(event)
-            rule = f"handle {self.original[chain][place or 0]}"
+            at = self._position(event)
+            rule = f"handle {self.original[chain][at or 0]}"
         named = f"{FAMILIES.get(event.family, '')} {event.table} {event.chain}"
         return Verdict(action=action, chain=named, rule=rule)
 
@@ -160,6 +162,12 @@ def agreed(verdicts: Sequence[Verdict]) -> Verdict:
         return verdicts[0]
     named = next((one for one in verdicts if one.chain), verdicts[0])
     return replace(named, action="unknown", answer=False)
+
+
+def _moved(journey: Journey, sent: Flow) -> str:
+    """Where a packet was on its way to when it was last seen, if that is elsewhere."""
+    met = next((one.flow for one in reversed(journey.events) if one.flow), sent)
+    return "" if _same(met, sent) else place(ipaddress.ip_address(met.destination), met.port)
 
 
 def _same(met: Flow | None, sent: Flow) -> bool:

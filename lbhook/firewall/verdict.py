@@ -18,7 +18,7 @@ class Verdict:
     `chain` and `rule` have what drops it, or can't be judged, as in "ip filter INPUT" and
     "handle 7"; `by_source` says that it would be let in from a source that a rule names, and
     `answer` that it is let in and what answers it is dropped, `later` that it is answered and what
-    its client sends next is dropped.
+    its client sends next is dropped. `to` is where it was redirected to before it was dropped.
     """
 
     action: str = ""
@@ -27,6 +27,7 @@ class Verdict:
     by_source: bool = False
     answer: bool = False
     later: bool = False
+    to: str = ""
 
     @property
     def place(self) -> str:

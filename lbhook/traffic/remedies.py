@@ -33,6 +33,11 @@ _EARLY = (
     " input with a priority above -10"
 )
 
+_ANEW = (
+    "it lets in what lbhook marks, and the packet has lost its mark by then: `nft list ruleset`"
+    " shows which rule sets the mark anew; let that keep lbhook's bit"
+)
+
 
 class Advice:
     """What to do where a chain drops what Azure sends, on a machine with these targets."""
@@ -41,9 +46,13 @@ class Advice:
         self._run = run
         self._mark, self._mask = _mark(targets)
 
-    def opening(self, chain: str) -> str:
-        """How to let it in there."""
+    def opening(self, chain: str, to: str = "") -> str:
+        """How to let it in there; `to` is where it is redirected to by then."""
         table, _, name = chain.rpartition(" ")
+        if to and table == "inet lbhook":
+            return (
+                f"let in {to}, where it is redirected to, by an `allow` in the `vars` of nftables"
+            )
         if chain == ROUTING:
             return _REMEDY
         if chain == RESTRICT:
@@ -51,6 +60,8 @@ class Advice:
         if self._mark and table not in ("inet lbhook", "inet firewalld"):
             if self._is_early(table, name):
                 return _EARLY
+            if self._lets_in_marked(table, name):
+                return _ANEW
             return f"let in what lbhook marks: {self._marked(table, name)}"
         return _OPENINGS.get(table, _ANYWHERE)
 
@@ -60,6 +71,12 @@ class Advice:
         found = re.search(r" hook (\w+) .*priority (-?\d+);", listed.output)
         early = found and (found[1] in _BEFORE or (found[1] == "input" and int(found[2]) <= _MARKS))
         return bool(early)
+
+    def _lets_in_marked(self, table: str, name: str) -> bool:
+        """Whether a chain has the rule already that lets in what is marked."""
+        listed = self._run(("nft", "list", "chain", *table.split(), name)).output
+        found = re.findall(r"mark (?:and|&) (0x\w+) == (0x\w+) .*accept", listed)
+        return (self._mask, self._mark) in [(int(mask, 16), int(mark, 16)) for mask, mark in found]
 
     def _marked(self, table: str, name: str) -> str:
         if table not in _PROGRAMS:

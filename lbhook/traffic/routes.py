@@ -2,10 +2,12 @@
 
 import ipaddress
 import json
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ..metadata.model import InboundRule, Protocol
 from ..metadata.reader import Address
 from ..processes import Run
 
@@ -27,10 +29,12 @@ class Routes:
 
     run: Run
 
-    def to(self, destination: str, source: Address | None = None) -> Route | None:
-        """The way to an address, from one of this machine's or from that of the kernel's choice;
-        None if there is none."""
-        chosen = ("from", str(source)) if source else ()
+    def to(
+        self, destination: str, source: Address | None = None, flow: Sequence[str] = ()
+    ) -> Route | None:
+        """The way to an address, from one of this machine's or from that of the kernel's choice,
+        of a `flow` in words of ip-route(8); None if there is none."""
+        chosen = (*(("from", str(source)) if source else ()), *flow)
         result = self.run(("ip", "-json", "route", "get", destination, *chosen))
         found = _parsed(result.output) if result.ok else None
         if not found or "dev" not in found[0]:
@@ -41,6 +45,19 @@ class Routes:
     def far(self, version: int, source: Address | None = None) -> Route | None:
         """The way to clients anywhere."""
         return self.to(_FAR[version], source)
+
+    def refuses(self, rule: InboundRule) -> bool:
+        """Whether there is a way to clients from where a rule leads, and none from its port."""
+        ip, protocol = rule.private_ip, rule.protocol
+        if protocol is Protocol.ALL or not self.far(ip.version, ip):
+            return False
+        flow = ("ipproto", protocol.value, "sport", str(rule.backend_port))
+        return not self.to(_FAR[ip.version], ip, flow)
+
+    def by_port(self, version: int) -> bool:
+        """Whether ports, or protocols, are routed by rules of their own (ip-rule(8))."""
+        listed = self.run(("ip", f"-{version}", "rule", "show"))
+        return re.search(r" (?:ipproto|sport|dport) ", listed.output) is not None
 
     def interfaces(self) -> Mapping[Address, str]:
         """The interface that has each address."""

@@ -433,6 +433,28 @@ def test_another_table_drops_it(well: Lab, firewall: str, place: str, remedy: st
     assert knock_once(well.client, "tcp", FRONT4, 81).state in ("filtered", "refused")
 
 
+def test_what_is_redirected_is_closed_where_it_goes(well: Lab) -> None:
+    """Loading the table again would help nobody: the port that it is redirected to is not open."""
+    chain = "chain p { type nat hook prerouting priority dstnat; tcp dport 8081 redirect to :6; }"
+    well.vm.run(["nft", "-f", "-"], stdin=f"table ip own {{\n{chain}\n}}")
+    assert wrong(well) == (
+        f"traffic: {VM4} tcp 8081 (frontend {FRONT4}:81) is redirected to {VM4}:6, and dropped by"
+        f" chain inet lbhook input (policy drop) > let in {VM4}:6, where it is redirected to, by an"
+        " `allow` in the `vars` of nftables"
+    )
+
+
+def test_replies_that_a_rule_of_the_routing_prohibits(well: Lab) -> None:
+    """By their port: of others there is a way."""
+    require("ip")
+    well.vm.run(["ip", "rule", "add", "ipproto", "tcp", "sport", "8081", "prohibit"])
+    assert knock_once(well.client, "tcp", FRONT4, 81).state != "open"
+    assert wrong(well) == (
+        f"traffic: replies from {VM4} tcp 8081 have no route"
+        " > `ip rule` shows which of its rules prohibits them"
+    )
+
+
 # Answers to what this machine asks get out, answers to what it is asked do not.
 STATELESS = (
     "iptables-nft -P OUTPUT DROP; iptables-nft -A OUTPUT -o lo -j ACCEPT;"

@@ -37,3 +37,19 @@ def test_a_mark_that_comes_too_late(listed: str, says: str) -> None:
     advice = Advice(runner, config.parse(MARKING).active())
     assert advice.opening("inet filter input").startswith(says)
     assert runner.taken()[0] == "nft --numeric-priority list chain inet filter input"
+
+
+@pytest.mark.parametrize(
+    ("rule", "says"),
+    [
+        ("meta mark & 0x00001000 == 0x00001000 accept", "it lets in what lbhook marks, and"),
+        ("meta mark and 0x1000 == 0x1000 counter packets 0 bytes 0 accept", "it lets in what"),
+        ("meta mark & 0x00001000 == 0x00001000 drop", "let in what lbhook marks: `nft insert"),
+        ("meta mark & 0x00002000 == 0x00002000 accept", "let in what lbhook marks: `nft insert"),
+    ],
+)
+def test_a_mark_that_is_set_anew(rule: str, says: str) -> None:
+    """The rule that is advised is there already: another one before it is to blame."""
+    listed = CHAIN.format(hook="input priority 0").replace("tcp dport 22 accept", rule)
+    advice = Advice(Runner(lambda _: (0, listed)), config.parse(MARKING).active())
+    assert advice.opening("inet filter input").startswith(says)

@@ -147,7 +147,7 @@ def test_what_is_redirected_and_then_dropped() -> None:
     first = event(1, "input", None, table="lbhook", of=flow(9000))
     ((fate, _),), _ = fates([came(1), first, dropped(1, 0)], most=1)
     assert said(fate).startswith("redirected to 10.1.0.4:9000, and dropped by chain inet lbhook")
-    assert remedy(fate, ADVICE).startswith("let in where it is redirected to")
+    assert remedy(fate, ADVICE).startswith("let in 10.1.0.4:9000, where it is")
 
 
 def test_a_number_of_the_kernel_s_comes_again() -> None:
