@@ -27,7 +27,6 @@ BROUGHT = {
     "ExecStop TimeoutStopSec "
     "RestartSec RestartPreventExitStatus TimeoutStartSec CapabilityBoundingSet NoNewPrivileges "
     "PrivateTmp Environment StandardError SystemCallFilter OnBootSec OnUnitInactiveSec PathChanged",
-    201: "RequiresMountsFor",
     209: "DevicePolicy PrivateDevices SystemCallArchitectures SystemCallErrorNumber AccuracySec",
     214: "RestrictAddressFamilies RuntimeDirectory ProtectHome ProtectSystem",
     230: "RandomizedDelaySec StartLimitIntervalSec",
@@ -35,7 +34,6 @@ BROUGHT = {
     232: "PrivateUsers ProtectControlGroups ProtectKernelModules ProtectKernelTunables RemoveIPC",
     233: "RestrictNamespaces",
     235: "IPAddressDeny KeyringMode LockPersonality RuntimeDirectoryPreserve StateDirectory",
-    238: "TemporaryFileSystem",
     239: "PrivateMounts",
     242: "ProtectHostname RestrictSUIDSGID",
     245: "ProtectKernelLogs ProtectClock",
@@ -121,6 +119,12 @@ def test_who_has_power_has_no_network_and_the_other_way_round() -> None:
     assert values(FETCH, "CapabilityBoundingSet") == []
     assert values(FETCH, "User") == ["lbhook"]
     assert not values(FETCH, "StateDirectory")
+
+
+def test_nobody_makes_a_dev_while_tmp_is_emptied() -> None:
+    """Where systemd before 255 makes it: PrivateTmp= waits for systemd-tmpfiles-setup.service."""
+    for unit in (*AS_ROOT, FETCH):
+        assert values(unit, "PrivateDevices") == values(unit, "PrivateTmp") == ["yes"]
 
 
 def test_the_files_of_shipped_targets_can_be_written() -> None:

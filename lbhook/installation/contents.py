@@ -21,7 +21,6 @@ DIRECTORIES = (
 _AT_SHUTDOWN = "lbhook-drain.service"
 # What the units start as they are shipped: a package's program.
 _PACKAGED = "/usr/bin/lbhook"
-_MOUNTS = f"RequiresMountsFor={_PACKAGED}"
 # What the configuration tells editors, and where a package has it.
 _SHARE, _SCHEMA = PurePosixPath("/usr/share"), PurePosixPath("lbhook/lbhook.schema.json")
 
@@ -29,13 +28,12 @@ _SHARE, _SCHEMA = PurePosixPath("/usr/share"), PurePosixPath("lbhook/lbhook.sche
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Places:
     """Where units, users and shell completion go, and which program the units start; `zsh` is the
-    directory of zsh's below `share`. What they start needs the disks of `mounts`, too."""
+    directory of zsh's below `share`."""
 
     units: PurePosixPath
     users: PurePosixPath
     share: PurePosixPath
     program: PurePosixPath = PurePosixPath(_PACKAGED)
-    mounts: tuple[PurePosixPath, ...] = ()
     zsh: PurePosixPath = PurePosixPath("zsh/site-functions")
 
 
@@ -64,9 +62,7 @@ class Piece:
 def pieces(places: Places) -> Iterator[Piece]:
     """Each file."""
     for name, content in _shipped("systemd"):
-        mounts = " ".join((_MOUNTS, *map(str, places.mounts))).encode()
-        text = content.replace(_MOUNTS.encode(), mounts)
-        text = text.replace(_PACKAGED.encode(), str(places.program).encode())
+        text = content.replace(_PACKAGED.encode(), str(places.program).encode())
         if name == "lbhook.sysusers":
             yield Piece(name="user", path=places.users / "lbhook.conf", content=text)
         else:

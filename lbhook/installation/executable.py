@@ -38,15 +38,6 @@ class Executable:
     single: bytes = b""
     parts: tuple[Path, ...] = ()
 
-    @property
-    def mounts(self) -> tuple[PurePosixPath, ...]:
-        """What may be on disks of their own: where the parts are, and where their links lead. /usr
-        is there before systemd starts, not what is mounted below /usr/local."""
-        ways = {way for part in self.parts for way in (part.parent, part.resolve().parent)}
-        late = {one for one in ways if not _is_early(one)}
-        outermost = {one for one in late if late.isdisjoint(one.parents)}
-        return tuple(map(PurePosixPath, sorted(outermost)))
-
 
 def running(*, live: bool) -> Executable:
     """The program that runs. Raises `UsageError` if units could not start it."""
@@ -79,10 +70,6 @@ def demand(executable: Executable, run: Run) -> None:
     started = run((str(executable.path), "--version"))
     if not started.ok:
         raise UsageError(started.report(), hint=_BARE_HINT)
-
-
-def _is_early(way: Path) -> bool:
-    return way.is_relative_to("/usr") and not way.is_relative_to("/usr/local")
 
 
 def _packages() -> Iterator[Path]:

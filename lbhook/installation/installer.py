@@ -123,7 +123,6 @@ class Installation:
             users=self._first_writable(_USERS, "lbhook.conf"),
             share=_SHARE,
             program=place,
-            mounts=self.program.mounts,
         )
 
     def _first_writable(self, places: Sequence[PurePosixPath], name: str) -> PurePosixPath:

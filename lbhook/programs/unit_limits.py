@@ -41,10 +41,6 @@ _SHOWN = (
 )
 _HEAD = """# Written by `lbhook install`, from the configuration; the next one writes it again.
 # What else its targets need goes into a file of its own beside this one: docs/units.md.
-[Unit]
-# A directory may be on any disk, and lbhook-restore.service waits for those of the system alone.
-After=local-fs.target
-
 [Service]
 """
 # Whether there is something to restore, lbhook-restore.service sees by the usual directory.

@@ -22,17 +22,6 @@ ExecStart=-{{}}ip route replace default via 10.1.0.1
 ExecStart=-{{}}ip -6 route replace default via {PROBE6} dev eth0
 """
 
-DISK = """
-[Unit]
-DefaultDependencies=no
-Before=local-fs.target
-
-[Service]
-Type=oneshot
-RemainAfterExit=yes
-ExecStart=/bin/sleep 3
-"""
-
 
 def unplug(machine: Machine, azure: Azure, *, for_ever: bool = False) -> None:
     """Let the next boot begin without a network; after 3 s there is one, or none is waited for."""
@@ -61,22 +50,6 @@ def test_network_late(machine: Machine, azure: Azure) -> None:
         machine.assert_listens(":8080")
         assert machine.firewall_ports() == {8080}
         assert azure.ask(8080) == f"{VM4}:8080"
-        machine.power_off()
-
-
-def test_no_other_disk_is_waited_for(machine: Machine, azure: Azure) -> None:
-    """One that comes late holds back what needs it, not the network: neither at a first boot, which
-    restores nothing, nor at the next."""
-    azure.send(8080)
-    machine.write("/usr/lib/systemd/system/disk.service", DISK)
-    machine.enable("disk.service", "local-fs.target")
-    for restored in ("no", "yes"):
-        machine.boot()
-        assert machine.show("lbhook-restore", "ConditionResult") == restored
-        disks = machine.seconds("local-fs.target", "ActiveEnter")
-        assert machine.seconds("network-pre.target", "ActiveEnter") < disks - 1
-        assert machine.seconds("lbhook", "ExecMainStart") >= disks
-        assert machine.firewall_ports() == {8080}
         machine.power_off()
 
 

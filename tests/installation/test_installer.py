@@ -104,24 +104,6 @@ def test_everything_is_put_into_place(stand: Stand, installing: Make) -> None:
         assert f"_LBHOOK_COMPLETE={shell}_complete" in script.read_text()
 
 
-def test_the_disks_of_the_program_are_waited_for(
-    stand: Stand, installing: Make, readable: Path
-) -> None:
-    """The unit that waits for no other: where the parts are and where their links lead, each once,
-    but for /usr."""
-    (readable / "bin").mkdir()
-    for name, to in (("lbhook", "../lbhook"), ("python3", "/usr/bin/env")):
-        (readable / "bin" / name).symlink_to(to)
-    parts = (readable / "bin/lbhook", readable / "bin/python3", readable / "python")
-    program = Executable(path=PROGRAM.path, parts=parts)
-    assert program.mounts == (PurePosixPath(readable),)
-    apart = Executable(path=PROGRAM.path, parts=(parts[1], Path("/usr/local/bin/x")))
-    assert [*map(str, apart.mounts)] == sorted(("/usr/local/bin", str(readable / "bin")))
-    assert outcomes(installing(program).install()) == {"created"}
-    text = (stand.disk / UNITS / "lbhook-restore.service").read_text()
-    assert f"\nRequiresMountsFor={PROGRAM.path} {readable}\n" in text
-
-
 def test_units_are_enabled_and_not_started(stand: Stand, installing: Make) -> None:
     """Below the directory, whatever runs on this machine; the hint says how to start them."""
     report = installing().install()

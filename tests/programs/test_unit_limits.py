@@ -65,11 +65,9 @@ def lacks(stand: Stand, text: str, *, thorough: bool = False) -> list[str]:
 
 
 def drop_in(stand: Stand, text: str) -> list[str]:
-    """The directives of the drop-in for a configuration, after that every disk is waited for."""
+    """The directives of the drop-in for a configuration."""
     written = unit_limits.drop_in(unit_limits.needs(*asked(stand, text)))
-    lines = [line for line in written.splitlines() if line and line[0] not in "#["]
-    assert lines[:1] == ["After=local-fs.target"][: len(lines)]
-    return lines[1:]
+    return [line for line in written.splitlines() if line[0] not in "#["]
 
 
 def test_a_directory_that_the_units_may_not_write(stand: Stand) -> None:
