@@ -43,13 +43,16 @@ def cause(host: Host, target: Target, actual: FileState | None, record: Installe
     if not unit or _runs(host, target) or not _has_failed(host, unit):
         return ""
     # Somebody's mistake in its configuration is not lbhook's to fix, and is blocked as such.
-    sound = host.daemon("nginx").check_present(target.timeout).ok
+    sound = host.daemon_of(target).check_present(target.timeout).ok
     return _said(host, unit) if sound else ""
 
 
 def _runs(host: Host, target: Target) -> bool:
     """Whether a target's program runs by now."""
-    return bool(host.services.written_pid(unit_of(target)))
+    try:
+        return bool(host.services.main_pid(unit_of(target), kind_of(target).daemon))
+    except LbhookError:
+        return False
 
 
 def _has_failed(host: Host, unit: str) -> bool:

@@ -9,7 +9,7 @@ from ..config.targets import Target
 from ..metadata import facts
 from ..metadata.facts import Facts
 from ..metadata.reader import Address
-from ..programs.host import Host
+from ..programs.host import Host, unit_of
 from .configurations import Configurations
 from .haproxy_listeners import HaproxyListeners
 from .judged import Judged
@@ -22,9 +22,9 @@ class Listeners:
     def __init__(self, host: Host, settings: Settings, only: Sequence[str] = ()) -> None:
         self.host = host
         self.planned = settings.active(only)
-        configurations = Configurations(host, settings.active())
-        self._nginx = NginxListeners(host, configurations, self.planned)
-        self._haproxy = HaproxyListeners(host, configurations)
+        self._configurations = Configurations(host, settings.active())
+        self._of_nginx: dict[str, NginxListeners] = {}
+        self._haproxy = HaproxyListeners(host, self._configurations)
 
     def here(self, target: Target, lb: Facts) -> tuple[Facts, tuple[str, ...], tuple[str, ...]]:
         """For a program that would fail to bind them: without addresses that are not here; which
@@ -44,26 +44,34 @@ class Listeners:
         """As an earlier run of this boot has judged it, if nothing has changed since; without its
         listeners."""
         if self._daemon(target) == "nginx":
-            return self._nginx.known(target, lb, made_of)
+            return self._nginx(target).known(target, lb, made_of)
         return self.judged(target, lb, made_of)
 
     def judged(self, target: Target, lb: Facts, made_of: object) -> Judged:
         """The target and its answer, with the listeners that its program can have in place of those
         that rules lead to."""
         if self._daemon(target) == "nginx":
-            return self._nginx.judged(target, lb, made_of)
+            return self._nginx(target).judged(target, lb, made_of)
         if self._daemon(target) == "haproxy":
             return self._haproxy.judged(target, lb)
         return Judged(target, lb)
 
     def stuck(self, target: Target) -> str:
         """Why its program can take no change, or not this one as a whole."""
-        return self._nginx.stuck(target) if self._daemon(target) == "nginx" else ""
+        return self._nginx(target).stuck(target) if self._daemon(target) == "nginx" else ""
 
     def closing(self, target: Target) -> str:
         """Why its program can take no change at all: a reload would close a port that it has, which
         rules lead to and no file of it is to have any more. Asked when all are judged."""
-        return self._nginx.closing() if self._daemon(target) == "nginx" else ""
+        return self._nginx(target).closing() if self._daemon(target) == "nginx" else ""
+
+    def _nginx(self, target: Target) -> NginxListeners:
+        """All targets of one nginx are judged together."""
+        unit = unit_of(target)
+        if unit not in self._of_nginx:
+            found = NginxListeners(self.host, self._configurations, self.planned, unit)
+            self._of_nginx[unit] = found
+        return self._of_nginx[unit]
 
     def _daemon(self, target: Target) -> str:
         return kind_of(target).daemon if self.host.live else ""

@@ -16,7 +16,7 @@ from ..listening.nginx_verdict import Scene
 from ..listening.taken import Taken
 from ..metadata.facts import Facts, Listener
 from ..metadata.model import Protocol
-from ..programs.host import Host
+from ..programs.host import Host, unit_of
 from ..rendering import fingerprint
 from .configurations import Configurations
 from .judged import Judged, shown
@@ -29,14 +29,16 @@ _BESIDE = (HOSTS, "/etc/haproxy/haproxy.cfg", "/etc/systemd/system/multi-user.ta
 
 
 class NginxListeners:
-    """Judges for one host; only `planned` targets are to be written."""
+    """Judges for the nginx of one unit; only `planned` targets are to be written."""
 
     def __init__(
-        self, host: Host, configurations: Configurations, planned: Sequence[Target]
+        self, host: Host, configurations: Configurations, planned: Sequence[Target], unit: str
     ) -> None:
         self.host = host
         self.configurations = configurations
-        self.active = [one for one in configurations.active if kind_of(one).daemon == _NGINX]
+        self.unit = unit
+        own = (one for one in configurations.active if kind_of(one).daemon == _NGINX)
+        self.active = [one for one in own if unit_of(one) == unit]
         self.planned = planned
         self._added: dict[str, list[Listen]] = {}
         self._unchanged: list[Target] = []
@@ -126,8 +128,9 @@ class NginxListeners:
 
     @cached_property
     def _around(self) -> Surroundings:
-        own, lent = self.configurations.own(_NGINX), self.configurations.lent(_NGINX)
-        return Surroundings(self.host, own, lent, any(one.reload for one in self.active))
+        own, lent = self.configurations.own(_NGINX), self.configurations.lent(_NGINX, self.unit)
+        anywhere = any(one.reload for one in self.active)
+        return Surroundings(self.host, own, lent, anywhere, unit=self.unit)
 
     def _lacks(self, target: Target) -> str:
         added = self._added.get(str(target.path), ())

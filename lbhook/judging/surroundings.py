@@ -26,7 +26,7 @@ _FIXED = 32768
 class Surroundings:
     """Looks once. `own` are the paths of lbhook's files for nginx; `lent` are the places of its
     files for other programs, which are no stranger's; with `anywhere`, nginx may run without a
-    unit, in a container. For another program than nginx only these `ports` are looked at, and it
+    unit, in a container. For another program than nginx only these `ports` are looked at. Either
     may be that of a `unit` with another name."""
 
     def __init__(
@@ -208,7 +208,8 @@ class Surroundings:
 
     def _is_own(self, known: Port) -> bool:
         """Whether what was known is the program's itself, be it another one's namesake."""
-        return known.program == self.program or (known.unit == self.unit and self.program != _NGINX)
+        namesake = known.unit == self.unit and known.program == f"another {self.program}"
+        return known.program == self.program or namesake
 
     def _is_namesake(self, program: str, unit: str) -> bool:
         """Whether it is surely not the program itself, in spite of its name: haproxy may run

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from ..config.shipped import kind_of
 from ..plan import Change, Outcome
+from ..programs.host import unit_of
 
 if TYPE_CHECKING:
     from ..programs.daemon import Place
@@ -55,10 +56,10 @@ def _wanted(change: Change) -> "Iterator[Place]":
 
 
 def _conflict(one: Change, other: Change) -> bool:
-    """Whether two can't have one listener. Several server blocks of nginx may; and what is not
+    """Whether two can't have one listener. Several server blocks of one nginx may; and what is not
     written now is not to blame."""
-    kinds = {one.target.kind, other.target.kind}
-    shared = len(kinds) == 1 and kind_of(one.target).shared
+    programs = {(each.target.kind, unit_of(each.target)) for each in (one, other)}
+    shared = len(programs) == 1 and kind_of(one.target).shared
     return one is not other and (one.rendered or other.rendered) and not shared
 
 

@@ -45,7 +45,7 @@ def _is_missed(host: Host, target: Target, rest: FileState) -> bool:
 
     if any(not one.ip.is_loopback for one in places(rest.content)):
         return False
-    return not host.daemon("nginx").unread(target)
+    return not host.daemon_of(target).unread(target)
 
 
 def owed(host: Host, record: Installed, known: Loaded | None) -> Change | None:

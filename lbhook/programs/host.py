@@ -200,10 +200,10 @@ def _haproxy(host: Host, unit: str) -> "Daemon":
     return Haproxy(host.run, host.machine, host.sleep, host.clock, host.units, unit)
 
 
-def _nginx(host: Host, _: str) -> "Daemon":
+def _nginx(host: Host, unit: str) -> "Daemon":
     from .nginx import Nginx
 
-    return Nginx(host.run, host.machine, host.sleep, host.clock, host.units)
+    return Nginx(host.run, host.machine, host.sleep, host.clock, host.units, unit)
 
 
 # By the name that a process of it has; each is imported where its program is asked.

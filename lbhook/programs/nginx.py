@@ -24,7 +24,6 @@ from ..processes import NOT_FOUND, Result
 from .daemon import Listening, ask_freely, listed
 from .systemd import Services
 
-_UNIT = "nginx.service"
 # Shows each candidate at the place of its live file, for nginx alone. Where there is no file yet,
 # its directory (or the nearest above it) is first covered with one that has the same in it: what
 # is there is mounted, not copied, since it may be large, or keys.
@@ -60,7 +59,9 @@ _NO_STREAM = "nginx has no stream module here; Debian and Ubuntu have it in libn
 
 
 class Nginx(Listening):
-    """nginx on this machine."""
+    """nginx on this machine, as its unit runs it or another one."""
+
+    usual = "nginx.service"
 
     def check(self, target: Target, candidate: Path) -> Result:
         """Whether a file is good in its context, on any machine and for any user.
@@ -144,7 +145,9 @@ class Nginx(Listening):
         limited = (*_limited(soft, hard), *argv)
         result = ask_freely(self.run, self.machine, limited, timeout)._replace(argv=argv)
         if soft and "(24: Too many open files)" in result.output:
-            more = f"nginx may have {soft} files open; raise LimitNOFILE of {_UNIT} and restart it"
+            more = (
+                f"nginx may have {soft} files open; raise LimitNOFILE of {self.unit} and restart it"
+            )
             return result._replace(output=f"{result.output.rstrip()}\n{more}\n")
         return result
 
@@ -152,10 +155,10 @@ class Nginx(Listening):
         """The limits of the nginx that runs or, if none does, of one that systemd would start;
         empty if nobody can tell."""
         services = Services(self.run, self.machine, units=self.units)
-        soft, hard = self.machine.open_files(services.written_pid(_UNIT))
+        soft, hard = self.machine.open_files(services.main_pid(self.unit, "nginx"))
         if soft or not self.machine.has_systemd():
             return soft, hard
-        values = self.units.properties(_UNIT)
+        values = self.units.properties(self.unit)
         return values.get("LimitNOFILESoft", ""), values.get("LimitNOFILE", "")
 
     def lacks_only(self, tested: Result, addresses: Collection[Address]) -> bool:
@@ -208,7 +211,7 @@ class Nginx(Listening):
     def _options(self) -> Sequence[str]:
         """Those that say where it begins, as it runs or would start."""
         services = Services(self.run, self.machine, units=self.units)
-        return nginx_config.options(services.command(_UNIT, "nginx"))
+        return nginx_config.options(services.command(self.unit, "nginx"))
 
     def verify(self, target: Target, content: bytes, main_pid: int) -> str:
         """What shows that nginx does not have the listeners of a file; empty if it has."""

@@ -13,7 +13,7 @@ from ..lab.fabric import VM4, body, rule
 from ..lab.hosts import wait_for
 from ..test_docs import Block, blocks
 from .azure import FRONT, Azure
-from .machine import CONFIGURATION, UNITS, Machine
+from .machine import CONFIGURATION, SETTINGS, UNITS, Machine
 from .test_reloads import WAYS, apply
 
 GOLDEN = Path(__file__).parents[1] / "golden"
@@ -307,3 +307,53 @@ def test_vsftpd_tells_its_public_address(machine: Machine, azure: Azure) -> None
     machine.path(settings).unlink()
     assert apply(machine, "timer") == 0
     assert machine.read("/etc/vsftpd.conf").startswith("# Example config file")
+
+
+# nginx
+
+SECOND = """
+[Service]
+Type=forking
+PIDFile=/run/nginx-%i.pid
+ExecStart=/usr/sbin/nginx -c /etc/nginx/%i.conf
+ExecReload=/bin/kill -HUP $MAINPID
+[Install]
+WantedBy=multi-user.target
+"""
+SECOND_CONF = """
+pid /run/nginx-second.pid;
+events {}
+http { server { %s return 200 "second\\n"; } }
+"""
+INCLUDE = "include /etc/nginx/lbhook/listen-second.conf;"
+
+
+def test_an_nginx_of_another_unit(machine: Machine, azure: Azure) -> None:
+    """By the page, beside nginx.service: each has its ports while it is taken over, when rules come
+    and go, and after a boot."""
+    target = next(one.text for one in blocks("docs/targets.md", "toml") if "@second" in one.text)
+    order = next(one for one in blocks("docs/targets.md", "ini") if "@second" in one.file)
+    machine.write("/etc/systemd/system/nginx@.service", SECOND)
+    machine.write(order.file, order.text)
+    wanted = "/etc/systemd/system/multi-user.target.wants/nginx@second.service"
+    machine.link(wanted, "/etc/systemd/system/nginx@.service")
+    machine.write("/etc/nginx/second.conf", SECOND_CONF % "listen 8443;")
+    machine.write(CONFIGURATION, SETTINGS + "vars = { except_ports = [8443] }\n")
+    azure.send(8080, 8443)
+    machine.boot()
+    machine.stop_timer()
+    assert azure.ask(8443) == "second"
+    machine.write("/etc/nginx/second.conf", SECOND_CONF % INCLUDE)
+    machine.write(CONFIGURATION, f"{SETTINGS}vars = {{ except_ports = [8443] }}\n{target}")
+    for ports in ((8080, 8443), (8080, 8081, 8443), (8081, 8443)):
+        azure.send(*ports)
+        for way in ("shell", "timer"):
+            assert apply(machine, way) == 0, way
+            assert azure.ask(8443) == "second"
+        assert {azure.ask(port) for port in ports[:-1]} == {f"{VM4}:{port}" for port in ports[:-1]}
+        assert machine.run(["lbhook", "plan"]).stdout.startswith("Nothing to do")
+    machine.power_off()
+    machine.boot()
+    assert azure.ask(8443) == "second"
+    assert azure.ask(8081) == f"{VM4}:8081"
+    assert machine.run(["lbhook", "plan"]).stdout.startswith("Nothing to do")

@@ -17,6 +17,7 @@ from ..stand import Runner, Stand
 
 LISTEN = "/etc/nginx/lbhook/listen.conf"
 HEAD = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt uid inode\n"
+TWO = "nginx@two.service"
 SQL = Port(5432, "tcp", "0.0.0.0", "postgres", "postgresql.service")
 
 
@@ -120,6 +121,32 @@ def test_another_nginx(stand: Stand) -> None:
     sockets(stand)
     (had,) = around(stand).taken(())
     assert str(had) == "another nginx had 0.0.0.0:8443 when lbhook looked last"
+
+
+def test_an_nginx_of_another_unit_has_what_is_its_own(stand: Stand) -> None:
+    """It is found by the unit that its target names, and what nginx.service has is another's to it,
+    as its own is to nginx.service: also at a boot, before either runs."""
+    shown = "ActiveState=active\nMainPID=200\n"
+    stand.runner = Runner(lambda argv: (0, "enabled\n" if "is-enabled" in argv else shown))
+    process(stand, 100, "nginx", 11, unit="nginx.service")
+    process(stand, 200, "nginx", 12, unit="nginx@two.service")
+    put(stand, "run/nginx.pid", "100\n")
+    sockets(stand, ("00000000:0050", 11), ("00000000:20FB", 12))
+
+    def both() -> list[list[str]]:
+        host = stand.host(stand.settings(""))
+        found = [Surroundings(host, {LISTEN}, (), False, unit=unit) for unit in ("", TWO)]
+        for one in found:
+            one.remember()
+        host.state.keep_ports(host.ports or ())
+        return [[str(each) for each in one.taken(())] for one in found]
+
+    assert both() == [["another nginx has 0.0.0.0:8443"], ["another nginx has 0.0.0.0:80"]]
+    sockets(stand)
+    put(stand, "run/nginx.pid")
+    stand.runner = Runner(lambda argv: (0, "enabled\n" if "is-enabled" in argv else ""))
+    had = "another nginx had 0.0.0.0:{} when lbhook looked last".format
+    assert both() == [[had(8443)], [had(80)]]
 
 
 def test_nginx_before_its_pid_file(stand: Stand) -> None:

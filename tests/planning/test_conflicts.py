@@ -46,6 +46,17 @@ def test_two_programs_can_not_have_one_listener(tmp_path: Path, first: str, seco
     assert problem == TWICE(first, second, shown)
 
 
+def test_two_nginx_can_not_have_one_listener(tmp_path: Path) -> None:
+    """Those of two units are two programs, other than two server blocks of one."""
+    like = '[targets.b]\nlike = "nginx"\npath = "/etc/nginx/lbhook/b.conf"\n'
+    like += f'owner = "{USER}"\ngroup = "{GROUP}"\n'
+    text = settings_text("nginx") + like
+    assert planned(tmp_path, text, 80) == ()
+    text += 'reload_unit = "nginx@b.service"\n'
+    said = TWICE("nginx", "b", "0.0.0.0 port 80, :: port 80")
+    assert planned(tmp_path, text, 80)[:1] == (said,)
+
+
 def test_divided_ports_are_no_overlap(tmp_path: Path) -> None:
     """Each has its own; and two with no rule left rest side by side."""
     text = settings_text(
