@@ -72,6 +72,7 @@ HOUSE: dict[str, tuple[str, ...]] = {
             "guard",
             "classification",
             "transport",
+            "timetable",
             "client",
             "confirmation",
             "answer",

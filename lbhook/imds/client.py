@@ -1,9 +1,5 @@
-"""Asking the Azure Instance Metadata Service until there is an answer to believe.
+"""Asking the Azure Instance Metadata Service until there is an answer to believe."""
 
-What is retried, for how long and why: docs/decisions/0003-believing-an-answer.md.
-"""
-
-import copy
 import time
 import uuid
 from collections.abc import Callable
@@ -15,21 +11,11 @@ from ..metadata.model import Metadata, parse
 from ..metadata.reader import decode
 from . import guard
 from .classification import AGAIN, IN_BETWEEN, Kind, Meaning, classify, one_line
+from .timetable import LAST_QUESTION, ONLY_ATTEMPT, PACE, Timetable
 from .transport import NoResponseError, Response, get
 
-# The whole VM may ask five times a second; lbhook asks once, and a question that nobody takes
-# within a second is asked again: half a second after the service is there, on average, that is
-# noticed (bench/pace.py).
-_PACE = 1.0
-_SLOWEST = 8.0
-# A service that hangs is asked again soon, but every third time it gets longer to answer.
-_PATIENCE = (2.0, 2.0, 5.0)
-ONLY_ATTEMPT = 5.0
 # What is asked besides, and not needed.
 _BRIEF = 2.0
-LAST_QUESTION = 0.5
-# Less than that is no time to answer in.
-_SHORTEST = 0.25
 _PRIMARY = "it answers the primary NIC and its primary address only"
 
 
@@ -54,44 +40,27 @@ class Waiting(NamedTuple):
     left: float
 
 
-class Service:
+class Service(NamedTuple):
     """One metadata service, and how long it is asked.
 
-    `wait` and `absent_wait` are seconds in all, on a monotonic clock; with a `wait` of 0 there
-    is one attempt, of at most 5 s. `absent_wait` counts while IMDS says that there is no load
-    balancer, whatever `wait` is. `get` asks once, as `transport.get` does. `find_agent` finds the
-    agent of guarded metadata, which is waited for where IMDS wants a signature.
+    `wait`, `absent_wait` and `only_attempt` are those of the `Timetable`, in seconds on a monotonic
+    clock. `get` asks once, as `transport.get` does. `find_agent` finds the agent of guarded
+    metadata, which is waited for where IMDS wants a signature.
     """
 
-    def __init__(
-        self,
-        *,
-        endpoint: str,
-        api_version: str,
-        wait: float,
-        absent_wait: float = 0.0,
-        watch: Callable[[Waiting], None] = lambda _: None,
-        log: Callable[[str], None] = lambda _: None,
-        clock: Callable[[], float] = time.monotonic,
-        sleep: Callable[[float], None] = time.sleep,
-        get: Callable[[str, dict[str, str], str, float, Callable[[], float]], Response] = get,
-        path: str = "/metadata/loadbalancer",
-        parse: Callable[[bytes], Metadata] = parse,
-        find_agent: Callable[[], guard.Agent | None] = lambda: None,
-    ) -> None:
-        self.endpoint = endpoint
-        self.api_version = api_version
-        self.wait = wait
-        self.only_attempt = ONLY_ATTEMPT
-        self.absent_wait = absent_wait
-        self.watch = watch
-        self.log = log
-        self.clock = clock
-        self.sleep = sleep
-        self.get = get
-        self.path = path
-        self.parse = parse
-        self.find_agent = find_agent
+    endpoint: str
+    api_version: str
+    wait: float
+    absent_wait: float = 0.0
+    watch: Callable[[Waiting], None] = lambda _: None
+    log: Callable[[str], None] = lambda _: None
+    clock: Callable[[], float] = time.monotonic
+    sleep: Callable[[float], None] = time.sleep
+    get: Callable[[str, dict[str, str], str, float, Callable[[], float]], Response] = get
+    path: str = "/metadata/loadbalancer"
+    parse: Callable[[bytes], Metadata] = parse
+    find_agent: Callable[[], guard.Agent | None] = lambda: None
+    only_attempt: float = ONLY_ATTEMPT
 
     def fetch(self) -> Reading:
         """Ask until there is an answer to believe, or the time is up.
@@ -107,19 +76,16 @@ class Service:
         what `fetch` does."""
         begin = self.clock() - after.waited
         self._make_room(after, third=third)
-        other = copy.copy(self)
-        other.path, other.parse = "/metadata/instance", _decoded
-        return other._fetch(begin).body
+        return self._replace(path="/metadata/instance", parse=_decoded)._fetch(begin).body
 
     def events(self, after: Reading) -> bytes:
         """The body of `/metadata/scheduledevents` after a reading: one question, which is not
         waited for, since the first of a VM's life may take two minutes (Microsoft, "Scheduled
         Events for Linux VMs"). Any JSON will do. Raises what `fetch` does."""
         self._make_room(after)
-        other = copy.copy(self)
-        other.path, other.api_version, other.parse = events.PATH, events.VERSION, _decoded
-        other.wait, other.absent_wait, other.only_attempt = 0.0, 0.0, _BRIEF
-        reading = other._fetch(self.clock())
+        other = self._replace(path=events.PATH, api_version=events.VERSION, parse=_decoded)
+        brief = other._replace(wait=0.0, absent_wait=0.0, only_attempt=_BRIEF)
+        reading = brief._fetch(self.clock())
         if reading.metadata is None:
             raise NoAnswerError(f"{self.endpoint}{events.PATH}: not there")
         return reading.body
@@ -127,7 +93,7 @@ class Service:
     def _make_room(self, after: Reading, *, third: bool = False) -> None:
         """No third question in one second: the last two may be half a second apart, or less."""
         if third and after.attempts == 1:
-            self.sleep(_PACE)
+            self.sleep(PACE)
         elif after.attempts > 1:
             self.sleep(LAST_QUESTION)
 
@@ -144,11 +110,13 @@ class Service:
 class _Fetch:
     def __init__(self, service: Service, begin: float) -> None:
         self.service = service
-        self.begin = begin
+        self.timetable = Timetable(
+            begin,
+            wait=service.wait,
+            absent_wait=service.absent_wait,
+            only_attempt=service.only_attempt,
+        )
         self.attempts = 0
-        self.hung = 0
-        self.pace = _PACE
-        self.absent = False
         self.guarded: bool | None = None
         self.agent_was_asked = False
         self.agent_says = ""
@@ -167,11 +135,10 @@ class _Fetch:
                 hint = "waiting will not help; nothing was changed"
                 raise ProtocolError(meaning.reason, hint=meaning.hint or hint)
             else:
-                self.absent = self.absent or meaning.kind is Kind.ABSENT
                 self.last = NoAnswerError(meaning.reason, hint=meaning.hint)
             if meaning.unsigned:
                 self._wait_for_agent()
-            following = self._following(meaning, started)
+            following = self.timetable.following(meaning, started, self.service.clock())
             if following is not None:
                 self._sleep_until(following, meaning.kind)
             elif meaning.kind is Kind.ABSENT:
@@ -183,34 +150,34 @@ class _Fetch:
         service, request_id = self.service, str(uuid.uuid4())
         url = f"{service.endpoint}{service.path}"
         parameters = {"api-version": service.api_version}
-        patience = _PATIENCE[self.hung % len(_PATIENCE)] if service.wait else service.only_attempt
-        deadline = min(started + patience, self._end())
+        deadline = self.timetable.deadline(started)
         service.log(f"GET {url} (request {request_id})")
         try:
             response = service.get(url, parameters, request_id, deadline, service.clock)
         except NoResponseError as error:
-            self.hung = self.hung + 1 if error.hung else 0
+            self.timetable.note(Kind.TRANSIENT, hung=error.hung)
             service.log(f"{error} (request {request_id})")
             reason = f"{service.endpoint}: {error}"
             return Meaning(kind=Kind.TRANSIENT, reason=reason, hint=_hint(error)), b""
-        self.hung = 0
         size = len(response.body)
         service.log(f"status {response.status}, {size} bytes (request {request_id})")
         if guard.guards(*response):
             self.guarded = True
         elif response.status in (200, 404):
             self.guarded = False
-        return classify(*response), response.body
+        meaning = classify(*response)
+        self.timetable.note(meaning.kind, hung=False)
+        return meaning, response.body
 
     def _wait_for_agent(self) -> None:
         """Once in a fetch, and not to the last moment: what it says may be wrong."""
-        left = self._end() - self.service.clock() - LAST_QUESTION
+        left = self.timetable.end() - self.service.clock() - LAST_QUESTION
         if self.agent_was_asked or not self.service.wait or left <= 0:
             return
         self.agent_was_asked = True
         agent = self.service.find_agent()
         if agent:
-            self._watch(f"metadata is guarded: waiting for {guard.PROGRAM}", self._end())
+            self._watch(f"metadata is guarded: waiting for {guard.PROGRAM}", self.timetable.end())
             self.agent_says = one_line(agent.wait(left), 200)
             self.service.log(self.agent_says or f"{guard.PROGRAM} is ready")
 
@@ -226,54 +193,26 @@ class _Fetch:
             self.last = error
         return None
 
-    def _end(self, kind: Kind | None = None) -> float:
-        """When the time is up for another question, after an answer of this kind."""
-        whole = self.service.wait or self.service.only_attempt
-        if kind is Kind.ABSENT:
-            whole = self.service.absent_wait
-        elif self.absent:
-            whole = max(whole, self.service.absent_wait)
-        return self.begin + whole
-
-    def _following(self, meaning: Meaning, started: float) -> float | None:
-        """When to ask again; None if there is no time left for it."""
-        self.pace = min(self.pace * 2, _SLOWEST) if meaning.slow_down else _PACE
-        if not self.service.wait and not self.absent:
-            return None
-        now, end = self.service.clock(), self._end(meaning.kind)
-        following = max(started + self.pace, now + meaning.retry_after)
-        if following < end:
-            return following
-        # The last moments of the time are worth one more question, whatever the pace.
-        following = max(end - LAST_QUESTION, started + LAST_QUESTION, now)
-        return following if end - following >= _SHORTEST else None
-
     def _sleep_until(self, following: float, kind: Kind) -> None:
-        self._watch("; ".join(self.last.problems[:1]), self._end(kind))
+        self._watch("; ".join(self.last.problems[:1]), self.timetable.end(kind))
         self.service.sleep(max(0.0, following - self.service.clock()))
 
     def _watch(self, reason: str, end: float) -> None:
-        now = self.service.clock()
-        waited, left = now - self.begin, end - now
-        self.service.watch(Waiting(reason=reason, attempts=self.attempts, waited=waited, left=left))
+        waited, left = self._waited(), end - self.service.clock()
+        self.service.watch(Waiting(reason, self.attempts, waited, left))
+
+    def _waited(self) -> float:
+        return self.service.clock() - self.timetable.begin
 
     def _reading(self, body: bytes, metadata: Metadata | None) -> Reading:
-        waited = self.service.clock() - self.begin
-        return Reading(
-            body=body,
-            metadata=metadata,
-            attempts=self.attempts,
-            waited=waited,
-            guarded=bool(self.guarded),
-        )
+        return Reading(body, metadata, self.attempts, self._waited(), bool(self.guarded))
 
     def _given_up(self) -> LbhookError:
         if isinstance(self.last, MetadataError):
             return self.last
-        waited = self.service.clock() - self.begin
         tried = "once" if self.attempts == 1 else f"{self.attempts} times"
         return NoAnswerError(
-            f"no usable answer from the metadata service: asked {tried} in {waited:.0f} s",
+            f"no usable answer from the metadata service: asked {tried} in {self._waited():.0f} s",
             *(f"the last reason: {problem}" for problem in self.last.problems),
             *filter(None, (self.agent_says,)),
             hint=self.last.hint,

@@ -3,12 +3,12 @@
 Why: docs/decisions/0003-believing-an-answer.md.
 """
 
-import copy
 from collections.abc import Callable
 
 from ..errors import LbhookError, MetadataError, NoAnswerError
 from ..metadata.model import Metadata
-from .client import LAST_QUESTION, ONLY_ATTEMPT, Reading, Service, Waiting
+from .client import Reading, Service, Waiting
+from .timetable import LAST_QUESTION, ONLY_ATTEMPT
 
 _TIMES = 2
 _BETWEEN = 2.0
@@ -53,10 +53,8 @@ def _ask_again(service: Service, begin: float, end: float, last: Reading) -> Rea
     reason = f"{_EMPTY}: asking again"
     service.watch(Waiting(reason=reason, attempts=last.attempts, waited=now - begin, left=left))
     service.sleep(_BETWEEN)
-    briefly = copy.copy(service)
-    briefly.wait, briefly.absent_wait = wait, 0.0
     try:
-        return briefly.fetch()
+        return service._replace(wait=wait, absent_wait=0.0).fetch()
     except (NoAnswerError, MetadataError) as error:
         if isinstance(error, MetadataError) and not error.partial:
             raise

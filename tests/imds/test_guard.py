@@ -158,9 +158,7 @@ def test_the_agent_is_waited_for() -> None:
     program = Program(clock, takes=40.0)
     seen: list[Waiting] = []
     with playing(Step(answer="unauthorized", seconds=40.0), clock=clock) as imds:
-        asked = asking(imds, program)
-        asked.watch = seen.append
-        reading = asked.fetch()
+        reading = asking(imds, program)._replace(watch=seen.append).fetch()
     assert program.calls == [("/usr/sbin/azure-proxy-agent", "--status", "--wait", "58")]
     assert (reading.attempts, pace(imds)) == (2, [0.0, 40.0])
     assert seen[0].reason == "metadata is guarded: waiting for azure-proxy-agent"
