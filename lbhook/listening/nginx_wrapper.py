@@ -1,6 +1,7 @@
 """The smallest configuration of nginx in which a file of lbhook's can be checked by itself."""
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 from ..config.shipped import kind_of
@@ -11,10 +12,13 @@ _NAME = re.compile(r"[A-Za-z_][\w.-]*", re.ASCII)
 # By the context that a file is for. A `listen` with TLS wants a certificate; one whose name has a
 # variable is not read before a client comes (nginx 1.15.9).
 _BLOCKS = {
-    "a server block": "http {{ access_log off; server {{ include {candidate}; {tls} }} }}",
+    "a server block": "http {{ access_log off; {paths} server {{ include {candidate}; {tls} }} }}",
     "a stream block": "stream {{ {upstream} include {candidate}; {tls} }}",
 }
 _TLS = "ssl_certificate $hostname; ssl_certificate_key $hostname;"
+# Where nginx was built to put what it can't keep in memory. A test gives each such directory to the
+# user of its configuration, and takes it from the nginx that runs.
+_KEPT = re.compile(r"--http-(client-body|proxy|fastcgi|uwsgi|scgi)-temp-path=")
 _AROUND = """
 {module}
 pid {scratch}/pid;
@@ -23,15 +27,21 @@ events {{}}
 """
 
 
-def around(target: Target, candidate: Path, module: str, scratch: str) -> str:
+def around(target: Target, candidate: Path, module: str, scratch: str, built: str) -> str:
     """Its text, for a target's candidate, with what `module` loads and with nginx's own files in a
-    `scratch` directory."""
+    `scratch` directory; `built` is what `nginx -V` says."""
     name = str(target.vars.get("upstream", ""))
     upstream = f"upstream {name} {{ server 127.0.0.1:9; }}" if _NAME.fullmatch(name) else ""
     text = f"{_AROUND}{_BLOCKS[kind_of(target).context]}\n"
-    return text.format(
-        module=module, upstream=upstream, scratch=scratch, candidate=candidate, tls=_tls(target)
-    )
+    paths = "".join(_paths(scratch, built))
+    places = {"scratch": scratch, "candidate": candidate, "paths": paths}
+    return text.format(module=module, upstream=upstream, tls=_tls(target), **places)
+
+
+def _paths(scratch: str, built: str) -> Iterator[str]:
+    for name in (one.replace("-", "_") for one in _KEPT.findall(built)):
+        if f"--without-http_{name}_module" not in built:
+            yield f"{name}_temp_path {scratch}/{name};"
 
 
 def _tls(target: Target) -> str:

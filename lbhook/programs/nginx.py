@@ -75,7 +75,8 @@ class Nginx(Listening):
             return Result(argv=("nginx", "-t"), status=NOT_FOUND, output=_NO_STREAM)
         with tempfile.TemporaryDirectory(prefix="lbhook-") as scratch:
             wrapper = Path(scratch, "nginx.conf")
-            wrapper.write_text(nginx_wrapper.around(target, candidate, module, scratch))
+            text = nginx_wrapper.around(target, candidate, module, scratch, self._built())
+            wrapper.write_text(text)
             result = self.run(
                 ("nginx", "-t", "-p", scratch, "-c", str(wrapper)), timeout=target.timeout
             )
@@ -89,19 +90,23 @@ class Nginx(Listening):
         """What to do about a word behind an address that this nginx does not know."""
         if not word:
             return ""
-        version = re.search(r"version: \S+/(\S+)", self.run(("nginx", "-V")).output)
+        version = re.search(r"version: \S+/(\S+)", self._built())
         here = version[1] if version else "here"
         since = _SINCE.get(word, "")
         return f"\nnginx {here} has no parameter {word} for listen{since}; change vars.parameters"
 
     def _stream_module(self) -> str | None:
         """The line that loads it, empty if it is built in; None if there is none."""
-        built = self.run(("nginx", "-V")).output
+        built = self._built()
         if "--with-stream=dynamic" not in built:
             return "" if re.search(r"--with-stream(\s|$)", built) else None
         place = re.search(r"--modules-path=(\S+)", built)
         module = Path(place[1] if place else "/usr/lib/nginx/modules", "ngx_stream_module.so")
         return f"load_module {module};" if module.exists() else None
+
+    def _built(self) -> str:
+        """Its version, and how it was built."""
+        return self.run(("nginx", "-V")).output
 
     def unread(self, target: Target) -> str:
         """What is to be installed, or which line is to be put where."""
@@ -169,7 +174,8 @@ class Nginx(Listening):
 
     def check_present(self, timeout: float) -> Result:
         """The real configuration as it stands."""
-        return self._ask(("nginx", "-t", *self._options()), timeout)
+        result = self._ask(("nginx", "-t", *self._options()), timeout)
+        return result._replace(output=Printed(result.output).messages)
 
     def prepare(self, content: bytes, main_pid: int) -> None:
         """Nothing: it tries again by itself where it can't bind at once."""

@@ -187,6 +187,27 @@ def test_the_configuration_that_its_unit_names(
 
 
 @needs_nginx
+def test_a_check_by_itself_leaves_the_running_nginx_its_directories(etc: Path) -> None:
+    """What it has no memory for is there: whoever sends much would get a 500 from then on."""
+    (etc / "lbhook/listen.conf").write_text("listen 127.0.0.1:82;")
+    target = f"Target(name='nginx', kind='nginx', template='', path=PurePosixPath({LIVE!r}))"
+    script = f"""
+from pathlib import PurePosixPath
+from lbhook.config.targets import Target
+assert run(("nginx",)).ok
+def owners():
+    return sorted((str(one), one.stat().st_uid) for one in Path("/var/lib/nginx").iterdir())
+before = owners()
+candidate = place / "by-itself"
+candidate.write_text("listen 127.0.0.1:83;")
+answer([nginx.check({target}, candidate).ok, len(before), owners() == before])
+"""
+    good, directories, same = inside(etc, script)
+    assert (good, same) == (True, True)
+    assert directories
+
+
+@needs_nginx
 @pytest.mark.needs("nginx-stream")
 def test_a_stream_is_checked_by_itself(tmp_path: Path) -> None:
     """In a stream block, beside the upstream that it names."""
