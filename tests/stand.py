@@ -16,13 +16,13 @@ from lbhook.config import settings as config
 from lbhook.config.settings import Settings
 from lbhook.context import Context, Options, Reporter
 from lbhook.deployment.report import Report
+from lbhook.memory.journal import Journal
+from lbhook.memory.state import State
 from lbhook.plan import Plan
 from lbhook.processes import Result
 from lbhook.programs.host import Host
 from lbhook.runs.update import Update
 from lbhook.storage.files import Tree
-from lbhook.storage.journal import Journal
-from lbhook.storage.state import State
 from lbhook.system.machine import Machine
 from lbhook.system.netlink import Kernel
 

@@ -50,8 +50,12 @@ HOUSE: dict[str, tuple[str, ...]] = {
         "conntrack",
     ),
     "storage": (
-        *("lock", "directory", "files", "aside", "scalars", "forms", "journal_entries"),
-        *("journal", "records", "places", "record_files", "state", "drains"),
+        *("lock", "directory", "disk_errors", "candidates", "files", "scratch", "aside"),
+        *("scalars", "rows", "forms"),
+    ),
+    "memory": (
+        *("journal_entries", "generations", "journal", "records", "record_forms", "places"),
+        *("record_files", "state", "drains"),
     ),
     "rendering": (
         *("fingerprint", "template_errors", "sandbox", "render", "provenance", "annotation"),

@@ -100,9 +100,9 @@ def _read_ahead() -> None:
     from pathlib import Path
 
     from ..deployment import deployment  # noqa: F401
+    from ..memory.places import Places
     from ..paths import Paths
     from ..runs.update import Update  # noqa: F401
-    from ..storage.places import Places
 
     if Path(Places(Paths()).installed_file).exists():
         return

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from ..levers.drain import Drain
-    from ..storage.drains import Drained
+    from ..memory.drains import Drained
     from ..traffic.flows import Left
 
 

@@ -6,10 +6,10 @@ from pathlib import Path, PurePosixPath
 
 from ..config.shipped import kind_of
 from ..config.targets import Target
+from ..memory.records import Loaded
 from ..plan import Change, Outcome
 from ..programs.host import Host, unit_of
 from ..rendering import fingerprint
-from ..storage.records import Loaded
 
 # A target whose reload loads its file and nothing else.
 ALONE = "alone"

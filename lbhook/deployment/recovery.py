@@ -6,11 +6,11 @@ from ..config import permissions
 from ..context import Context
 from ..errors import LbhookError, WriteError, together
 from ..imds.last_good import LastGood
+from ..memory.records import Loaded
 from ..metadata.facts import Facts
 from ..planning.planner import Planner
 from ..planning.scope import Scope
 from ..programs.host import UNFINISHED, Host
-from ..storage.records import Loaded
 from . import closures, others, salvage
 from .deployment import Deployment
 from .outcome import Done

@@ -10,12 +10,12 @@ from collections.abc import Iterator, Sequence
 
 from ..config.shipped import kind_of
 from ..errors import LbhookError, ReloadError
+from ..memory.records import Refused
 from ..plan import Change
 from ..planning.verification import main_pid
 from ..programs.daemon import places
 from ..programs.host import Host
 from ..rendering import fingerprint
-from ..storage.records import Refused
 from . import others
 
 _HINT = (

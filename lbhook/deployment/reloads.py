@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 from ..config.shipped import kind_of
 from ..config.targets import Argv, Target
 from ..errors import ReloadError
+from ..memory.records import Loaded
 from ..plan import Change, FileState, Outcome, Reload
 from ..planning.verification import main_pid, observe, places, verify
 from ..processes import filled
 from ..programs import floating_ip
 from ..programs.host import Host, unit_of
-from ..storage.records import Loaded
 from . import others
 
 if TYPE_CHECKING:

@@ -5,11 +5,11 @@ from typing import Any, NamedTuple
 
 from ..errors import LbhookError, NoAnswerError
 from ..layout import count, wrapped
+from ..memory.drains import Drained
+from ..memory.records import Standstill
 from ..metadata.facts import Facts
 from ..metadata.model import ABSENT
 from ..plan import Change, Closed, Outcome, Reload
-from ..storage.drains import Drained
-from ..storage.records import Standstill
 
 VERSION = 1
 

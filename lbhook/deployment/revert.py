@@ -5,10 +5,10 @@ from pathlib import PurePosixPath
 
 from .. import signals
 from ..errors import ConfigError, LbhookError, PutBackError, ReloadError, WriteError
+from ..memory.records import Loaded
 from ..plan import Change, Outcome, Plan, Reload
 from ..programs import floating_ip
 from ..programs.host import Host
-from ..storage.records import Loaded
 from . import others, refusals
 from .reloads import Loader, grouped
 

@@ -2,9 +2,9 @@
 
 from collections.abc import Mapping
 
+from ..memory.journal_entries import Entry
+from ..memory.records import Installed
 from ..programs.host import Host
-from ..storage.journal_entries import Entry
-from ..storage.records import Installed
 
 
 def installed(host: Host) -> Mapping[str, Installed]:

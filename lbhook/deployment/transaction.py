@@ -9,12 +9,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import PurePosixPath
 
 from ..errors import RefusedError, ReloadError, WriteError
+from ..memory.journal_entries import Entry
+from ..memory.records import Installed, Loaded
 from ..plan import Change, Outcome, Plan, Reload
 from ..planning import validation
 from ..programs import floating_ip
 from ..programs.host import Host
-from ..storage.journal_entries import Entry
-from ..storage.records import Installed, Loaded
 from . import candidates
 from .outcome import Done
 from .reloads import Loader

@@ -6,10 +6,10 @@ from dataclasses import dataclass, field
 
 from ..config.settings import Settings
 from ..errors import LbhookError
+from ..memory.drains import Drained
 from ..metadata.facts import Facts
 from ..plan import Plan
 from ..programs.host import Host
-from ..storage.drains import Drained
 from ..traffic.paths import Picture
 from ..traffic.routes import Routes
 

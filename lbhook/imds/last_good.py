@@ -8,11 +8,11 @@ from typing import Any, NamedTuple
 
 from ..config.settings import Settings
 from ..errors import LbhookError, NoAnswerError
+from ..memory.record_forms import ANSWER
 from ..metadata.configured import inbound
 from ..metadata.model import InboundRule, parse
 from ..storage import forms
 from ..storage.files import Tree
-from ..storage.records import ANSWER
 from ..system.machine import Machine
 from .answer import Answer
 from .identity import Identity, uuid_of_vm

@@ -10,9 +10,9 @@ import re
 from ..config.shipped import kind_of
 from ..config.targets import Target
 from ..errors import LbhookError
+from ..memory.records import Installed
 from ..plan import FileState
 from ..programs.host import Host, unit_of
-from ..storage.records import Installed
 
 # nginx names what it can't do with its worst word but one.
 _WORST = re.compile(r"\[(?:emerg|alert)\] (?:\d+#\d+: )?(.*)")

@@ -13,8 +13,8 @@ from ..listening.haproxy_config import Bind
 from ..listening.nginx_config import Configuration, Listen
 from ..listening.nginx_sockets import Room
 from ..listening.taken import Taken
+from ..memory.records import Port
 from ..programs.host import Host
-from ..storage.records import Port
 from ..system.sockets import Socket
 from ..system.starters import Starters
 

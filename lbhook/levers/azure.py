@@ -12,10 +12,10 @@ from typing import NamedTuple
 from ..context import Context
 from ..errors import BusyError, LbhookError
 from ..imds.answer import Fetched
+from ..memory.drains import Drained
+from ..memory.records import Standstill
 from ..metadata import events
 from ..metadata.events import Event
-from ..storage.drains import Drained
-from ..storage.records import Standstill
 from .drain import Drain
 
 # The longest notice that Microsoft promises; for ailing hardware it may be days.

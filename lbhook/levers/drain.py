@@ -21,13 +21,13 @@ from ..errors import (
 )
 from ..imds.identity import Identity
 from ..imds.last_good import LastGood
+from ..memory.drains import Drained, Drains
+from ..memory.records import SOURCES
 from ..metadata.described import described
 from ..metadata.facts import Facts
 from ..metadata.model import Protocol
 from ..metadata.reader import Address
 from ..processes import Result
-from ..storage.drains import Drained, Drains
-from ..storage.records import SOURCES
 from ..traffic import probes
 
 if TYPE_CHECKING:

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from ..config import permissions
 from ..context import Context, Options
 from ..errors import RightsError, UsageError
-from ..storage.records import Standstill
-from ..storage.state import State
+from ..memory.records import Standstill
+from ..memory.state import State
 
 
 def in_force(state: State, now: Callable[[], float] = time.time) -> Standstill | None:

@@ -1,8 +1,7 @@
 """What an apply would do, found out without changing anything."""
 
-import tempfile
 from collections.abc import Sequence
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 
 from ..config import permissions
 from ..context import Context
@@ -13,7 +12,7 @@ from ..metadata.facts import Facts
 from ..plan import Change, Closed, Plan
 from ..programs import floating_ip
 from ..programs.host import UNFINISHED
-from ..storage import lock
+from ..storage import lock, scratch
 from . import closing, groups, validation
 from .planner import Planner
 from .scope import scoped
@@ -55,8 +54,8 @@ class DryRun:
         coming = floating_ip.coming(self.context.host, plan.changes)
         found: dict[PurePosixPath, Change] = {}
         warnings: tuple[str, ...] = ()
-        with tempfile.TemporaryDirectory(prefix="lbhook-") as scratch:
-            staged = validation.scratch(plan, Path(scratch))
+        with scratch.directory() as place:
+            staged = validation.laid(plan, place)
             for group in groups.divided(plan.changes)[1]:
                 try:
                     examined = validation.examine(self.context.host, group, staged)

@@ -6,8 +6,8 @@ from pathlib import PurePosixPath
 
 from ..config.settings import Settings
 from ..config.targets import Target
+from ..memory.records import Installed
 from ..storage.files import Tree
-from ..storage.records import Installed
 
 
 def found(tree: Tree, settings: Settings) -> Mapping[PurePosixPath, str]:

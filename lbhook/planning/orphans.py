@@ -4,9 +4,9 @@ from collections.abc import Callable
 
 from ..config.shipped import kind_of
 from ..config.targets import Target
+from ..memory.records import Installed, Loaded
 from ..plan import Change, FileState, Outcome, Reload, compare
 from ..programs.host import Host
-from ..storage.records import Installed, Loaded
 from .verification import HELD
 
 _REASON = "no longer in the configuration"

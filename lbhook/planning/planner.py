@@ -10,13 +10,13 @@ from ..config.targets import Target
 from ..errors import ConfigError, LbhookError
 from ..judging import failed_start
 from ..judging.listeners import Listeners
+from ..memory.records import Installed, Loaded
 from ..metadata import restricted
 from ..metadata.facts import Facts
 from ..plan import Change, FileState, Outcome, Plan, Reload, compare
 from ..programs import nftables, sshd
 from ..programs.host import Host
 from ..rendering.cache import RenderCache, Rendered
-from ..storage.records import Installed, Loaded
 from . import conflicts, groups, one_file, orphans, validation, verification
 from .scope import Scope
 

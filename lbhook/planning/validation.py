@@ -13,6 +13,7 @@ from ..plan import Change, Outcome, Plan, Reload
 from ..processes import NOT_FOUND, Result, filled
 from ..programs import floating_ip
 from ..programs.host import Host, unit_of
+from ..storage import scratch
 
 if TYPE_CHECKING:
     from ..programs.daemon import Daemon
@@ -31,7 +32,7 @@ class Examined(NamedTuple):
     warnings: tuple[str, ...] = ()
 
 
-def scratch(plan: Plan, directory: Path) -> Staged:
+def laid(plan: Plan, directory: Path) -> Staged:
     """Candidates of a plan in a scratch directory: to be checked, not to be installed."""
     staged = {}
     for index, change in enumerate(plan.changes):
@@ -202,13 +203,10 @@ def _present(daemon: "Daemon", changes: Sequence[Change], timeout: float) -> Res
     missing = [one for one in changes if not one.actual and one.resting]
     if not missing:
         return daemon.check_present(timeout)
-    # Imported only where there is something to check.
-    import tempfile
-
-    with tempfile.TemporaryDirectory(prefix="lbhook-") as place:
+    with scratch.directory() as place:
         candidates = {}
         for index, change in enumerate(missing):
-            candidates[str(change.path)] = Path(place, str(index))
+            candidates[str(change.path)] = place / str(index)
             candidates[str(change.path)].write_text(change.resting, encoding="utf-8")
         return daemon.check_live(candidates, timeout)[0]
 

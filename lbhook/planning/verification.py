@@ -5,12 +5,12 @@ from collections.abc import Mapping
 from ..config.shipped import kind_of
 from ..config.targets import Target
 from ..errors import ReloadError
+from ..memory.records import Loaded
 from ..plan import Change, FileState, Reload
 from ..processes import Result, filled
 from ..programs import floating_ip
 from ..programs.host import Host, unit_of
 from ..rendering import fingerprint
-from ..storage.records import Loaded
 from . import validation
 from .scope import Scope
 

@@ -4,16 +4,18 @@ Measured on firewalld 1.3: its checker wants root, reads a whole configuration d
 ends with 0 although it leaves out a rule that it does not understand.
 """
 
+import contextlib
 import re
 import shutil
-import tempfile
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
 from ..config.targets import Target
+from ..errors import WriteError
 from ..listening.haproxy_config import Bind
 from ..metadata.reader import Address
 from ..processes import Result, Run
+from ..storage import scratch
 
 _MINIMAL = "DefaultZone=public\n"
 _LEFT_OUT = re.compile(r"^WARNING: (?:[A-Z_]+: .*: rule |Invalid rule: )", re.MULTILINE)
@@ -31,9 +33,9 @@ class Firewalld:
 
     def check(self, target: Target, candidate: Path) -> Result:
         """Whether a policy is good in a configuration that has nothing else."""
-        with tempfile.TemporaryDirectory(prefix="lbhook-") as scratch:
-            Path(scratch, "firewalld.conf").write_text(_MINIMAL, encoding="ascii")
-            result = self._check(Path(scratch), {str(target.path): candidate}, target.timeout)
+        with scratch.directory() as place:
+            (place / "firewalld.conf").write_text(_MINIMAL, encoding="ascii")
+            result = self._check(place, {str(target.path): candidate}, target.timeout)
         return (
             result._replace(status=1) if result.ok and _LEFT_OUT.search(result.output) else result
         )
@@ -46,12 +48,10 @@ class Firewalld:
         self, candidates: Mapping[str, Path], timeout: float
     ) -> tuple[Result, frozenset[str]]:
         """A copy of the whole real configuration with candidates in place of live files."""
-        with tempfile.TemporaryDirectory(prefix="lbhook-") as scratch:
+        with scratch.directory() as place:
             if self.configuration.is_dir():
-                shutil.copytree(
-                    self.configuration, scratch, dirs_exist_ok=True, ignore_dangling_symlinks=True
-                )
-            return self._check(Path(scratch), candidates, timeout), frozenset(candidates)
+                _copied(self.configuration, place)
+            return self._check(place, candidates, timeout), frozenset(candidates)
 
     def check_present(self, timeout: float) -> Result:
         """The real configuration as it stands."""
@@ -99,3 +99,16 @@ class Firewalld:
         argv = (*command, "--system-config", str(place), "--check-config")
         # The place is gone when somebody reads the report.
         return self.run(argv, timeout=timeout)._replace(argv=(*command, "--check-config"))
+
+
+def _copied(configuration: Path, place: Path) -> None:
+    """Copy a configuration; what goes meanwhile is none of it. Raises `WriteError`."""
+
+    def copy(source: str, target: str) -> None:
+        with contextlib.suppress(FileNotFoundError):
+            shutil.copyfile(source, target)
+
+    try:
+        shutil.copytree(configuration, place, copy_function=copy, dirs_exist_ok=True)
+    except shutil.Error as error:
+        raise WriteError(*(f"{source}: {why}" for source, _, why in error.args[0])) from None

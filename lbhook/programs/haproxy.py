@@ -8,7 +8,6 @@ nobody is told.
 
 import hashlib
 import re
-import tempfile
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
@@ -20,6 +19,7 @@ from ..listening.haproxy_config import Bind
 from ..listening.haproxy_start import Start
 from ..metadata.reader import Address
 from ..processes import Result
+from ..storage import scratch
 from ..system import unit_properties
 from .daemon import Listening, ask_freely, listed, places
 from .systemd import Services
@@ -51,8 +51,8 @@ class Haproxy(Listening):
         that it names may be elsewhere, or not for this user's eyes."""
         mode, backend = target.vars.get("mode") or "tcp", target.vars.get("backend", "servers")
         defaults = target.vars.get("defaults") or ""
-        with tempfile.TemporaryDirectory(prefix="lbhook-") as scratch:
-            stub = Path(scratch, "haproxy.cfg")
+        with scratch.directory() as place:
+            stub = place / "haproxy.cfg"
             stub.write_text(
                 _STUB.format(mode=mode, backend=backend, defaults=defaults), encoding="utf-8"
             )

@@ -12,16 +12,16 @@ from ..config.settings import Settings
 from ..config.shipped import kind_of
 from ..config.targets import Argv, Target
 from ..errors import RightsError
+from ..memory.journal import Journal
+from ..memory.state import State
 from ..processes import Result
 from ..storage import lock
 from ..storage.files import Tree
-from ..storage.journal import Journal
-from ..storage.state import State
 from ..system.machine import Machine
 from ..system.unit_properties import Units
 
 if TYPE_CHECKING:
-    from ..storage.records import Port
+    from ..memory.records import Port
     from ..system.netlink import Kernel
     from .daemon import Daemon
     from .systemd import Services

@@ -8,7 +8,6 @@ import hashlib
 import re
 import resource
 import shlex
-import tempfile
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
@@ -21,6 +20,7 @@ from ..listening.nginx_config import Configuration
 from ..listening.nginx_printed import Printed
 from ..metadata.reader import Address
 from ..processes import NOT_FOUND, Result
+from ..storage import scratch
 from .daemon import Listening, ask_freely, listed
 from .systemd import Services
 
@@ -73,12 +73,12 @@ class Nginx(Listening):
         module = self._stream_module() if context == "a stream block" else ""
         if module is None:
             return Result(argv=("nginx", "-t"), status=NOT_FOUND, output=_NO_STREAM)
-        with tempfile.TemporaryDirectory(prefix="lbhook-") as scratch:
-            wrapper = Path(scratch, "nginx.conf")
-            text = nginx_wrapper.around(target, candidate, module, scratch, self._built())
+        with scratch.directory() as place:
+            wrapper = place / "nginx.conf"
+            text = nginx_wrapper.around(target, candidate, module, str(place), self._built())
             wrapper.write_text(text)
             result = self.run(
-                ("nginx", "-t", "-p", scratch, "-c", str(wrapper)), timeout=target.timeout
+                ("nginx", "-t", "-p", str(place), "-c", str(wrapper)), timeout=target.timeout
             )
         printed = Printed(result.output)
         if printed.is_sound:
@@ -134,11 +134,11 @@ class Nginx(Listening):
 
         Also which of the live files the configuration includes.
         """
-        with tempfile.TemporaryDirectory(prefix="lbhook-") as scratch:
+        with scratch.directory() as place:
             pairs = [word for live, staged in candidates.items() for word in (str(staged), live)]
             script = _IN_PRIVATE + shlex.join(("nginx", "-T", *self._options()))
             private = ("unshare", "--mount", "--propagation", "private", "sh", "-c", script)
-            result = self._ask((*private, "nginx -t", scratch, *pairs), timeout)
+            result = self._ask((*private, "nginx -t", str(place), *pairs), timeout)
         printed = Printed(result.output)
         included = frozenset(filter(printed.shows, candidates))
         argv = ("nginx", "-t", *self._options())

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from .. import __version__
 from ..deployment.report import Report
-from ..storage.records import Standstill
+from ..memory.records import Standstill
 
 if TYPE_CHECKING:
     from .traffic_metrics import Traffic

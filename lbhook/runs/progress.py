@@ -5,8 +5,8 @@ from ..deployment.outcome import Done
 from ..deployment.report import Report
 from ..errors import BUG, INTERRUPTED, TERMINATED, LbhookError
 from ..imds.answer import Answer
+from ..memory.records import Standstill
 from ..metadata.facts import Facts
-from ..storage.records import Standstill
 
 
 class Progress:

@@ -11,8 +11,8 @@ from ..deployment.report import Report, drained_json
 from ..errors import BusyError, LbhookError, RightsError, WriteError
 from ..levers import standstill
 from ..levers.drain import Drain
+from ..memory.drains import Drained
 from ..planning import orphans
-from ..storage.drains import Drained
 
 
 class Publisher:

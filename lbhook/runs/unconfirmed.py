@@ -10,8 +10,8 @@ from ..deployment.recovery import settled
 from ..deployment.report import Report
 from ..errors import LbhookError, ReloadError, UsageError
 from ..levers import standstill
+from ..memory.records import Standstill
 from ..storage import forms
-from ..storage.records import Standstill
 from .undo import Undo
 
 # What the service manager calls the timer that puts back, and its service.

@@ -15,13 +15,13 @@ from ..deployment.report import Report
 from ..deployment.transaction import Transaction
 from ..errors import LbhookError, ReloadError, UsageError, WriteError, together
 from ..levers.drain import Drain
+from ..memory.journal_entries import Entry
+from ..memory.records import Installed
 from ..plan import Change, FileState, Plan, Reload, compare
 from ..planning.orphans import resting
 from ..planning.planner import Planner
 from ..planning.scope import Scope
 from ..storage import forms
-from ..storage.journal_entries import Entry
-from ..storage.records import Installed
 from . import metrics
 
 _STILL = "this VM stays drained until it reboots; `lbhook undrain` ends that"

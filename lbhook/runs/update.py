@@ -15,11 +15,11 @@ from ..imds.fetching import Fetcher
 from ..levers import standstill
 from ..levers.azure import AzuresLevers
 from ..levers.drain import Drain
+from ..memory.records import Applied, Standstill
 from ..metadata.facts import Facts
 from ..plan import Outcome, Plan
 from ..planning.scope import Scope, scoped, unanswered
 from ..storage import lock
-from ..storage.records import Applied, Standstill
 from .execution import Execution
 from .history import LAST_GONE, History
 from .hooks import Hook

@@ -13,31 +13,11 @@ from contextlib import AbstractContextManager
 from pathlib import Path, PurePosixPath
 
 from .. import accounts
-from ..errors import LbhookError, RightsError, WriteError
+from ..errors import LbhookError
 from ..plan import FileState
+from . import candidates, disk_errors
 from . import directory as directories
 
-_UNITS = "if lbhook's units can't write {directory}, run `sudo lbhook install`, see docs/units.md"
-_HINTS = {
-    errno.ENOSPC: "free some space",
-    errno.EDQUOT: "the quota is used up",
-    errno.EROFS: f"mount it writable; {_UNITS}",
-    errno.EACCES: "run as root, or use --root DIR",
-    errno.EPERM: "run as root; `lsattr` shows whether the file is immutable",
-    errno.EISDIR: "remove what is there, or give the target another path",
-    errno.ENOTDIR: "an element of the path is not a directory",
-    errno.EIO: "see `dmesg`; a record of lbhook's that stays unreadable has to be moved away",
-    errno.EMFILE: "a later run may open it",
-    errno.ENFILE: "a later run may open it",
-    errno.ENAMETOOLONG: "give the target a shorter path",
-    errno.ELOOP: "remove the link, or give the target the path that it leads to",
-}
-
-# What stands in the way of one path, for as long as somebody leaves it there.
-_IN_THE_WAY = (errno.EISDIR, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG)
-_NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
-# A name that no file can have.
-_NO_NAME = (errno.ENOENT, errno.ENAMETOOLONG)
 # No hard links here, or none for this user (fs.protected_hardlinks), or no file.
 _NO_LINK = (errno.EPERM, errno.EOPNOTSUPP, errno.EMLINK, errno.ENOENT)
 
@@ -99,7 +79,7 @@ class Tree:
                     found = os.fstat(file)
                     content = stream.read(most)
         except OSError as error:
-            if error.errno in _NO_NAME:
+            if error.errno in disk_errors.NO_NAME:
                 return None
             raise self.failure(path, error) from None
         mode = stat.S_IMODE(found.st_mode)
@@ -122,7 +102,9 @@ class Tree:
             self._unlink(candidate, directory)
             label = directories.label(path.name, directory)
             try:
-                self._create(candidate, directory, state, label)
+                candidates.create(
+                    candidate, directory, state, label, self.step, owned=self.privileged
+                )
             except OSError:
                 with contextlib.suppress(OSError):
                     self._unlink(candidate, directory)
@@ -181,7 +163,7 @@ class Tree:
             with self._directory(path.parent) as directory:
                 found = os.stat(path.name, dir_fd=directory, follow_symlinks=False)
         except OSError as error:
-            if error.errno in (*_NO_NAME, *_IN_THE_WAY):
+            if error.errno in (*disk_errors.NO_NAME, *disk_errors.IN_THE_WAY):
                 return False
             raise self.failure(path, error) from None
         return stat.S_ISDIR(found.st_mode)
@@ -208,19 +190,7 @@ class Tree:
 
     def failure(self, path: PurePosixPath, error: OSError) -> LbhookError:
         """An error of the operating system as the user should read it."""
-        directory = self.outside(path).parent
-        hint = _HINTS.get(error.errno or 0, "")
-        if self.privileged and error.errno == errno.EACCES:  # root without CAP_DAC_OVERRIDE
-            hint = _UNITS
-        hint = hint.format(directory=directory)
-        kind: type[LbhookError] = WriteError
-        if not self.privileged and error.errno in (errno.EACCES, errno.EPERM):
-            kind = RightsError
-        failure = kind(f"{self.outside(path)}: {error.strerror}", hint=hint)
-        if isinstance(failure, WriteError):
-            failure.in_the_way = error.errno in _IN_THE_WAY
-            failure.no_room = error.errno in _NO_ROOM
-        return failure
+        return disk_errors.failure(self.outside(path), error, privileged=self.privileged)
 
     @contextlib.contextmanager
     def _changing(self, path: PurePosixPath) -> Iterator[None]:
@@ -228,35 +198,6 @@ class Tree:
             yield
         except OSError as error:
             raise self.failure(path, error) from None
-
-    def _create(
-        self, path: PurePosixPath, directory: int, state: FileState, label: bytes | None
-    ) -> None:
-        self.step("open", path)
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-        file = os.open(path.name, flags, 0o600, dir_fd=directory)
-        try:
-            self._fill(file, path, state)
-            if label is not None:
-                self.step("setxattr", path)
-                os.setxattr(file, directories.LABEL, label)
-            self.step("fsync", path)
-            os.fsync(file)
-        finally:
-            os.close(file)
-
-    def _fill(self, file: int, path: PurePosixPath, state: FileState) -> None:
-        self.step("write", path)
-        rest = memoryview(state.content)
-        while rest:
-            rest = rest[os.write(file, rest) :]
-        made, owner = os.fstat(file), (state.uid, state.gid)
-        # The units lack the right to give files away, which their own files do not need.
-        if state.uid >= 0 and self.privileged and owner != (made.st_uid, made.st_gid):
-            self.step("fchown", path)
-            os.fchown(file, *owner)
-        self.step("fchmod", path)
-        os.fchmod(file, state.mode)
 
     def _rename(self, old: str, new: PurePosixPath, directory: int) -> None:
         self.step("rename", new)
@@ -271,7 +212,7 @@ class Tree:
                 remove(path.name, dir_fd=directory)
                 self._sync(path.parent, directory)
         except OSError as error:
-            if error.errno not in _NO_NAME:
+            if error.errno not in disk_errors.NO_NAME:
                 raise self.failure(path, error) from None
 
     def _unlink(self, path: PurePosixPath, directory: int) -> None:

@@ -3,11 +3,11 @@
 from collections.abc import Mapping
 
 from ..firewall.kernel import Firewall, FirewallError
+from ..memory.records import Loaded
 from ..plan import Change, FileState
 from ..planning.verification import places, still_loaded
 from ..processes import Result
 from ..programs.host import Host
-from ..storage.records import Loaded
 from .table_file import Table, parsed
 
 _NAME = "inet lbhook"

@@ -10,8 +10,8 @@ from lbhook.judging.nginx_listeners import stamps
 from lbhook.judging.surroundings import Surroundings
 from lbhook.listening.haproxy_config import Bind
 from lbhook.listening.nginx_sockets import Room
+from lbhook.memory.records import Installed, Port
 from lbhook.plan import FileState
-from lbhook.storage.records import Installed, Port
 
 from ..stand import Runner, Stand
 

@@ -16,9 +16,9 @@ from lbhook.levers import standstill
 from lbhook.levers.azure import AzuresLevers
 from lbhook.levers.drain import Drain
 from lbhook.levers.standstill import Hold
+from lbhook.memory.drains import Drained
 from lbhook.runs.undo import Undo
 from lbhook.runs.update import Update
-from lbhook.storage.drains import Drained
 
 from ..stand import NO_ENV, Stand, body, target
 

@@ -11,9 +11,9 @@ import pytest
 
 from lbhook.errors import BusyError, LbhookError, ReloadError, RightsError, WriteError
 from lbhook.levers.drain import Drain, limits
+from lbhook.memory.drains import Drained
 from lbhook.runs.restoration import Restoration
 from lbhook.runs.undo import Undo
-from lbhook.storage.drains import Drained
 from lbhook.storage.files import Tree
 
 from ..stand import NO_ENV, Stand, altered, body, target

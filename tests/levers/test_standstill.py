@@ -8,8 +8,8 @@ from lbhook.deployment.report import Report
 from lbhook.errors import LbhookError, UsageError
 from lbhook.levers import standstill
 from lbhook.levers.standstill import Hold
+from lbhook.memory.records import Standstill
 from lbhook.runs.undo import Undo
-from lbhook.storage.records import Standstill
 
 from ..stand import NO_ENV, Stand, body, contents, outcomes, target
 

@@ -273,6 +273,6 @@ def test_who_can_not_check_says_so(
 def test_candidates_of_a_plan_have_names_like_those_of_an_apply(tmp_path: Path) -> None:
     """In a scratch directory, one for each file that is written."""
     same = change(OWN, outcome=Outcome.UNCHANGED)
-    staged = validation.scratch(Plan(changes=(change(NGINX), same)), tmp_path)
+    staged = validation.laid(Plan(changes=(change(NGINX), same)), tmp_path)
     assert staged == {CONF: tmp_path / "0/.listen.conf.lbhook"}
     assert (tmp_path / "0/.listen.conf.lbhook").read_bytes() == NEW.content

@@ -10,6 +10,7 @@ from pathlib import Path, PurePosixPath
 import pytest
 
 from lbhook.config.targets import Target
+from lbhook.errors import WriteError
 from lbhook.processes import Result, run
 from lbhook.programs.firewalld import Firewalld
 from lbhook.rendering.fingerprint import SHIPPED_TEMPLATES
@@ -140,6 +141,17 @@ def test_somebody_elses_mistake_is_found(etc: Path) -> None:
 def test_a_firewalld_without_a_configuration_of_its_own(tmp_path: Path) -> None:
     """Its directory was removed, and what its package ships counts: a plan is no less possible."""
     assert among_others(tmp_path / "none", {"lbhook": policy()}).ok
+
+
+def test_what_of_a_configuration_can_not_be_copied(tmp_path: Path) -> None:
+    """What is gone meanwhile is none of it; what can't be read is named."""
+    (tmp_path / "gone.xml").symlink_to("nowhere")
+    checker = Firewalld(Runner(), configuration=tmp_path)
+    assert checker.check_live({}, 30.0)[0].ok
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(WriteError) as caught:
+        checker.check_live({}, 30.0)
+    assert caught.value.problems == (f"{tmp_path}/pipe: `{tmp_path}/pipe` is a named pipe",)
 
 
 def test_the_configuration_as_it_stands_is_asked_for() -> None:

@@ -4,8 +4,8 @@ from pathlib import PurePosixPath
 
 from lbhook.config.settings import Settings
 from lbhook.deployment.report import Report, restored_text
+from lbhook.memory.journal_entries import Entry
 from lbhook.runs.restoration import Restoration
-from lbhook.storage.journal_entries import Entry
 
 from ..stand import GROUP, USER, Runner, Stand, body, outcomes, target
 

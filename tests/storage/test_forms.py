@@ -6,7 +6,8 @@ from typing import Any, NamedTuple
 import pytest
 
 from lbhook.config.schema import Misfit
-from lbhook.storage import forms, records
+from lbhook.memory import record_forms, records
+from lbhook.storage import forms, rows
 from lbhook.storage.forms import Form
 
 from ..damage import documents, texts, written
@@ -16,9 +17,9 @@ _LOADED = {"digest": "d", "observed": "o", "queued": False, "others": "x", "held
 _FILES = {"/etc/one": {"name": "one", "digest": "d"}}
 _MODEL = {"model": {"inbound_rules": [{}], "listeners": []}, "files": _FILES}
 WHOLE: dict[str, tuple[Form, dict[str, Any]]] = {
-    "installed": (records.INSTALLED, {"files": {"/etc/one": _TARGET}}),
+    "installed": (record_forms.INSTALLED, {"files": {"/etc/one": _TARGET}}),
     "loaded": (
-        records.LOADED,
+        record_forms.LOADED,
         {
             "boot": "b",
             "files": {"/etc/one": _LOADED},
@@ -34,18 +35,18 @@ WHOLE: dict[str, tuple[Form, dict[str, Any]]] = {
             "closed": ["tcp 25"],
         },
     ),
-    "ports": (records.PORTS, {"ports": [{"port": 80, "protocol": "tcp", "ip": "0.0.0.0"}]}),
-    "refused": (records.REFUSED, {"groups": {"x": {"problems": ["p"], "at": 1.5}}}),
-    "told": (records.TOLD, {"told": _MODEL, "owed": _MODEL}),
+    "ports": (record_forms.PORTS, {"ports": [{"port": 80, "protocol": "tcp", "ip": "0.0.0.0"}]}),
+    "refused": (record_forms.REFUSED, {"groups": {"x": {"problems": ["p"], "at": 1.5}}}),
+    "told": (record_forms.TOLD, {"told": _MODEL, "owed": _MODEL}),
     "history": (
-        records.HISTORY,
+        record_forms.HISTORY,
         {
             "rules": ["r"],
             "changes": [{"time": "t", "source": "s", "outcome": "o", "came": ["r"], "more": 1}],
         },
     ),
     "hold": (
-        records.STANDSTILL,
+        record_forms.STANDSTILL,
         {
             **dict.fromkeys(("since", "until", "due"), 1.0),
             **dict.fromkeys(("by", "reason", "boot"), "x"),
@@ -53,7 +54,7 @@ WHOLE: dict[str, tuple[Form, dict[str, Any]]] = {
         },
     ),
     "drain": (
-        records.DRAIN,
+        record_forms.DRAIN,
         {
             **dict.fromkeys(("since", "until", "ends", "lasts"), 1.0),
             **dict.fromkeys(("by", "reason", "boot", "uuid", "machine_id"), "x"),
@@ -62,9 +63,9 @@ WHOLE: dict[str, tuple[Form, dict[str, Any]]] = {
             "events": ["x"],
         },
     ),
-    "waived": (records.WAIVED, {"events": ["x"]}),
+    "waived": (record_forms.WAIVED, {"events": ["x"]}),
     "answer": (
-        records.ANSWER,
+        record_forms.ANSWER,
         {"fetched": 1.0, "uuid": "u", "machine_id": "m", "body": "e30=", "instance": "e30="},
     ),
 }
@@ -92,7 +93,7 @@ def test_a_wrong_value_anywhere_is_left_out_and_named(sample: tuple[Form, dict[s
     for document in documents(values):
         found = forms.record(written(document), form)
         lacking = any(part.needed and found.values[key] is None for key, part in form.items())
-        if not lacking and form not in records.WHOLE:  # which count whole or not at all
+        if not lacking and form not in record_forms.WHOLE:  # which count whole or not at all
             again = forms.record(forms.written(found.values), form)
             assert again == forms.Record(again.values), document
             assert again.values == found.values, document
@@ -118,14 +119,14 @@ def test_a_newer_version_says_so(sample: tuple[Form, dict[str, Any]]) -> None:
 @pytest.mark.parametrize("version", [0, -1, True, 1.0, "1", None, [], {}])
 def test_a_version_that_never_was_is_damage(version: object) -> None:
     """Nobody knows what else has become of it."""
-    found = forms.record(written({"files": {}, "version": version}), records.INSTALLED)
+    found = forms.record(written({"files": {}, "version": version}), record_forms.INSTALLED)
     assert found.wrong == "damaged: version: it has none that lbhook ever wrote"
 
 
 def test_a_record_stands_at_its_own_path() -> None:
     """A target is undone at its path, so this may be no other."""
     values = {"files": {"/etc/one": {**_TARGET, "path": "/etc/shadow"}}, "version": 1}
-    found = forms.record(written(values), records.INSTALLED)
+    found = forms.record(written(values), record_forms.INSTALLED)
     problem = 'files./etc/one.path: "/etc/shadow" is another path'
     assert (found.values["files"], found.wrong) == ({}, f"damaged: {problem}")
 
@@ -133,14 +134,14 @@ def test_a_record_stands_at_its_own_path() -> None:
 def test_three_problems_are_named_and_the_rest_counted() -> None:
     """A line that somebody can read."""
     values = {"files": {f"/{one}": 1 for one in range(5)}, "version": 1}
-    found = forms.record(written(values), records.INSTALLED)
+    found = forms.record(written(values), record_forms.INSTALLED)
     parts = [f"files./{one}: 1 is not an object" for one in range(3)]
     assert found.wrong == f"damaged: {'; '.join(parts)}; and 2 more"
 
 
 def test_a_list_of_those_that_were_skipped_is_an_older_form() -> None:
     """lbhook wrote it so for some hours, and a firewall hangs on it."""
-    found = forms.record(b'{"skipped": ["/etc/one"], "version": 1}', records.LOADED)
+    found = forms.record(b'{"skipped": ["/etc/one"], "version": 1}', record_forms.LOADED)
     assert (found.wrong, found.values["skipped"]) == ("", {"/etc/one": True})
 
 
@@ -151,7 +152,7 @@ def test_a_field_of_a_later_version_does_no_harm() -> None:
         path: str
         more: int = 3
 
-    read = forms.row(Row)
+    read = rows.row(Row)
     assert read({"path": "/x", "later": {}}) == Row("/x")
     with pytest.raises(Misfit, match="missing"):
         read({"more": 4})

@@ -11,10 +11,10 @@ from lbhook.config.shipped import SHIPPED
 from lbhook.config.targets import Target
 from lbhook.firewall.kernel import Firewall, FirewallError
 from lbhook.firewall.verdict import Counter, TalliedRule, Tally
+from lbhook.memory.records import Loaded
 from lbhook.plan import Change, FileState, Outcome
 from lbhook.processes import Result
 from lbhook.programs.host import Host
-from lbhook.storage.records import Loaded
 from lbhook.tables.loading import TableLoader
 
 PATH = "/etc/nftables.d/lbhook.nft"

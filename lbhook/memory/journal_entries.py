@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 from ..config import schema
 from ..errors import WriteError
 from ..plan import FileState
-from . import forms, scalars
-from .files import Tree
+from ..storage import forms, rows, scalars
+from ..storage.files import Tree
 
 _LIST = "journal.json"
 
@@ -103,9 +103,7 @@ def _owner(value: object) -> int:
 
 
 _ATTRIBUTES = {"mode": scalars.bits, "uid": _owner, "gid": _owner}
-_ENTRY = forms.row(
-    _Listed, before=forms.optional(forms.only(_ATTRIBUTES, {"digest": scalars.text}))
-)
+_ENTRY = rows.row(_Listed, before=rows.optional(rows.only(_ATTRIBUTES, {"digest": scalars.text})))
 
 
 def _listed(raw: object) -> tuple[Sequence[object], str]:

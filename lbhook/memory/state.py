@@ -14,8 +14,9 @@ from typing import Any
 from ..errors import LbhookError
 from ..paths import Paths
 from ..plan import FileState
-from . import forms, records
-from .files import Tree
+from ..storage import forms
+from ..storage.files import Tree
+from . import record_forms
 from .record_files import RecordFiles
 from .records import Applied, Installed, Loaded, Port, Refused, Standstill
 
@@ -33,7 +34,7 @@ class State(RecordFiles):
 
     def installed(self, path: PurePosixPath | None = None) -> dict[str, Installed]:
         """What is installed, by path; with `path`, what another copy of the record says."""
-        return dict(self.read(path or self.installed_file, records.INSTALLED)["files"])
+        return dict(self.read(path or self.installed_file, record_forms.INSTALLED)["files"])
 
     def keep_installed(self, installed: Mapping[str, Installed]) -> None:
         """Record what is installed, if that is not what the record says."""
@@ -119,7 +120,7 @@ class State(RecordFiles):
 
     def ports(self) -> tuple[Port, ...]:
         """The ports that other programs had when lbhook looked last, before this boot too."""
-        return tuple(self.read(self.ports_file, records.PORTS)["ports"])
+        return tuple(self.read(self.ports_file, record_forms.PORTS)["ports"])
 
     def keep_ports(self, ports: Sequence[Port]) -> None:
         """Record the ports of other programs, if that is not what the record says."""
@@ -146,7 +147,7 @@ class State(RecordFiles):
 
     def refused(self) -> dict[str, Refused]:
         """The groups of targets that were refused, by the digest of all that it hung on."""
-        return dict(self.read(self.refused_file, records.REFUSED)["groups"])
+        return dict(self.read(self.refused_file, record_forms.REFUSED)["groups"])
 
     def keep_refused(self, refused: Mapping[str, Refused]) -> None:
         """Record what was refused, if that is not what the record says."""
@@ -157,7 +158,7 @@ class State(RecordFiles):
 
     def told(self) -> Mapping[str, Any]:
         """What the hook was `told` last, and what it is `owed`; None where there is none."""
-        return self.read(self.told_file, records.TOLD)
+        return self.read(self.told_file, record_forms.TOLD)
 
     def keep_told(self, **told: object) -> None:
         """Record what the hook was told, and what it is owed."""
@@ -165,7 +166,7 @@ class State(RecordFiles):
 
     def history(self) -> Mapping[str, Any]:
         """Which `rules` are in force, and the `changes`: which came and went."""
-        return self.read(self.history_file, records.HISTORY)
+        return self.read(self.history_file, record_forms.HISTORY)
 
     def keep_history(self, **history: object) -> None:
         """Record which rules are in force, and which came and went."""
@@ -173,7 +174,7 @@ class State(RecordFiles):
 
     def standstill(self, path: PurePosixPath) -> Standstill | None:
         """The hold, or the apply that nobody has confirmed."""
-        values = self.read(path, records.STANDSTILL)
+        values = self.read(path, record_forms.STANDSTILL)
         return Standstill(**values) if values["kind"] else None
 
     def keep_standstill(self, path: PurePosixPath, standstill: Standstill | None) -> None:
@@ -212,9 +213,9 @@ class State(RecordFiles):
             self.tree.move(self.original_file(path), self.aside_file(path))
 
     def _since_boot(self) -> Mapping[str, Any]:
-        found = self._read_once(self.loaded_file, records.LOADED)
+        found = self._read_once(self.loaded_file, record_forms.LOADED)
         ours = found["boot"] == self.boot_id
-        return found if ours else forms.nothing(records.LOADED).values
+        return found if ours else forms.nothing(record_forms.LOADED).values
 
     def _write_loaded(self, **news: object) -> None:
         self._write(self.loaded_file, {**self._since_boot(), "boot": self.boot_id, **news})

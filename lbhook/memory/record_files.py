@@ -6,9 +6,10 @@ from typing import Any
 
 from ..errors import WriteError
 from ..paths import Paths
-from . import aside, forms, records
-from .files import Tree
-from .forms import Form, Record
+from ..storage import aside, forms
+from ..storage.files import Tree
+from ..storage.forms import Form, Record
+from . import record_forms
 from .places import ASIDE, Places
 from .records import Installed
 
@@ -34,7 +35,7 @@ class RecordFiles(Places):
         text = f"{self.tree.outside(path)}: {found.wrong}; {_UNREAD}"
         if found.wrong and text not in self.damaged:
             self.damaged.append(text)
-        nothing = found.wrong and form in records.WHOLE
+        nothing = found.wrong and form in record_forms.WHOLE
         return forms.nothing(form).values if nothing else found.values
 
     def record(self, path: PurePosixPath, form: Form) -> Record:
@@ -68,7 +69,7 @@ class RecordFiles(Places):
                 if path == self.installed_file:
                     values = {"files": {**others(), **values["files"]}}
                 lacking = any(part.needed and values[key] is None for key, part in form.items())
-                lost = found.lost or lacking or form in records.WHOLE
+                lost = found.lost or lacking or form in record_forms.WHOLE
                 found = found._replace(lost=lost)
                 kept = self._keep_aside(path, found, values)
                 said.append(f"{self.tree.outside(path)}: {found.wrong}; {_UNREAD}{kept}")
@@ -111,7 +112,7 @@ class RecordFiles(Places):
         state = self.paths.state
         forms = self.forms()
         # A drain is forgotten by who knows whether it is over.
-        known = [path for path, form in forms.items() if form is not records.DRAIN]
+        known = [path for path, form in forms.items() if form is not record_forms.DRAIN]
         known += [self.status_file, self.paths.handover, self.waiting_file]
         files = [*known, *(one for path in forms for one in aside.names(self.tree, path))]
         gone = [path for path in files if self._is_there(path)]

@@ -6,10 +6,10 @@ from pathlib import Path, PurePosixPath
 import pytest
 
 from lbhook.errors import PutBackError, WriteError
+from lbhook.memory.journal import Journal, Settled
+from lbhook.memory.journal_entries import Entry
 from lbhook.plan import FileState
 from lbhook.storage.files import Tree
-from lbhook.storage.journal import Journal, Settled
-from lbhook.storage.journal_entries import Entry
 
 from ..damage import Withholding
 from ..stand import contents

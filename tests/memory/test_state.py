@@ -5,11 +5,11 @@ from pathlib import Path, PurePosixPath
 import pytest
 
 from lbhook.config.targets import Target
+from lbhook.memory.records import Applied, Installed, Loaded, Refused
+from lbhook.memory.state import State
 from lbhook.paths import Paths
 from lbhook.plan import Change, FileState, Outcome
 from lbhook.storage.files import Tree
-from lbhook.storage.records import Applied, Installed, Loaded, Refused
-from lbhook.storage.state import State
 
 from ..stand import everything
 

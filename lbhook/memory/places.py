@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from pathlib import PurePosixPath
 
 from ..paths import Paths
-from . import records
-from .forms import Form
+from ..storage.forms import Form
+from . import record_forms
 
 # The end of the name of an original that was put aside.
 ASIDE = ".aside"
@@ -106,19 +106,19 @@ class Places:
     def forms(self) -> Mapping[PurePosixPath, Form]:
         """Each record's form."""
         return {
-            self.installed_file: records.INSTALLED,
-            self.answer_file: records.ANSWER,
-            self.told_file: records.TOLD,
-            self.history_file: records.HISTORY,
-            self.ports_file: records.PORTS,
-            self.hold_file: records.STANDSTILL,
-            self.unconfirmed_file: records.STANDSTILL,
-            self.tag_file: records.STANDSTILL,
-            self.paths.state / "waived.json": records.WAIVED,
-            self.paths.state / "drain.json": records.DRAIN,
-            self.paths.runtime / "drain.json": records.DRAIN,
-            self.loaded_file: records.LOADED,
-            self.refused_file: records.REFUSED,
+            self.installed_file: record_forms.INSTALLED,
+            self.answer_file: record_forms.ANSWER,
+            self.told_file: record_forms.TOLD,
+            self.history_file: record_forms.HISTORY,
+            self.ports_file: record_forms.PORTS,
+            self.hold_file: record_forms.STANDSTILL,
+            self.unconfirmed_file: record_forms.STANDSTILL,
+            self.tag_file: record_forms.STANDSTILL,
+            self.paths.state / "waived.json": record_forms.WAIVED,
+            self.paths.state / "drain.json": record_forms.DRAIN,
+            self.paths.runtime / "drain.json": record_forms.DRAIN,
+            self.loaded_file: record_forms.LOADED,
+            self.refused_file: record_forms.REFUSED,
         }
 
 

@@ -5,11 +5,12 @@ from pathlib import Path, PurePosixPath
 import pytest
 
 from lbhook.errors import WriteError
+from lbhook.memory import record_forms
+from lbhook.memory.record_files import RecordFiles
+from lbhook.memory.records import Installed
 from lbhook.paths import Paths
-from lbhook.storage import aside, forms, records
+from lbhook.storage import aside, forms
 from lbhook.storage.files import Tree
-from lbhook.storage.record_files import RecordFiles
-from lbhook.storage.records import Installed
 
 from ..damage import Withholding
 
@@ -26,7 +27,7 @@ def files(tmp_path: Path) -> RecordFiles:
 
 def installed(files: RecordFiles) -> list[str]:
     """The paths in the record of what is installed."""
-    return sorted(files.read(files.installed_file, records.INSTALLED)["files"])
+    return sorted(files.read(files.installed_file, record_forms.INSTALLED)["files"])
 
 
 def written(files: RecordFiles, *paths: PurePosixPath) -> None:
@@ -50,8 +51,8 @@ def test_a_damaged_record_is_ignored_and_named(
 ) -> None:
     """Once, however often it is read."""
     files.tree.write(files.installed_file, content)
-    first = files.read(files.installed_file, records.INSTALLED)
-    assert (first["files"], files.read(files.installed_file, records.INSTALLED)) == ({}, first)
+    first = files.read(files.installed_file, record_forms.INSTALLED)
+    assert (first["files"], files.read(files.installed_file, record_forms.INSTALLED)) == ({}, first)
     file = files.tree.outside(files.installed_file)
     assert files.damaged == [f"{file}: {wrong}; what can't be read is ignored"]
 

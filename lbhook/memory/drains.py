@@ -6,7 +6,8 @@ from pathlib import PurePosixPath
 from typing import NamedTuple
 
 from .. import layout
-from . import forms, records
+from ..storage import forms
+from . import record_forms, records
 from .state import State
 
 _FILE = "drain.json"
@@ -121,7 +122,7 @@ class Drains:
 
     def waived(self) -> tuple[str, ...]:
         """Azure's ids of events that this VM is not drained for again."""
-        return tuple(self.state.read(self._waived_file, records.WAIVED)["events"])
+        return tuple(self.state.read(self._waived_file, record_forms.WAIVED)["events"])
 
     def waive(self, events: Collection[str]) -> None:
         """Note such events, in place of all others."""
@@ -138,5 +139,5 @@ class Drains:
         return forms.written(drained._asdict())
 
     def _read(self, path: PurePosixPath) -> Drained | None:
-        values = self.state.read(path, records.DRAIN)
+        values = self.state.read(path, record_forms.DRAIN)
         return None if None in values.values() else Drained(**values)

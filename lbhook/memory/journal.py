@@ -1,8 +1,8 @@
 """What an unfinished run leaves, so that the next one can put every file back.
 
 A journal is a directory with what each file was before. It appears and disappears by a
-rename; whatever else a kill leaves is in it, or is removed by name. A run has one for each of its
-transactions, and keeps all of them side by side: they are what `rollback` goes back to.
+rename; whatever else a kill leaves is in it, or is removed by name. Those of a run that has come to
+its end are kept (`generations`).
 """
 
 import contextlib
@@ -13,16 +13,12 @@ from typing import NamedTuple
 
 from ..errors import LbhookError, PutBackError, WriteError
 from ..plan import same
-from . import aside, journal_entries
-from .files import Tree
+from ..storage import aside
+from . import journal_entries
+from .generations import KEPT, MORE, Generations
 from .journal_entries import Entry, Read
 
-# There as long as the run that it belongs to has not come to its end.
-_MORE = "more"
-# There as long as nothing has been replaced since somebody asked.
-_MARK = "mark"
-_KEPT = re.compile(r"previous(\.\d+)?")
-_JOURNALS = re.compile(rf"journal(\.new|\.done|\.committed)?|previous\.old|{_KEPT.pattern}")
+_JOURNALS = re.compile(rf"journal(\.new|\.done|\.committed)?|previous\.old|{KEPT.pattern}")
 
 
 class Settled(NamedTuple):
@@ -32,12 +28,8 @@ class Settled(NamedTuple):
     given_up: tuple[str, ...] = ()
 
 
-class Journal:
-    """The journal of one state directory."""
-
-    def __init__(self, tree: Tree, state: PurePosixPath) -> None:
-        self.tree = tree
-        self.state = state
+class Journal(Generations):
+    """The journal of one state directory, beside those of the last run."""
 
     def begin(self, entries: Sequence[Entry], *, last: bool = True) -> None:
         """Write down what every file is, before any of them is touched. Where this is not the
@@ -46,8 +38,8 @@ class Journal:
         self.tree.remove_directory(self._new)
         try:
             journal_entries.write(self.tree, self._new, entries)
-            if not (last or self._is_going_on()):
-                self.tree.write(self._new / _MORE, b"", mode=0o600)
+            if not (last or self.is_going_on()):
+                self.tree.write(self._new / MORE, b"", mode=0o600)
         except LbhookError:
             self.tree.remove_directory(self._new)
             raise
@@ -132,27 +124,13 @@ class Journal:
             except WriteError as error:
                 if not error.in_the_way:  # for which no later run is to stand still
                     raise
-        kept = self._kept()
-        if self._is_going_on():
+        kept = self.kept()
+        if self.is_going_on():
             self.tree.move(self._committed, self.state / f"previous.{len(kept)}")
             return
         for journal in reversed(kept):
             self._drop(journal, "previous.old")
         self.tree.move(self._committed, self.state / "previous")
-
-    def _is_going_on(self) -> bool:
-        """Whether the run that replaced what is kept has not come to its end."""
-        return _MORE in self.tree.names(self.state / "previous")
-
-    def _kept(self) -> Sequence[PurePosixPath]:
-        """The journals of the last run, in order."""
-        names = [name for name in self.tree.names(self.state) if _KEPT.fullmatch(name)]
-        return [self.state / name for name in sorted(names, key=lambda one: (len(one), one))]
-
-    def end(self) -> None:
-        """The run came to its end: the next one is another."""
-        if self._is_going_on():
-            self.tree.remove(self.state / "previous" / _MORE)
 
     def tidy(self) -> None:
         """Remove what a kill in the middle of this module's own renames left behind."""
@@ -170,46 +148,6 @@ class Journal:
             if not error.in_the_way:
                 raise
             aside.moved(self.tree, journal)  # somebody's directory is in it
-
-    def previous(self) -> tuple[Entry, ...]:
-        """What the last run replaced; a file that it replaced twice as it was before both. Raises
-        `WriteError` if not all of it can be read."""
-        found: dict[PurePosixPath, Entry] = {}
-        for journal in self._kept():
-            read = journal_entries.read(self.tree, journal)
-            for error in read.unread:
-                raise error
-            if read.wrong:
-                where = self.tree.outside(journal)
-                problems = (f"{where}: {one}; there is no way back" for one in read.wrong)
-                raise WriteError(*problems, hint="the next apply that changes a file replaces it")
-            for _, entry in read.entries:
-                found.setdefault(entry.path, entry)
-        return tuple(found.values())
-
-    def mark(self) -> None:
-        """Remember what the last run is: see `is_marked`. What follows is another one, also if the
-        last was killed and has more to do."""
-        self.end()
-        self.tree.write(self.state / "previous" / _MARK, b"", mode=0o600)
-
-    def is_marked(self) -> bool:
-        """Whether no file was replaced since `mark`."""
-        return _MARK in self.tree.names(self.state / "previous")
-
-    def last(self) -> tuple[tuple[PurePosixPath, Entry], ...]:
-        """What can be read of the last transaction, each entry with the place of its backup."""
-        kept = self._kept()
-        read = journal_entries.read(self.tree, kept[-1]) if kept else Read()
-        return tuple((kept[-1] / name, entry) for name, entry in read.entries)
-
-    def backup(self, path: PurePosixPath) -> PurePosixPath:
-        """Where the last run keeps what a file was before it."""
-        for journal in self._kept():
-            for name, entry in journal_entries.read(self.tree, journal).entries:
-                if entry.path == path:
-                    return journal / name
-        return self.state / "previous" / "none"
 
     @property
     def _new(self) -> PurePosixPath:
