@@ -7,6 +7,7 @@ import zipfile
 from pathlib import Path, PurePosixPath
 
 from .. import processes
+from ..errors import WriteError
 
 # Of each file in it, where nothing else is said: the first that a zip knows.
 _DATE = (1980, 1, 1, 0, 0, 0)
@@ -31,12 +32,17 @@ def packed(place: Path, first_line: bytes, date: _Date = _DATE) -> bytes:
 def compiled(archive: Path, path: PurePosixPath, python: str = "") -> bytes:
     """The single file as it is installed at a path: with the code that Python compiles from it, as
     a package has it, or each start would compile all of it again. To another version of Python only
-    the source counts (zipimport). A `python` that is given is in its first line."""
-    with tempfile.TemporaryDirectory() as name:
-        with zipfile.ZipFile(archive) as source:
-            source.extractall(name)
-        argv = [sys.executable, *_COMPILE, "-s", name, "-p", str(path), name]
-        # The order in a set, too, is the same each time. What can't be compiled is read as it is.
-        processes.run(argv, timeout=120, env={"PYTHONHASHSEED": "0"})
-        first_line = f"#!{python}".encode() if python else archive.read_bytes().split(b"\n", 1)[0]
-        return packed(Path(name), first_line + b"\n")
+    the source counts (zipimport). A `python` that is given is in its first line. Raises
+    `WriteError` if there is no room to unpack it."""
+    first_line = f"#!{python}".encode() if python else archive.read_bytes().split(b"\n", 1)[0]
+    try:
+        with tempfile.TemporaryDirectory() as name:
+            with zipfile.ZipFile(archive) as source:
+                source.extractall(name)
+            argv = [sys.executable, *_COMPILE, "-s", name, "-p", str(path), name]
+            # The order in a set is the same each time, too. What does not compile is read as it is.
+            processes.run(argv, timeout=120, env={"PYTHONHASHSEED": "0"})
+            return packed(Path(name), first_line + b"\n")
+    except OSError as error:
+        hint = "it is unpacked in a temporary directory: set TMPDIR to one with 12 MB of room"
+        raise WriteError(f"{error.filename or archive}: {error.strerror}", hint=hint) from None

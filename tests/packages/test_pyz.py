@@ -6,12 +6,14 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 import zipfile
 from pathlib import Path
 
 import pytest
 
 from lbhook import __version__
+from lbhook.errors import WriteError
 from lbhook.installation import single_file
 from lbhook.installation.executable import SINGLE_FILE
 
@@ -134,6 +136,14 @@ def test_what_is_installed_is_compiled(tmp_path: Path) -> None:
         file.write_bytes(b"\0" + file.read_bytes()[1:])
     copy.write_bytes(single_file.packed(tmp_path / "other", b"#!python\n"))
     assert run("-c", asked, copy).stdout.split() == files
+
+
+def test_no_room_to_unpack_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Named, with what to do."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "none"))
+    with pytest.raises(WriteError, match=f"^{tmp_path}/none/.*: No such file") as caught:
+        single_file.compiled(pyz(), SINGLE_FILE)
+    assert "TMPDIR" in caught.value.hint
 
 
 def test_certifi_is_not_missed() -> None:
