@@ -10,15 +10,34 @@ from typing import NamedTuple
 from ..metadata.reader import Address
 from ..processes import Run
 
+
+class Engine(NamedTuple):
+    """What starts containers again: its unit; where it keeps them; and the file of its owner that
+    may have another place for that."""
+
+    unit: str
+    place: str
+    containers: str
+    configuration: str
+    moved: re.Pattern[str]
+
+
 # What systemd says of a unit that starts with the machine, or with a unit that does.
 _STARTS = ("enabled", "enabled-runtime", "alias", "generated", "indirect", "static")
-# A container, or who holds a published port for it; who starts it again; where it is, of whichever
-# driver, for as long as it exists.
+# A container, or who holds a published port for it.
 _CONTAINER = re.compile(r"(docker|libpod)(?:-conmon)?-([0-9a-f]+)\.scope")
 _ENGINES = {
-    "docker": ("docker.service", "var/lib/docker/containers"),
-    "libpod": ("podman-restart.service", "var/lib/containers/storage/*-containers"),
+    "docker": Engine(
+        *("docker.service", "var/lib/docker", "containers"),
+        *("etc/docker/daemon.json", re.compile(r'"(?:data-root|graph)"\s*:\s*"([^"]+)"')),
+    ),
+    "libpod": Engine(
+        *("podman-restart.service", "var/lib/containers/storage", "*-containers"),
+        *("etc/containers/storage.conf", re.compile(r'(?m)^\s*graphroot\s*=\s*"([^"]+)"')),
+    ),
 }
+# What Docker does not start again, by a container's hostconfig.json.
+_ENDS = re.compile(r'"RestartPolicy"\s*:\s*\{\s*"Name"\s*:\s*"(?:no)?"')
 _SOCKETS = ("systemctl", "list-sockets", "--all", "--show-types", "--plain", "--no-legend")
 _KEPT = re.compile(r"(?m)^\[?([0-9a-fA-F:.]+?)\]?:(\d+) +(Stream|Datagram) +(\S+) +(\S+)")
 
@@ -63,6 +82,18 @@ class Starters:
         if not unit.endswith(".scope"):
             return unit
         found = _CONTAINER.fullmatch(unit)
-        engine, place = _ENGINES[found[1]] if found else ("", "")
-        exists = found and any(self._root.glob(f"{place}/{found[2]}"))
-        return engine if exists else ""
+        engine = _ENGINES[found[1]] if found else None
+        return engine.unit if found and engine and self._comes_back(engine, found[2]) else ""
+
+    def _comes_back(self, engine: Engine, container: str) -> bool:
+        """Whether a container exists, of whichever driver, and is not one that ends for good."""
+        elsewhere = engine.moved.search(self._text(self._root / engine.configuration))
+        place = elsewhere[1].lstrip("/") if elsewhere else engine.place
+        found = [*self._root.glob(f"{place}/{engine.containers}/{container}")]
+        return any(not _ENDS.search(self._text(one / "hostconfig.json")) for one in found)
+
+    def _text(self, file: Path) -> str:
+        try:
+            return file.read_text(encoding="utf-8", errors="replace")
+        except OSError:
+            return ""

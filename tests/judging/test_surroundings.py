@@ -200,6 +200,39 @@ def test_what_starts_with_the_machine(
     assert calls == ([f"systemctl is-enabled {asked}"] if asked else [])
 
 
+@pytest.mark.parametrize(
+    ("unit", "files", "comes"),
+    [
+        ("docker-0123.scope", {"mnt/docker/containers/0123/x": ""}, True),
+        ("docker-0123.scope", {"var/lib/docker/containers/0123/x": ""}, False),
+        ("libpod-0123.scope", {"mnt/podman/overlay-containers/0123/x": ""}, True),
+        (
+            "docker-0123.scope",
+            {"mnt/docker/containers/0123/hostconfig.json": '{"RestartPolicy":{"Name":"no","x":0}}'},
+            False,
+        ),
+        (
+            "docker-0123.scope",
+            {"mnt/docker/containers/0123/hostconfig.json": '{"RestartPolicy":{"Name":"always"}}'},
+            True,
+        ),
+    ],
+)
+def test_containers_where_their_owner_keeps_them(
+    stand: Stand, unit: str, files: dict[str, str], comes: bool
+) -> None:
+    """On a disk of their own, as daemon.json and storage.conf say; Docker starts none again that
+    was to run once."""
+    put(stand, "etc/docker/daemon.json", '{\n  "data-root": "/mnt/docker"\n}\n')
+    put(stand, "etc/containers/storage.conf", '[storage]\ngraphroot = "/mnt/podman"\n')
+    for name, text in files.items():
+        put(stand, name, text)
+    stand.runner = Runner(lambda argv: (0, "enabled\n") if "is-enabled" in argv else (0, ""))
+    sockets(stand)
+    stand.host(stand.settings("")).state.keep_ports((SQL._replace(unit=unit),))
+    assert bool([*around(stand).taken(())]) is comes
+
+
 LISTED = """0.0.0.0:80 Stream web.socket nginx.service
 [::]:8080 Stream web.socket nginx.service
 [::1]:53 Datagram web.socket nginx.service
