@@ -41,7 +41,7 @@ HOUSE: dict[str, tuple[str, ...]] = {
         "netlink",
         "machine",
         "nlmsg",
-        "starters",
+        *("starters", "rights"),
         "sd_notify",
         "journald",
         "unit_properties",

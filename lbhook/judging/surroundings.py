@@ -139,15 +139,15 @@ class Surroundings:
         """How many files its main process may open, or will when it is started; 0 if nobody
         knows."""
         machine = self.host.machine
-        if self._main:
-            return machine.most_files(self._main)
+        if self.main_pid:
+            return machine.most_files(self.main_pid)
         if not machine.has_systemd():
             return 0
         shown = self.host.units.properties(self.unit).get("LimitNOFILESoft", "")
         return int(shown) if shown.isdecimal() else 0
 
     @cached_property
-    def _main(self) -> int:
+    def main_pid(self) -> int:
         """Its main process; 0 if there is none to be found."""
         return self.host.services.main_pid(self.unit, self.program)
 
@@ -160,11 +160,11 @@ class Surroundings:
     def _inodes(self) -> frozenset[int]:
         """Its sockets; none if it does not run, or if this process may not look."""
         machine = self.host.machine
-        if self._main:
+        if self.main_pid:
             # Those of haproxy are its workers'.
-            pids = () if self.program == _NGINX else machine.children(self._main)
+            pids = () if self.program == _NGINX else machine.children(self.main_pid)
             try:
-                return frozenset().union(*map(machine.inodes, (self._main, *pids)))
+                return frozenset().union(*map(machine.inodes, (self.main_pid, *pids)))
             except OSError:
                 return frozenset()
         if not self.anywhere or not self.host.root:
@@ -183,7 +183,7 @@ class Surroundings:
 
     def _is_triggered(self) -> bool:
         """Whether it does not run, and is started by what comes to sockets that systemd keeps."""
-        if self._main or not self.host.machine.has_systemd():
+        if self.main_pid or not self.host.machine.has_systemd():
             return False
         return bool(self.host.units.properties(self.unit).get("TriggeredBy"))
 

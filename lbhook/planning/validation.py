@@ -40,6 +40,7 @@ def laid(plan: Plan, directory: Path) -> Staged:
             candidate = directory / str(index) / f".{change.path.name}.lbhook"
             candidate.parent.mkdir()
             candidate.write_bytes(change.expected.content)
+            candidate.chmod(change.expected.mode)
             staged[change.path] = candidate
     return staged
 
@@ -208,6 +209,7 @@ def _present(daemon: "Daemon", changes: Sequence[Change], timeout: float) -> Res
         for index, change in enumerate(missing):
             candidates[str(change.path)] = place / str(index)
             candidates[str(change.path)].write_text(change.resting, encoding="utf-8")
+            candidates[str(change.path)].chmod(change.target.mode)
         return daemon.check_live(candidates, timeout)[0]
 
 

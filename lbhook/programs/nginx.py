@@ -5,6 +5,7 @@ main process then can't bind; a file that no configuration includes is never rea
 """
 
 import hashlib
+import os
 import re
 import resource
 import shlex
@@ -21,6 +22,7 @@ from ..listening.nginx_printed import Printed
 from ..metadata.reader import Address
 from ..processes import NOT_FOUND, Result
 from ..storage import scratch
+from ..system import rights
 from .daemon import Listening, ask_freely, listed
 from .systemd import Services
 
@@ -30,6 +32,7 @@ from .systemd import Services
 # Arguments: scratch directory, then pairs of candidate and live file.
 _IN_PRIVATE = """
 set -e
+umask 022
 scratch=$1
 shift
 while [ $# -gt 1 ]; do
@@ -120,7 +123,7 @@ class Nginx(Listening):
     def includes(self, path: str) -> bool | None:
         """Whether the configuration includes a file, or would if it were there; None if nginx
         can't tell, because the configuration is broken elsewhere."""
-        result = self._ask(("nginx", "-T", *self._options()))
+        result = self._ask(self._itself("-T"))
         printed = Printed(result.output)
         if result.ok:
             return printed.shows(path) or printed.would_read(path)
@@ -136,7 +139,7 @@ class Nginx(Listening):
         """
         with scratch.directory() as place:
             pairs = [word for live, staged in candidates.items() for word in (str(staged), live)]
-            script = _IN_PRIVATE + shlex.join(("nginx", "-T", *self._options()))
+            script = _IN_PRIVATE + shlex.join(self._itself("-T"))
             private = ("unshare", "--mount", "--propagation", "private", "sh", "-c", script)
             result = self._ask((*private, "nginx -t", str(place), *pairs), timeout)
         printed = Printed(result.output)
@@ -159,8 +162,7 @@ class Nginx(Listening):
     def _open_files(self) -> tuple[str, str]:
         """The limits of the nginx that runs or, if none does, of one that systemd would start;
         empty if nobody can tell."""
-        services = Services(self.run, self.machine, units=self.units)
-        soft, hard = self.machine.open_files(services.main_pid(self.unit, "nginx"))
+        soft, hard = self.machine.open_files(self._services.main_pid(self.unit, "nginx"))
         if soft or not self.machine.has_systemd():
             return soft, hard
         values = self.units.properties(self.unit)
@@ -174,8 +176,9 @@ class Nginx(Listening):
 
     def check_present(self, timeout: float) -> Result:
         """The real configuration as it stands."""
-        result = self._ask(("nginx", "-t", *self._options()), timeout)
-        return result._replace(output=Printed(result.output).messages)
+        result = self._ask(self._itself("-t"), timeout)
+        argv = ("nginx", "-t", *self._options())
+        return result._replace(argv=argv, output=Printed(result.output).messages)
 
     def prepare(self, content: bytes, main_pid: int) -> None:
         """Nothing: it tries again by itself where it can't bind at once."""
@@ -194,7 +197,7 @@ class Nginx(Listening):
         return dict(found.texts) if all(map(self.machine.may_read, found.unread)) else {}
 
     def _printed(self, own: Collection[str]) -> Mapping[str, str]:
-        result = self._ask(("nginx", "-T", *self._options()))
+        result = self._ask(self._itself("-T"))
         texts = Printed(result.output).texts if result.ok else {}
         found = {str(PurePosixPath(path)): text for path, text in texts.items()}
         return {path: text for path, text in found.items() if path not in own}
@@ -214,10 +217,22 @@ class Nginx(Listening):
         files = Files(self.machine.text, self.machine.names)
         return nginx_config.read(files, own, nginx_config.main(self._options()))
 
+    def _itself(self, test: str) -> tuple[str, ...]:
+        """The command that tests its configuration with its own rights: root's would give its
+        directories and logs to another user."""
+        pid = self._services.main_pid(self.unit, "nginx")
+        shown = self.units.properties(self.unit) if not pid and self.machine.has_systemd() else {}
+        own = rights.of_process(self.machine.status(pid)) if pid else rights.of_unit(shown)
+        argv = ("nginx", test, *self._options())
+        return own.command(argv) if os.geteuid() == 0 else argv
+
     def _options(self) -> Sequence[str]:
         """Those that say where it begins, as it runs or would start."""
-        services = Services(self.run, self.machine, units=self.units)
-        return nginx_config.options(services.command(self.unit, "nginx"))
+        return nginx_config.options(self._services.command(self.unit, "nginx"))
+
+    @property
+    def _services(self) -> Services:
+        return Services(self.run, self.machine, units=self.units)
 
     def verify(self, target: Target, content: bytes, main_pid: int) -> str:
         """What shows that nginx does not have the listeners of a file; empty if it has."""

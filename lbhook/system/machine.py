@@ -101,6 +101,10 @@ class Machine(ProcessTable):
         bindv6only of ipv6(7)."""
         return self._text("proc/sys/net/ipv6/bindv6only") == "1"
 
+    def first_port(self) -> int:
+        """The first port that every program may open: ip_unprivileged_port_start of ip(7)."""
+        return int(self._text("proc/sys/net/ipv4/ip_unprivileged_port_start") or 1024)
+
     def listening(self) -> tuple[Socket, ...]:
         """The TCP sockets that listen in this network namespace."""
         told = self.kernel.listening() if self.kernel else None

@@ -98,6 +98,10 @@ class ProcessTable:
         """The process that has started one; 0 if that is not known."""
         return self._status(pid, "PPid", 0)
 
+    def status(self, pid: int) -> str:
+        """What proc(5) has of it as `status`; empty if there is none."""
+        return self._text(f"proc/{pid}/status")
+
     def user(self, pid: int) -> int:
         """The number of the user that a process has the rights of; -1 if that is not known."""
         return self._status(pid, r"Uid:\t\d+", -1)
@@ -110,7 +114,7 @@ class ProcessTable:
         return sorted(int(name) for name in names if name.isdecimal())
 
     def _status(self, pid: int, name: str, unknown: int) -> int:
-        found = re.search(rf"(?m)^{name}:?\s(\d+)", self._text(f"proc/{pid}/status"))
+        found = re.search(rf"(?m)^{name}:?\s(\d+)", self.status(pid))
         return int(found[1]) if found else unknown
 
     def _text(self, path: str) -> str:

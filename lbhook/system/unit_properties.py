@@ -8,6 +8,7 @@ from ..processes import Result, Run
 _WANTED = (
     *("ActiveState", "MainPID", "Job", "UnitFileState", "ReloadResult", "Result"),
     *("LimitNOFILE", "LimitNOFILESoft", "ExecStart", "TriggeredBy"),
+    *("User", "Group", "AmbientCapabilities"),
 )
 
 

@@ -475,3 +475,19 @@ def test_lines_for_single_addresses(lab: Lab) -> None:
     assert listeners(lab) == [f"{VM4}:80"]
     wait_for(lambda: one(lab.vm, "tcp", VM4, 80).reply.endswith("new\n"), "the new site")
     assert set(client.stop()) == set(local.stop()) == {"old", "new"}
+
+
+@pytest.mark.needs("setpriv")
+def test_ports_that_nginx_may_not_open(lab: Lab) -> None:
+    """It lacks the right for those below 1024: such a port alone is left out."""
+    configure(lab, site("site"))
+    lab.balance(body(SQL))
+    assert asked(lab).returncode == 0
+    lab.vm.run(["setpriv", "--bounding-set=-net_bind_service", "nginx"])
+    wait_for(lambda: lab.vm.listens("tcp", 5432), "nginx")
+    lab.balance(body(TLS, SQL, rule(FRONT4, 8443, VM4, 8443)))
+    done = asked(lab)
+    assert done.returncode == 0
+    assert "port 443 is left out: nginx, as user root, has no CAP_NET_BIND_SERVICE" in done.stderr
+    assert listeners(lab) == ["5432", "[::]:5432", "8443", "[::]:8443"]
+    wait_for(lambda: one(lab.vm, "tcp", VM4, 8443).reply.endswith("site\n"), "the other port")

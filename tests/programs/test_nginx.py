@@ -208,6 +208,37 @@ answer([nginx.check({target}, candidate).ok, len(before), owners() == before])
 
 
 @needs_nginx
+@pytest.mark.needs("setpriv")
+def test_one_that_is_not_roots_is_tested_with_its_own_rights(etc: Path) -> None:
+    """Root's test would give its directories and logs away, and it could not start again."""
+    if os.geteuid() != 0:
+        lacking("not root")
+    text = (etc / "nginx.conf").read_text().replace("user root;", "pid /run/web/pid;")
+    kept = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+    own = " ".join(f"{one}_temp_path /run/web/{one};" for one in kept)
+    text = text.replace("/var/log/nginx", "/run/web").replace("access_log off;", own)
+    (etc / "nginx.conf").write_text(text)
+    (etc / "lbhook/listen.conf").write_text("listen 127.0.0.1:8082;")
+    script = """
+import shutil
+web = Path("/run/web")
+web.mkdir()
+shutil.chown(web, 33, 33)
+user = ("setpriv", "--reuid=33", "--regid=33", "--clear-groups")
+assert run((*user, "nginx", "-e", "/run/web/first.log")).ok
+Path("/run/nginx.pid").symlink_to("/run/web/pid")
+def owners():
+    return {one.stat().st_uid for one in web.iterdir()}
+(web / "error.log").unlink()
+answer([live("listen 127.0.0.1:8083;")[0], nginx.includes(LIVE), sorted(owners()), *(
+    live("listen 127.0.0.1:83;")[0:3:2])])
+"""
+    good, includes, owners, low, said = inside(etc, script)
+    assert (good, includes, owners, low) == (True, True, [33], False)
+    assert "bind() to 127.0.0.1:83 failed (13: Permission denied)" in said
+
+
+@needs_nginx
 @pytest.mark.needs("nginx-stream")
 def test_a_stream_is_checked_by_itself(tmp_path: Path) -> None:
     """In a stream block, beside the upstream that it names."""

@@ -1,0 +1,71 @@
+"""Whose rights a program has, as proc(5) and systemd say."""
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from lbhook.system import rights
+from lbhook.system.rights import Rights
+
+from ..conftest import lacking
+
+STATUS = (
+    "Name:\tnginx\nUid:\t{0}\t{0}\t{0}\t{0}\nGid:\t{1}\t{1}\t{1}\t{1}\nGroups:\t{2} \n"
+    "CapEff:\t{3}\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("status", "expected"),
+    [
+        ("", Rights()),
+        (STATUS.format(0, 0, "", "000001ffffffffff"), Rights()),
+        (STATUS.format(0, 0, "", "0000000000000000"), Rights("", binds=False)),
+        (
+            STATUS.format(33, 34, "4 33", "0000000000000000"),
+            Rights("33", ("--regid=34", "--groups=4,33"), binds=False),
+        ),
+        (
+            STATUS.format(33, 34, "", "0000000000000400"),
+            Rights("33", ("--regid=34", "--clear-groups"), binds=True),
+        ),
+    ],
+)
+def test_those_of_a_process(status: str, expected: Rights) -> None:
+    """By numbers; root's own groups are of no use to anybody."""
+    found = rights.of_process(status)
+    assert (found.user, found.binds) == (expected.user, expected.binds)
+    assert found.groups == expected.groups or not found.user
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ({}, Rights()),
+        ({"User": "root"}, Rights()),
+        ({"User": "web"}, Rights("web", ("--regid=web", "--init-groups"), binds=False)),
+        (
+            {"User": "web", "Group": "www", "AmbientCapabilities": "cap_net_bind_service"},
+            Rights("web", ("--regid=www", "--init-groups"), binds=True),
+        ),
+    ],
+)
+def test_those_of_a_unit(values: dict[str, str], expected: Rights) -> None:
+    """By names."""
+    assert rights.of_unit(values) == expected
+
+
+@pytest.mark.needs("setpriv")
+@pytest.mark.parametrize("binds", [False, True])
+def test_a_command_with_them(binds: bool) -> None:
+    """What it runs has the same, as the kernel tells."""
+    if os.geteuid() != 0:
+        lacking("not root")
+    wanted = Rights("33", ("--regid=33", "--groups=4,33"), binds)
+    argv = wanted.command(("cat", "/proc/self/status"))
+    said = subprocess.run(argv, capture_output=True, text=True, check=True).stdout
+    assert rights.of_process(said) == wanted
+    assert Rights().command(("cat",)) == ("cat",)
+    assert rights.of_process(Path("/proc/self/status").read_text()).user == ""
