@@ -14,11 +14,13 @@ HOSTS = "/etc/hosts"
 
 
 class Files(NamedTuple):
-    """Where configuration comes from: the text of a file (None if it can't be read), and the
-    names in a directory. `coming` are paths of files that are to be there."""
+    """Where configuration comes from: the text of a file (None if it can't be read), the names in a
+    directory, and whether something is one, which may be so without names. `coming` are paths of
+    files that are to be there."""
 
     read: Callable[[str], str | None]
     names: Callable[[str], Collection[str]]
+    is_directory: Callable[[str], bool] = lambda _: False
     coming: Collection[str] = ()
 
     def matching(self, pattern: str) -> tuple[Sequence[str], Sequence[str]]:

@@ -72,12 +72,7 @@ class Start(NamedTuple):
         found = {*self.files.names(place)}
         below = {PurePosixPath(one) for one in coming}
         found |= {one.name for one in below if one.parent == PurePosixPath(place)}
-        if not found and not self._is_directory(PurePosixPath(place)):
+        if not found and not self.files.is_directory(place):
             return [place]
         named = sorted(name for name in found if name.endswith(".cfg") and name[0] != ".")
         return [f"{place}/{name}" for name in named]
-
-    def _is_directory(self, place: PurePosixPath) -> bool:
-        """Whether something without names is there, and no file."""
-        there = place.name in self.files.names(str(place.parent))
-        return there and self.files.read(str(place)) is None

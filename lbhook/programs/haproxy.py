@@ -7,6 +7,7 @@ nobody is told.
 """
 
 import hashlib
+import os
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
@@ -160,7 +161,10 @@ class Haproxy(Listening):
 
     @property
     def _files(self) -> Files:
-        return Files(self.machine.text, self.machine.names)
+        return Files(self.machine.text, self.machine.names, self._is_directory)
+
+    def _is_directory(self, path: str) -> bool:
+        return os.path.isdir(self.machine.root / path.lstrip("/"))  # noqa: PTH112  (may be unseen)
 
     def _configured(self) -> Start | None:
         """As systemd would start it; None if that is a container or a script."""

@@ -317,25 +317,36 @@ def test_what_its_lines_bind_on_this_machine(tmp_path: Path) -> None:
         assert found == ["10.1.0.4 443", ":: 80", *more]
 
 
-@pytest.mark.needs("setpriv")
-def test_a_directory_that_is_not_for_everybody(tmp_path: Path) -> None:
-    """Who may not look into it can plan all the same."""
-    words = "haproxy -Ws -f /etc/haproxy/haproxy.cfg -f /etc/haproxy/conf.d"
-    machine(tmp_path, words, **{"etc__haproxy__conf.d__a.cfg": ""})
+def unreadable(root: Path, name: str, asked: str) -> str:
+    """What is `asked` of a running haproxy by somebody who may not read a file or directory."""
     code = (
         "import pathlib; from lbhook.programs.haproxy import Haproxy;"
         "from lbhook.system.machine import Machine; from tests.stand import Runner;"
-        f"print(*Haproxy(Runner(), Machine(pathlib.Path({str(tmp_path)!r}))).binds(()))"
+        f"there = Haproxy(Runner(), Machine(pathlib.Path({str(root)!r}))); print(*there.{asked})"
     )
     # Root can look anywhere, unless that is taken from it.
-    root = ["setpriv", "--bounding-set=-dac_override,-dac_read_search"]
-    argv = [*(root if os.geteuid() == 0 else ()), sys.executable, "-c", code]
+    alone = ["setpriv", "--bounding-set=-dac_override,-dac_read_search"]
+    argv = [*(alone if os.geteuid() == 0 else ()), sys.executable, "-c", code]
+    place = root / "etc/haproxy" / name
+    mode = place.stat().st_mode
+    place.chmod(0)
+    done = subprocess.run(argv, cwd=REPOSITORY, capture_output=True, text=True, check=False)
+    place.chmod(mode)
+    assert not done.stderr
+    return done.stdout.strip()
+
+
+@pytest.mark.needs("setpriv")
+def test_what_is_not_for_everybody(tmp_path: Path) -> None:
+    """Who may not look into a directory can plan all the same; and a file that is haproxy's alone,
+    as for the units, which are no root there, is checked with the others."""
+    words = "haproxy -Ws -f /etc/haproxy/haproxy.cfg -f /etc/haproxy/conf.d"
+    machine(tmp_path, words, **{"etc__haproxy__haproxy.cfg": "", "etc__haproxy__conf.d__a.cfg": ""})
     for name in ("conf.d", ""):
-        place = tmp_path / "etc/haproxy" / name
-        place.chmod(0)
-        done = subprocess.run(argv, cwd=REPOSITORY, capture_output=True, text=True, check=False)
-        place.chmod(0o755)
-        assert (done.stdout, done.stderr) == ("\n", "")
+        assert not unreadable(tmp_path, name, "binds(())")
+    found = unreadable(tmp_path, "haproxy.cfg", "check_live({}, 1)[0].argv")
+    files = "-f /etc/haproxy/haproxy.cfg -f /etc/haproxy/conf.d/a.cfg"
+    assert found == f"haproxy -c {files} -Ws"
 
 
 def test_half_a_quote_in_a_variable(tmp_path: Path) -> None:
