@@ -10,6 +10,7 @@ from .files import matches
 from .nginx_directives import directives
 
 _UNBOUND = re.compile(r"bind\(\) to (?:\[([0-9a-fA-F:.]+)\]|([0-9.]+)):\d+ failed \(99:")
+_NO_DIRECTORY = re.compile(r'(?m)\[emerg\].* (?:open|mkdir)\(\) "[^"]+" failed \(2: [^)]+\)$')
 # The clock that it puts before what happens after it has read `error_log`.
 _CLOCK = re.compile(r"^\d{4}/\S+ \S+ (\[\w+\]) \d+#\d+: ", re.MULTILINE)
 _HEAD = "# configuration file "
@@ -49,6 +50,11 @@ class Printed(NamedTuple):
         """The address, none of this machine's, that it could not bind; None if there is none."""
         found = _UNBOUND.search(self.output)
         return ipaddress.ip_address(found[1] or found[2]) if found else None
+
+    @property
+    def awaits_directory(self) -> bool:
+        """Whether it stopped because a directory for what it writes as it runs is not there."""
+        return self.is_sound and bool(_NO_DIRECTORY.search(self.output))
 
     @property
     def texts(self) -> dict[str, str]:

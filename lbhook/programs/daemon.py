@@ -70,8 +70,8 @@ class Daemon(Protocol):
         """The real configuration as it stands."""
 
     def lacks_only(self, tested: Result, addresses: Collection[Address]) -> bool:
-        """Whether a test of a sound configuration stopped at an address that is none of this
-        machine's yet, and is one of `addresses`."""
+        """Whether a test of a sound configuration stopped at what is not there yet: an address
+        that is one of `addresses`, say."""
 
     def prepare(self, content: bytes, main_pid: int) -> None:
         """Before a reload, what else the running program needs for a file. Raises `ReloadError`

@@ -169,9 +169,10 @@ class Nginx(Listening):
         return values.get("LimitNOFILESoft", ""), values.get("LimitNOFILE", "")
 
     def lacks_only(self, tested: Result, addresses: Collection[Address]) -> bool:
-        """Whether a test of a sound configuration stopped at an address that is none of this
-        machine's yet, and is one of `addresses`."""
+        """Likewise; or at a directory that its unit makes when it starts it (RuntimeDirectory=)."""
         printed = Printed(tested.output)
+        if printed.awaits_directory:
+            return not self._services.main_pid(self.unit, "nginx")
         return printed.is_sound and printed.unbound in addresses
 
     def check_present(self, timeout: float) -> Result:

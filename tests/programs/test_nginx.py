@@ -239,6 +239,27 @@ answer([live("listen 127.0.0.1:8083;")[0], nginx.includes(LIVE), sorted(owners()
 
 
 @needs_nginx
+@pytest.mark.parametrize(
+    "line", ["pid {}/pid;", "error_log {}/log;", "env X; pid {}/pid; nonsense;"]
+)
+def test_a_directory_that_its_unit_makes(etc: Path, line: str) -> None:
+    """Before it runs that is not there, as at a boot: the file is good all the same, but for what
+    is no directory's fault."""
+    text = (etc / "nginx.conf").read_text().replace("error_log /var/log/nginx/error.log;", "")
+    (etc / "nginx.conf").write_text(line.format("/run/web") + text)
+    script = """
+candidate = place / "candidate"
+candidate.write_text("listen 127.0.0.1:83;")
+result, _ = nginx.check_live({LIVE: candidate}, 30)
+here = nginx.lacks_only(result, ())
+Path("/run/nginx.pid").write_text(str(__import__("os").getpid()))
+Path("/proc/self/comm").write_text("nginx")
+answer([result.ok, here, nginx.lacks_only(result, ())])
+"""
+    assert inside(etc, script) == [False, "nonsense" not in line, False]
+
+
+@needs_nginx
 @pytest.mark.needs("nginx-stream")
 def test_a_stream_is_checked_by_itself(tmp_path: Path) -> None:
     """In a stream block, beside the upstream that it names."""
