@@ -20,7 +20,7 @@ _NO_MESSAGES = {
         "traffic/trace_marks",
         "tables/table_file",
         "tables/changes",
-        "firewall/rule_copy",
+        "mirror/rule_copy",
         "firewall/decisions",
     ),
 }

@@ -87,10 +87,11 @@ HOUSE: dict[str, tuple[str, ...]] = {
         ),
         *("question", "fetching"),
     ),
-    "firewall": (
-        *("verdict", "packets", "nf_tables", "statements", "listing", "rule_copy", "replica"),
-        *("namespace", "clients", "traces", "decisions", "trial", "kernel"),
+    "mirror": (
+        *("nf_tables", "statements", "listing", "registers", "rule_copy", "elements", "replica"),
+        *("surroundings", "namespace"),
     ),
+    "firewall": (*("verdict", "packets", "clients", "traces", "decisions", "trial", "kernel"),),
     "traffic": (
         *("routes", "paths", "cut", "diagram", "html", "probes", "flows", "remedies"),
         *("trace_marks", "fates", "trace"),
@@ -159,7 +160,7 @@ ALONE = {
     "socket": {
         *("system.netlink", "system.sd_notify", "system.journald", "imds.transport"),
         *("emulator.listener", "emulator.server"),
-        *("system.nlmsg", "firewall.packets", "firewall.namespace", "firewall.trial"),
+        *("system.nlmsg", "firewall.packets", "mirror.namespace", "firewall.trial"),
     },
 }
 # Shared by all, and what starts the program: neither is anybody's wing.

@@ -4,9 +4,9 @@ import ipaddress
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import product
 
+from ..mirror import elements, listing
+from ..mirror.listing import Listing, Set
 from ..system.nlmsg import Channel, as_number, by_kind
-from . import listing, replica
-from .listing import Listing, Set
 from .packets import Flow
 
 # The first of these networks that no rule has a part of: addresses of the internet.
@@ -85,7 +85,7 @@ class LargeSets:
             self._known.update((at, key) for key in keys)
             found = listing.matching(self._origin, one, keys)
             if found:
-                replica.put(self._copy, one, found)
+                elements.put(self._copy, one, found)
 
 
 def named(sources: Iterable[bytes], version: int) -> list[bytes]:

@@ -6,13 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from ..layout import place
+from ..mirror import listing
+from ..mirror.listing import Listing
+from ..mirror.nf_tables import FAMILIES
+from ..mirror.replica import Replica
+from ..mirror.rule_copy import OF_SENDERS, Doubt
 from ..system.nlmsg import Channel
-from . import listing
-from .listing import Listing
-from .nf_tables import FAMILIES
 from .packets import Flow
-from .replica import Replica
-from .rule_copy import OF_SENDERS, Doubt
 from .traces import DROP, OURS, Event, Journey
 from .verdict import ROUTING, Door, Verdict
 

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 from .. import processes
 from ..metadata.reader import Address
+from ..mirror import listing
+from ..mirror.listing import Set
 from ..system.nlmsg import NETFILTER, Channel, as_number, as_text, attributes, by_kind
-from . import listing
-from .listing import Set
 from .verdict import Counter, Door, Element, TalliedRule, Tally, Verdict
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ class Firewall:
     def call(self, destination: Address, port: int, device: str) -> tuple[Verdict, Verdict]:
         """What becomes of a call to somebody else, and of the answer; raises `FirewallError`."""
         # A boot reads what is counted, and no rule.
-        from .rule_copy import OF_SENDERS
+        from ..mirror.rule_copy import OF_SENDERS
 
         asked, answered = _tried(
             [device], {}, lambda trial: trial.call(destination, port, device), OF_SENDERS

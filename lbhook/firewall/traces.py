@@ -11,6 +11,7 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
+from ..mirror import nf_tables
 from ..system.nlmsg import (
     Channel,
     as_number,
@@ -22,7 +23,7 @@ from ..system.nlmsg import (
     number,
     text,
 )
-from . import nf_tables, packets
+from . import packets
 from .packets import Flow
 
 # linux/netfilter/nf_tables.h

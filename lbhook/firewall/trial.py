@@ -1,7 +1,7 @@
 """What the kernel's rules, of all tables of nftables, make of a packet: the kernel is asked.
 
-In a network namespace that is like this machine's (namespace.py), with a copy of its rules
-(replica.py), a first packet is sent to each door, and the kernel says which rule decided
+In a network namespace that is like this machine's (mirror/namespace), with a copy of its rules
+(mirror/replica), a first packet is sent to each door, and the kernel says which rule decided
 (traces.py). This happens in a process of its own, with which all of it goes; nothing is changed
 on the machine. docs/decisions/0016-the-kernel-judges.md has why.
 """
@@ -17,12 +17,13 @@ from dataclasses import replace
 from typing import TypeVar
 
 from ..metadata.reader import Address
+from ..mirror import listing, namespace, surroundings
+from ..mirror.replica import Replica
 from ..system.nlmsg import NETFILTER, Channel
-from . import listing, namespace, packets
+from . import packets
 from .clients import LargeSets, Nobody, named
 from .decisions import Decisions, Knock, agreed
 from .packets import TCP, UDP, Flow
-from .replica import Replica
 from .traces import GROUP, Journey, Tracer
 from .verdict import Door, Verdict
 
@@ -49,7 +50,7 @@ class Trial:
             os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
         self.origin = Channel(NETFILTER)
         self.listing = listing.listed(self.origin)
-        machine = namespace.surroundings(devices)
+        machine = surroundings.found(devices)
         self.links = {link.name: link for link in machine.links}
         if not self.links:
             raise OSError(errno.ENODEV, os.strerror(errno.ENODEV))

@@ -6,11 +6,11 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from ..firewall.nf_tables import FAMILIES
 from ..firewall.packets import TCP, Flow
 from ..firewall.traces import ACCEPT, DROP, Event
 from ..firewall.verdict import Verdict
 from ..layout import place
+from ..mirror.nf_tables import FAMILIES
 from ..processes import Run
 from ..system.machine import Machine
 from .fates import Fate

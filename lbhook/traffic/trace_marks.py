@@ -10,9 +10,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from ..config.network import Network
-from ..firewall import nf_tables, traces
+from ..firewall import traces
 from ..firewall.packets import TCP, UDP
 from ..firewall.traces import Event, Tracer
+from ..mirror import nf_tables
 from ..system.nlmsg import (
     NETFILTER,
     Channel,

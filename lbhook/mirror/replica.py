@@ -22,14 +22,13 @@ from ..system.nlmsg import (
     number,
     text,
 )
-from . import listing, nf_tables, rule_copy, statements
+from . import elements, listing, nf_tables, rule_copy, statements
 from .listing import Listing, Rule, Set
-from .rule_copy import Copied, Doubt, Sets
+from .registers import Sets
+from .rule_copy import Copied, Doubt
 
-_ANONYMOUS_OR_CONSTANT, _INTERVALS, _WITH_EXPRESSIONS = 3, 4, 0x100
+_ANONYMOUS_OR_CONSTANT, _WITH_EXPRESSIONS = 3, 0x100
 _LIMITS = {4: "limit", 5: "connlimit"}
-# Of what is kept with an element, this decides.
-_DECIDING = (b"limit\0", b"quota\0")
 _TRIES = 8
 
 
@@ -118,7 +117,7 @@ class Replica:
         for place, one in enumerate(self.whole.sets):
             yield _Item(nf_tables.SET, partial(self._set, one, place))
         for one in self.whole.sets:
-            for some in _pieces(_whole_intervals(one)):
+            for some in elements.pieces(one):
                 yield _Item(nf_tables.ELEMENTS, partial(self._filled, one, some))
         places: dict[tuple[int, str, str], int] = defaultdict(int)
         for rule in self.whole.rules:
@@ -171,11 +170,11 @@ class Replica:
         head = nf_tables.family(one.family) + text(1, one.table) + text(2, one.name)
         return head + number(3, flags) + kept + desc + inner + number(10, place + 1)
 
-    def _filled(self, one: Set, elements: Sequence[bytes], refusals: int) -> bytes | None:
+    def _filled(self, one: Set, some: Sequence[bytes], refusals: int) -> bytes | None:
         if refusals or one.name in self._missing[one.family, one.table]:
             self._missing[one.family, one.table].add(one.name)
             return None
-        return filling(one, elements)
+        return elements.filling(one, some)
 
     def _rule(self, rule: Rule, place: int, refusals: int) -> bytes:
         head = nf_tables.family(rule.family) + text(1, rule.table) + text(2, rule.chain)
@@ -211,22 +210,6 @@ class Replica:
         return self._known[place]
 
 
-def filling(one: Set, elements: Sequence[bytes]) -> bytes:
-    """The message that puts elements into a set."""
-    content = b"".join(attribute(1, _bare(element), nested=True) for element in elements)
-    head = nf_tables.family(one.family) + text(1, one.table) + text(2, one.name)
-    return head + attribute(3, content, nested=True)
-
-
-def put(channel: Channel, one: Set, elements: Sequence[bytes]) -> None:
-    """Put elements into a set that is in the copy already; raises `OSError`."""
-    for piece in _pieces(_sorted(elements)):
-        for status in nf_tables.commit(
-            channel, [(nf_tables.ELEMENTS, filling(one, piece))]
-        ).values():
-            raise OSError(status, os.strerror(status))
-
-
 def _object(one: tuple[int, str, Mapping[int, bytes]]) -> bytes:
     """An object; of a limit one that is never reached, whatever the copy is asked."""
     family, table, parts = one
@@ -243,44 +226,3 @@ def _fields(parts: Mapping[int, bytes]) -> bytes:
     the size."""
     described = by_kind(parts.get(9, b""))
     return nested(9, attribute(2, described[2], nested=True)) if 2 in described else b""
-
-
-def _bare(element: bytes) -> bytes:
-    """An element without what counts, and without its time."""
-    kept = b"".join(
-        attribute(kind, content)
-        for kind, content in attributes(element)
-        if kind in (1, 2, 3, 9, 10)
-    )
-    if any(one in element for one in _DECIDING):
-        kept += statements.of_elements(by_kind(element), 7, 11)
-    return kept
-
-
-def _sorted(elements: Sequence[bytes]) -> list[bytes]:
-    """In the order that the kernel wants intervals in: by key, an end before the next begins."""
-
-    def place(element: bytes) -> tuple[bytes, bool]:
-        parts = by_kind(element)
-        return by_kind(parts.get(1, b"")).get(1, b""), not listing.ends(element)
-
-    return sorted(elements, key=place)
-
-
-def _whole_intervals(one: Set) -> list[bytes]:
-    """The elements of a set in their order; of one that is cut, without half an interval."""
-    found = _sorted(one.elements)
-    if one.whole or not as_number(one.parts.get(3, b"")) & _INTERVALS or not found:
-        return found
-    if 10 in by_kind(found[0]):
-        return found
-    while found and listing.ends(found[0]):
-        found.pop(0)
-    while found and not listing.ends(found[-1]):
-        found.pop()
-    return found
-
-
-def _pieces(elements: Sequence[bytes]) -> Iterator[Sequence[bytes]]:
-    for at in range(0, len(elements), 256):
-        yield elements[at : at + 256]

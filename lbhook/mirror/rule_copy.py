@@ -8,16 +8,15 @@ verdict: that such a rule is about a packet is seen, and what it would do is kno
 
 import re
 import sys
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from ..system.nlmsg import as_number, as_text, attribute, by_kind, nested, number
+from ..system.nlmsg import as_number, as_text, attribute, by_kind, number
 from . import statements
+from .registers import SOURCES, Registers, Sets
 from .statements import Statement
 
-_VALUE, _EXPRESSIONS = 1, 2
-# Where the source of a packet of each version of IP is, and how long it is.
-_SOURCES = {12: 4, 8: 16}
+_EXPRESSIONS = 2
 # Left out: they let the packet go on, whatever it is, and what they do besides is not wanted.
 _SILENT = ("log", "flow_offload", "dup")
 # Whose socket it is: of what comes in that is nobody's yet, of an answer whoever listens.
@@ -38,8 +37,6 @@ _DOUBTFUL_META = {
 }
 _DOUBTFUL_MATCHES = ("cgroup", "cpu", "socket", "rateest", "osf", "ipvs", "nfacct", "set")
 _RANDOM = (24).to_bytes(4, "big")  # meta random
-# The protocol that a match of iptables wants to be told.
-_PROTOCOLS = (("meta", 16, 1), ("network", 9, 1), ("network", 6, 1))
 # Known to every kernel that has nftables.
 _BASIC = (
     *("payload", "cmp", "meta", "bitwise", "byteorder", "lookup", "range", "immediate", "ct"),
@@ -84,17 +81,6 @@ class Copied:
     sources: list[bytes] = field(default_factory=list)
 
 
-@dataclass(frozen=True, slots=True)
-class Sets:
-    """What is to be known of the sets that rules look up: the bytes of a key, the keys of those
-    that name sources, and those that the copy has not; `known` is what else can be asked of it."""
-
-    lengths: Mapping[str, int]
-    keys: Callable[[str], Collection[bytes]]
-    missing: Collection[str]
-    known: Collection[str] = ()
-
-
 def plain(expressions: bytes) -> list[bytes] | None:
     """The sources that a rule names, if it is copied as it is; None if it needs a second look."""
     if _PECULIAR.search(expressions):
@@ -109,7 +95,7 @@ def plain(expressions: bytes) -> list[bytes] | None:
 def _named(expressions: bytes, one: re.Match[bytes]) -> bytes:
     offset, length, size = (each[0] for each in one.groups())
     found = expressions[one.end() : one.end() + min(size - 4, length)]
-    return found + bytes(max(0, _SOURCES[offset] - len(found)))
+    return found + bytes(max(0, SOURCES[offset] - len(found)))
 
 
 def copied(rule: Sequence[Statement], sets: Sets, *, basic: bool = False) -> Copied:
@@ -129,9 +115,7 @@ class _Copy:
         self.sets, self.basic = sets, basic
         self.copy = Copied(statements=[])
         self.why = ""
-        self.tainted: set[int] = set()
-        self.loaded: dict[int, tuple[str, int, int]] = {}
-        self.protocol = self.inverted = -1
+        self.registers = Registers(sets, self.copy.sources)
 
     def of(self, rule: Sequence[Statement]) -> Copied:
         """The whole rule."""
@@ -146,7 +130,7 @@ class _Copy:
         if self.why:
             self._doubted(rule)
         if any(name in ("match", "target") for name, _ in self.copy.statements):
-            self.copy.compat = self._compat()
+            self.copy.compat = self.registers.compat
         return self.copy
 
     def _doubted(self, rule: Sequence[Statement]) -> None:
@@ -203,7 +187,7 @@ class _Copy:
         if name in _DOUBTFUL or (name == "meta" and self._odd_meta(parts)):
             named = name if name in _DOUBTFUL else _DOUBTFUL_META[as_number(parts[2])]
             return self._lost(named, target)
-        if self._is_tainted(name, source, parts):
+        if self.registers.is_lost(name, source, parts):
             return self._lost(self.why, target)
         if name in ("numgen", "hash") or (name, parts.get(2)) == ("meta", _RANDOM):
             self.copy.random = True
@@ -213,7 +197,7 @@ class _Copy:
                 return self._lost(f"@{gone}", target)
         if self.basic and name not in _BASIC:
             return self._lost(name, target)
-        self._note(name, source, target, parts)
+        self.registers.note(name, source, target, parts)
         return (name, data), False
 
     def _odd_meta(self, parts: Mapping[int, bytes]) -> bool:
@@ -223,67 +207,11 @@ class _Copy:
     def _lost(self, why: str, target: int) -> tuple[Statement | None, bool]:
         """A statement that can't be copied: what it loads is not known from here on."""
         self._doubt(why)
-        if target >= 0:
-            self.tainted |= set(range(target, target + 4))
+        self.registers.lose(target)
         return None, False
 
     def _doubt(self, why: str) -> None:
         self.why = self.why or why
-
-    def _is_tainted(self, name: str, source: int, parts: Mapping[int, bytes]) -> bool:
-        if source < 0 or not self.tainted:
-            return False
-        length = 4
-        if name == "lookup":
-            length = self.sets.lengths.get(as_text(parts.get(1, b"")), 64)
-        elif name in ("bitwise", "byteorder"):
-            length = as_number(parts.get(3, b"")) or as_number(parts.get(4, b""))
-        return bool(self.tainted & set(range(source, source + max(1, (length + 3) // 4))))
-
-    def _note(self, name: str, source: int, target: int, parts: Mapping[int, bytes]) -> None:
-        """Remember what is loaded where, and the sources that are named."""
-        if target >= 0:
-            self.tainted -= set(range(target, target + 4))
-            if name != "bitwise" or source != target:
-                self.loaded.pop(target, None)
-        if name == "payload" and target >= 0:
-            base, offset, length = (as_number(parts.get(kind, b"")) for kind in (2, 3, 4))
-            if base == 1:
-                self.loaded[target] = ("network", offset, length)
-        elif name == "meta" and target >= 0:
-            self.loaded[target] = ("meta", as_number(parts.get(2, b"")), 1)
-        elif name in ("cmp", "range") and source in self.loaded:
-            self._compared(name, self.loaded[source], parts)
-        elif name == "lookup":
-            self._looked_up(source, parts)
-
-    def _compared(
-        self, name: str, loaded: tuple[str, int, int], parts: Mapping[int, bytes]
-    ) -> None:
-        kind, offset, length = loaded
-        value = by_kind(parts.get(3, b"")).get(_VALUE, b"")
-        if loaded in _PROTOCOLS:
-            self.protocol = as_number(value)
-            self.inverted = int(as_number(parts.get(2, b"")) == 1)
-        most = _SOURCES.get(offset, 0)
-        if kind == "network" and length <= most and len(value) == length:
-            self.copy.sources.append(value + bytes(most - length))
-
-    def _looked_up(self, source: int, parts: Mapping[int, bytes]) -> None:
-        name = as_text(parts.get(1, b""))
-        words = (self.sets.lengths.get(name, 0) + 3) // 4
-        for register, (kind, offset, length) in self.loaded.items():
-            most = _SOURCES.get(offset, 0)
-            if kind != "network" or length != most or not source <= register < source + words:
-                continue
-            at = 4 * (register - source)
-            self.copy.sources += [key[at : at + most] for key in self.sets.keys(name)]
-
-    def _compat(self) -> bytes:
-        """nft_compat.c: the protocol that a rule of iptables is about, which no listing has."""
-        if self.protocol < 0:
-            return b""
-        return nested(5, number(1, self.protocol), number(2, 2 * self.inverted))
 
 
 def _of_ipset(info: bytes) -> bool | None:
