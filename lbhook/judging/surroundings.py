@@ -197,18 +197,19 @@ class Surroundings:
         if program == "systemd" or program.startswith("("):
             kept = self._starters.sockets.get((one.protocol, one.ip, one.port))
             program, unit = (kept.name, kept.name) if kept else (program, unit)
+        named = f"another {program} ({unit})".removesuffix(" ()")
         return Port(
             port=one.port,
             protocol=one.protocol,
             ip=str(one.ip),
-            program=f"another {program}" if self._is_namesake(program, unit) else program,
+            program=named if self._is_namesake(program, unit) else program,
             unit=unit,
             both=len(one.versions) > 1,
         )
 
     def _is_own(self, known: Port) -> bool:
         """Whether what was known is the program's itself, be it another one's namesake."""
-        namesake = known.unit == self.unit and known.program == f"another {self.program}"
+        namesake = known.unit == self.unit and known.program.startswith(f"another {self.program}")
         return known.program == self.program or namesake
 
     def _is_namesake(self, program: str, unit: str) -> bool:

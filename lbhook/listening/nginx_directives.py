@@ -9,23 +9,29 @@ _TOKEN = re.compile(
     re.VERBOSE | re.DOTALL,
 )
 _LUA = re.compile(r"\w+_by_lua_block")
+# Of Lua what may have a brace that is none: comments and strings, long ones among them.
+_BRACE = re.compile(
+    r"""(?:--)?\[(?P<long>=*)\[.*?\](?P=long)\] | --[^\n]*
+    | "(?:\\.|[^"\\])*" | '(?:\\.|[^'\\])*' | [{}]""",
+    re.VERBOSE | re.DOTALL,
+)
 
 
 def directives(text: str) -> Iterator[tuple[list[str], str, int]]:
     """Words of each directive, what ends it (`;`, `{` or `}`), and the line of its first word."""
     words: list[str] = []
     line, at, first = 1, 0, 1
-    skip_to = 0
-    for token in _TOKEN.finditer(text):
+    end = 0
+    while token := _TOKEN.search(text, end):
         line += text.count("\n", at, token.start())
-        at = token.start()
+        at, end = token.span()
         word = token[0]
-        if at < skip_to or word[0] == "#":
+        if word[0] == "#":
             continue
         first = first if words else line
         if word in ("{", "}", ";"):
             if word == "{" and words and _LUA.fullmatch(words[0]):
-                skip_to = _end_of_block(text, token.end())
+                end = _end_of_block(text, end)
             elif words or word != ";":
                 yield words, word, first
             words = []
@@ -36,8 +42,8 @@ def directives(text: str) -> Iterator[tuple[list[str], str, int]]:
 def _end_of_block(text: str, start: int) -> int:
     """Behind the brace that closes a block of Lua."""
     depth = 1
-    for brace in re.compile(r"[{}]").finditer(text, start):
-        depth += 1 if brace[0] == "{" else -1
+    for found in _BRACE.finditer(text, start):
+        depth += {"{": 1, "}": -1}.get(found[0], 0)
         if not depth:
-            return brace.end()
+            return found.end()
     return len(text)

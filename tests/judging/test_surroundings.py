@@ -115,12 +115,17 @@ def test_another_nginx(stand: Stand) -> None:
     process(stand, 200, "nginx", 12, unit="gitlab-runsvdir.service")
     sockets(stand, ("00000000:0050", 11), ("00000000:20FB", 12))
     seen = around(stand)
-    assert [str(one) for one in seen.taken(())] == ["another nginx has 0.0.0.0:8443"]
+    assert [str(one) for one in seen.taken(())] == [
+        "another nginx (gitlab-runsvdir.service) has 0.0.0.0:8443"
+    ]
     seen.remember()
     seen.host.state.keep_ports(seen.host.ports or ())
     sockets(stand)
     (had,) = around(stand).taken(())
-    assert str(had) == "another nginx had 0.0.0.0:8443 when lbhook looked last"
+    assert (
+        str(had)
+        == "another nginx (gitlab-runsvdir.service) had 0.0.0.0:8443 when lbhook looked last"
+    )
 
 
 def test_an_nginx_of_another_unit_has_what_is_its_own(stand: Stand) -> None:
@@ -141,12 +146,13 @@ def test_an_nginx_of_another_unit_has_what_is_its_own(stand: Stand) -> None:
         host.state.keep_ports(host.ports or ())
         return [[str(each) for each in one.taken(())] for one in found]
 
-    assert both() == [["another nginx has 0.0.0.0:8443"], ["another nginx has 0.0.0.0:80"]]
+    one, two = "another nginx (nginx.service)", f"another nginx ({TWO})"
+    assert both() == [[f"{two} has 0.0.0.0:8443"], [f"{one} has 0.0.0.0:80"]]
     sockets(stand)
     put(stand, "run/nginx.pid")
     stand.runner = Runner(lambda argv: (0, "enabled\n" if "is-enabled" in argv else ""))
-    had = "another nginx had 0.0.0.0:{} when lbhook looked last".format
-    assert both() == [[had(8443)], [had(80)]]
+    had = "{} had 0.0.0.0:{} when lbhook looked last".format
+    assert both() == [[had(two, 8443)], [had(one, 80)]]
 
 
 def test_nginx_before_its_pid_file(stand: Stand) -> None:
@@ -330,7 +336,7 @@ def test_what_the_running_haproxy_can_not_have(stand: Stand) -> None:
     """What others hold: another haproxy among them, and whoever is not to be found, as the kernel's
     own NFS. While it does not run these may be itself."""
     found = [(one.program, one.port) for one in other(stand, "disabled", "200\n").taken(())]
-    assert found == [("another haproxy", 80), ("", 2049)]
+    assert found == [("another haproxy (haproxy@two.service)", 80), ("", 2049)]
     put(stand, "run/haproxy.pid")
     assert [*beside_haproxy(stand, 80, 443, 2049).taken(())] == []
 
@@ -350,7 +356,8 @@ def test_a_haproxy_of_another_unit_has_what_is_its_own(stand: Stand) -> None:
         (80, 443),
         "haproxy@two.service",
     )
-    assert [(one.program, one.port) for one in seen.taken(())] == [("another haproxy", 443)]
+    other_one = "another haproxy (haproxy.service)"
+    assert [(one.program, one.port) for one in seen.taken(())] == [(other_one, 443)]
     assert [one.place for one in seen.held or ()] == ["*:80"]
     seen.remember()
     seen.host.state.keep_ports(seen.host.ports or ())

@@ -6,16 +6,23 @@ from lbhook.listening.nginx_directives import directives
 
 LUA = """\
 http { server {
-    content_by_lua_block { if x then y = {1} end
+    content_by_lua_block { if x then y = {1} end%s
     }
     listen 81;
 } }
 """
 
 
-def test_a_block_of_lua_is_no_configuration() -> None:
-    """Its braces are another language's."""
-    assert [*directives(LUA)] == [
+@pytest.mark.parametrize(
+    "more",
+    [
+        *("", ' a = "{"', " a = '}\\'}'", " -- 'tis {", " --[[ { ]]", " --[=[ ]] } ]=] a = {}"),
+        *(" a = [[}]]", ' -- "a', " a = b[c[1]]"),
+    ],
+)
+def test_a_block_of_lua_is_no_configuration(more: str) -> None:
+    """Its braces are another language's, and so are its strings and comments."""
+    assert [*directives(LUA % more)] == [
         (["http"], "{", 1),
         (["server"], "{", 1),
         (["listen", "81"], ";", 4),
