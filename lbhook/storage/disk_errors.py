@@ -23,7 +23,7 @@ _HINTS = {
 
 # What stands in the way of one path, for as long as somebody leaves it there.
 IN_THE_WAY = (errno.EISDIR, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG)
-_NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 # A name that no file can have.
 NO_NAME = (errno.ENOENT, errno.ENAMETOOLONG)
 
@@ -40,5 +40,5 @@ def failure(where: Path, error: OSError, *, privileged: bool) -> LbhookError:
     found = kind(f"{where}: {error.strerror}", hint=hint)
     if isinstance(found, WriteError):
         found.in_the_way = error.errno in IN_THE_WAY
-        found.no_room = error.errno in _NO_ROOM
+        found.no_room = error.errno in NO_ROOM
     return found

@@ -25,9 +25,11 @@ def directory() -> Iterator[Path]:
         where = str(error.filename or "")
         if not place:
             raise WriteError(f"{where}: {error.strerror}", hint=_HINT) from None
-        if not where.startswith(place):
+        # Of a write into an open file the kernel names none.
+        lacking = not where and error.errno in disk_errors.NO_ROOM
+        if not (lacking or where.startswith(place)):
             raise
-        failure = disk_errors.failure(Path(where), error, privileged=True)
+        failure = disk_errors.failure(Path(where or place), error, privileged=True)
         raise WriteError(*failure.problems, hint=_HINT) from None
 
 

@@ -1,6 +1,5 @@
 """A directory for a moment, and what is said where there can be none."""
 
-import errno
 import tempfile
 from pathlib import Path
 
@@ -26,9 +25,13 @@ def test_there_is_no_place_for_one(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
 
 
 def test_there_is_no_room_in_it(tmp_path: Path) -> None:
-    """The file is named that could not be written; what fails elsewhere is nobody's scratch."""
+    """Or a name that it can't have; what fails elsewhere is nobody's scratch."""
+    full = Path("/dev/full")
     with pytest.raises(WriteError) as caught, scratch.directory() as place:
-        raise OSError(errno.ENOSPC, "No space left on device", str(place / "one"))
-    assert caught.value.problems == (f"{place}/one: No space left on device",)
+        full.write_text("x")
+    assert caught.value.problems == (f"{place}: No space left on device",)
+    with pytest.raises(WriteError) as caught, scratch.directory() as place:
+        (place / ("x" * 256)).touch()
+    assert caught.value.problems[0].startswith(f"{place}/xxx")
     with pytest.raises(FileNotFoundError), scratch.directory():
         (tmp_path / "gone").read_text()
