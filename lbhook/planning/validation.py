@@ -200,10 +200,11 @@ def _warnings(tested: Result, changes: Sequence[Change], staged: Staged) -> Iter
 
 
 def _present(daemon: "Daemon", changes: Sequence[Change], timeout: float) -> Result:
-    """The program with the files as they stand; where there is none, with its resting form."""
+    """The program with the files as they stand; where it misses one, with its resting form."""
     missing = [one for one in changes if not one.actual and one.resting]
-    if not missing:
-        return daemon.check_present(timeout)
+    present = daemon.check_present(timeout)
+    if present.ok or not missing:
+        return present
     with scratch.directory() as place:
         candidates = {}
         for index, change in enumerate(missing):

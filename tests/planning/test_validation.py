@@ -159,6 +159,12 @@ def test_nginx_that_takes_the_resting_form_refuses_ours(tmp_path: Path) -> None:
     assert len(refusals(machine, change(NGINX, actual=None))) == 1
 
 
+def test_a_program_that_does_not_miss_the_file_refuses_ours(tmp_path: Path) -> None:
+    """As haproxy, where its owner has a frontend of the same name: in any form ours is bad."""
+    machine = host(tmp_path, nginx(candidate=False, present=True, resting=False))
+    assert len(refusals(machine, change(NGINX, actual=None))) == 1
+
+
 FIREWALLD = Target(
     name="firewalld",
     kind="firewalld",
