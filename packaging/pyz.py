@@ -23,10 +23,11 @@ _WHEELS = (
     *("--platform", "manylinux2014_x86_64", "--platform", "manylinux_2_17_x86_64"),
 )
 # `contrib` is urllib3's, for browsers, SOCKS and TLS by other libraries: requests does without. The
-# others are click's, for tests and for Windows.
+# next are click's, for tests and for Windows; the last is idna's, for names of hosts that are not
+# ASCII, which no endpoint has.
 _LEFT_OUT = (
     *("__pycache__", "*.so", "bin", "RECORD", "INSTALLER", "REQUESTED", "direct_url.json"),
-    *("contrib", "testing.py", "_winconsole.py"),
+    *("contrib", "testing.py", "_winconsole.py", "uts46data.py"),
 )
 _MAIN = """\
 import sys
