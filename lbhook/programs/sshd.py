@@ -25,6 +25,8 @@ _UNITS = re.compile(r"(?m)^(?:Id|Triggers)=(?:.* )?(?:ssh|sshd|dropbear)(?:@\S*)
 _STARTS = re.compile(r"(?:ssh|sshd|dropbear)(?:[-@](?!keygen).*)?\.(?:service|socket)")
 # Those whose configuration is in the usual place.
 _SERVICES = {"ssh.service", "sshd.service"}
+# A unit with such a name may be that of a client: a tunnel, an agent.
+_CLIENT = re.compile(r"(?m)^ExecStart=\S*/(?:autossh|ssh|ssh-agent)\s")
 
 
 def follows(target: Target) -> bool:
@@ -51,15 +53,17 @@ def places(
     What was known counts as long as an sshd starts with the machine that does not listen, of two
     the second as well: a restart or a boot at the wrong moment must not close it.
     """
-    gates = {*_held(machine, sockets), *_kept(machine, run, sockets)} - {frozenset()}
+    gates = [*_held(machine, sockets), *_kept(machine, run, sockets)]
     found = {spot for gate in gates for spot in gate}
+    # One that a socket has started has the ports of that.
+    there = {frozenset(number for _, number in gate) for gate in gates if gate}
     listens = bool(found)
     starting = _starting(machine)
     if not listens and any(one.endswith(".socket") for one in starting):
         found.update(*_sockets(run, lambda unit, _: unit in starting))
     if _SERVICES & starting:
         found.update(sshd_config.configured(machine.root, default=not listens))
-    if keep or len({_daemon(unit) for unit in starting}) > len(gates):
+    if keep or len({_daemon(unit) for unit in starting}) > len(there):
         found.update(filter(None, map(_read, known)))
     for one in sorted({number for _, number in found}):
         if {(IPV4, one), (IPV6, one)} <= found:
@@ -133,7 +137,8 @@ def _spots(own: Iterable[Socket], sockets: Sequence[Socket]) -> Iterator[Spot]:
 def _starting(machine: Machine) -> set[str]:
     """The units of an sshd that start with the machine, those of one's own by their names."""
     wants = (machine.root / "etc/systemd/system").glob("*.wants/*")
-    return {one.name for one in wants if _STARTS.fullmatch(one.name)}
+    named = [one.relative_to(machine.root) for one in wants if _STARTS.fullmatch(one.name)]
+    return {one.name for one in named if not _CLIENT.search(machine.text(str(one)) or "")}
 
 
 def _daemon(unit: str) -> str:

@@ -319,6 +319,33 @@ def test_a_second_sshd_keeps_its_places_while_it_does_not_listen(tmp_path: Path,
     assert found(tmp_path, "*:2022") == ["0.0.0.0:22", "0.0.0.0:2222"]
 
 
+def test_a_second_sshd_beside_one_that_a_socket_starts(tmp_path: Path) -> None:
+    """As on Ubuntu 24.04, where systemd and the first sshd have the same two sockets."""
+    configure(tmp_path, "")
+    wants = tmp_path / "etc/systemd/system/multi-user.target.wants"
+    (wants / "sshd-sftp.service").symlink_to("/etc/systemd/system/any")
+    for inode, text in enumerate(("0.0.0.0 22", ":: 22"), 7):
+        socket(tmp_path, text, inode)
+    process(tmp_path, 1, "systemd", 7, 8)
+    process(tmp_path, 50, "sshd", 7, 8)
+    listens = "Listen=0.0.0.0:22 (Stream)\nListen=[::]:22 (Stream)"
+    shown = f"Triggers=ssh.service\nId=ssh.socket\n{listens}\nActiveState=active\n"
+    assert found(tmp_path, "*:2022", shown=shown) == ["*:22", "*:2022"]
+
+
+@pytest.mark.parametrize(
+    ("command", "kept"), [("/usr/bin/ssh -N hub", False), ("/usr/local/sbin/gate", True)]
+)
+def test_a_unit_of_a_client_is_no_second_sshd(tmp_path: Path, command: str, *, kept: bool) -> None:
+    """What sshd has moved away from does not stay open for a tunnel to elsewhere."""
+    configure(tmp_path, "Port 2222\n")
+    wants = tmp_path / "etc/systemd/system/multi-user.target.wants"
+    (wants / "ssh-tunnel.service").write_text(f"[Service]\nExecStart={command}\n")
+    socket(tmp_path, "0.0.0.0 2222", 7)
+    process(tmp_path, 50, "sshd", 7)
+    assert ("*:22" in found(tmp_path, "*:22")) is kept
+
+
 @pytest.mark.parametrize(
     ("unit", "counts"),
     [
