@@ -33,6 +33,8 @@ _DEPTH = 20
 # What a server has for those who speak TLS, and where that may stand.
 _OF_TLS = ("ssl_certificate", "ssl_reject_handshake")
 _OF_WEB = (["http"], ["http", "server"])
+# Blocks whose lines are no directives, and may be a million.
+_OF_VALUES = (["geo"], ["map"], ["types"])
 
 
 class Listen(NamedTuple):
@@ -159,6 +161,8 @@ class _Reader:
             self.unread.append(path)
             return
         self.texts.append((path, text))
+        if self._blocks[-1:] in _OF_VALUES:
+            return
         self._within.append(path)
         for words, end, line in directives(text):
             self._take(words, end, f"{path}:{line}")

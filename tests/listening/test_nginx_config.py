@@ -165,6 +165,21 @@ def test_a_pattern_stands_for_a_file_that_is_to_be_there() -> None:
     assert not nginx_config.read(files, OWN[:1]).listens
 
 
+def test_values_are_no_directives() -> None:
+    """A million networks are part of the configuration, and are not taken apart."""
+    blocks = "geo $a { include geo.conf; } map $a $b { include map.conf; }"
+    main = f"http {{ {blocks} server {{ listen 81; }} }}"
+    texts = {
+        "/etc/nginx/nginx.conf": main,
+        "/etc/nginx/geo.conf": "10.0.0.0/8 1; server { listen 82; }",
+        "/etc/nginx/map.conf": '"~^/a{2}" "b { include /etc/nginx/none.conf;',
+    }
+    found = nginx_config.read(Files(texts.get, lambda _: ()))
+    assert [one.place for one in found.listens] == ["*:81"]
+    assert {path for path, _ in found.texts} == {*texts}
+    assert not found.unread
+
+
 def test_names_of_this_machine() -> None:
     """As /etc/hosts has them, in each family; without it, localhost alone."""
     main = "http { server { listen Web.example:81-82; listen localhost:9; listen other.example; } }"
