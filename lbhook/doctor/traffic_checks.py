@@ -185,7 +185,7 @@ def _judged(ways: list[Way], advice: Advice) -> Iterator[Finding]:
         yield Finding(text=text, remedy=remedy)
     elif ways[0].dropped:
         moved = f"redirected to {verdict.to}, and " if verdict.to else ""
-        remedy = advice.opening(verdict.chain, verdict.to)
+        remedy = advice.opening(verdict, verdict.to)
         yield Finding(text=f"{what} is {moved}dropped by {by}", remedy=remedy)
     elif verdict.action == "drop":
         yield unsure(f"{what} is dropped by {by}, except from sources that a rule names", remedy)

@@ -46,11 +46,11 @@ def _let_in(fate: Fate, advice: Advice) -> str:
     if table == DRAINED:
         return "this VM is drained: `sudo lbhook undrain` ends it"
     if table != "inet lbhook" or not fate.verdict.chain.endswith((" input", " prerouting")):
-        return advice.opening(fate.verdict.chain, fate.to)
+        return advice.opening(fate.verdict, fate.to)
     if "invalid" in fate.text:
         return "it belongs to no connection that this machine knows: let the client begin anew"
     if fate.to:
-        return advice.opening(fate.verdict.chain, fate.to)
+        return advice.opening(fate.verdict, fate.to)
     return (
         "no rule of the load balancer and no setting opens it: add a rule in Azure, or an"
         " `allow` in the `vars` of the target nftables"

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable
 
 from ..config.targets import Target
-from ..firewall.verdict import ROUTING
+from ..firewall.verdict import ROUTING, Verdict
 from ..processes import Run
 from .paths import RESTRICT
 
@@ -33,6 +33,9 @@ _EARLY = (
     " input with a priority above -10"
 )
 
+_LETS_IN = re.compile(
+    r"(?m)^\s*meta mark (?:and|&) (0x\w+) == (0x\w+) (?:counter packets \d+ bytes \d+ )?accept"
+)
 _ANEW = (
     "it lets in what lbhook marks, and the packet has lost its mark by then: `nft list ruleset`"
     " shows which rule sets the mark anew; let that keep lbhook's bit"
@@ -46,8 +49,9 @@ class Advice:
         self._run = run
         self._mark, self._mask = _mark(targets)
 
-    def opening(self, chain: str, to: str = "") -> str:
-        """How to let it in there; `to` is where it is redirected to by then."""
+    def opening(self, verdict: Verdict, to: str = "") -> str:
+        """How to let in what is dropped so; `to` is where it is redirected to by then."""
+        chain = verdict.chain
         table, _, name = chain.rpartition(" ")
         if to and table == "inet lbhook":
             return (
@@ -60,7 +64,7 @@ class Advice:
         if self._mark and table not in ("inet lbhook", "inet firewalld"):
             if self._is_early(table, name):
                 return _EARLY
-            if self._lets_in_marked(table, name):
+            if self._lets_in_marked(verdict):
                 return _ANEW
             return f"let in what lbhook marks: {self._marked(table, name)}"
         return _OPENINGS.get(table, _ANYWHERE)
@@ -72,10 +76,11 @@ class Advice:
         early = found and (found[1] in _BEFORE or (found[1] == "input" and int(found[2]) <= _MARKS))
         return bool(early)
 
-    def _lets_in_marked(self, table: str, name: str) -> bool:
-        """Whether a chain has the rule already that lets in what is marked."""
-        listed = self._run(("nft", "list", "chain", *table.split(), name)).output
-        found = re.findall(r"mark (?:and|&) (0x\w+) == (0x\w+) .*accept", listed)
+    def _lets_in_marked(self, verdict: Verdict) -> bool:
+        """Whether its chain has the rule already that lets in all that is marked, before the one
+        that drops."""
+        listed = self._run(("nft", "--handle", "list", "chain", *verdict.chain.split())).output
+        found = _LETS_IN.findall(listed.partition(f" # {verdict.rule}\n")[0])
         return (self._mask, self._mark) in [(int(mask, 16), int(mark, 16)) for mask, mark in found]
 
     def _marked(self, table: str, name: str) -> str:

@@ -3,6 +3,7 @@
 import pytest
 
 from lbhook.config import settings as config
+from lbhook.firewall.verdict import Verdict
 from lbhook.traffic.remedies import Advice
 
 from ..stand import Runner
@@ -16,6 +17,7 @@ CHAIN = """table inet filter {{
 \t}}
 }}
 """
+DROPPED = Verdict(action="drop", chain="inet filter input", rule="handle 7")
 OWN = CHAIN.partition("\t\ttype")[0].format() + "\t\ttcp dport 80 drop\n\t}\n}\n"
 
 
@@ -35,7 +37,7 @@ def test_a_mark_that_comes_too_late(listed: str, says: str) -> None:
     """A chain that runs before lbhook's sees no mark: a rule for it would help nobody."""
     runner = Runner(lambda _: (0, listed))
     advice = Advice(runner, config.parse(MARKING).active())
-    assert advice.opening("inet filter input").startswith(says)
+    assert advice.opening(DROPPED).startswith(says)
     assert runner.taken()[0] == "nft --numeric-priority list chain inet filter input"
 
 
@@ -46,10 +48,23 @@ def test_a_mark_that_comes_too_late(listed: str, says: str) -> None:
         ("meta mark and 0x1000 == 0x1000 counter packets 0 bytes 0 accept", "it lets in what"),
         ("meta mark & 0x00001000 == 0x00001000 drop", "let in what lbhook marks: `nft insert"),
         ("meta mark & 0x00002000 == 0x00002000 accept", "let in what lbhook marks: `nft insert"),
+        (
+            "tcp dport 80 meta mark & 0x00001000 == 0x00001000 accept",
+            "let in what lbhook marks: `nft insert",
+        ),
+        (
+            "tcp dport 80 drop # handle 7\n\t\tmeta mark & 0x00001000 == 0x00001000 accept",
+            "let in what lbhook marks: `nft insert",
+        ),
+        (
+            "ct state invalid drop # handle 6\n\t\tmeta mark & 0x00001000 == 0x00001000 accept",
+            "it lets in what lbhook marks, and",
+        ),
     ],
 )
 def test_a_mark_that_is_set_anew(rule: str, says: str) -> None:
-    """The rule that is advised is there already: another one before it is to blame."""
+    """The rule that is advised is there already, for all ports and before any that drops: another
+    one before it is to blame."""
     listed = CHAIN.format(hook="input priority 0").replace("tcp dport 22 accept", rule)
     advice = Advice(Runner(lambda _: (0, listed)), config.parse(MARKING).active())
-    assert advice.opening("inet filter input").startswith(says)
+    assert advice.opening(DROPPED).startswith(says)
