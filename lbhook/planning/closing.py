@@ -94,16 +94,27 @@ class Closing:
     @cached_property
     def _doors(self) -> Mapping[Socket, Sequence[Door]]:
         """Where others would reach each socket that has a port."""
-        near = self._outside
         ported = [one for one in self._sockets if one.protocol in PROTOCOLS]
-        return {one: [_door(one, ip, name) for ip, name in one.reached(near)] for one in ported}
+        return {one: self._ways(one) for one in ported}
+
+    @cached_property
+    def _beside(self) -> Mapping[Socket, Sequence[Door]]:
+        """Of those at the address of a bridge, where others would reach the port of this machine:
+        what is a container's there is its affair here."""
+        found = {one: self._near.get(one.ip, "") for one in self._doors}
+        inner = [one for one, device in found.items() if device in self._bridges]
+        return {one: self._ways(one._replace(ip=_anywhere(one))) for one in inner}
+
+    def _ways(self, socket: Socket) -> list[Door]:
+        return [_door(socket, ip, name) for ip, name in socket.reached(self._outside)]
 
     @cached_property
     def _verdicts(self) -> Mapping[Door, Verdict] | None:
         """What becomes of packets to these now; None if the kernel can't be asked."""
         if not (self.host.root and self.host.kernel):
             return None
-        doors = list(dict.fromkeys(door for some in self._doors.values() for door in some))
+        asked = (*self._doors.values(), *self._beside.values())
+        doors = list(dict.fromkeys(door for some in asked for door in some))
         try:
             return dict(zip(doors, self._firewall.judge(doors, {}), strict=True))
         except FirewallError:
@@ -118,7 +129,8 @@ class Closing:
         verdicts = {one: self._verdicts[one] for one in doors}
         left = [one for one in doors if not self._keeps_out(verdicts[one], ours)]
         used = socket.protocol == "tcp" and self._used[socket.port]
-        if any(map(self._is_anothers, verdicts.values())) and not used:
+        beside = (self._verdicts[one] for one in self._beside.get(socket, ()))
+        if any(map(self._is_anothers, (*verdicts.values(), *beside))) and not used:
             # Only containers come to what stands in for a published port, such as docker-proxy.
             left = [one for one in left if one.device not in self._bridges]
         return not left
@@ -185,6 +197,11 @@ class Closing:
             for here, there in machine.connected()
             if there not in own and not there.is_loopback
         )
+
+
+def _anywhere(socket: Socket) -> Address:
+    """Every address of the family of a socket."""
+    return type(socket.ip)(0)
 
 
 def _place(socket: Socket) -> str:

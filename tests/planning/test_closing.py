@@ -103,11 +103,14 @@ def test_what_is_closed_already_will_not_be_closed(tmp_path: Path) -> None:
 
 
 class Published(Firewall):
-    """Port 9001 that comes by eth0 is a container's; everything else is let in."""
+    """A port that comes by eth0 is a container's; everything else is let in."""
+
+    def __init__(self, port: int = 9001) -> None:
+        self.port = port
 
     def judge(self, doors: Sequence[Door], absent: Mapping[str, str]) -> list[Verdict]:
         """By the port and the interface."""
-        taken = [(one.port, one.device) == (9001, "eth0") for one in doors]
+        taken = [(one.port, one.device) == (self.port, "eth0") for one in doors]
         return [Verdict(action="translated" if one else "accept") for one in taken]
 
 
@@ -134,6 +137,21 @@ def test_what_stands_in_for_a_published_port_is_its_containers_affair(
         with (tmp_path / "proc/self/net/tcp").open("a") as file:
             file.write("0: 010011AC:2329 020011AC:9000 01 0 0 0 0 0 9\n")
     assert [one.port for one in Closing(firewall(), RULES, here, Published()).coming] == listed
+
+
+@pytest.mark.parametrize(("published", "listed"), [(80, []), (9001, ["172.17.0.1"])])
+def test_what_a_rule_leads_to_is_closed_to_containers(
+    tmp_path: Path, published: int, listed: list[str]
+) -> None:
+    """They come by the address of their bridge, which no rule leads to; what stands in there for a
+    published port is a container's affair."""
+    more = {"ifname": "br0", "addr_info": [{"local": "172.17.0.1"}]}
+    links = json.dumps([{"ifname": "br0", "linkinfo": {"info_kind": "bridge"}}])
+    shown = {"address": json.dumps([*ADDRESSES, more]), "link": links}
+    route = json.dumps([{"dev": "eth0"}])
+    here = host(tmp_path, "tcp,0.0.0.0,80", route=route, **shown)
+    found = Closing(firewall(), RULES, here, Published(published)).coming
+    assert [one.ip for one in found] == listed
 
 
 @pytest.mark.parametrize("told", [Told(), Told({})])
