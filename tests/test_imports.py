@@ -97,7 +97,7 @@ HOUSE: dict[str, tuple[str, ...]] = {
         *("trace_marks", "fates", "trace"),
     ),
     "judging": (
-        *("failed_start", "judged", "surroundings", "configurations"),
+        *("failed_start", "judged", "surroundings", "configurations", "permitted"),
         *("nginx_listeners", "haproxy_listeners", "listeners"),
     ),
     "planning": (

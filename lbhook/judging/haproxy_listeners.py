@@ -6,11 +6,13 @@ from dataclasses import replace
 
 from ..config.targets import Target
 from ..listening import haproxy_config, lines
+from ..listening.haproxy_config import Bind
 from ..listening.taken import Taken
-from ..metadata.facts import Facts
+from ..metadata.facts import Facts, Listener
 from ..programs.host import Host, unit_of
 from .configurations import Configurations
 from .judged import Judged, shown
+from .permitted import forbidden
 from .surroundings import Surroundings
 
 
@@ -24,9 +26,10 @@ class HaproxyListeners:
     def judged(self, target: Target, lb: Facts) -> Judged:
         """The answer without those that it can't have."""
         wanted = [*lines.grouped(target, lb)]
-        others, notes = self._beside(target, {those[0].port for those in wanted})
+        around = self._around(target, {those[0].port for those in wanted})
+        others, notes = self._beside(target, around) if around else ((), ())
         own = self.configurations.others("haproxy", unit_of(target))
-        found = [haproxy_config.taken(own, others, those) for those in wanted]
+        found = [_judged(around, own, others, those) for those in wanted]
         gone = {one for those, _ in found for one in those}
         notes = [*notes, *(note for those, note in found if those)]
         if not notes:
@@ -34,16 +37,33 @@ class HaproxyListeners:
         kept = tuple(one for one in lb.listeners if one not in gone)
         return Judged(target, replace(lb, listeners=kept), shown(target, notes), f"{notes}")
 
-    def _beside(
-        self, target: Target, ports: Collection[int]
-    ) -> tuple[Sequence[Taken], Sequence[str]]:
-        """What others have, or will have again, of the ports that haproxy is to bind; and what is
-        said of those that it keeps for now."""
+    def _around(self, target: Target, ports: Collection[int]) -> Surroundings | None:
+        """What there is at the ports that haproxy is to bind; None if whose a socket is can't be
+        told."""
         if not self.host.root:
-            return (), ()  # whose a socket is can't be told
+            return None
         unit = unit_of(target)
         lent = self.configurations.lent("haproxy", unit)
-        around = Surroundings(self.host, (), lent, False, "haproxy", ports, unit)
-        around.remember()
-        asked, notes = self.configurations.asked(around, "nginx", ports)
+        found = Surroundings(self.host, (), lent, False, "haproxy", ports, unit)
+        found.remember()
+        return found
+
+    def _beside(
+        self, target: Target, around: Surroundings
+    ) -> tuple[Sequence[Taken], Sequence[str]]:
+        """What others have, or will have again; and what is said of those that it keeps for now."""
+        asked, notes = self.configurations.asked(around, "nginx", around.ports or ())
         return [*asked, *around.taken(target.vars["ports"])], notes
+
+
+def _judged(
+    around: Surroundings | None,
+    own: Sequence[Bind],
+    others: Sequence[Taken],
+    those: Sequence[Listener],
+) -> tuple[Sequence[Listener], str]:
+    """Those that are left out, and why."""
+    why = forbidden(around, those[0].port) if around else ""
+    if why:
+        return those, f"port {those[0].port} is left out: {why}"
+    return haproxy_config.taken(own, others, those)

@@ -13,15 +13,14 @@ from ..listening.files import HOSTS
 from ..listening.nginx_config import ANY4, ANY6, Listen
 from ..listening.nginx_sockets import opened
 from ..listening.nginx_verdict import Scene
-from ..listening.taken import Taken, leave
+from ..listening.taken import Taken
 from ..metadata.facts import Facts, Listener
 from ..metadata.model import Protocol
 from ..programs.host import Host, unit_of
 from ..rendering import fingerprint
-from ..system import rights
-from ..system.rights import Rights
 from .configurations import Configurations
 from .judged import Judged, shown
+from .permitted import forbidden
 from .surroundings import Surroundings
 
 _NGINX = "nginx"
@@ -109,9 +108,9 @@ class NginxListeners:
         notes = [*notes]
         for those in groups:
             wanted = [lines.line(target, one) for one in those]
-            forbidden = self._forbidden(wanted[0])
-            if forbidden:
-                notes.append(f"port {wanted[0].port} is left out: {forbidden}")
+            why = forbidden(self._around, wanted[0].port)
+            if why:
+                notes.append(f"port {wanted[0].port} is left out: {why}")
                 continue
             if secured:
                 wanted = [one._replace(words=(*one.words, "ssl")) for one in wanted]
@@ -131,21 +130,6 @@ class NginxListeners:
             listeners = [one for one in listeners if one.rules]
             added[:] = [one for one in added if one.ip in {each.ip for each in listeners}]
         return tuple(listeners), shown(target, notes)
-
-    def _forbidden(self, one: Listen) -> str:
-        """Why a running nginx may not open a port that it has not got."""
-        machine = self.host.machine
-        if any(each.port == one.port for each in self._around.held or ()):
-            return ""
-        if self._rights.binds or one.port >= machine.first_port():
-            return ""
-        lacks = f"nginx, as user {self._rights.user or 'root'}, has no CAP_NET_BIND_SERVICE for it"
-        return f"{lacks}; give it that in its unit and restart it once, or {leave(one)}"
-
-    @cached_property
-    def _rights(self) -> Rights:
-        pid = self._around.main_pid
-        return rights.of_process(self.host.machine.status(pid)) if pid else Rights()
 
     @cached_property
     def _around(self) -> Surroundings:

@@ -270,6 +270,24 @@ def started(lab: Lab) -> None:
     wait_for(lambda: len(workers(lab)) == 1, "haproxy's worker")
 
 
+@pytest.mark.needs("setpriv")
+def test_ports_that_haproxy_may_not_open(haproxy: Lab) -> None:
+    """It lacks the right for those below 1024: such a port alone is left out."""
+    haproxy.vm.run(["sh", "-c", "kill $(cat /run/haproxy.pid)"])
+    wait_for(lambda: not workers(haproxy), "the end of haproxy")
+    words = ["-p", "/run/haproxy.pid", "-f", MAIN, "-f", "/etc/haproxy/conf.d"]
+    limited = ["setpriv", "--bounding-set=-net_bind_service"]
+    haproxy.vm.run([*limited, "haproxy", "-W", "-D", *words])
+    wait_for(lambda: len(workers(haproxy)) == 1, "haproxy's worker")
+    haproxy.balance(body(rule(FRONT4, 443, VM4, 443), rule(FRONT4, 80, VM4, 8080)))
+    done = haproxy.vm.lbhook("apply")
+    assert done.returncode == 0
+    said = "port 443 is left out: haproxy, as user root, has no CAP_NET_BIND_SERVICE for it; "
+    assert said in done.stderr
+    assert f"bind {VM4}:8080 " in haproxy.vm.read(FRONTEND)
+    assert f"bind {VM4}:443" not in haproxy.vm.read(FRONTEND)
+
+
 def test_a_haproxy_that_does_not_read_the_file_is_left_alone(lab: Lab) -> None:
     """The target is skipped with what to do, and the firewall follows the rules."""
     start(lab, "tcp")
