@@ -4,7 +4,7 @@ import importlib.util
 import shlex
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -31,11 +31,11 @@ _BARE_HINT = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Executable:
-    """What units are to start: where it is, what is in it if it is the single file,
-    which is copied there, and what else they would run."""
+    """What units are to start: where it is, what makes the content that is installed there if it is
+    the single file, and what else they would run."""
 
     path: PurePosixPath
-    single: bytes = b""
+    single: Callable[[], bytes] | None = None
     parts: tuple[Path, ...] = ()
 
 
@@ -45,8 +45,12 @@ def running(*, live: bool) -> Executable:
     python = Path(sys.executable)
     if archive.is_file():
         # The one that runs it now: this machine's `python3` may be another, and too old.
-        single = single_file.compiled(archive, SINGLE_FILE, str(python) if live else "")
-        return Executable(path=SINGLE_FILE, single=single, parts=(python,))
+        named = str(python) if live else ""
+        return Executable(
+            path=SINGLE_FILE,
+            single=lambda: single_file.compiled(archive, SINGLE_FILE, named),
+            parts=(python,),
+        )
     found = shutil.which(sys.argv[0])
     if not found:
         hint = "start it as `lbhook`, by the name that pip gave it"

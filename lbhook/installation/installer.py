@@ -47,11 +47,12 @@ class Installation:
         brought all that, only the limits are seen to. Raises `LbhookError`."""
         self._demand_root()
         packaged = self._package()
-        wanted = [] if packaged else self._pieces()
         if not packaged:
             self._demand_program()
             if self.undo.context.host.live:
                 executable.demand(self.program, self.undo.context.host.run)
+        single = self.program.single
+        wanted = [] if packaged else self._pieces(single() if single else b"")
         changes = [self._put(piece) for piece in wanted]
         for place in DIRECTORIES:
             self.undo.context.host.tree.make_directory(place)
@@ -140,9 +141,9 @@ class Installation:
         place = self.undo.context.host.tree.outside(path)
         return self.is_writable(next(one for one in (place, *place.parents) if one.exists()))
 
-    def _pieces(self) -> list[Piece]:
-        """What is put into place. The single file last: it may be the one that runs, of which
-        nothing more can be imported then."""
+    def _pieces(self, single: bytes = b"") -> list[Piece]:
+        """What is put into place. The `single` file, if it is one, last: it may be the one that
+        runs, of which nothing more can be imported then."""
         places = self._places()
         wanted = [*pieces(places)]
         if not self._is_writable(_SHARE):
@@ -151,8 +152,8 @@ class Installation:
             )
             wanted = [one for one in wanted if one.name not in ("completion", "schema")]
         if self.program.single:
-            path, content = places.program, self.program.single
-            wanted.append(Piece(name="program", path=path, content=content, mode=0o755))
+            path = places.program
+            wanted.append(Piece(name="program", path=path, content=single, mode=0o755))
         return wanted
 
     def _limit(self) -> Iterator[Change]:

@@ -14,7 +14,7 @@ import pytest
 from lbhook.config import settings as config
 from lbhook.config import shipped
 from lbhook.deployment.report import Report
-from lbhook.errors import LbhookError, ReloadError, RightsError, UsageError
+from lbhook.errors import LbhookError, ReloadError, RightsError, UsageError, WriteError
 from lbhook.installation.executable import SINGLE_FILE, Executable
 from lbhook.installation.installer import Installation
 from lbhook.levers.drain import Drain
@@ -28,7 +28,8 @@ from ..program import REPO
 from ..stand import NO_ENV, Runner, Stand, altered, body, contents, target
 
 PROGRAM = Executable(path=PurePosixPath("/opt/lbhook/bin/lbhook"))
-SINGLE = Executable(path=SINGLE_FILE, single=b"#!/usr/bin/python3\nzip")
+ZIPPED = b"#!/usr/bin/python3\nzip"
+SINGLE = Executable(path=SINGLE_FILE, single=lambda: ZIPPED)
 UNITS = "usr/local/lib/systemd/system"
 LISTEN = "/etc/nginx/lbhook/listen.conf"
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="not root: this machine is root's")
@@ -162,9 +163,20 @@ def test_the_single_file_is_copied(stand: Stand, installing: Make) -> None:
     """To where units and people find it; the units start that."""
     installing(SINGLE).install()
     place = stand.disk / "usr/local/bin/lbhook"
-    assert (place.read_bytes(), place.stat().st_mode & 0o777) == (SINGLE.single, 0o755)
+    assert (place.read_bytes(), place.stat().st_mode & 0o777) == (ZIPPED, 0o755)
     unit = str(stand.text(f"/{UNITS}/lbhook.service"))
     assert set(re.findall(r"^ExecStart=(\S+)", unit, re.M)) == {"/usr/local/bin/lbhook"}
+
+
+def test_the_single_file_is_not_made_to_be_taken_away(stand: Stand, installing: Make) -> None:
+    """That needs room, which a full disk has not."""
+
+    def made() -> bytes:
+        raise WriteError("/tmp: No space left on device")
+
+    installing(SINGLE).install()
+    installing(replace(SINGLE, single=made)).uninstall()
+    assert not (stand.disk / "usr/local/bin/lbhook").exists()
 
 
 @pytest.mark.parametrize("program", [PROGRAM, SINGLE], ids=["pip", "single"])
@@ -290,7 +302,7 @@ def test_on_a_read_only_usr(stand: Stand, installing: Make) -> None:
     assert not [one.path for one in report.changes if one.path.is_relative_to("/usr")]
     unit = str(stand.text("/etc/systemd/system/lbhook.service"))
     assert set(re.findall(r"^ExecStart=(\S+)", unit, re.M)) == {"/opt/bin/lbhook"}
-    assert (stand.disk / "opt/bin/lbhook").read_bytes() == SINGLE.single
+    assert (stand.disk / "opt/bin/lbhook").read_bytes() == ZIPPED
     assert stand.text("/etc/sysusers.d/lbhook.conf")
     assert stand.warnings == [
         "/usr/local/share can't be written: no shell completion, no schema for editors"
@@ -324,7 +336,7 @@ def test_on_a_read_only_usr_with_opt_in_var(stand: Stand, installing: Make) -> N
     made = installing(SINGLE)
     made = replace(made, is_writable=lambda path: stand.disk / "usr" not in (path, *path.parents))
     made.install()
-    assert (stand.disk / "var/opt/bin/lbhook").read_bytes() == SINGLE.single
+    assert (stand.disk / "var/opt/bin/lbhook").read_bytes() == ZIPPED
     made.uninstall()
     assert not (stand.disk / "var/opt/bin/lbhook").exists()
 
