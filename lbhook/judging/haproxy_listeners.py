@@ -12,7 +12,7 @@ from ..metadata.facts import Facts, Listener
 from ..programs.host import Host, unit_of
 from .configurations import Configurations
 from .judged import Judged, shown
-from .permitted import forbidden
+from .permitted import forbidden, parted
 from .surroundings import Surroundings
 
 
@@ -25,13 +25,16 @@ class HaproxyListeners:
 
     def judged(self, target: Target, lb: Facts) -> Judged:
         """The answer without those that it can't have."""
-        wanted = [*lines.grouped(target, lb)]
+        wanted: Sequence[Sequence[Listener]] = [*lines.grouped(target, lb)]
         around = self._around(target, {those[0].port for those in wanted})
         others, notes = self._beside(target, around) if around else ((), ())
+        every = {one for those in wanted for one in those}
+        wanted, barred = parted(around, wanted) if around else (wanted, ())
         own = self.configurations.others("haproxy", unit_of(target))
         found = [_judged(around, own, others, those) for those in wanted]
         gone = {one for those, _ in found for one in those}
-        notes = [*notes, *(note for those, note in found if those)]
+        gone |= every - {one for those in wanted for one in those}
+        notes = [*notes, *barred, *(note for those, note in found if those)]
         if not notes:
             return Judged(target, lb)
         kept = tuple(one for one in lb.listeners if one not in gone)

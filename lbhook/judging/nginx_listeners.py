@@ -20,7 +20,7 @@ from ..programs.host import Host, unit_of
 from ..rendering import fingerprint
 from .configurations import Configurations
 from .judged import Judged, shown
-from .permitted import forbidden
+from .permitted import forbidden, parted, versions
 from .surroundings import Surroundings
 
 _NGINX = "nginx"
@@ -90,7 +90,7 @@ class NginxListeners:
         return f"nginx can't reload: it would close port {gone}, which is left out" if gone else ""
 
     def _judge(self, target: Target, lb: Facts) -> tuple[tuple[Listener, ...], tuple[str, ...]]:
-        groups = [*lines.grouped(target, lb)]
+        groups, barred = parted(self._around, [*lines.grouped(target, lb)])
         ports = {those[0].port for those in groups}
         asked, notes = self.configurations.asked(self._around, "haproxy", ports)
         scene = Scene(
@@ -103,9 +103,10 @@ class NginxListeners:
         scenes, none = scene.by_port(), scene._replace(rest=(), held=scene.held and (), others=())
         certified = bool(scene.servers & self._around.configuration.certified)
         secured = scene.servers and scene.servers <= self._around.configuration.secured
-        form, has_ipv6 = str(target.vars.get("listen", "address")), self.host.machine.has_ipv6()
+        form = str(target.vars.get("listen", "address"))
+        has_ipv6 = self.host.machine.has_ipv6() and 6 in versions(self._around)
         added, listeners = self._added.setdefault(str(target.path), []), []
-        notes = [*notes]
+        notes = [*notes, *barred]
         for those in groups:
             wanted = [lines.line(target, one) for one in those]
             why = forbidden(self._around, wanted[0].port)

@@ -1,8 +1,11 @@
-"""Which ports a running program may open: not everybody may open those below 1024."""
+"""What a program may open: a unit may keep it from IPv6, and ports below 1024 take a right."""
+
+from collections.abc import Sequence
 
 from ..listening.nginx_config import ANY4, Listen
 from ..listening.taken import leave
-from ..system import rights
+from ..metadata.facts import Listener
+from ..system import rights, unit_properties
 from .surroundings import Surroundings
 
 
@@ -18,3 +21,28 @@ def forbidden(around: Surroundings, port: int) -> str:
     lacks = f"{around.program}, as user {own.user or 'root'}, has no CAP_NET_BIND_SERVICE for it"
     rest = leave(Listen(ANY4, port))
     return f"{lacks}; give it that in its unit and restart it once, or {rest}"
+
+
+def versions(around: Surroundings) -> Sequence[int]:
+    """The versions of IP that its unit lets it have."""
+    host = around.host
+    shown = host.units.properties(around.unit) if host.machine.has_systemd() else {}
+    return [*unit_properties.ip_versions(shown)]
+
+
+def parted(
+    around: Surroundings, groups: Sequence[Sequence[Listener]]
+) -> tuple[Sequence[Sequence[Listener]], Sequence[str]]:
+    """The listeners of each port without those that its unit keeps it from, and what is said of
+    these."""
+    allowed = versions(around)
+    kept, notes = [], []
+    for those in groups:
+        left = [one for one in those if one.ip.version in allowed]
+        kept += [left] if left else []
+        if len(left) < len(those):
+            port, version = those[0].port, next(iter({4, 6} - {*allowed}))
+            why = f"{around.unit} has RestrictAddressFamilies= without that; add it there"
+            rest = leave(Listen(ANY4, port))
+            notes.append(f"port {port} of IPv{version} is left out: {why}, or {rest}")
+    return kept, notes

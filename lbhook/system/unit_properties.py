@@ -1,6 +1,7 @@
 """What `systemctl show` prints: for each unit a block of lines, `Name=value`."""
 
 import shlex
+from collections.abc import Collection, Mapping
 
 from ..processes import Result, Run
 
@@ -8,7 +9,7 @@ from ..processes import Result, Run
 _WANTED = (
     *("ActiveState", "MainPID", "Job", "UnitFileState", "ReloadResult", "Result"),
     *("LimitNOFILE", "LimitNOFILESoft", "ExecStart", "TriggeredBy"),
-    *("User", "Group", "AmbientCapabilities"),
+    *("User", "Group", "AmbientCapabilities", "RestrictAddressFamilies"),
 )
 
 
@@ -43,6 +44,14 @@ def words(value: str) -> list[str]:
         return shlex.split(value)
     except ValueError:
         return value.split()
+
+
+def ip_versions(values: Mapping[str, str]) -> Collection[int]:
+    """The versions of IP of which a unit's program may have sockets (RestrictAddressFamilies=)."""
+    said = values.get("RestrictAddressFamilies", "")
+    named, others = said.removeprefix("~").split(), said.startswith("~") or not said
+    families = ((4, "AF_INET"), (6, "AF_INET6"))
+    return [version for version, name in families if (name in named) is not others]
 
 
 def read(output: str) -> list[dict[str, str]]:

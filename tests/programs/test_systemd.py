@@ -15,7 +15,7 @@ from ..stand import Runner
 APP, NGINX, FIREWALLD = "app.service", "nginx.service", "firewalld.service"
 SHOW = (
     "systemctl show {} --property=ActiveState,MainPID,Job,UnitFileState,ReloadResult,Result"
-    ",LimitNOFILE,LimitNOFILESoft,ExecStart,TriggeredBy,User,Group,AmbientCapabilities"
+    ",LimitNOFILE,LimitNOFILESoft,ExecStart,TriggeredBy,User,Group,AmbientCapabilities,RestrictAddressFamilies"
 )
 
 
