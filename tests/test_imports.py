@@ -120,7 +120,7 @@ HOUSE: dict[str, tuple[str, ...]] = {
         "salvage",
         *("deployment", "closures", "recovery"),
     ),
-    "levers": ("standstill", "drain", "azure"),
+    "levers": ("standstill", "reach", "drain", "upkeep", "azure"),
     "runs": (
         *(
             "progress",

@@ -49,14 +49,14 @@ def drain(
       sudo lbhook drain --wait 5m --reason "kernel upgrade"
       sudo lbhook drain --for 30m
     """
-    from ..levers import drain as drains
+    from ..levers.reach import limits
     from ..system.caller import caller
 
     draining = factory.draining(invocation)
     by = caller(draining.context.host.machine)
     drained = draining.begin(by, lasts=lasts or 0.0, **how)
     factory.say_held(invocation, draining.context.host)
-    for warning in drains.limits(draining.rules()):
+    for warning in limits(draining.rules()):
         invocation.console.warn(warning)
     if wait is None:
         return _end(invocation, draining, drained.text, as_json=as_json)

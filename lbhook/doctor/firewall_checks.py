@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterator
 
 from ..config.shipped import kind_of
 from ..config.targets import Target
-from ..levers.drain import sources
+from ..levers.reach import sources
 from ..plan import Closed
 from ..planning.closing import Closing
 from ..programs.daemon import places

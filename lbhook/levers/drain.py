@@ -2,47 +2,28 @@
 
 import contextlib
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING
 
 from ..config import permissions
-from ..config.settings import Settings
-from ..config.shipped import SHIPPED
 from ..context import Context
-from ..deployment.report import Report
-from ..errors import (
-    BusyError,
-    LbhookError,
-    ReloadError,
-    RightsError,
-    UsageError,
-    WriteError,
-)
-from ..imds.identity import Identity
+from ..errors import LbhookError, ReloadError, RightsError, UsageError, WriteError
 from ..imds.last_good import LastGood
 from ..memory.drains import Drained, Drains
 from ..memory.records import SOURCES
-from ..metadata.described import described
 from ..metadata.facts import Facts
-from ..metadata.model import Protocol
 from ..metadata.reader import Address
 from ..processes import Result
 from ..traffic import probes
+from .reach import sources
 
 if TYPE_CHECKING:
     from ..traffic.flows import Left
 
-_GONE = "the drain's table was gone; it is loaded again, and health probes are refused"
 _AGAIN = "it is no longer drained, but a reboot drains it again unless that file is removed"
 _OVER = "the drain has ended at its time: health probes are answered again"
-_NAT = (
-    "NAT rules, and rules without a probe, go on sending new connections here; which rules they"
-    " are, Azure's answer does not tell"
-)
-_UDP = "UDP has no connections that could be waited for, and may move to another VM at once"
 UNPROBED = "no health probe has come meanwhile, so that Azure may still send new connections here"
-_FOREIGN = "this disk was captured from another VM, which was drained: this one is not"
 
 
 class Drain:
@@ -57,11 +38,11 @@ class Drain:
     def known(self) -> Drained | None:
         """The drain that is in force, by its record."""
         found = self.records.found()
-        return None if found and self._is_over(found) else found
+        return None if found and self.is_over(found) else found
 
     def rules(self) -> Facts | None:
         """What leads here by the last good answer and the configuration; None if neither says."""
-        last = self._last_good.find()
+        last = self.last_good.find()
         return last.lb if last else None
 
     def wait(self, limit: float, watch: "Callable[[Left, float], None]") -> "Left":
@@ -70,7 +51,7 @@ class Drain:
         from ..traffic.flows import Flows
 
         machine, context = self.context.host.machine, self.context
-        flows = Flows(self.rules() or Facts(), machine, self._sources())
+        flows = Flows(self.rules() or Facts(), machine, self.sources())
         return flows.wait(limit, context.clock, context.sleep, watch)
 
     def begin(
@@ -87,8 +68,8 @@ class Drain:
         place of the first, but for its time; Azure's takes the place of no operator's. Raises
         `LbhookError`; then nothing has changed."""
         self._demand("drain")
-        with self._locked():
-            before, identity = self.known(), self._last_good.identity()
+        with self.locked():
+            before, identity = self.known(), self.last_good.identity()
             if before and not before.azures and source != SOURCES[0]:
                 return before
             drained = Drained(
@@ -106,7 +87,7 @@ class Drain:
                 events=events or (before.events if before else ()),
             )
             try:
-                self._put_in_force(drained)
+                self.put_in_force(drained)
             except BaseException:
                 self._put_back(before)
                 raise
@@ -116,7 +97,7 @@ class Drain:
         """Answer probes again, as the operator wants it; returns the drain that was in force. For
         the same events Azure does not drain it again. Raises `LbhookError`."""
         self._demand("undrain")
-        with self._locked():
+        with self.locked():
             before = self.known()
             if before and before.source == "tag" and self.context.settings.imds.obey_tag:
                 raise UsageError(f"undrain: {before.text}", hint=before.remedy)
@@ -134,82 +115,27 @@ class Drain:
     def release(self, source: str) -> bool:
         """End a drain that is Azure's, and of this source; whether there was one. Raises
         `LbhookError`."""
-        with self._locked():
+        with self.locked():
             before = self.known()
             if not before or before.source != source or not before.azures:
                 return False
-            self._finish()
+            self.finish()
         return True
 
-    def uphold(self) -> str:
-        """What a run owes to the drain: its table is there, after a reboot too if it is to outlast
-        that; a drain whose time is over ends. Returns what was done, as a line. Raises
-        `LbhookError`."""
-        host = self.context.host
-        if not (host.live and host.root):
-            return ""
-        found = self.records.found()
-        if not found:
-            return self._revive()
-        if self._is_over(found):
-            return self._finish()
-        if probes.stands(host.run, self._sources()):
-            return ""
-        self._load(found)
-        return _GONE
-
-    def obeyed(self, work: Callable[[], Report]) -> Report:
-        """What a run comes to that sees to the drain first. That this fails keeps the run from
-        nothing, and is its failure."""
-        failure = self._try_to_uphold()
-        result = work()
-        with contextlib.suppress(LbhookError):
-            result = result._replace(drained=self.known())
-        return result.failing(failure) if failure else result
-
-    def _try_to_uphold(self) -> LbhookError | None:
-        try:
-            if not self.records.any():
-                return None
-            with self._locked():
-                said = self.uphold()
-        except BusyError as error:
-            self.context.reporter.log(f"drain: {error}; the next run sees to it")
-            return None
-        except LbhookError as error:
-            return error
-        if said:
-            self.context.reporter.warn(said)
-        return None
-
-    def _revive(self) -> str:
-        """A drain that outlasts reboots, in the first run of this boot."""
-        kept = self.records.of_earlier_boot()
-        if not kept:
-            return ""
-        if Identity(kept.uuid, kept.machine_id).same(self._last_good.identity()) is False:
-            self.records.drop()
-            return _FOREIGN
-        left = max(0.0, min(kept.lasts, kept.until - self.now())) if kept.lasts else 0.0
-        if kept.lasts and not left:
-            return self._finish()
-        ends = self.context.boottime() + left if left else 0.0
-        found = kept._replace(ends=ends, boot=self.context.host.state.boot_id)
-        self._put_in_force(found)
-        return found.text
-
-    def _finish(self) -> str:
+    def finish(self) -> str:
+        """Take table and records away; returns that as a line. Raises `LbhookError`."""
         self._demand_loaded(probes.remove(self.context.host.run))
         self.records.forget()
         self.records.drop()
         return _OVER
 
-    def _put_in_force(self, drained: Drained) -> None:
+    def put_in_force(self, drained: Drained) -> None:
+        """Write the records of a drain, and load its table. Raises `LbhookError`."""
         # The record first: what is killed then is completed by the next run.
         self.records.write(drained)
         if drained.persist:
             self.records.keep(drained)
-        self._load(drained)
+        self.load(drained)
         if not drained.persist:
             self.records.drop()
 
@@ -226,11 +152,12 @@ class Drain:
             else:
                 self.records.drop()
 
-    def _load(self, drained: Drained) -> None:
+    def load(self, drained: Drained) -> None:
+        """Load the table of a drain, and leave it for nftables.service. Raises `LbhookError`."""
         machine = self.context.host.machine
         left = drained.ends - self.context.boottime() if drained.ends else 0.0
         table = probes.text(
-            self._sources(),
+            self.sources(),
             [one.port for one in machine.listening()],
             seconds=max(1.0, left) if drained.ends else 0.0,
             tracked=machine.tracked()[1] > 0,
@@ -238,10 +165,12 @@ class Drain:
         self.records.leave_table(table)
         self._demand_loaded(probes.load(self.context.host.run, table))
 
-    def _sources(self) -> tuple[Address, ...]:
+    def sources(self) -> tuple[Address, ...]:
+        """Where health probes come from."""
         return sources(self.context.settings)
 
-    def _is_over(self, drained: Drained) -> bool:
+    def is_over(self, drained: Drained) -> bool:
+        """Whether its time has come."""
         return bool(drained.ends) and drained.ends <= self.context.boottime()
 
     def _demand(self, command: str) -> None:
@@ -259,29 +188,11 @@ class Drain:
         if not result.ok:
             raise ReloadError(result.report(), hint="nothing was changed")
 
-    def _locked(self) -> AbstractContextManager[None]:
+    def locked(self) -> AbstractContextManager[None]:
+        """Hold the lock; raises `BusyError`."""
         return self.context.host.locked(self.context.settings.paths.runtime)
 
     @property
-    def _last_good(self) -> LastGood:
+    def last_good(self) -> LastGood:
+        """The last good answer of this machine."""
         return LastGood(self.context.host.tree, self.context.settings, self.context.host.machine)
-
-
-def sources(settings: Settings) -> tuple[Address, ...]:
-    """Where health probes come from: Azure's addresses, and those of the configuration."""
-    shipped = SHIPPED["nftables"].variables["probe_sources"][1]
-    named = (one for target in settings.active() for one in target.vars.get("probe_sources", ()))
-    return tuple(dict.fromkeys((*shipped, *named)))
-
-
-def limits(lb: Facts | None) -> Iterator[str]:
-    """What can't be drained, as far as the answer tells. Microsoft: "Azure Load Balancer health
-    probes" has what becomes of flows when probes fail; NAT rules have none."""
-    if lb is None:
-        yield "no last good answer: which rules lead here is not known"
-        return
-    if lb.inbound_rules:
-        yield _NAT
-    udp = [described(one) for one in lb.inbound_rules if one.protocol is not Protocol.TCP]
-    if udp:
-        yield f"{_UDP}: {', '.join(udp)}"

@@ -10,6 +10,7 @@ from ..deployment.report import Report
 from ..errors import together
 from ..imds.fetching import Fetcher
 from ..levers.drain import Drain
+from ..levers.upkeep import Upkeep
 from ..metadata.facts import Facts
 from ..planning.planner import Planner
 from ..planning.scope import Scope, unanswered
@@ -27,7 +28,7 @@ class Restoration:
     def carry_out(self) -> Report:
         """Settle an unfinished run, then load or make what is missing; on another VM, all of it
         at rest. Never raises a `LbhookError`: the report has it."""
-        return Drain(self.context).obeyed(lambda: settled(self.context, self._restore))
+        return Upkeep(Drain(self.context)).obeyed(lambda: settled(self.context, self._restore))
 
     def _restore(self) -> Report:
         rested = Done()

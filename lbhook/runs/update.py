@@ -15,6 +15,7 @@ from ..imds.fetching import Fetcher
 from ..levers import standstill
 from ..levers.azure import AzuresLevers
 from ..levers.drain import Drain
+from ..levers.upkeep import Upkeep
 from ..memory.records import Applied, Standstill
 from ..metadata.facts import Facts
 from ..plan import Outcome, Plan
@@ -95,7 +96,7 @@ class Update:
     def _apply(self) -> Report:
         self.context.host.demand_rights(self.context.settings)
         permissions.demand(self.context.settings)
-        return Drain(self.context).obeyed(self._attempt_all)
+        return Upkeep(Drain(self.context)).obeyed(self._attempt_all)
 
     def _attempt_all(self) -> Report:
         try:

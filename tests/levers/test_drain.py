@@ -10,7 +10,9 @@ from typing import Any
 import pytest
 
 from lbhook.errors import BusyError, LbhookError, ReloadError, RightsError, WriteError
-from lbhook.levers.drain import Drain, limits
+from lbhook.levers.drain import Drain
+from lbhook.levers.reach import limits
+from lbhook.levers.upkeep import Upkeep
 from lbhook.memory.drains import Drained
 from lbhook.runs.restoration import Restoration
 from lbhook.runs.undo import Undo
@@ -121,7 +123,7 @@ def test_one_that_outlasts_a_reboot_ends_at_its_time(
     """By the clock of the next boot, but never later than after the whole of its time."""
     drain(stand, lasts=1800.0, persist=True)
     reboot(stand)
-    said = draining(stand, NOW + later).uphold()
+    said = Upkeep(draining(stand, NOW + later)).uphold()
     assert (f"timeout {timeout}" in loaded(stand)) is bool(timeout)
     assert (draining(stand).known() is not None) is bool(timeout)
     assert said.startswith("drained since" if timeout else "the drain has ended")
@@ -142,7 +144,7 @@ def test_a_reboot_ends_a_drain_unless_it_persists(stand: Stand) -> None:
     assert stand.runner.taken() == [LOAD, LOAD]
     draining(stand).end()
     reboot(stand, "boot-4")
-    assert draining(stand).uphold() == ""
+    assert Upkeep(draining(stand)).uphold() == ""
     assert draining(stand).known() is None
 
 
@@ -152,7 +154,7 @@ def test_a_captured_disk_brings_no_drain_along(stand: Stand) -> None:
     (stand.place / "uuid").write_text("99999999-2222-3333-4444-555555555555\n")
     reboot(stand)
     said = "this disk was captured from another VM, which was drained: this one is not"
-    assert draining(stand).uphold() == said
+    assert Upkeep(draining(stand)).uphold() == said
     assert (draining(stand).known(), stand.text(KEPT)) == (None, None)
 
 
@@ -274,7 +276,7 @@ def test_a_read_only_state_directory_keeps_no_vm_drained(stand: Stand) -> None:
         draining(stand).end()
     assert raised.value.hint.startswith("it is no longer drained, but a reboot drains it again")
     assert "delete table" in loaded(stand)
-    assert draining(stand).uphold() == ""
+    assert Upkeep(draining(stand)).uphold() == ""
     assert draining(stand).known() is None
 
 
