@@ -1,5 +1,6 @@
-"""What nginx is told to listen on, what it can have of that, and what it would cost others.
+"""What nginx is told to listen on, what it can have of that, and what it would cost others; where
+haproxy and sshd are configured to listen.
 
 Others use `Configuration` of nginx_config, `Scene` and `judge` of nginx_verdict. Looks at nothing
-itself: files and sockets come by judging/surroundings.
+itself: files come by `Files` of files, sockets by judging/surroundings.
 """

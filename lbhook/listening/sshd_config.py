@@ -3,34 +3,33 @@ of OpenSSH 9.2 (`servconf.c`)."""
 
 import contextlib
 import ipaddress
-import os
 import re
 import shlex
 from collections.abc import Iterator, Sequence
-from pathlib import Path
+from pathlib import PurePosixPath
 
 from ..config.network import port
 from ..config.schema import Misfit
 from ..metadata.reader import Address
+from .files import Files
 
 # An address, by its text, and a port.
 Spot = tuple[str, int]
 # Any address: of both families, of IPv4, of IPv6.
 BOTH, IPV4, IPV6 = "", str(ipaddress.IPv4Address(0)), str(ipaddress.IPv6Address(0))
 _FAMILIES = {"inet": IPV4, "inet6": IPV6}
-_DIRECTORY = Path("etc/ssh")
+_NAME = "sshd_config"
 # In order of precedence; SUSE ships its own below /usr.
-_FILES = ("etc/ssh/sshd_config", "usr/etc/ssh/sshd_config")
+_DIRECTORIES = (PurePosixPath("/etc/ssh"), PurePosixPath("/usr/etc/ssh"))
 _DEFAULT_PORT = 22
 # An Include of sshd goes no deeper.
 _DEEPEST = 16
 
 
-def configured(root: Path, *, default: bool) -> Iterator[Spot]:
+def configured(files: Files, *, default: bool) -> Iterator[Spot]:
     """What the configuration of sshd names; with `default` what it is if nothing is named."""
-    files = [root / name for name in _FILES]
-    there = [one for one in files if os.path.isfile(one)]  # noqa: PTH113  (it may not be seen)
-    lines = [line for file in there[:1] for line in _lines(root, file)]
+    there = [one / _NAME for one in _DIRECTORIES if _NAME in files.names(str(one))]
+    lines = [line for file in there[:1] for line in _lines(files, str(file))]
     ports = [number for key, word in lines if key == "port" for number in numbers(word)]
     families = [word for key, word in lines if key == "addressfamily"]
     anywhere = _FAMILIES.get(families[0] if families else "", BOTH)
@@ -51,15 +50,11 @@ def _addressed(word: str, ports: Sequence[int]) -> Iterator[Spot]:
             yield (str(ip) if ip else ""), number
 
 
-def _lines(root: Path, file: Path, depth: int = 0) -> Iterator[tuple[str, str]]:
+def _lines(files: Files, file: str, depth: int = 0) -> Iterator[tuple[str, str]]:
     """The keywords of a file with their first word, but for those that hold for some only: from a
     `Match` on, to the next one for all."""
-    try:
-        text = file.read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return
     everybody = True
-    for line in text.splitlines():
+    for line in (files.read(file) or "").splitlines():
         found = re.match(r'\s*"?(\w+)"?(?:\s*=\s*|\s+)(.*)', line)
         key, words = (found[1].lower(), _words(found[2])) if found else ("", [])
         if key == "match":
@@ -68,9 +63,8 @@ def _lines(root: Path, file: Path, depth: int = 0) -> Iterator[tuple[str, str]]:
             continue
         elif key == "include" and depth < _DEEPEST:
             for word in words:
-                inside = str(_DIRECTORY / word).lstrip("/")
-                for other in sorted(root.glob(inside)):
-                    yield from _lines(root, other, depth + 1)
+                for other in files.matching(str(_DIRECTORIES[0] / word))[0]:
+                    yield from _lines(files, other, depth + 1)
         elif words:
             yield key, words[0]
 

@@ -13,6 +13,7 @@ from typing import Any
 
 from ..config.targets import Target
 from ..listening import sshd_config
+from ..listening.files import Files
 from ..listening.sshd_config import BOTH, IPV4, IPV6, Spot
 from ..processes import Run
 from ..system.machine import Machine, Socket
@@ -62,7 +63,8 @@ def places(
     if not listens and any(one.endswith(".socket") for one in starting):
         found.update(*_sockets(run, lambda unit, _: unit in starting))
     if _SERVICES & starting:
-        found.update(sshd_config.configured(machine.root, default=not listens))
+        files = Files(machine.text, machine.names)
+        found.update(sshd_config.configured(files, default=not listens))
     if keep or len({_daemon(unit) for unit in starting}) > len(there):
         found.update(filter(None, map(_read, known)))
     for one in sorted({number for _, number in found}):

@@ -257,7 +257,9 @@ def test_before_it_listens_its_configuration_counts(
 
 
 def test_drop_ins_count_up_to_what_holds_for_some_only(tmp_path: Path) -> None:
-    """A Match in one ends with its file; one that includes itself ends somewhere."""
+    """A Match in one ends with its file; one that includes itself ends somewhere. A star stands for
+    no file that is hidden, as an editor's."""
+    configure(tmp_path, "Port 9\n", "sshd_config.d/.#b.conf")
     configure(tmp_path, "Port 2222\nMatch User x\nPort 9\n", "sshd_config.d/a b.conf")
     configure(tmp_path, "Port 2223\nInclude sshd_config.d/*.conf\n", "sshd_config.d/b.conf")
     drop_ins = "Include '/etc/ssh/sshd_config.d/a b.conf' sshd_config.d/b*\n"
