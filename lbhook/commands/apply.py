@@ -58,7 +58,9 @@ def apply(
     if confirm and no_reload:
         raise click.UsageError("--confirm and --no-reload can't both be meant")
     if early:
-        factory.await_answer(invocation)
+        from ..cli import early_start
+
+        early_start.await_answer(invocation)
     by_hand = not invocation.console.manager.address
     last = ""
     try:

@@ -32,7 +32,9 @@ def fetch(invocation: Invocation, /, as_json: bool, early: bool, **options: Any)
     from ..deployment import report
 
     if early:
-        factory.await_network(invocation)
+        from ..cli import early_start
+
+        early_start.await_network(invocation)
     run = factory.fetch(invocation, levers=bool(options["hand_over"]), **options)
     if not options["hand_over"]:  # the apply that takes it says so
         factory.say_held(invocation, run.context.host)
