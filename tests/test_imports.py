@@ -141,7 +141,7 @@ HOUSE: dict[str, tuple[str, ...]] = {
         *("firewall_checks", "container_checks", "walk"),
     ),
     "emulator": ("replies", "faults", "playbook", "listener", "http", "server"),
-    "cli": ("console", "invocation", "factory", "early_start", "options", "demo", "main"),
+    "cli": ("colour", "console", "invocation", "factory", "early_start", "options", "demo", "main"),
     "commands": (
         *("apply", "plan", "show", "doctor", "fetch", "history"),
         *("restore", "rollback", "drain"),

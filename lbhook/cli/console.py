@@ -1,4 +1,4 @@
-"""What a person sees: messages on stderr, the live line while lbhook waits, colour."""
+"""What a person sees: messages on stderr, and the live line while lbhook waits."""
 
 import contextlib
 import os
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..errors import LbhookError, WriteError
+from .colour import styled
 
 if TYPE_CHECKING:
     from ..context import Reporter
@@ -211,43 +212,6 @@ def _write(text: str | bytes, *, err: bool = False) -> None:
         os.close(nowhere)
         if not err and not isinstance(error, BrokenPipeError):
             raise WriteError(f"standard output: {error.strerror}") from None
-
-
-def styled(text: str, **style: Any) -> str:
-    """Text as `click.style` dresses it, unless the environment asks for none (no-color.org)."""
-    return text if os.environ.get("NO_COLOR") else click.style(text, **style)
-
-
-def coloured_diff(text: str) -> str:
-    """A unified diff, green and red on a terminal."""
-    return "".join(f"{_coloured(line)}\n" for line in text.splitlines())
-
-
-def coloured_picture(text: str) -> str:
-    """A picture, its headings bold and what it marks red on a terminal."""
-    return "".join(f"{_painted(line)}\n" for line in text.splitlines())
-
-
-def coloured_explanation(text: str) -> str:
-    """An explanation, what is the template's own dim on a terminal."""
-    return "".join(f"{_dimmed(line)}\n" for line in text.splitlines())
-
-
-def _dimmed(line: str) -> str:
-    return styled(line, dim=True) if line.startswith("template ") else line
-
-
-def _painted(line: str) -> str:
-    if line.startswith("!"):
-        return styled(line, fg="red")
-    return line if line.startswith(" ") or not line else styled(line, bold=True)
-
-
-def _coloured(line: str) -> str:
-    if line.startswith(("--- ", "+++ ")):
-        return styled(line, bold=True)
-    colours = {"+": "green", "-": "red", "@": "cyan", "#": "yellow"}
-    return styled(line, fg=colours[line[0]]) if line[:1] in colours else line
 
 
 def _columns() -> int:

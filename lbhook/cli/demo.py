@@ -16,7 +16,8 @@ from ..metadata.model import Metadata
 from ..programs.host import host
 from ..runs.update import Update
 from ..traffic import diagram
-from .console import Console, coloured_diff, styled
+from . import colour
+from .console import Console
 
 _CONFIG = """
 [imds]
@@ -94,7 +95,7 @@ class Demo:
         for change in result.changes:
             file = root.joinpath(*change.path.parts[1:])
             if file.exists():
-                self.console.out(styled(f"{change.path}\n", bold=True))
+                self.console.out(colour.styled(f"{change.path}\n", bold=True))
                 text = file.read_text(encoding="utf-8").expandtabs(4)
                 self.console.out(f"{textwrap.indent(text, '  ')}\n")
 
@@ -107,7 +108,7 @@ class Demo:
         more["loadbalancer"]["inboundRules"].append(_NEW_RULE)
         imds.body = json.dumps(more).encode()
         self._title("A rule for UDP port 53 is added in Azure", "lbhook plan")
-        self.console.out(f"{coloured_diff(plan_report.plan_text(update.plan()))}\n")
+        self.console.out(f"{colour.diff(plan_report.plan_text(update.plan()))}\n")
         self._title("lbhook applies it", "lbhook apply")
         self._apply(update)
 
@@ -123,5 +124,5 @@ class Demo:
 
     def _title(self, text: str, command: str) -> None:
         self._scene += 1
-        self.console.out(styled(f"{self._scene}. {text}", fg="cyan", bold=True))
-        self.console.out(styled(f"   $ {command}\n\n", dim=True))
+        self.console.out(colour.styled(f"{self._scene}. {text}", fg="cyan", bold=True))
+        self.console.out(colour.styled(f"   $ {command}\n\n", dim=True))

@@ -5,8 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..cli import factory, options
-from ..cli.console import coloured_picture
+from ..cli import colour, factory, options
 from ..cli.invocation import Invocation, pass_invocation
 from ..errors import NoAnswerError, RightsError, TraceError
 
@@ -46,7 +45,7 @@ def doctor(invocation: Invocation, /, as_json: bool, **options: Any) -> int:
     if as_json:
         invocation.json(diagnosis.to_json())
     elif invocation.verbosity >= 0:
-        invocation.console.out(coloured_picture(diagnosis.to_text(notes=invocation.verbosity > 0)))
+        invocation.console.out(colour.picture(diagnosis.to_text(notes=invocation.verbosity > 0)))
     return int(diagnosis.wrong > 0)
 
 

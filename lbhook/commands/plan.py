@@ -4,8 +4,7 @@ from typing import Any
 
 import click
 
-from ..cli import factory, options
-from ..cli.console import coloured_diff
+from ..cli import colour, factory, options
 from ..cli.invocation import Invocation, pass_invocation
 from ..errors import together
 
@@ -42,7 +41,7 @@ def plan(invocation: Invocation, /, as_json: bool, exit_code: bool, **options: A
     if as_json:
         invocation.json(plan_report.plan_json(result))
     else:
-        invocation.console.out(coloured_diff(plan_report.plan_text(result)))
+        invocation.console.out(colour.diff(plan_report.plan_text(result)))
     if result.failures:
         raise together(result.failures)
     return int(exit_code and result.to_do)

@@ -4,8 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..cli import factory, options
-from ..cli.console import coloured_explanation
+from ..cli import colour, factory, options
 from ..cli.invocation import Invocation, pass_invocation
 from ..errors import UsageError
 from ..installation import completion
@@ -74,7 +73,7 @@ def explain(invocation: Invocation, /, target: str, as_json: bool, **options: An
     if as_json:
         invocation.json(annotation.to_json(explanation))
     else:
-        invocation.console.out(coloured_explanation(annotation.to_text(explanation)))
+        invocation.console.out(colour.explanation(annotation.to_text(explanation)))
     return 0
 
 

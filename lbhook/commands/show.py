@@ -5,8 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..cli import factory, options
-from ..cli.console import coloured_picture
+from ..cli import colour, factory, options
 from ..cli.invocation import Invocation, pass_invocation
 from ..errors import NoAnswerError, WriteError
 
@@ -93,7 +92,7 @@ def show(
         invocation.json({**value, "here": diagram.here_json(picture)})
     else:
         text = diagram.to_text(lb, metadata, picture, everything=everything)
-        invocation.console.out(coloured_picture(text))
+        invocation.console.out(colour.picture(text))
     return status
 
 
