@@ -245,4 +245,5 @@ def _itself(one: Listen) -> str:
 
 
 def _left_out(one: Listen, why: str, what: str = "") -> str:
-    return f"{what or f'port {one.port}'} is left out: {why}"
+    over = "UDP " if one.protocol == "udp" else ""
+    return f"{over}{what or f'port {one.port}'} is left out: {why}"

@@ -168,7 +168,8 @@ def test_a_port_that_another_program_has_is_left_out(stream: Lab, protocol: str)
     stream.vm.serve(f"{protocol},{VM4},9100")
     stream.balance(body(*WEB, *QUESTIONS, rule(FRONT4, 90, VM4, 9100, protocol)))
     done = stream.vm.lbhook("apply", check=False)
-    assert f"nginx-stream: {VM4}:9100 is left out: " in done.stderr
+    over = "UDP " if protocol == "udp" else ""
+    assert f"nginx-stream: {over}{VM4}:9100 is left out: " in done.stderr
     assert "9100" not in stream.vm.read(STREAM)
     assert "5300" in stream.vm.read(STREAM)
     assert one(stream.client, "tcp", FRONT4, 80).state == "open"

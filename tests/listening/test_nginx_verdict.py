@@ -278,6 +278,13 @@ def test_http3_is_tls() -> None:
     assert judged(at, f"{V4}:443")[1].startswith("port 443 is left out: its server block has")
 
 
+def test_udp_is_named_where_it_is_left_out() -> None:
+    """The same port may be open over TCP."""
+    other = Taken(ip_address(V4), 53, "udp", program="dns")
+    found = nginx_verdict.judge(scene(others=(other,)), listens(f"{V4}:53 udp"), "address")
+    assert found.notes[0].startswith(f"UDP {V4}:53 is left out: dns has {V4}:53; ")
+
+
 def test_udp_is_opened_where_rules_lead_whatever_tcp_has() -> None:
     """A reload opens it beside any other socket."""
     for held in ("443 ssl", "443 quic"):
