@@ -31,7 +31,7 @@ _PROSE = re.compile(r"[A-Za-z'`]{2,}[,;:]? [a-z`\"]{2,}")
 _NOT_OURS = re.compile(
     r"\n?(compdef|add table|ssl_certificate \$|# configuration file|text/plain|application/json"
     r"|http \{|--descr|\(24: Too many"
-    r"|Message too|inet lbhook |# (\{|end of)"
+    r"|Message too|inet (lbhook|firewalld) |# (\{|end of)"
     r"|Operation not|Cannot assign|No route|Network is|Connection ref|reset by|No such file"
     r"|unable to|could not open|.*: perhaps endless"
     r"|(no )?load balancer metadata (is|api)|/metadata/loadbalancer is not|api is not"

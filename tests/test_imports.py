@@ -47,7 +47,7 @@ HOUSE: dict[str, tuple[str, ...]] = {
         "unit_properties",
         "transient_unit",
         "caller",
-        "conntrack",
+        "nft_chains",
     ),
     "storage": (
         *("lock", "directory", "disk_errors", "candidates", "files", "scratch", "aside"),
@@ -93,8 +93,8 @@ HOUSE: dict[str, tuple[str, ...]] = {
     ),
     "firewall": (*("verdict", "packets", "clients", "traces", "decisions", "trial", "kernel"),),
     "traffic": (
-        *("routes", "paths", "cut", "diagram", "html", "probes", "flows", "remedies"),
-        *("trace_marks", "fates", "trace"),
+        *("routes", "paths", "cut", "diagram", "html", "probes", "conntrack", "flows"),
+        *("remedies", "trace_marks", "fates", "trace"),
     ),
     "judging": (
         *("failed_start", "judged", "surroundings", "configurations", "permitted"),

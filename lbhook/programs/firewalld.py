@@ -16,6 +16,7 @@ from ..listening.haproxy_config import Bind
 from ..metadata.reader import Address
 from ..processes import Result, Run
 from ..storage import scratch
+from ..system import nft_chains
 
 _MINIMAL = "DefaultZone=public\n"
 _LEFT_OUT = re.compile(r"^WARNING: (?:[A-Z_]+: .*: rule |Invalid rule: )", re.MULTILINE)
@@ -79,8 +80,7 @@ class Firewalld:
         The kernel is asked first: that takes a tenth of the time, and each run does it.
         """
         policy = target.path.stem
-        chain = ("inet", "firewalld", f"filter_IN_policy_{policy}_allow")
-        if self.run(("nft", "list", "chain", *chain), timeout=target.timeout).ok:
+        if nft_chains.chain(self.run, f"inet firewalld filter_IN_policy_{policy}_allow"):
             return ""
         told = self.run(("firewall-cmd", f"--info-policy={policy}"), timeout=target.timeout)
         if told.ok and told.output.startswith(f"{policy} (active)"):

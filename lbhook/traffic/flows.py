@@ -7,9 +7,9 @@ from ..firewall.kernel import Firewall, FirewallError
 from ..metadata.facts import Facts
 from ..metadata.model import Protocol
 from ..metadata.reader import Address
-from ..system.conntrack import Tracked, translated
 from ..system.machine import Machine
 from . import probes
+from .conntrack import Tracked, translated
 
 # A probe that failed once may be tried again; Azure's own default asks for two in a row.
 _FAILURES = 2

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from ..config.targets import Target
 from ..firewall.verdict import ROUTING, Verdict
 from ..processes import Run
+from ..system import nft_chains
 from .paths import RESTRICT
 
 _IPTABLES = 'accept it there, or set policy = "mark" and accept the mark there'
@@ -71,15 +72,15 @@ class Advice:
 
     def _is_early(self, table: str, name: str) -> bool:
         """Whether a chain is run before the one that marks."""
-        listed = self._run(("nft", "--numeric-priority", "list", "chain", *table.split(), name))
-        found = re.search(r" hook (\w+) .*priority (-?\d+);", listed.output)
+        listed = nft_chains.chain(self._run, f"{table} {name}", "--numeric-priority")
+        found = re.search(r" hook (\w+) .*priority (-?\d+);", listed)
         early = found and (found[1] in _BEFORE or (found[1] == "input" and int(found[2]) <= _MARKS))
         return bool(early)
 
     def _lets_in_marked(self, verdict: Verdict) -> bool:
         """Whether its chain has the rule already that lets in all that is marked, before the one
         that drops."""
-        listed = self._run(("nft", "--handle", "list", "chain", *verdict.chain.split())).output
+        listed = nft_chains.chain(self._run, verdict.chain, "--handle")
         found = _LETS_IN.findall(listed.partition(f" # {verdict.rule}\n")[0])
         return (self._mask, self._mark) in [(int(mask, 16), int(mark, 16)) for mask, mark in found]
 
@@ -89,7 +90,7 @@ class Advice:
             return f"`nft insert rule {table} {name} {match}`"
         match = f"-m mark --mark {self._mark:#x}/{self._mask:#x} -j ACCEPT"
         before, file = _UFW[table]
-        if self._run(("nft", "list", "chain", *table.split(), before)).ok:
+        if nft_chains.chain(self._run, f"{table} {before}"):
             return (
                 f"`-A {before} {match}` below `# End required lines` in {file}, then `ufw reload`"
             )

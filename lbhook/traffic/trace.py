@@ -12,6 +12,7 @@ from ..firewall.verdict import Verdict
 from ..layout import place
 from ..mirror.nf_tables import FAMILIES
 from ..processes import Run
+from ..system import nft_chains
 from ..system.machine import Machine
 from .fates import Fate
 
@@ -157,12 +158,12 @@ class Reader:
         """The rule as nft prints it; empty if it does not, or if it was the policy."""
         if not (event and event.handle):
             return ""
-        chain = self._verdict(event).chain
-        if chain not in self._chains:
-            listed = self.run(("nft", "--handle", "--stateless", "list", "chain", *chain.split()))
-            rows = (line.strip().rpartition(" # handle ") for line in listed.output.splitlines())
-            self._chains[chain] = {int(n): text for text, _, n in rows if n.isdecimal()}
-        return self._chains[chain].get(event.handle, "")
+        name = self._verdict(event).chain
+        if name not in self._chains:
+            lines = nft_chains.chain(self.run, name, "--handle").splitlines()
+            rows = (line.strip().rpartition(" # handle ") for line in lines)
+            self._chains[name] = {int(n): text for text, _, n in rows if n.isdecimal()}
+        return self._chains[name].get(event.handle, "")
 
     def _listener(self, flow: Flow) -> str:
         ip = ipaddress.ip_address(flow.destination)

@@ -161,7 +161,8 @@ def test_the_configuration_as_it_stands_is_asked_for() -> None:
     assert runner.taken() == ["firewall-offline-cmd --check-config"]
 
 
-NFT = "nft list chain inet firewalld filter_IN_policy_web_allow"
+NFT = "nft --stateless --terse list ruleset"
+LISTED = "table inet firewalld {\n\tchain filter_IN_policy_web_allow {\n\t}\n}\n"
 CMD = "firewall-cmd --info-policy=web"
 
 
@@ -173,18 +174,21 @@ def in_force(answers: Answers) -> tuple[str, list[str]]:
 
 def test_a_policy_that_the_kernel_has_is_in_force() -> None:
     """The slower question is not asked."""
-    assert in_force(lambda _: (0, "")) == ("", [NFT])
+    assert in_force(lambda _: (0, LISTED)) == ("", [NFT])
 
 
 def test_a_policy_that_firewalld_has_elsewhere_is_in_force() -> None:
     """With iptables behind it, nft shows nothing."""
-    answers = {"nft": (1, "No such file"), "firewall-cmd": (0, "web (active)\n  priority: -10\n")}
+    answers = {
+        "nft": (0, LISTED.replace("web", "db")),
+        "firewall-cmd": (0, "web (active)\n  priority: -10\n"),
+    }
     assert in_force(lambda argv: answers[argv[0]]) == ("", [NFT, CMD])
 
 
 @pytest.mark.parametrize("told", [(140, "Error: INVALID_POLICY: web"), (0, "web\n  priority: 0\n")])
 def test_a_policy_that_firewalld_has_not_is_not(told: tuple[int, str]) -> None:
     """Or has, but inactive."""
-    answers = {"nft": (1, "No such file"), "firewall-cmd": told}
+    answers = {"nft": (0, LISTED.replace("web", "db")), "firewall-cmd": told}
     problem, _ = in_force(lambda argv: answers[argv[0]])
     assert problem == "firewalld has no active policy web"

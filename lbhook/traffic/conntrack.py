@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 from ..metadata.reader import Address
-from .nlmsg import NETFILTER, Channel, as_number, by_kind
+from ..system.nlmsg import NETFILTER, Channel, as_number, by_kind
 
 # linux/netfilter/nfnetlink_conntrack.h: IPCTNL_MSG_CT_GET of NFNL_SUBSYS_CTNETLINK, and a
 # nfgenmsg for every family.
