@@ -4,6 +4,8 @@ import re
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from .. import accounts
+
 _BIND = "net_bind_service"
 # Its number in capabilities(7).
 _NUMBER = 10
@@ -36,10 +38,12 @@ def of_process(status: str) -> Rights:
 
 
 def of_unit(values: Mapping[str, str]) -> Rights:
-    """Those that a unit gives, by its properties."""
+    """Those that a unit gives, by its properties; root's where its user is made when it starts
+    (DynamicUser=)."""
     user = values.get("User", "")
-    if user in ("", "root", "0"):
+    known = accounts.numbers(user)
+    if not known or known[0] == 0:
         return Rights()
-    group = values.get("Group", "") or user
+    group = values.get("Group", "") or known[1]
     binds = _BIND in values.get("AmbientCapabilities", "")
     return Rights(user, (f"--regid={group}", "--init-groups"), binds)

@@ -1,6 +1,7 @@
 """Whose rights a program has, as proc(5) and systemd say."""
 
 import os
+import pwd
 import subprocess
 from pathlib import Path
 
@@ -15,6 +16,9 @@ STATUS = (
     "Name:\tnginx\nUid:\t{0}\t{0}\t{0}\t{0}\nGid:\t{1}\t{1}\t{1}\t{1}\nGroups:\t{2} \n"
     "CapEff:\t{3}\n"
 )
+
+
+GROUP = pwd.getpwnam("nobody").pw_gid
 
 
 @pytest.mark.parametrize(
@@ -45,15 +49,16 @@ def test_those_of_a_process(status: str, expected: Rights) -> None:
     [
         ({}, Rights()),
         ({"User": "root"}, Rights()),
-        ({"User": "web"}, Rights("web", ("--regid=web", "--init-groups"), binds=False)),
+        ({"User": "made-by-its-start", "Group": "made-by-its-start"}, Rights()),
+        ({"User": "nobody"}, Rights("nobody", (f"--regid={GROUP}", "--init-groups"), binds=False)),
         (
-            {"User": "web", "Group": "www", "AmbientCapabilities": "cap_net_bind_service"},
-            Rights("web", ("--regid=www", "--init-groups"), binds=True),
+            {"User": "nobody", "Group": "www", "AmbientCapabilities": "cap_net_bind_service"},
+            Rights("nobody", ("--regid=www", "--init-groups"), binds=True),
         ),
     ],
 )
 def test_those_of_a_unit(values: dict[str, str], expected: Rights) -> None:
-    """By names."""
+    """By names; the group of a user may have another one."""
     assert rights.of_unit(values) == expected
 
 
