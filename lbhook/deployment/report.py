@@ -15,6 +15,8 @@ VERSION = 1
 
 _SILENT = "kept: no usable answer; the last good answer stays in force"
 _LATER = "kept: a later answer is in force"
+# Of a port that is closed at more, the others are counted.
+_MOST_ADDRESSES = 4
 
 
 class Report(NamedTuple):
@@ -203,10 +205,24 @@ def in_use(closed: Closed) -> str:
 def closed_warnings(name: str, closed: Sequence[Closed]) -> tuple[str, ...]:
     """What a firewall has closed, and loudly what of it is in use."""
     used = "; ".join(f"{one}: {in_use(one)}" for one in closed if one.connections)
-    listed = ", ".join(str(one) for one in closed if not one.only_from)
+    listed = named([one for one in closed if not one.only_from])
     loud = (f"{name}: {used}: these stay open, new ones are dropped",) if used else ()
     what = "closed to the outside, because no rule or setting opens it"
     return (*loud, f"{name}: {what}: {listed}") if listed else loud
+
+
+def named(closed: Sequence[Closed]) -> str:
+    """What is closed, in a line; of a port that is so at many addresses, the first of them."""
+    found: dict[tuple[str, int, str], list[Closed]] = {}
+    for one in closed:
+        found.setdefault((one.protocol, one.port, one.program), []).append(one)
+    words: list[str] = []
+    for some in found.values():
+        if len(some) > _MOST_ADDRESSES:
+            words.append(f"{some[0]} and {len(some) - 1} more addresses")
+        else:
+            words += map(str, some)
+    return ", ".join(words)
 
 
 def left_out(change: Change) -> bool:

@@ -5,6 +5,7 @@ from collections.abc import Collection, Iterator
 
 from ..config.shipped import kind_of
 from ..config.targets import Target
+from ..deployment.report import named
 from ..levers.reach import sources
 from ..plan import Closed
 from ..planning.closing import Closing
@@ -25,13 +26,13 @@ def closed(evidence: Evidence) -> Iterator[Finding]:
     if not firewall:
         return
     closing = Closing(firewall, evidence.lb, evidence.host)
-    found: dict[str, list[str]] = {}
+    found: dict[str, list[Closed]] = {}
     own = _listeners(evidence)
     for one in closing.standing:
         if not _is_own(one, own):
-            found.setdefault(closing.bridge(one), []).append(str(one))
+            found.setdefault(closing.bridge(one), []).append(one)
     for bridge, some in found.items():
-        yield from _closed(firewall.name, bridge, ", ".join(some))
+        yield from _closed(firewall.name, bridge, named(some))
 
 
 def untracked(evidence: Evidence) -> Iterator[Finding]:

@@ -128,7 +128,7 @@ class Closing:
             return self._has_no_address(socket)
         verdicts = {one: self._verdicts[one] for one in doors}
         left = [one for one in doors if not self._keeps_out(verdicts[one], ours)]
-        used = socket.protocol == "tcp" and self._used[socket.port]
+        used = self._connections(socket)
         beside = (self._verdicts[one] for one in self._beside.get(socket, ()))
         if any(map(self._is_anothers, (*verdicts.values(), *beside))) and not used:
             # Only containers come to what stands in for a published port, such as docker-proxy.
@@ -172,7 +172,6 @@ class Closing:
         tunnelled = {one.socket: one.name for one in self._tunnels}
         kernels = any(one.protocol == "udp" and one.inode not in programs for one in sockets)
         ports = tunnels.ports(self.host.run) if kernels and self.host.find("ip") else {}
-        used = self._used
         found = {
             Closed(
                 protocol=one.protocol,
@@ -181,19 +180,26 @@ class Closing:
                 program=programs.get(one.inode)
                 or tunnelled.get(one)
                 or (ports.get(one.port, "") if one.protocol == "udp" else ""),
-                connections=used[one.port] if one.protocol == "tcp" else 0,
+                connections=self._connections(one),
             )
             for one in sockets
         }
         return tuple(sorted(found))
 
+    def _connections(self, socket: Socket) -> int:
+        """How many connections from outside a socket has."""
+        if socket.protocol != "tcp":
+            return 0
+        places = ((here, many) for here, many in self._used.items() if here[1] == socket.port)
+        return sum(many for (ip, _), many in places if socket.ip in (ip, _anywhere(socket)))
+
     @cached_property
-    def _used(self) -> Counter[int]:
-        """How many connections from outside each port has."""
+    def _used(self) -> Counter[tuple[Address, int]]:
+        """How many connections from outside each address and port has."""
         machine = self.host.machine
         own = machine.addresses()
         return Counter(
-            here.port
+            (here.ip, here.port)
             for here, there in machine.connected()
             if there not in own and not there.is_loopback
         )

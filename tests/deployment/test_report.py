@@ -343,3 +343,12 @@ def test_why_a_target_is_blocked_is_said_once() -> None:
     report = Report(outcome="changed", status=69, changes=(blocked,), problems=(problem,))
     assert "refuses" not in report.to_text()
     assert "refuses" in report._replace(problems=()).to_text()
+
+
+def test_many_addresses_of_one_port_are_counted() -> None:
+    """A machine may have hundreds."""
+    many = [Closed(protocol="tcp", port=80, ip=f"10.0.0.{n}", program="nginx") for n in range(6)]
+    other = Closed(protocol="udp", port=53, ip="::")
+    said = "tcp 80 on 10.0.0.0 (nginx) and 5 more addresses, udp 53 on ::"
+    assert report.named([*many, other]) == said
+    assert report.named(many[:4]).count("tcp 80 on") == 4

@@ -154,6 +154,17 @@ def test_what_a_rule_leads_to_is_closed_to_containers(
     assert [one.ip for one in found] == listed
 
 
+def test_a_connection_is_counted_where_it_came(tmp_path: Path) -> None:
+    """Those to the address that a rule leads to are not in danger."""
+    near = [{"ifname": "eth0", "addr_info": [{"local": f"10.0.0.{n}"} for n in (4, 5)]}]
+    here = host(tmp_path, "tcp,0.0.0.0,80", address=json.dumps(near))
+    with (tmp_path / "proc/self/net/tcp").open("a") as file:
+        for own, number in (("0400000A", 1), ("0400000A", 2), ("0500000A", 3)):
+            file.write(f"0: {own}:0050 090071CB:900{number} 01 0 0 0 0 0 {number}\n")
+    (found,) = Closing(firewall(), RULES, here, Told({})).coming
+    assert (found.ip, found.connections) == ("10.0.0.5", 1)
+
+
 @pytest.mark.parametrize("told", [Told(), Told({})])
 @pytest.mark.parametrize(
     ("addresses", "listed"),
