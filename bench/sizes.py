@@ -18,7 +18,8 @@ from ipaddress import ip_address
 from pathlib import Path
 
 from lbhook.config import settings as config
-from lbhook.metadata import facts, model
+from lbhook.metadata import facts
+from lbhook.metadata.body import parse
 from lbhook.metadata.facts import Facts
 from lbhook.rendering.render import renderer
 from tests.lab.fabric import VM4
@@ -137,7 +138,7 @@ class Sizes:
 
     def __init__(self, lab: Lab, place: Path) -> None:
         self.lab, self.place = lab, place
-        self.facts = {rules: facts.derive(model.parse(body(rules))) for rules in SIZES}
+        self.facts = {rules: facts.derive(parse(body(rules))) for rules in SIZES}
         self.bodies = {rules: self._written(f"{rules}.json", body(rules)) for rules in SIZES}
         kinds = {"set": render, "each": one_each, "iptables": iptables}
         self.files = {

@@ -1,4 +1,4 @@
-"""Coverage-guided fuzzing of `model.parse`: any bytes give a model or a `MetadataError`.
+"""Coverage-guided fuzzing of `parse`: any bytes give a model or a `MetadataError`.
 
     python fuzz/fuzz_parse.py -max_total_time=600 -max_len=4096 -dict=fuzz/words.dict \\
         NEW fuzz/corpus
@@ -15,8 +15,8 @@ import atheris
 with atheris.instrument_imports(include=["lbhook"]):
     from lbhook.errors import MetadataError
     from lbhook.imds.classification import classify
+    from lbhook.metadata.body import parse
     from lbhook.metadata.facts import derive
-    from lbhook.metadata.model import parse
 
 _JSON = {"content-type": "application/json"}
 

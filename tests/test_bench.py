@@ -10,7 +10,8 @@ from bench import sizes
 from bench.__main__ import line, markdown, reference, worse
 from bench.measure import Row, count, measure, mebibytes
 from lbhook.emulator.server import Emulator
-from lbhook.metadata import facts, model
+from lbhook.metadata import facts
+from lbhook.metadata.body import parse
 
 from .program import BODIES, REPO, run_lbhook
 
@@ -98,7 +99,7 @@ def test_the_shell_script_does_the_same(tmp_path: Path) -> None:
 
 def test_rules_in_pieces_are_the_same_rules() -> None:
     """Nothing is lost where a file is loaded in pieces, and a piece is short."""
-    lb = facts.derive(model.parse(sizes.body(700)))
+    lb = facts.derive(parse(sizes.body(700)))
     for kind, text in (("each", sizes.one_each(lb)), ("iptables", sizes.iptables(lb))):
         found = list(sizes.pieces(kind, text.decode()))
         rules = [line for piece in found for line in piece.splitlines() if "dport" in line]

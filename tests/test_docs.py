@@ -21,6 +21,7 @@ from lbhook.config import shipped, target_tables, targets, toml_files
 from lbhook.config.settings import Hooks, Imds, Metrics, Settings
 from lbhook.emulator.server import Emulator
 from lbhook.metadata import facts, instance, model
+from lbhook.metadata.body import parse
 from lbhook.paths import Paths
 from lbhook.processes import run as lbhook_run
 from lbhook.rendering import fingerprint, render, sandbox
@@ -222,7 +223,7 @@ def test_configurations_are_read(page: str) -> None:
 @pytest.mark.parametrize("page", PAGES)
 def test_templates_render(page: str) -> None:
     """Each block of Jinja renders, with an answer and with none."""
-    lb = facts.derive(model.parse((BODIES / "documented.json").read_bytes()))
+    lb = facts.derive(parse((BODIES / "documented.json").read_bytes()))
     for block in blocks(page, "jinja"):
         renderer = render.Renderer(sandbox.environment(DictLoader({"own.j2": block.text})))
         own = targets.Target(

@@ -31,7 +31,7 @@ HOUSE: dict[str, tuple[str, ...]] = {
         *("target_tables", "settings", "json_schema", "permissions"),
     ),
     "metadata": (
-        *("reader", "ranges", "model", "instance", "events", "facts"),
+        *("reader", "ranges", "model", "body", "instance", "events", "facts"),
         *("described", "planned", "configured", "restricted"),
     ),
     "plan": (),

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from ..config.schema import nearest
 from ..errors import UsageError
-from ..metadata.model import parse
+from ..metadata.body import parse
 from ..metadata.reader import MOST_BYTES
 from ..resources import BODIES, shipped
 from .answer import Answer

@@ -7,7 +7,8 @@ from typing import NamedTuple
 
 from ..errors import LbhookError, MetadataError, NoAnswerError, ProtocolError, UnreadableBodyError
 from ..metadata import events
-from ..metadata.model import Metadata, parse
+from ..metadata.body import parse
+from ..metadata.model import Metadata
 from ..metadata.reader import decode
 from . import guard
 from .classification import AGAIN, IN_BETWEEN, Kind, Meaning, classify, one_line

@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING
 
 from ..context import Context
 from ..errors import LbhookError, NoLoadBalancerError
-from ..metadata.model import ABSENT, Metadata, parse
+from ..metadata.body import parse
+from ..metadata.model import ABSENT, Metadata
 from ..metadata.ranges import kind
 from .answer import Answer, Fetched, describe_age
 from .last_good import LastGood

@@ -9,8 +9,9 @@ from typing import Any, NamedTuple
 from ..config.settings import Settings
 from ..errors import LbhookError, NoAnswerError
 from ..memory.record_forms import ANSWER
+from ..metadata.body import parse
 from ..metadata.configured import inbound
-from ..metadata.model import InboundRule, parse
+from ..metadata.model import InboundRule
 from ..storage import forms
 from ..storage.files import Tree
 from ..system.machine import Machine

@@ -4,7 +4,8 @@ for again. It imports requests, and is itself imported only where IMDS is asked.
 from ..context import Context
 from ..errors import LbhookError, ProtocolError
 from ..metadata import events
-from ..metadata.model import ABSENT, NOTHING, Metadata, parse
+from ..metadata.body import parse
+from ..metadata.model import ABSENT, NOTHING, Metadata
 from . import client, confirmation
 from .answer import Answer, Fetched
 from .guard import PROGRAM, Agent

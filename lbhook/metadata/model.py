@@ -1,18 +1,12 @@
-"""What IMDS says about this VM and its load balancer, as frozen types.
-
-`parse` is the only way in. Keys, their spelling and what surprises about them are those of
-Microsoft's "Retrieve load balancer information by using the Azure Instance Metadata Service"
-and of bodies seen on live nodes; the decisions are in docs/decisions/0002-reading-a-body.md.
-"""
+"""What IMDS says about this VM and its load balancer, as frozen types."""
 
 import enum
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
-from ..errors import MetadataError
 from .ranges import Range, kind
-from .reader import Address, Field, Reader, address, choice, decode, number
+from .reader import Address
 
 T = TypeVar("T")
 # What it means that IMDS has no load balancer's metadata, and no body at all.
@@ -122,45 +116,9 @@ class Metadata:
         return bool(self.inbound_rules or self.outbound_rules or self.tunnel_interfaces)
 
 
-def parse(body: bytes) -> Metadata:
-    """Read the body of `GET /metadata/loadbalancer`.
-
-    Raises `UnreadableBodyError` if it is not JSON, `MetadataError` with every problem and its
-    path otherwise; `partial` is set when nothing is wrong but something is missing.
-    """
-    reader = Reader()
-    root = reader.members(decode(body), "body", {"loadbalancer"})
-    reader.raise_problems()
-    if "loadbalancer" not in root:
-        raise MetadataError("loadbalancer: missing; this is not a load balancer's metadata")
-    lists = reader.members(root["loadbalancer"], "loadbalancer", {*_REQUIRED, _TUNNELS})
-    reader.raise_problems()
-    reader.missing += [f"loadbalancer.{name}: missing" for name in _REQUIRED if name not in lists]
-
-    def read(name: str, make: Callable[[Reader, str, int, list[Any]], T], whole: bool) -> list[T]:
-        path = f"loadbalancer.{name}"
-        found = reader.entries(lists.get(name, []), path, _FIELDS[name], whole=whole)
-        return [make(reader, path, index, values) for index, values in found]
-
-    public = read("publicIpAddresses", _pair, whole=False)
-    inbound = read("inboundRules", _inbound, whole=True)
-    outbound = read("outboundRules", _pair, whole=False)
-    tunnels = read(_TUNNELS, _tunnel, whole=True)
-    reader.raise_problems()
-    return Metadata(
-        public_ips=_sorted((one for one in public if one.is_public), _pair_key),
-        private_ips=_sorted((one for one in public if not one.is_public), _pair_key),
-        inbound_rules=_sorted(inbound, rule_key),
-        outbound_rules=_sorted(outbound, _pair_key),
-        tunnel_interfaces=_sorted(tunnels, _tunnel_key),
-        warnings=tuple(dict.fromkeys(reader.warnings)),
-        unknown=tuple(reader.unknown),
-    )
-
-
 def with_rules(metadata: Metadata, rules: Iterable[InboundRule]) -> Metadata:
     """The same answer with other inbound rules."""
-    return replace(metadata, inbound_rules=_sorted(rules, rule_key))
+    return replace(metadata, inbound_rules=in_order(rules, rule_key))
 
 
 def order(address: Address) -> tuple[int, int]:
@@ -182,108 +140,19 @@ def rule_key(rule: InboundRule) -> object:
     )
 
 
-_REQUIRED = ("publicIpAddresses", "inboundRules", "outboundRules")
-_TUNNELS = "tunnelInterfaces"
-# QUIC runs over UDP; ARM's enum of protocols has it, no body with it was seen.
-_QUIC = "quic"
-_PROTOCOLS = {one.value: one for one in Protocol} | {_QUIC: _QUIC}
-_PORT = number(65535, "a port")
-_PAIR = {"frontendIpAddress": address, "privateIpAddress": address}
-# What each entry of a list has; what decides whether the rest is understood comes first.
-_FIELDS: Mapping[str, Mapping[str, Field]] = {
-    "publicIpAddresses": _PAIR,
-    "outboundRules": _PAIR,
-    "inboundRules": {
-        "protocol": choice(_PROTOCOLS),
-        "frontendIpAddress": address,
-        "frontendPort": _PORT,
-        "privateIpAddress": address,
-        "backendPort": _PORT,
-    },
-    _TUNNELS: {
-        "type": choice({"internal": "internal", "external": "external"}),
-        "protocol": choice({"vxlan": "vxlan"}),
-        "gatewayIpAddress": address,
-        "gatewayPort": _PORT,
-        # A VXLAN network identifier has 24 bits (RFC 7348).
-        "identifier": number((1 << 24) - 1, "a VXLAN identifier"),
-        "localIpAddress": address,
-        "localPort": _PORT,
-    },
-}
-
-
-def _pair(reader: Reader, path: str, index: int, values: list[Any]) -> AddressPair:
-    frontend, private = values
-    if frontend.version != private.version:
-        reader.warnings.append(_mixed_families(f"{path}[{index}]", frontend, private))
-    return AddressPair(frontend_ip=frontend, private_ip=private)
-
-
-def _inbound(reader: Reader, path: str, index: int, values: list[Any]) -> InboundRule:
-    protocol, frontend, frontend_port, private, backend_port = values
-    if protocol is _QUIC:
-        text = "'Quic' is read as udp; not yet seen on Azure"
-        reader.warnings.append(f"{path}[{index}].protocol: {text}")
-        protocol = Protocol.UDP
-    if frontend.version != private.version:
-        reader.warnings.append(_mixed_families(f"{path}[{index}]", frontend, private))
-    if protocol is _ALL or not (frontend_port and backend_port):
-        ports = {"frontendPort": frontend_port, "backendPort": backend_port}
-        reader.problems += _port_problems(f"{path}[{index}]", protocol, ports)
-    return InboundRule(
-        frontend_ip=frontend,
-        frontend_port=frontend_port,
-        protocol=protocol,
-        private_ip=private,
-        backend_port=backend_port,
-    )
-
-
-def _port_problems(path: str, protocol: Protocol, ports: Mapping[str, int]) -> Iterator[str]:
-    """HA ports are protocol all with both ports 0, and nothing else is (ARM's own rule)."""
-    for key, port in ports.items():
-        if protocol is _ALL and port:
-            yield f"{path}.{key}: {port} with protocol all; an HA ports rule has port 0"
-        elif protocol is not _ALL and not port:
-            yield f"{path}.{key}: 0 with protocol {protocol}; only an HA ports rule has port 0"
-
-
-def _mixed_families(path: str, frontend: Address, private: Address) -> str:
-    return f"{path}: frontend {frontend} and private {private} are of different families"
-
-
-def _tunnel(reader: Reader, path: str, index: int, values: list[Any]) -> TunnelInterface:
-    kind, protocol, gateway, gateway_port, identifier, local, local_port = values
-    for key, port in (("gatewayPort", gateway_port), ("localPort", local_port)):
-        if not port:
-            reader.problems.append(f"{path}[{index}].{key}: 0 is not a port")
-    # No packet has addresses of both families, and no firewall loads a rule that says so.
-    if local.version != gateway.version:
-        problem = f"{local} is not of the family of gatewayIpAddress, {gateway}"
-        reader.problems.append(f"{path}[{index}].localIpAddress: {problem}")
-    return TunnelInterface(
-        gateway_ip_address=gateway,
-        gateway_port=gateway_port,
-        identifier=identifier,
-        type=kind,
-        protocol=protocol,
-        local_ip_address=local,
-        local_port=local_port,
-    )
-
-
-def _sorted(items: Iterable[T], key: Callable[[T], Any]) -> tuple[T, ...]:
-    # A key has all that an item says, and is compared faster.
+def in_order(items: Iterable[T], key: Callable[[T], Any]) -> tuple[T, ...]:
+    """Each once, sorted: a key has all that an item says, and is compared faster."""
     found = {key(item): item for item in items}
     return tuple(found[one] for one in sorted(found))
 
 
-def _pair_key(pair: AddressPair) -> object:
+def pair_key(pair: AddressPair) -> object:
+    """All that a pair says, likewise."""
     return (order(pair.frontend_ip), order(pair.private_ip))
 
 
-def _tunnel_key(tunnel: TunnelInterface) -> object:
+def tunnel_key(tunnel: TunnelInterface) -> object:
+    """All that a tunnel says, likewise."""
     return (
         *(order(tunnel.local_ip_address), tunnel.local_port, tunnel.identifier),
         *(order(tunnel.gateway_ip_address), tunnel.gateway_port, tunnel.type),

@@ -8,8 +8,9 @@ from itertools import chain
 
 from ..config.schema import suggestion
 from ..errors import MetadataError, UsageError
+from .body import parse
 from .described import described
-from .model import AddressPair, InboundRule, Metadata, parse, with_rules
+from .model import AddressPair, InboundRule, Metadata, with_rules
 from .reader import Address
 
 FORM = "PROTOCOL/PORT[:BACKEND_PORT][@FRONTEND][=PRIVATE]"

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from lbhook.metadata import facts, model
+from lbhook.metadata import facts
+from lbhook.metadata.body import parse
 
 from ..program import BODIES
 from ..rendering.test_openings import POLICIES, Asked, firewall, misjudged, packets, target
@@ -80,6 +81,6 @@ def test_what_is_open_is_the_same(root: Path, policy: str) -> None:
     given = {"policy": policy, **SETTINGS}
     values = target(given).vars
     for name in ("dual-stack-bracketed", "gateway-ha-ports"):
-        lb = facts.derive(model.parse((BODIES / f"{name}.json").read_bytes()))
+        lb = facts.derive(parse((BODIES / f"{name}.json").read_bytes()))
         some = packets(values, lb, random.Random(1))
         assert misjudged(firewall(given, lb, root), Asked(values, lb), some) is None

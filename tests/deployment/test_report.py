@@ -12,6 +12,7 @@ from lbhook.config.targets import Target
 from lbhook.deployment import plan_report, report
 from lbhook.deployment.report import Report
 from lbhook.metadata import facts, model
+from lbhook.metadata.body import parse
 from lbhook.metadata.facts import Facts
 from lbhook.metadata.model import Metadata
 from lbhook.plan import Change, Closed, FileState, Outcome, Plan, Reload
@@ -43,7 +44,7 @@ def change(target: Target, outcome: Outcome, **more: Any) -> Change:
 @pytest.fixture
 def lb(body: Body) -> Facts:
     """The facts of the documented body."""
-    return facts.derive(model.parse(body("documented")))
+    return facts.derive(parse(body("documented")))
 
 
 @pytest.fixture(autouse=True)
@@ -179,7 +180,7 @@ def test_another_run_is_no_lack_of_an_answer() -> None:
 
 def test_one_is_singular(body: Body) -> None:
     """One rule is not rules."""
-    whole = model.parse(body("documented"))
+    whole = parse(body("documented"))
     lb = facts.derive(Metadata(inbound_rules=whole.inbound_rules[:1]))
     assert (
         Report(outcome="changed", lb=lb).to_text() == "changed: 1 inbound rule, 1 listener here\n"
@@ -270,7 +271,7 @@ def test_json_of_a_plan(lb: Facts) -> None:
 
 def test_json_of_show(body: Body) -> None:
     """The normalised model of a gateway's backend, whole."""
-    metadata = model.parse(body("gateway-ha-ports"))
+    metadata = parse(body("gateway-ha-ports"))
     rules = [
         {
             "frontend_ip": "10.1.0.7",

@@ -8,7 +8,7 @@ import pytest
 from lbhook.errors import MetadataError, UsageError
 from lbhook.imds import body_file
 from lbhook.imds.answer import Answer
-from lbhook.metadata.model import parse
+from lbhook.metadata.body import parse
 from lbhook.metadata.reader import MOST_BYTES
 
 from .test_last_good import Body

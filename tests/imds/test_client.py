@@ -20,7 +20,7 @@ from lbhook.errors import LbhookError, MetadataError, NoAnswerError, ProtocolErr
 from lbhook.imds.client import Reading, Service, Waiting
 from lbhook.imds.confirmation import confirm
 from lbhook.imds.transport import NoResponseError, Response
-from lbhook.metadata.model import parse
+from lbhook.metadata.body import parse
 
 from ..shared import SLACK
 from .test_transport import answering, deaf

@@ -15,7 +15,7 @@ from lbhook.errors import NoAnswerError
 from lbhook.imds.answer import Answer, describe_age
 from lbhook.imds.identity import Identity
 from lbhook.imds.last_good import LastGood
-from lbhook.metadata.model import parse
+from lbhook.metadata.body import parse
 from lbhook.storage.files import Tree
 from lbhook.system.machine import Machine
 

@@ -13,7 +13,8 @@ from itertools import pairwise
 
 from lbhook.config import settings
 from lbhook.firewall.kernel import Firewall
-from lbhook.metadata import facts, model
+from lbhook.metadata import facts
+from lbhook.metadata.body import parse
 from lbhook.rendering.render import renderer
 from lbhook.tables.changes import Changes, with_counts
 from lbhook.tables.table_file import parsed
@@ -64,7 +65,7 @@ def _templated(chance: random.Random) -> bytes:
         lines += ["[[targets.nftables.restrict]]", f"port = {port}", f"sources = {sources}"]
     found = settings.parse("\n".join(["[targets.nftables.vars]", *lines])).targets
     target = next(one for one in found if one.name == "nftables")
-    return renderer([]).render(target, facts.derive(model.parse(_body(chance))))
+    return renderer([]).render(target, facts.derive(parse(_body(chance))))
 
 
 def _body(chance: random.Random) -> bytes:

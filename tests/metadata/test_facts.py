@@ -3,11 +3,12 @@
 import ipaddress
 from collections.abc import Callable
 
+from lbhook.metadata.body import parse
 from lbhook.metadata.facts import Facts, Listener, derive, here
-from lbhook.metadata.model import Metadata, Protocol, TunnelInterface, parse
+from lbhook.metadata.model import Metadata, Protocol, TunnelInterface
 from lbhook.metadata.reader import Address
 
-from .test_model import pair, rule
+from .test_body import pair, rule
 
 Body = Callable[[str], bytes]
 

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lbhook.errors import UsageError
-from lbhook.metadata import model, planned
+from lbhook.metadata import planned
+from lbhook.metadata.body import parse
 from lbhook.metadata.model import AddressPair, Metadata
 from lbhook.metadata.planned import Plans
 
@@ -27,7 +28,7 @@ def carried(
 @pytest.fixture
 def documented(body: Body) -> Metadata:
     """A rule from 80 to 443 of each family."""
-    return model.parse(body("documented"))
+    return parse(body("documented"))
 
 
 @pytest.mark.parametrize(

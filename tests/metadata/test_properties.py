@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 
 from lbhook.errors import MetadataError
 from lbhook.imds.classification import classify
+from lbhook.metadata.body import parse
 from lbhook.metadata.facts import Facts, derive
-from lbhook.metadata.model import Metadata, parse
+from lbhook.metadata.model import Metadata
 
 from ..strategies import (
     broken_documents,

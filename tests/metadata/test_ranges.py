@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from lbhook.metadata.body import parse
 from lbhook.metadata.facts import derive
-from lbhook.metadata.model import parse
 from lbhook.metadata.ranges import Range, kind
 from lbhook.traffic import diagram, html
 from lbhook.traffic.paths import Way, rules_only

@@ -11,7 +11,8 @@ from lbhook.config.targets import Target
 from lbhook.deployment import plan_report, report
 from lbhook.firewall.kernel import Firewall, FirewallError
 from lbhook.firewall.verdict import Door, Verdict
-from lbhook.metadata import facts, model
+from lbhook.metadata import facts
+from lbhook.metadata.body import parse
 from lbhook.plan import Change, Closed, FileState, Outcome, Plan, Reload
 from lbhook.planning import closing
 from lbhook.planning.closing import Closing
@@ -21,7 +22,7 @@ from lbhook.system.netlink import Kernel
 from ..programs.test_nftables import machine
 from ..stand import Runner, Stand, altered, body
 
-RULES = facts.derive(model.parse(body(80)))
+RULES = facts.derive(parse(body(80)))
 NEW = FileState(content=b"new\n", mode=0o644)
 ADDRESSES = [{"ifname": "eth0", "addr_info": [{"local": "10.0.0.4"}]}]
 

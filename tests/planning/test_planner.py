@@ -8,8 +8,8 @@ import pytest
 
 from lbhook.errors import ConfigError, WriteError, together
 from lbhook.metadata import facts
+from lbhook.metadata.body import parse
 from lbhook.metadata.facts import Facts
-from lbhook.metadata.model import parse
 from lbhook.plan import Outcome, Reload
 from lbhook.planning.planner import Planner
 from lbhook.planning.scope import Scope

@@ -8,7 +8,8 @@ import pytest
 
 from lbhook.config import settings as config
 from lbhook.config.targets import Target
-from lbhook.metadata import facts, model
+from lbhook.metadata import facts
+from lbhook.metadata.body import parse
 from lbhook.metadata.facts import Facts
 from lbhook.programs import nftables, sshd
 from lbhook.system.machine import Machine, Socket
@@ -17,7 +18,7 @@ from ..program import BODIES
 from ..stand import GROUP, NO_ENV, USER, Stand, body
 
 # Rules that lead to 80 and 443 of 10.0.0.4.
-RULES = facts.derive(model.parse(body(80, 443)))
+RULES = facts.derive(parse(body(80, 443)))
 STATES = {"tcp": "0A", "udp": "07"}
 SCTP = "ENDPT SOCK STY SST HBKT LPORT UID INODE LADDRS\n"
 
@@ -144,7 +145,7 @@ def test_a_socket_of_one_interface_is_open_if_that_is_trusted(
 
 def test_tunnels_and_ha_ports_are_open(tmp_path: Path) -> None:
     """HA ports open an address whole; a tunnel its UDP port."""
-    lb = facts.derive(model.parse((BODIES / "gateway-ha-ports.json").read_bytes()))
+    lb = facts.derive(parse((BODIES / "gateway-ha-ports.json").read_bytes()))
     sockets = ("tcp,10.1.0.8,1", "udp,0.0.0.0,1", "tcp,10.1.0.4,1", "udp,10.1.0.8,2666")
     assert closes(tmp_path, "", lb, *sockets) == ["tcp,10.1.0.4,1"]
     tunnels = replace(lb, ha_ports=())

@@ -9,6 +9,7 @@ from jinja2 import DictLoader
 
 from lbhook.config import settings as config
 from lbhook.metadata import facts, model
+from lbhook.metadata.body import parse
 from lbhook.metadata.facts import Facts
 from lbhook.rendering import annotation, render, sandbox
 from lbhook.rendering.annotation import Explanation
@@ -27,7 +28,7 @@ NAMES = [one.name for one in config.parse("").targets]
 
 def lb(body: str = "documented") -> Facts:
     """The facts of a body."""
-    return facts.derive(model.parse((BODIES / f"{body}.json").read_bytes()))
+    return facts.derive(parse((BODIES / f"{body}.json").read_bytes()))
 
 
 def explained(template: str, **values: Any) -> Explanation:

@@ -8,8 +8,8 @@ import pytest
 
 from lbhook.config.targets import Target
 from lbhook.metadata import facts
+from lbhook.metadata.body import parse
 from lbhook.metadata.instance import Vm
-from lbhook.metadata.model import parse
 from lbhook.rendering import fingerprint
 from lbhook.rendering.cache import RenderCache, Rendered
 from lbhook.rendering.render import Renderer, renderer

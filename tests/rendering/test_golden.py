@@ -16,7 +16,8 @@ import pytest
 from lbhook import processes
 from lbhook.config import settings as config
 from lbhook.config.targets import Target
-from lbhook.metadata import facts, model
+from lbhook.metadata import facts
+from lbhook.metadata.body import parse
 from lbhook.metadata.facts import Facts
 from lbhook.programs.daemon import Daemon
 from lbhook.programs.firewalld import Firewalld
@@ -147,7 +148,7 @@ def _firewall(policy: str, text: str = "[targets.nftables.vars]\n") -> Target:
 
 
 def _lb(name: str) -> Facts:
-    return facts.derive(model.parse((BODIES / f"{name}.json").read_bytes()))
+    return facts.derive(parse((BODIES / f"{name}.json").read_bytes()))
 
 
 def _render() -> Iterator[tuple[str, bytes]]:
@@ -161,7 +162,7 @@ def _render() -> Iterator[tuple[str, bytes]]:
         if target.vars:
             content = templates.render(target, _lb("dual-stack-bracketed"))
             yield f"varied.{SUFFIX[name]}", content
-    both = facts.derive(model.parse(NAMES_AND_WEB))
+    both = facts.derive(parse(NAMES_AND_WEB))
     yield "tcp-and-udp.stream", templates.render(_targets()["nginx-stream"], both)
     for policy in POLICIES:
         for body in SHOWN:
@@ -204,7 +205,7 @@ def test_order_and_duplicates_change_nothing(name: str) -> None:
     body = json.loads((BODIES / f"{name}.json").read_bytes())
     lists = body["loadbalancer"]
     body["loadbalancer"] = {key: [*lists[key][::-1], *lists[key]] for key in reversed(lists)}
-    lb = facts.derive(model.parse(json.dumps(body).encode()))
+    lb = facts.derive(parse(json.dumps(body).encode()))
     templates = render.renderer([])
     for target in _targets().values():
         assert templates.render(target, lb) == RENDERED[f"{name}.{SUFFIX[target.name]}"]

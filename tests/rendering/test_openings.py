@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 
 from lbhook.config import settings as config
 from lbhook.config.targets import Target
-from lbhook.metadata import facts, model
+from lbhook.metadata import facts
+from lbhook.metadata.body import parse
 from lbhook.metadata.facts import Facts
 from lbhook.programs import sshd
 from lbhook.rendering.render import renderer
@@ -265,7 +266,7 @@ def test_open_is_what_rules_and_settings_ask_for(
 ) -> None:
     """For any valid answer and any settings: nothing is missing, and nothing more is open."""
     chance = random.Random(seed)
-    lb, values = facts.derive(model.parse(body)), target(given).vars
+    lb, values = facts.derive(parse(body)), target(given).vars
     table, asked = firewall(given, lb), Asked(values, lb)
     mark = chance.getrandbits(32)
     some = (replace(one, mark=mark) for one in packets(values, lb, chance))
@@ -285,7 +286,7 @@ def many_rules() -> Facts:
         for number in range(2400)
     ]
     lists = {"publicIpAddresses": [], "outboundRules": [], "inboundRules": rules}
-    return facts.derive(model.parse(json.dumps({"loadbalancer": lists}).encode()))
+    return facts.derive(parse(json.dumps({"loadbalancer": lists}).encode()))
 
 
 @pytest.mark.parametrize("policy", POLICIES)

@@ -10,7 +10,8 @@ from jinja2 import DictLoader
 from lbhook.config import settings as config
 from lbhook.config.targets import Target
 from lbhook.errors import ConfigError
-from lbhook.metadata import facts, instance, model
+from lbhook.metadata import facts, instance
+from lbhook.metadata.body import parse
 from lbhook.metadata.facts import Facts
 from lbhook.rendering import render, sandbox
 
@@ -42,7 +43,7 @@ def refused(template: str, lb: Facts | None = None, **values: Any) -> str:
 @pytest.fixture
 def lb(body: Body) -> Facts:
     """The facts of the documented body."""
-    return facts.derive(model.parse(body("documented")))
+    return facts.derive(parse(body("documented")))
 
 
 def shipped(name: str) -> Target:

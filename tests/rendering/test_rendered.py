@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 
 from lbhook.config import settings as config
 from lbhook.config.targets import Target
-from lbhook.metadata import facts, model
+from lbhook.metadata import facts
+from lbhook.metadata.body import parse
 from lbhook.metadata.reader import Address
 from lbhook.processes import run
 from lbhook.programs.daemon import Daemon, Place, places
@@ -50,7 +51,7 @@ _KNOWN = set(_WORDS.findall(_SOURCES)) | _OURS
 
 def render(target: Target, body: bytes) -> bytes:
     """The target's file for a body."""
-    return RENDERER.render(target, facts.derive(model.parse(body)))
+    return RENDERER.render(target, facts.derive(parse(body)))
 
 
 @pytest.mark.parametrize("name", TARGETS)
@@ -149,7 +150,7 @@ def _alone(ip: Address) -> str:
 @given(body=valid_bodies())
 def test_firewalld_opens_what_rules_lead_to_and_nothing_else(body: bytes) -> None:
     """Promise 5: listeners, HA ports, tunnels from their gateways alone, and probes."""
-    lb = facts.derive(model.parse(body))
+    lb = facts.derive(parse(body))
     wanted = {(_alone(ipaddress.ip_address(source)), "", "tcp", "") for source in PROBES}
     for rule in lb.inbound_rules:
         port = (rule.protocol.value, str(rule.backend_port))
@@ -194,7 +195,7 @@ def test_proxies_listen_where_rules_lead_and_nowhere_else(name: str, body: bytes
     protocols = ("tcp", "udp") if name == "nginx-stream" else ("tcp",)
     listeners = [
         one
-        for one in facts.derive(model.parse(body)).listeners
+        for one in facts.derive(parse(body)).listeners
         if one.rules and one.port != 22 and one.protocol.value in protocols
     ]
     wanted = [Place(one.protocol.value, one.ip, one.port) for one in listeners]

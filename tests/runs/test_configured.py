@@ -5,9 +5,9 @@ from pathlib import Path
 
 from lbhook.deployment import report
 from lbhook.deployment.report import restored_text
+from lbhook.metadata.body import parse
 from lbhook.metadata.configured import inbound, merged
 from lbhook.metadata.facts import derive
-from lbhook.metadata.model import parse
 from lbhook.runs.restoration import Restoration
 from lbhook.traffic import diagram
 from lbhook.traffic.paths import rules_only

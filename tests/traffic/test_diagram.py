@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from lbhook.firewall.verdict import Counter, Verdict
-from lbhook.metadata import facts, model
+from lbhook.metadata import facts
+from lbhook.metadata.body import parse
 from lbhook.metadata.facts import Facts
 from lbhook.metadata.model import InboundRule, Metadata, Protocol
 from lbhook.traffic import diagram
@@ -42,7 +43,7 @@ def drawn(*ways: Way, everything: bool = False) -> list[str]:
 
 def test_tables(body: Body) -> None:
     """Without a look at a machine: addresses and ports, and what is special about a rule."""
-    metadata = model.parse(body("floating-ip"))
+    metadata = parse(body("floating-ip"))
     assert diagram.to_text(facts.derive(metadata), metadata) == (
         "Public addresses of this VM\n"
         "  none\n"
@@ -67,7 +68,7 @@ def test_long_addresses_take_two_lines() -> None:
     entry = {"frontendIpAddress": far, "privateIpAddress": here}
     rule = {**entry, "protocol": "udp", "frontendPort": 60443, "backendPort": 60443}
     body = {"publicIpAddresses": [entry], "inboundRules": [rule], "outboundRules": []}
-    metadata = model.parse(json.dumps({"loadbalancer": body}).encode())
+    metadata = parse(json.dumps({"loadbalancer": body}).encode())
     text = diagram.to_text(facts.derive(metadata), metadata)
     assert text == (
         "Public addresses of this VM\n"
@@ -203,6 +204,6 @@ def test_warnings_are_wrapped() -> None:
 @pytest.mark.parametrize("name", ["documented", "dual-stack-bracketed", "gateway-ha-ports"])
 def test_every_body_fits_in_eighty_columns(name: str, body: Body) -> None:
     """No table of a body that was seen is wider than a terminal."""
-    metadata = model.parse(body(name))
+    metadata = parse(body(name))
     lines = diagram.to_text(facts.derive(metadata), metadata).splitlines()
     assert max(map(len, lines)) <= 80

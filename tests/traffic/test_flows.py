@@ -8,8 +8,8 @@ import pytest
 
 from lbhook.firewall.kernel import Firewall, FirewallError
 from lbhook.firewall.verdict import Counter, Element
+from lbhook.metadata.body import parse
 from lbhook.metadata.facts import Facts, derive
-from lbhook.metadata.model import parse
 from lbhook.system.machine import Machine
 from lbhook.traffic.conntrack import Tracked
 from lbhook.traffic.flows import Flows, Left

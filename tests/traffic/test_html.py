@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from lbhook.firewall.verdict import Counter
-from lbhook.metadata import facts, model
+from lbhook.metadata import facts
+from lbhook.metadata.body import parse
 from lbhook.metadata.model import Metadata
 from lbhook.traffic import html
 from lbhook.traffic.paths import Picture, Process, rules_only
@@ -128,9 +129,9 @@ def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
 @pytest.fixture
 def file(tmp_path: Path) -> Path:
     """A page with everything that may go wrong."""
-    metadata = model.parse((BODIES / "gateway-ha-ports.json").read_bytes())
+    metadata = parse((BODIES / "gateway-ha-ports.json").read_bytes())
     lb = facts.derive(metadata)
-    pairs = facts.derive(model.parse((BODIES / "documented.json").read_bytes()))
+    pairs = facts.derive(parse((BODIES / "documented.json").read_bytes()))
     shown = html.to_html(pairs, Metadata(warnings=("<odd>",)), PICTURE, "vm-<1>, today")
     (tmp_path / "tunnels.html").write_text(html.to_html(lb, metadata, rules_only(lb), "vm"))
     (tmp_path / "page.html").write_text(shown)

@@ -7,7 +7,8 @@ import pytest
 
 from lbhook.firewall.kernel import Firewall, FirewallError
 from lbhook.firewall.verdict import Counter, Door, Element, Verdict
-from lbhook.metadata import facts, model
+from lbhook.metadata import facts
+from lbhook.metadata.body import parse
 from lbhook.metadata.facts import Facts
 from lbhook.programs.host import Host
 from lbhook.storage.files import Tree
@@ -65,7 +66,7 @@ def seen(place: Path, lb: Facts, told: Firewall | None = None, *, root: bool = T
 @pytest.fixture
 def lb(body: Body) -> Facts:
     """Rules to 443 of 10.1.0.4 and of an IPv6 address."""
-    return facts.derive(model.parse(body("documented")))
+    return facts.derive(parse(body("documented")))
 
 
 def test_a_machine_that_is_not_looked_at(lb: Facts) -> None:
@@ -87,7 +88,7 @@ def test_verdicts_and_counters(tmp_path: Path, lb: Facts) -> None:
 
 def test_ha_ports(tmp_path: Path, body: Body) -> None:
     """One port stands for all; nobody can listen on every port."""
-    lb = facts.derive(model.parse(body("gateway-ha-ports")))
+    lb = facts.derive(parse(body("gateway-ha-ports")))
     told = Told(OPEN, DROPPED)
     ways = seen(tmp_path, lb, told).ways
     assert [(way.dropped, way.listening) for way in ways] == [(False, None), (True, None)]

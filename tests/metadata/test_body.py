@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from lbhook.errors import MetadataError, UnreadableBodyError
+from lbhook.metadata.body import parse
 from lbhook.metadata.model import (
     AddressPair,
     InboundRule,
@@ -15,7 +16,6 @@ from lbhook.metadata.model import (
     Protocol,
     TunnelInterface,
     order,
-    parse,
 )
 
 Body = Callable[[str], bytes]
