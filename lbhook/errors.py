@@ -85,7 +85,8 @@ class WriteError(LbhookError):
 
 
 class PutBackError(WriteError):
-    """Files that could not be put back, `stuck`, beside those that were, `restored`: paths."""
+    """Files that could not be put back, `stuck`, beside those that were, `restored`: paths. What is
+    not `whole` does not name all of them, for not all of their journal could be read."""
 
     def __init__(
         self,
@@ -93,10 +94,12 @@ class PutBackError(WriteError):
         hint: str,
         stuck: Sequence[PurePosixPath],
         restored: Sequence[PurePosixPath],
+        whole: bool = True,
     ) -> None:
         super().__init__(*problems, hint=hint)
         self.stuck = stuck
         self.restored = restored
+        self.whole = whole
 
 
 class NoAnswerError(LbhookError):

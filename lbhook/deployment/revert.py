@@ -57,7 +57,7 @@ class PutBack:
         except PutBackError as error:
             failure, restored = error, [*error.restored]
             unknown = {one.path for one in self.plan.changes} - {*restored}
-            self.stuck = frozenset(error.stuck or unknown)
+            self.stuck = frozenset({*error.stuck, *(() if error.whole else unknown)})
         return [f"put back: {self.host.tree.outside(path)}" for path in restored], failure
 
     def _load_old(self) -> Sequence[str]:

@@ -212,4 +212,5 @@ def _stuck(
         hint=next((error.hint for error in errors), ""),
         stuck=tuple(failures),
         restored=tuple(one.path for one in touched if one.target),
+        whole=not (wrong or unread),
     )

@@ -166,3 +166,27 @@ def test_what_can_not_be_put_back_is_not_said_to_be(stand: Stand) -> None:
     assert stand.apply(settings, A).status == 0
     assert stand.text("/etc/one") == "80\n443\n"
     assert not journal.exists()
+
+
+def test_nor_is_what_stands_beside_it(stand: Stand) -> None:
+    """One can't go back, and of another nothing is known: neither is said to be as it was."""
+    both = "".join(target(name, reload=["load"]) for name in ("one", "two"))
+    settings = stand.settings(NO_ENV + both)
+    stand.apply(settings, A)
+    place = stand.disk / "var/lib/lbhook/journal"
+
+    def fail(_: tuple[str, ...]) -> tuple[int, str]:
+        if (place / "journal.json").exists() and (stand.disk / "etc/two").is_file():
+            listed = json.loads((place / "journal.json").read_bytes())["entries"]
+            paths = [one["path"] for one in listed]
+            (place / str(paths.index("/etc/one"))).unlink()
+            for file in (stand.disk / "etc").glob(".one.*"):
+                file.unlink()
+            (stand.disk / "etc/two").unlink()
+            (stand.disk / "etc/two").mkdir()
+        return 1, "no"
+
+    stand.runner = Runner(fail)
+    report = stand.apply(settings, B)
+    found = outcomes(report)
+    assert (report.status, found["one"][0], found["two"][0]) == (73, "changed", "changed")
