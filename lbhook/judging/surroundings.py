@@ -54,7 +54,8 @@ class Surroundings:
         machine = self.host.machine
         options = nginx_config.options(self.host.services.command(self.unit, self.program))
         files = Files(machine.text, machine.names)
-        return nginx_config.read(files, self.own, nginx_config.main(options))
+        main = nginx_config.main(options, lambda: self.host.run(("nginx", "-V")).output, files)
+        return nginx_config.read(files, self.own, main)
 
     @cached_property
     def held(self) -> tuple[Listen, ...] | None:

@@ -125,10 +125,16 @@ def options(words: Sequence[str]) -> Sequence[str]:
     return [word for pair in found.items() for word in pair]
 
 
-def main(options: Sequence[str]) -> PurePosixPath:
-    """The file that nginx begins with."""
+def main(options: Sequence[str], built: Callable[[], str], files: Files) -> PurePosixPath:
+    """The file that nginx begins with, where there is no usual one as it was built (`nginx -V`)."""
     found = dict(zip(options[::2], options[1::2], strict=True))
-    return PurePosixPath(found.get("-p", "/"), found["-c"]) if "-c" in found else MAIN
+    if "-c" in found:
+        return PurePosixPath(found.get("-p", "/"), found["-c"])
+    if files.read(str(MAIN)) is not None:
+        return MAIN
+    said = dict(re.findall(r"--(prefix|conf-path)=(\S+)", built()))
+    prefix = found.get("-p") or said.get("prefix", "/usr/local/nginx")
+    return PurePosixPath(prefix, said.get("conf-path", "conf/nginx.conf"))
 
 
 class _Reader:

@@ -216,7 +216,7 @@ class Nginx(Listening):
     def _configuration(self, own: Collection[str]) -> Configuration:
         """Without the files in `own`."""
         files = Files(self.machine.text, self.machine.names)
-        return nginx_config.read(files, own, nginx_config.main(self._options()))
+        return nginx_config.read(files, own, nginx_config.main(self._options(), self._built, files))
 
     def _itself(self, test: str) -> tuple[str, ...]:
         """The command that tests its configuration with its own rights: root's would give its

@@ -180,6 +180,25 @@ def test_values_are_no_directives() -> None:
     assert not found.unread
 
 
+@pytest.mark.parametrize(
+    ("words", "built", "usual", "expected"),
+    [
+        ("", "--prefix=/opt/nginx --with-debug", "", "/opt/nginx/conf/nginx.conf"),
+        ("", "--prefix=/opt/nginx --conf-path=/etc/web/n.conf", "", "/etc/web/n.conf"),
+        ("", "--prefix=/opt/nginx --conf-path=etc/n.conf", "", "/opt/nginx/etc/n.conf"),
+        ("", "", "", "/usr/local/nginx/conf/nginx.conf"),
+        ("", "--prefix=/opt/nginx", "http {}", "/etc/nginx/nginx.conf"),
+        ("nginx -p /srv", "--prefix=/opt/nginx", "", "/srv/conf/nginx.conf"),
+        ("nginx -c a.conf -p /srv", "--prefix=/opt/nginx", "http {}", "/srv/a.conf"),
+    ],
+)
+def test_where_it_begins(words: str, built: str, usual: str, expected: str) -> None:
+    """By its command line, by the usual file, or as it was built from source."""
+    files = Files({"/etc/nginx/nginx.conf": usual or None}.get, lambda _: ())
+    found = nginx_config.main(nginx_config.options([words]), lambda: built, files)
+    assert str(found) == expected
+
+
 def test_names_of_this_machine() -> None:
     """As /etc/hosts has them, in each family; without it, localhost alone."""
     main = "http { server { listen Web.example:81-82; listen localhost:9; listen other.example; } }"

@@ -522,4 +522,4 @@ def test_an_nginx_with_another_prefix_says_itself_what_it_reads(tmp_path: Path) 
     said = "# configuration file /usr/local/nginx/conf/nginx.conf:\nevents {}\n\n"
     runner = Runner(lambda _: (0, said))
     assert Nginx(runner, Machine(tmp_path)).others({LIVE})
-    assert runner.taken() == ["nginx -T"]
+    assert runner.taken() == ["nginx -V", "nginx -T"]
