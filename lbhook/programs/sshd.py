@@ -54,10 +54,10 @@ def places(
     What was known counts as long as an sshd starts with the machine that does not listen, of two
     the second as well: a restart or a boot at the wrong moment must not close it.
     """
-    gates = [*_held(machine, sockets), *_kept(machine, run, sockets)]
-    found = {spot for gate in gates for spot in gate}
-    # One that a socket has started has the ports of that.
-    there = {frozenset(number for _, number in gate) for gate in gates if gate}
+    there, kept = ({*some} for some in (_held(machine, sockets), _kept(machine, run, sockets)))
+    found = {spot for gate in (*there, *kept) for spot in gate}
+    # A daemon that a socket has started has the ports of that.
+    there |= {gate for gate in kept if _ports(gate) not in map(_ports, there)}
     listens = bool(found)
     starting = _starting(machine)
     if not listens and any(one.endswith(".socket") for one in starting):
@@ -65,7 +65,7 @@ def places(
     if _SERVICES & starting:
         files = Files(machine.text, machine.names)
         found.update(sshd_config.configured(files, default=not listens))
-    if keep or len({_daemon(unit) for unit in starting}) > len(there):
+    if keep or len({_daemon(unit) for unit in starting}) > len(there - {frozenset()}):
         found.update(filter(None, map(_read, known)))
     for one in sorted({number for _, number in found}):
         if {(IPV4, one), (IPV6, one)} <= found:
@@ -92,6 +92,10 @@ def is_daemon(machine: Machine, pid: int) -> bool:
 
 # Where one daemon listens.
 _Gate = frozenset[Spot]
+
+
+def _ports(gate: _Gate) -> set[int]:
+    return {number for _, number in gate}
 
 
 def _held(machine: Machine, sockets: Sequence[Socket]) -> Iterator[_Gate]:

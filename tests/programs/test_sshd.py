@@ -316,9 +316,9 @@ def test_a_second_sshd_keeps_its_places_while_it_does_not_listen(tmp_path: Path,
     process(tmp_path, 50, "sshd", 7)
     second = ["*:2022"] if "sftp" in unit else []
     assert found(tmp_path, "0.0.0.0:22", "*:2022") == ["0.0.0.0:22", *second]
-    socket(tmp_path, "0.0.0.0 2222", 8)
+    socket(tmp_path, "10.0.0.4 22", 8)
     process(tmp_path, 51, "sshd", 8)
-    assert found(tmp_path, "*:2022") == ["0.0.0.0:22", "0.0.0.0:2222"]
+    assert found(tmp_path, "*:2022") == ["0.0.0.0:22", "10.0.0.4:22"]
 
 
 def test_a_second_sshd_beside_one_that_a_socket_starts(tmp_path: Path) -> None:
