@@ -1,6 +1,6 @@
 """What is peculiar to the firewall on a machine: what it would close."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -64,10 +64,11 @@ def closed(
     trusted = frozenset(target.vars["trusted_interfaces"])
     networks = machine.networks(trusted)
     doors = tuple(_doors(target.vars))
+    ruled = _ruled(lb)
 
     def is_let_in(one: Socket) -> bool:
         inside = one.device in trusted or _is_inside(one, networks)
-        return inside or _is_open(one, doors) or _is_ruled(one, lb)
+        return inside or _is_open(one, doors) or ruled(one)
 
     found = []
     for one in (*machine.listening(), *machine.bound(), *machine.others(), *more):
@@ -117,17 +118,21 @@ def _is_open(socket: Socket, doors: tuple[_Door, ...]) -> bool:
 def unruled(lb: Facts, machine: Machine) -> tuple[Socket, ...]:
     """The sockets of this machine, but on loopback and for DHCP, that no rule leads to."""
     sockets = (*machine.listening(), *machine.bound())
-    return tuple(one for one in sockets if not (_is_inside(one, ()) or _is_ruled(one, lb)))
+    ruled = _ruled(lb)
+    return tuple(one for one in sockets if not (_is_inside(one, ()) or ruled(one)))
 
 
-def _is_ruled(socket: Socket, lb: Facts) -> bool:
-    """Whether an inbound rule or a tunnel leads to an address that it covers."""
-    return any(
-        one.port == socket.port
-        and one.protocol.value == socket.protocol
-        and socket.covers(one.ip, one.port)
-        for one in lb.listeners
-    ) or any(socket.covers(ip, socket.port) for ip in lb.ha_ports)
+def _ruled(lb: Facts) -> Callable[[Socket], bool]:
+    """Tells whether an inbound rule or a tunnel leads to an address that a socket covers."""
+    found: dict[tuple[str, int], list[Address]] = {}
+    for one in lb.listeners:
+        found.setdefault((one.protocol.value, one.port), []).append(one.ip)
+
+    def covers(socket: Socket) -> bool:
+        places = (*found.get((socket.protocol, socket.port), ()), *lb.ha_ports)
+        return any(socket.covers(ip, socket.port) for ip in places)
+
+    return covers
 
 
 def restrictions(targets: Iterable[Target]) -> Sequence[Restriction]:

@@ -1,6 +1,7 @@
 """What a firewall would close on a machine, and where it would do harm."""
 
 import ipaddress
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from lbhook.config import settings as config
 from lbhook.config.targets import Target
 from lbhook.metadata import facts
 from lbhook.metadata.body import parse
-from lbhook.metadata.facts import Facts
+from lbhook.metadata.facts import Facts, Listener
 from lbhook.programs import nftables, sshd
 from lbhook.system.machine import Machine, Socket
 
@@ -141,6 +142,22 @@ def test_a_socket_of_one_interface_is_open_if_that_is_trusted(
     firewall = target(f"trusted_interfaces = {trusted}")
     socket = Socket(ipaddress.ip_address("0.0.0.0"), 67, 1, "udp", device=device)
     assert len(nftables.closed(firewall, RULES, machine(tmp_path), [socket])) == closed
+
+
+def test_rules_are_looked_through_once(tmp_path: Path) -> None:
+    """However many sockets there are: with a thousand of each it took seconds."""
+
+    class Counted(tuple[Listener, ...]):
+        looks = 0
+
+        def __iter__(self) -> Iterator[Listener]:
+            self.looks += 1
+            return super().__iter__()
+
+    lb = facts.derive(parse(body(80)))
+    counted = Counted(lb.listeners)
+    assert closes(tmp_path, "", replace(lb, listeners=counted), *ALWAYS) == sorted(ALWAYS)
+    assert counted.looks == 1
 
 
 def test_tunnels_and_ha_ports_are_open(tmp_path: Path) -> None:
