@@ -24,9 +24,10 @@ def forbidden(around: Surroundings, port: int) -> str:
 
 
 def versions(around: Surroundings) -> Sequence[int]:
-    """The versions of IP that its unit lets it have."""
+    """The versions of IP that its unit lets it have; of one that has IPv6 nobody is asked."""
     host = around.host
-    shown = host.units.properties(around.unit) if host.machine.has_systemd() else {}
+    has = any(one.ip.version == 6 for one in around.held or ())
+    shown = host.units.properties(around.unit) if host.machine.has_systemd() and not has else {}
     return [*unit_properties.ip_versions(shown)]
 
 

@@ -7,6 +7,7 @@ import pytest
 
 from lbhook.judging.permitted import parted, versions
 from lbhook.judging.surroundings import Surroundings
+from lbhook.listening.nginx_config import Listen
 from lbhook.metadata.facts import Listener
 from lbhook.metadata.model import Protocol
 
@@ -31,6 +32,16 @@ def test_families_of_addresses(tmp_path: Path, families: str, expected: list[int
     assert versions(around) == [4, 6]
     (tmp_path / "machine/run/systemd/system").mkdir(parents=True)
     assert versions(around) == expected
+
+
+def test_who_has_both_is_not_asked_about(tmp_path: Path) -> None:
+    """An unchanged run is to ask systemd as little as can be."""
+    stand = Stand(tmp_path, Runner(lambda _: (0, "RestrictAddressFamilies=AF_INET\n")))
+    (tmp_path / "machine/run/systemd/system").mkdir(parents=True)
+    around = Surroundings(stand.host(stand.settings("")), (), (), False)
+    around.held = (Listen(ip_address("::"), 80),)
+    assert versions(around) == [4, 6]
+    assert stand.runner.taken() == []
 
 
 def test_listeners_of_the_other_family_go(tmp_path: Path) -> None:
