@@ -51,7 +51,8 @@ class Closing:
     def _closing(self) -> tuple[Closed, ...]:
         if not nftables.drops(self.target):
             return ()
-        found = self._named([one for one in self._sockets if not self._is_out_of_reach(one, "")])
+        reached = [one for one in self._sockets if not self._is_out_of_reach(one, "")]
+        found = self._named([one for one in reached if not self._is_beside_a_rule(one)])
         said = self.host.state.closed()
         # Who has a socket is looked up in all of /proc: not before anything was said.
         shut = self._named(
@@ -140,6 +141,16 @@ class Closing:
         some of the other: as `listen 80` does on a machine with IPv6 alone."""
         near = self._outside
         return socket.ip.is_unspecified and bool(near) and not socket.reached(near)
+
+    def _is_beside_a_rule(self, socket: Socket) -> bool:
+        """Whether a rule leads to its port at another address, and it was never open at this one:
+        nginx has a port at every address, and the firewall that is loaded drops all else."""
+        ruled = (socket.protocol, socket.port) in self._ruled
+        return ruled and self._verdicts is not None and self._is_shut_by_us(socket)
+
+    @cached_property
+    def _ruled(self) -> frozenset[tuple[str, int]]:
+        return frozenset((one.protocol.value, one.port) for one in self.lb.listeners)
 
     def _is_shut_by_us(self, socket: Socket) -> bool:
         """Whether the firewall that is loaded drops what comes to it, but for probes. Where

@@ -417,3 +417,16 @@ def test_a_table_of_ones_own_lets_in_what_is_marked(lab: Lab) -> None:
     lab.vm.apply()
     assert one(lab.client, "tcp", FRONT4, 80).state == "open"
     assert states(lab, (VM4, 9000)) == ["filtered"]
+
+
+def test_what_was_never_open_is_no_news(lab: Lab) -> None:
+    """A port of nginx at every address, with a rule for one of them; but a program that waits at
+    every address before there is a firewall loses the others."""
+    lab.vm.run(["ip", "address", "add", "10.1.0.5/24", "dev", "eth0"])
+    lab.vm.serve("tcp,0.0.0.0,8443")
+    said = []
+    for ports in ((8443,), (8443, 80), (8443, 80, 81)):
+        lab.balance(body(*(rule(FRONT4, port, VM4, port) for port in ports)))
+        said.append({(it["port"], it["ip"]) for it in lab.vm.apply().get("closes", [])})
+    assert (8443, "10.1.0.5") in said[0]
+    assert said[1:] == [set(), set()]
