@@ -102,6 +102,7 @@ class NginxListeners:
         )
         scenes, none = scene.by_port(), scene._replace(rest=(), held=scene.held and (), others=())
         certified = bool(scene.servers & self._around.configuration.certified)
+        there = {one.port for one in self.configurations.listens(target)}
         secured = scene.servers and scene.servers <= self._around.configuration.secured
         form = str(target.vars.get("listen", "address"))
         has_ipv6 = self.host.machine.has_ipv6() and 6 in versions(self._around)
@@ -118,7 +119,7 @@ class NginxListeners:
             # HTTP/3 answers from the address that was asked.
             shape = form if those[0].protocol is Protocol.TCP else "address"
             at = scenes.get(those[0].port, none)._replace(
-                certified=certified and lines.is_tls(those)
+                certified=certified and lines.is_tls(those, there)
             )
             found = nginx_verdict.judge(at, wanted, shape, has_ipv6)
             if nginx_verdict.closes(at, wanted, found):

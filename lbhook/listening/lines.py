@@ -44,13 +44,13 @@ def duals(content: bytes) -> Collection[int]:
     return {int(port) for port in _DUAL.findall(content)}
 
 
-def is_tls(those: Sequence[Listener]) -> bool:
+def is_tls(those: Sequence[Listener], there: Collection[int] = ()) -> bool:
     """Whether clients of a port speak TLS, by the number that it has here or at a frontend: 443, or
-    one such as 8443."""
-    ports = {one.port for one in those} | {
-        rule.frontend_port for one in those for rule in one.rules
-    }
-    return any(str(port).endswith(_HTTPS) for port in ports)
+    one such as 8443, which is a guess: what is `there` already goes on as it is."""
+    here = those[0].port
+    ports = {str(here), *(str(rule.frontend_port) for one in those for rule in one.rules)}
+    guessed = here not in there and any(port.endswith(_HTTPS) for port in ports)
+    return _HTTPS in ports or guessed
 
 
 def listener(place: Listen, those: Sequence[Listener], rest: Sequence[Listen] = ()) -> Listener:

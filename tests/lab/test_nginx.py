@@ -166,6 +166,21 @@ def test_a_block_with_a_certificate_gets_no_plain_port_of_tls(lab: Lab) -> None:
 
 
 @pytest.mark.needs("curl")
+def test_a_port_that_is_there_in_plain_goes_on(lab: Lab) -> None:
+    """That 8443 is TLS is a guess: a certificate that comes to the block later changes nothing of
+    what lbhook's file has, nor keeps another rule waiting."""
+    certify(lab)
+    configure(lab, site("site"))
+    odd = rule(FRONT4, 8443, VM4, 8443)
+    lab.balance(body(odd))
+    assert asked(lab).returncode == 0
+    start(lab, 8443)
+    configure(lab, site("site", f"{INCLUDE} {SECURE}"))
+    lab.balance(body(odd, WEB))
+    assert asked(lab).returncode == 0
+    assert listeners(lab) == ["80", "[::]:80", "8443", "[::]:8443"]
+
+
 def test_no_other_file_of_nginxs_reloads_it_while_one_would_close_a_port(lab: Lab) -> None:
     """All of them wait, and whichever has the port in the end lets them go on."""
     certify(lab)

@@ -34,3 +34,5 @@ def test_whose_clients_speak_tls(here: int, frontend: int, expected: bool) -> No
     )
     one = Listener(ip=rule.private_ip, protocol=Protocol.TCP, port=here, rules=(rule,))
     assert lines.is_tls([one]) is expected
+    # A guess changes nothing of what is there.
+    assert lines.is_tls([one], {here}) is (frontend == 443)
