@@ -79,6 +79,7 @@ def test_what_programs_may_read_of_it(lab: Lab) -> None:
             "by_source": False,
             "answer": False,
             "later": False,
+            "to": "",
         },
         "problems": [],
     }
