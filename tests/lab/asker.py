@@ -56,6 +56,8 @@ def _main(ip: str, port: int) -> None:
     while not stopped.is_set():
         counted[_ask(ip, port)] += 1
         time.sleep(_PAUSE)
+    # Once after it was told to: a busy machine may have let it wait since the last change.
+    counted[_ask(ip, port)] += 1
     print(json.dumps(counted))
 
 

@@ -488,7 +488,12 @@ def test_lines_for_single_addresses(lab: Lab) -> None:
     configure(lab, site("new", f"{INCLUDE} listen 127.0.0.1:80;"))
     assert asked(lab).returncode == 0
     assert listeners(lab) == [f"{VM4}:80"]
-    wait_for(lambda: one(lab.vm, "tcp", VM4, 80).reply.endswith("new\n"), "the new site")
+
+    def is_new() -> bool:
+        said = (one(lab.vm, "tcp", ip, 80) for ip in (VM4, "127.0.0.1"))
+        return all(it.reply.endswith("new\n") for it in said)
+
+    wait_for(is_new, "the new site")
     assert set(client.stop()) == set(local.stop()) == {"old", "new"}
 
 
