@@ -2,12 +2,11 @@
 
 import io
 import sys
-import tempfile
 import zipfile
 from pathlib import Path, PurePosixPath
 
 from .. import processes
-from ..errors import WriteError
+from ..storage import scratch
 
 # Of each file in it, where nothing else is said: the first that a zip knows.
 _DATE = (1980, 1, 1, 0, 0, 0)
@@ -35,14 +34,10 @@ def compiled(archive: Path, path: PurePosixPath, python: str = "") -> bytes:
     the source counts (zipimport). A `python` that is given is in its first line. Raises
     `WriteError` if there is no room to unpack it."""
     first_line = f"#!{python}".encode() if python else archive.read_bytes().split(b"\n", 1)[0]
-    try:
-        with tempfile.TemporaryDirectory() as name:
-            with zipfile.ZipFile(archive) as source:
-                source.extractall(name)
-            argv = [sys.executable, *_COMPILE, "-s", name, "-p", str(path), name]
-            # The order in a set is the same each time, too. What does not compile is read as it is.
-            processes.run(argv, timeout=120, env={"PYTHONHASHSEED": "0"})
-            return packed(Path(name), first_line + b"\n")
-    except OSError as error:
-        hint = "it is unpacked in a temporary directory: set TMPDIR to one with 12 MB of room"
-        raise WriteError(f"{error.filename or archive}: {error.strerror}", hint=hint) from None
+    with scratch.directory() as place:
+        with zipfile.ZipFile(archive) as source:
+            source.extractall(place)
+        argv = [sys.executable, *_COMPILE, "-s", str(place), "-p", str(path), str(place)]
+        # The order in a set is the same each time, too. What does not compile is read as it is.
+        processes.run(argv, timeout=120, env={"PYTHONHASHSEED": "0"})
+        return packed(place, first_line + b"\n")
