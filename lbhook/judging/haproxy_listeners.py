@@ -1,7 +1,7 @@
 """Which listeners haproxy can have: not what it binds by lines of its owner's, nor what another
 program has, now or at its next start."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 
 from ..config.targets import Target
@@ -31,7 +31,8 @@ class HaproxyListeners:
         every = {one for those in wanted for one in those}
         wanted, barred = parted(around, wanted) if around else (wanted, ())
         own = self.configurations.others("haproxy", unit_of(target))
-        found = [_judged(around, own, others, those) for those in wanted]
+        barred_by = forbidden(around) if around else lambda _: ""
+        found = [_judged(barred_by, own, others, those) for those in wanted]
         gone = {one for those, _ in found for one in those}
         gone |= every - {one for those in wanted for one in those}
         notes = [*notes, *barred, *(note for those, note in found if those)]
@@ -60,13 +61,13 @@ class HaproxyListeners:
 
 
 def _judged(
-    around: Surroundings | None,
+    barred_by: Callable[[int], str],
     own: Sequence[Bind],
     others: Sequence[Taken],
     those: Sequence[Listener],
 ) -> tuple[Sequence[Listener], str]:
     """Those that are left out, and why."""
-    why = forbidden(around, those[0].port) if around else ""
+    why = barred_by(those[0].port)
     if why:
         return those, f"port {those[0].port} is left out: {why}"
     return haproxy_config.taken(own, others, those)

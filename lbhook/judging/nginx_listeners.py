@@ -102,15 +102,17 @@ class NginxListeners:
         )
         scenes, none = scene.by_port(), scene._replace(rest=(), held=scene.held and (), others=())
         certified = bool(scene.servers & self._around.configuration.certified)
-        there = {one.port for one in self.configurations.listens(target)}
+        # Only there it matters.
+        mine = self.configurations.listens(target) if certified else ()
+        there = {one.port for one in mine}
         secured = scene.servers and scene.servers <= self._around.configuration.secured
         form = str(target.vars.get("listen", "address"))
         has_ipv6 = self.host.machine.has_ipv6() and 6 in versions(self._around)
         added, listeners = self._added.setdefault(str(target.path), []), []
-        notes = [*notes, *barred]
+        notes, barred_by = [*notes, *barred], forbidden(self._around)
         for those in groups:
             wanted = [lines.line(target, one) for one in those]
-            why = forbidden(self._around, wanted[0].port)
+            why = barred_by(wanted[0].port)
             if why:
                 notes.append(f"port {wanted[0].port} is left out: {why}")
                 continue

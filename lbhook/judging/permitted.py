@@ -1,6 +1,6 @@
 """What a program may open: a unit may keep it from IPv6, and ports below 1024 take a right."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from ..listening.nginx_config import ANY4, Listen
 from ..listening.taken import leave
@@ -9,18 +9,22 @@ from ..system import rights, unit_properties
 from .surroundings import Surroundings
 
 
-def forbidden(around: Surroundings, port: int) -> str:
-    """Why it may not open one that it has not got, and what to do; empty if it may, or if it does
-    not run. Without workers haproxy has given up its rights, and has them again when it starts."""
+def forbidden(around: Surroundings) -> Callable[[int], str]:
+    """Tells why it may not open a port that it has not got, and what to do; empty if it may, or if
+    it does not run. Without workers haproxy has given up its rights, and has them again when it
+    starts."""
     machine, pid = around.host.machine, around.main_pid
     own = rights.of_process(machine.status(pid) if machine.children(pid) else "")
-    if own.binds or port >= machine.first_port():
-        return ""
-    if any(one.port == port for one in around.held or ()):
-        return ""
+    first, held = machine.first_port(), {one.port for one in around.held or ()}
     lacks = f"{around.program}, as user {own.user or 'root'}, has no CAP_NET_BIND_SERVICE for it"
-    rest = leave(Listen(ANY4, port))
-    return f"{lacks}; give it that in its unit and restart it once, or {rest}"
+
+    def why(port: int) -> str:
+        if own.binds or port >= first or port in held:
+            return ""
+        rest = leave(Listen(ANY4, port))
+        return f"{lacks}; give it that in its unit and restart it once, or {rest}"
+
+    return why
 
 
 def versions(around: Surroundings) -> Sequence[int]:
