@@ -1,5 +1,6 @@
 """Installed files that are no target's any more: undone from what was recorded of them."""
 
+import re
 from collections.abc import Callable
 
 from ..config.shipped import kind_of
@@ -13,6 +14,8 @@ _REASON = "no longer in the configuration"
 _MISSED = "and it opens no port any more: put `listen` lines of your own there, then reload nginx"
 # Not a template: it only says that the target is not to be undone yet.
 _INSTALLED = "installed"
+_OURS = b"# Written by lbhook"
+_RESTING = re.compile(rb"(?<=127\.0\.0\.127):\d+")
 
 
 def undo(host: Host, record: Installed, warn: Callable[[str], None]) -> Change:
@@ -75,6 +78,18 @@ def resting(record: Installed) -> FileState | None:
     if not record.resting:
         return None
     return FileState(content=record.resting.encode(), mode=record.mode)
+
+
+def rests(content: bytes, form: bytes) -> bool:
+    """Whether a file of lbhook's says no more than its resting form, be that another version's:
+    there were other comments, and ports."""
+    return content == form or (_OURS in content and said(content) == said(form))
+
+
+def said(content: bytes) -> frozenset[bytes]:
+    """What a file says, without comments, and wherever it rests."""
+    lines = (line.strip() for line in _RESTING.sub(b"", content).splitlines())
+    return frozenset(line for line in lines if line and not line.startswith(b"#"))
 
 
 def leave(host: Host, target: Target, actual: FileState, warn: Callable[[str], None]) -> Change:

@@ -97,7 +97,8 @@ class Planner:
         change = compare(target, expected, actual, written=written, live=live)
         if made:
             # The resting form that an installation put down is nobody's file.
-            laid = bool(made.resting and actual and actual.content == made.resting.encode())
+            form = made.resting.encode()
+            laid = bool(form and actual and orphans.rests(actual.content, form))
             original = change.original and not laid
             change = change._replace(resting=made.resting, made_of=made.made_of, original=original)
         else:
@@ -284,7 +285,7 @@ class Planner:
 
 
 def _rests(cache: RenderCache, target: Target, actual: FileState) -> bool:
-    return actual.content == cache.rest(target).content
+    return orphans.rests(actual.content, cache.rest(target).content)
 
 
 def _unplanned(target: Target, error: LbhookError) -> Change:

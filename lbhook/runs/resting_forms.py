@@ -9,6 +9,7 @@ from ..config.settings import Settings
 from ..config.shipped import kind_of
 from ..config.targets import Target
 from ..plan import Change, FileState, compare
+from ..planning.orphans import rests
 from ..programs.host import Host
 from ..rendering.render import renderer
 
@@ -35,7 +36,7 @@ def at_rest(host: Host, settings: Settings) -> Mapping[PurePosixPath, str]:
     return {
         path: state.digest
         for path, state in found.items()
-        if state and state.digest == forms[path].digest
+        if state and rests(state.content, forms[path].content)
     }
 
 

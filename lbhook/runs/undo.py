@@ -18,7 +18,7 @@ from ..levers.drain import Drain
 from ..memory.journal_entries import Entry
 from ..memory.records import Installed
 from ..plan import Change, FileState, Plan, Reload, compare
-from ..planning.orphans import resting
+from ..planning.orphans import resting, said
 from ..planning.planner import Planner
 from ..planning.scope import Scope
 from ..storage import forms
@@ -223,13 +223,7 @@ _ROLLBACK = "rollback"
 def _serves_nobody(former: FileState | None, record: Installed) -> bool:
     """Whether a file is not there, or says no more than its resting form."""
     rest = resting(record)
-    return not former or bool(rest and _lines(former.content) <= _lines(rest.content))
-
-
-def _lines(content: bytes) -> set[bytes]:
-    """What it says, without comments."""
-    lines = (line.strip() for line in content.splitlines())
-    return {line for line in lines if line and not line.startswith(b"#")}
+    return not former or bool(rest and said(former.content) <= said(rest.content))
 
 
 def _no_room(done: Done) -> bool:

@@ -26,7 +26,7 @@ endpoint = "http://169.254.169.254"
 [targets.nginx]
 """
 # What an installation leaves: without any listener nginx would open port 80 to the world.
-RESTING = "listen 127.0.0.127:9;\n"
+RESTING = "listen 127.0.0.127:10009;\n"
 SITE = """
 server {
     include /etc/nginx/lbhook/listen.conf;

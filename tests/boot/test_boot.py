@@ -153,7 +153,7 @@ def test_metadata_silent_at_the_first_boot(machine: Machine, azure: Azure) -> No
     machine.write("/etc/lbhook/lbhook.toml", IMPATIENT)
     machine.boot(failed=["lbhook-fetch.service", "lbhook.service"])
     assert (machine.status()["outcome"], machine.status()["status"]) == ("failed", 75)
-    machine.assert_listens("127.0.0.127:9")
+    machine.assert_listens("127.0.0.127:10009")
     assert machine.firewall_ports() == set()
     machine.drop_in("lbhook-refresh.service", "[Service]\nRestartSec=1s\n")
     machine.run(["systemctl", "start", "lbhook-refresh.service"], check=False)

@@ -35,7 +35,7 @@ def test_state_of_another_vm(machine: Machine, azure: Azure) -> None:
     assert "this disk was captured from another VM" in early
     assert machine.firewall_ports() == set()
     assert "8080" not in machine.read(NFT) + machine.read(LISTEN) + machine.read(ENV)
-    machine.assert_listens("127.0.0.127:9")
+    machine.assert_listens("127.0.0.127:10009")
     machine.run(["systemctl", "restart", "nftables"])
     assert machine.firewall_ports() == set()
     azure.speak()

@@ -153,7 +153,7 @@ def haproxy_listens(machine: Machine, *ports: int) -> None:
     has it listen."""
     wanted = {f"{VM4}:{port}" for port in ports}
     assert wanted <= machine.listeners("haproxy")
-    rest = {"127.0.0.127:10"} if len(ports) == 1 else set()
+    rest = {"127.0.0.127:10010"} if len(ports) == 1 else set()
     wait_for(lambda: machine.listeners("haproxy") == wanted | rest, f"{wanted} alone")
 
 
@@ -223,7 +223,7 @@ def test_what_the_other_ones_configuration_asks_for(haproxy: Machine, azure: Azu
     haproxy.boot()
     by = f"haproxy is to listen on 0.0.0.0:8081 by {MAIN}:{number}; take that line away"
     assert f"nginx: port 8081 is left out: {by}" in haproxy.journal("-u", "lbhook")
-    assert haproxy.listeners("haproxy") == {"0.0.0.0:8081", "127.0.0.127:10"}
+    assert haproxy.listeners("haproxy") == {"0.0.0.0:8081", "127.0.0.127:10010"}
     assert "0.0.0.0:8080" in haproxy.listeners("nginx")
     assert haproxy.run(["lbhook", "plan"]).stdout.startswith("Nothing to do")
 

@@ -66,7 +66,7 @@ def test_from_a_package(bare: Machine, azure: Azure) -> None:
     assert_in_force(bare, 8081)
     run(bare, commands("Taking it away"))
     assert bare.firewall_ports() == set()
-    bare.assert_listens("127.0.0.127:9")
+    bare.assert_listens("127.0.0.127:10009")
 
 
 def test_the_single_file(bare: Machine) -> None:
@@ -77,7 +77,7 @@ def test_the_single_file(bare: Machine) -> None:
     assert_in_force(bare, 8080)
     run(bare, [last])
     assert bare.firewall_ports() == set()
-    bare.assert_listens("127.0.0.127:9")
+    bare.assert_listens("127.0.0.127:10009")
 
 
 def test_under_a_strict_umask(bare: Machine) -> None:

@@ -251,7 +251,7 @@ def test_nginx_that_could_not_start_with_its_listeners(machine: Machine, azure: 
     assert apply(machine, "timer") == 69
     assert "lbhook's listeners are removed" in str(machine.status()["problems"])
     machine.wait_for_state("nginx", "active")
-    machine.assert_listens("127.0.0.127:9")
+    machine.assert_listens("127.0.0.127:10009")
     assert machine.firewall_ports() == {8081}
     assert apply(machine, "timer") == 0
     machine.assert_listens(":8081")

@@ -39,7 +39,7 @@ def test_removal(packaged: Machine) -> None:
     packaged.run(["dpkg", "--remove", "lbhook"])
     for _ in range(2):
         assert "lbhook" not in packaged.run(["nft", "list", "tables"]).stdout
-        packaged.assert_listens("127.0.0.127:9")
+        packaged.assert_listens("127.0.0.127:10009")
         assert packaged.run(["systemctl", "--failed", "--plain", "--no-legend"]).stdout == ""
         listed = packaged.run(["systemctl", "list-units", "--plain", "--no-legend", "lbhook*"])
         assert listed.stdout == ""
@@ -52,8 +52,8 @@ def test_purge(packaged: Machine) -> None:
     """What nginx includes stays at rest, and everything else of lbhook's is gone."""
     assert packaged.run(["dpkg", "--purge", "lbhook"]).stderr == ""
     assert "lbhook" not in packaged.run(["nft", "list", "tables"]).stdout
-    packaged.assert_listens("127.0.0.127:9")
-    assert "127.0.0.127:9" in packaged.read(LISTEN)
+    packaged.assert_listens("127.0.0.127:10009")
+    assert "127.0.0.127:10009" in packaged.read(LISTEN)
     gone = (NFT, "/etc/lbhook", "/var/lib/lbhook", "/run/lbhook", "/usr/bin/lbhook")
     assert [path for path in gone if packaged.path(path).exists()] == []
     packaged.run(["systemctl", "restart", "nginx"])
@@ -76,5 +76,5 @@ def test_the_single_file(packaged: Machine, azure: Azure) -> None:
     packaged.assert_listens(":8081")
     packaged.run(["lbhook", "uninstall"])
     assert "lbhook" not in packaged.run(["nft", "list", "tables"]).stdout
-    packaged.assert_listens("127.0.0.127:9")
+    packaged.assert_listens("127.0.0.127:10009")
     assert not packaged.path("/usr/local/bin/lbhook").exists()

@@ -137,4 +137,4 @@ def test_a_first_install_that_fails_leaves_what_another_program_names(stand: Sta
     stand.runner = Runner(lambda argv: (1, "it is broken") if argv[0] == "bad" else (0, said))
     report = stand.apply(stand.settings(text), A)
     assert report.status == 69
-    assert "listen 127.0.0.127:9;" in str(stand.text("/etc/nginx/lbhook/listen.conf"))
+    assert "listen 127.0.0.127:10009;" in str(stand.text("/etc/nginx/lbhook/listen.conf"))

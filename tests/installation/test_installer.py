@@ -99,7 +99,7 @@ def test_everything_is_put_into_place(stand: Stand, installing: Make) -> None:
     assert stand.text(shipped.splitlines()[0].removeprefix("#:schema "))
     assert (stand.disk / "etc/lbhook/templates").is_dir()
     assert (stand.disk / "etc/lbhook/nftables.d").is_dir()
-    assert "\nlisten 127.0.0.127:9;\n" in str(stand.text(LISTEN))
+    assert "\nlisten 127.0.0.127:10009;\n" in str(stand.text(LISTEN))
     for shell, name in (("bash", "bash-completion"), ("zsh", "site-functions"), ("fish", "fish")):
         (script,) = (stand.disk / "usr/local/share").rglob(f"{name}/**/*lbhook*")
         assert f"_LBHOOK_COMPLETE={shell}_complete" in script.read_text()

@@ -342,8 +342,8 @@ def test_without_a_rule_haproxy_starts_all_the_same(haproxy: Lab) -> None:
     """What clean leaves has one listener, where nobody calls and beside nginx's own."""
     haproxy.vm.apply()
     haproxy.vm.lbhook("clean")
-    assert "bind 127.0.0.127:10\n" in haproxy.vm.read(FRONTEND)
-    assert "listen 127.0.0.127:9;" in haproxy.vm.read(LISTEN)
+    assert "bind 127.0.0.127:10010\n" in haproxy.vm.read(FRONTEND)
+    assert "listen 127.0.0.127:10009;" in haproxy.vm.read(LISTEN)
     haproxy.vm.run(["haproxy", "-c", "-f", FRONTEND])
     wait_for(lambda: one(haproxy.client, "tcp", FRONT4, 80).state == "refused", "a closed port")
 
@@ -353,7 +353,7 @@ def test_a_target_that_is_dropped_leaves_what_haproxy_can_start_with(haproxy: La
     haproxy.vm.apply()
     haproxy.vm.write("/etc/lbhook/lbhook.toml", "[targets.nftables]\n")
     assert became(haproxy.vm.apply())["haproxy"] == ("removed", "done")
-    assert "bind 127.0.0.127:10\n" in haproxy.vm.read(FRONTEND)
+    assert "bind 127.0.0.127:10010\n" in haproxy.vm.read(FRONTEND)
     wait_for(lambda: one(haproxy.client, "tcp", FRONT4, 80).state == "refused", "a closed port")
 
 

@@ -31,7 +31,7 @@ def lab() -> Iterator[Lab]:
     """A machine with nginx alone, which a test configures before it is started."""
     with laboratory() as built:
         built.vm.run(["nginx", "-s", "quit"])
-        wait_for(lambda: not built.vm.listens("tcp", 9), "the end of nginx")
+        wait_for(lambda: not built.vm.listens("tcp", 10009), "the end of nginx")
         built.vm.write("/etc/lbhook/lbhook.toml", "[targets.nginx]\n")
         yield built
 
@@ -310,7 +310,7 @@ def test_the_port_of_another_program(lab: Lab) -> None:
         "[targets.nftables]\n[targets.nginx]\nvars = { except_ports = [444] }\n",
     )
     configure(lab, site("site"))
-    start(lab, 9)
+    start(lab, 10009)
     database = lab.vm.serve("tcp,0.0.0.0,5432")
     rules = (WEB, SQL, rule(FRONT4, 22, VM4, 2222), rule(FRONT4, 444, VM4, 22))
     lab.balance(body(*rules))
@@ -337,7 +337,7 @@ def test_a_program_that_takes_ipv6_alone_leaves_ipv4_to_nginx(lab: Lab) -> None:
     """Its port of IPv6 is its own, and left out; that of IPv4 is free, and nobody is told of it.
     One that takes both has both."""
     configure(lab, site("site"))
-    start(lab, 9)
+    start(lab, 10009)
     lab.vm.serve("tcp,[::],443", "tcp,::,5432")
     lab.balance(body(TLS, SQL, rule(FRONT6, 443, VM6, 443)))
     done = asked(lab)
@@ -379,7 +379,7 @@ def test_a_line_that_only_a_restart_brings(lab: Lab) -> None:
     sentence, nothing is touched, and after one restart all is up to date."""
     lab.vm.write("/etc/lbhook/lbhook.toml", '[targets.nginx.vars]\nlisten = "address"\n')
     configure(lab, site("site"))
-    start(lab, 9)
+    start(lab, 10009)
     lab.balance(body(WEB))
     assert asked(lab).returncode == 0
     configure(lab, site("site"), site("other", "listen 80;"))
@@ -423,7 +423,7 @@ def test_no_room_for_all_listeners(lab: Lab) -> None:
     configure(lab, site("site"))
     main = lab.vm.read(MAIN).replace("events {}", "events { worker_connections 300; }")
     lab.vm.write(MAIN, main)
-    start(lab, 9)
+    start(lab, 10009)
     many = [rule(FRONT4, 20000 + number, VM4, 20000 + number) for number in range(298)]
     lab.balance(body(*many))
     done = asked(lab)
@@ -511,3 +511,11 @@ def test_ports_that_nginx_may_not_open(lab: Lab) -> None:
     assert "port 443 is left out: nginx, as user root, has no CAP_NET_BIND_SERVICE" in done.stderr
     assert listeners(lab) == ["5432", "[::]:5432", "8443", "[::]:8443"]
     wait_for(lambda: one(lab.vm, "tcp", VM4, 8443).reply.endswith("site\n"), "the other port")
+    # The last rule goes, and then lbhook: such an nginx takes that, and can start with it.
+    lab.balance(body(rule(FRONT4, 53, VM4, 53, "Udp")))
+    assert asked(lab).returncode == 0
+    wait_for(lambda: not lab.vm.listens("tcp", 8443), "the end of the last rule")
+    assert lab.vm.lbhook("clean").returncode == 0
+    lab.vm.run(["nginx", "-s", "stop"])
+    wait_for(lambda: not lab.vm.listens("tcp", 10009), "the end of nginx")
+    lab.vm.run(["setpriv", "--bounding-set=-net_bind_service", "nginx"])

@@ -185,7 +185,7 @@ def test_a_website_beside_a_private_link_service(lab: Lab) -> None:
     page = (REPO / "docs/targets.md").read_text(encoding="utf-8")
     section = page.split("\n### Behind a Private Link service\n")[1].split("\n## ")[0]
     lab.vm.write("/etc/lbhook/lbhook.toml", section.split("```toml\n")[1].split("```")[0])
-    lab.vm.write("/etc/nginx/lbhook/listen-private-link.conf", "listen 127.0.0.127:9;\n")
+    lab.vm.write("/etc/nginx/lbhook/listen-private-link.conf", "listen 127.0.0.127:10009;\n")
     restart(lab, PAIR)
     places = ((FRONT4, VM4), (FRONT6, VM6))
     rules = [rule(front, port, vm, port) for front, vm in places for port in (8080, PORT)]

@@ -50,7 +50,7 @@ http {
 ENV = "/run/lbhook/lb.env"
 NFT = "/etc/nftables.d/lbhook.nft"
 LISTEN = "/etc/nginx/lbhook/listen.conf"
-RESTING = "listen 127.0.0.127:9;\n"
+RESTING = "listen 127.0.0.127:10009;\n"
 
 
 class Vm(Host):

@@ -156,7 +156,7 @@ def test_nginx_can_start_before_the_first_answer(installed: Chroot) -> None:
     """Its listeners are included by name, and are there at rest; nothing else was rendered."""
     installed.write(SITE, f"server {{ include {LISTEN}; }}\n")
     assert "is successful" in installed.run("nginx -t")
-    assert "\nlisten 127.0.0.127:9;\n" in installed.read(LISTEN)
+    assert "\nlisten 127.0.0.127:10009;\n" in installed.read(LISTEN)
     assert NFT not in installed.files()
 
 
@@ -215,7 +215,7 @@ def test_removal(applied: Chroot) -> None:
     """Files go to rest, what was there before lbhook comes back, the configuration stays; so
     does nothing of the program."""
     applied.run("dpkg --remove lbhook")
-    assert "\nlisten 127.0.0.127:9;\n" in applied.read(LISTEN)
+    assert "\nlisten 127.0.0.127:10009;\n" in applied.read(LISTEN)
     assert "delete table inet lbhook" in applied.read(NFT)
     assert "10.1.0.4" not in applied.read(LISTEN) + applied.read(NFT)
     assert applied.read("/etc/motd") == "mine\n"

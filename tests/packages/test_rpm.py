@@ -105,7 +105,7 @@ def test_installed_and_erased(chroot: Chroot) -> None:
         **dict.fromkeys(("lbhook-drain.service", "lbhook-refresh.path"), "disabled"),
     }
     assert "lbhook" in chroot.run("getent passwd lbhook")
-    assert "127.0.0.127:9" in chroot.read(LISTEN)
+    assert "127.0.0.127:10009" in chroot.read(LISTEN)
     chroot.write(CONFIGURATION, "[targets.nginx]\n")
     chroot.run("lbhook apply --root / --metadata /body.json")
     assert "listen 443;" in chroot.read(LISTEN)

@@ -48,13 +48,13 @@ def test_files_of_one_program_or_one_reload_belong_together() -> None:
 def test_a_listener_that_moves_joins_the_two_programs() -> None:
     """What nginx gives up haproxy takes: half of it would be a port that nobody has."""
     before, after = b"listen 10.0.0.4:80;\n", b"bind 10.0.0.4:80\n"
-    rest = b"listen 127.0.0.127:9;\n"
+    rest = b"listen 127.0.0.127:10009;\n"
     assert names(change("nginx", rest, before), change("haproxy", after)) == [["nginx", "haproxy"]]
     everywhere = b"listen 0.0.0.0:80;\n"
     assert names(change("nginx", everywhere), change("haproxy", after)) == [["nginx", "haproxy"]]
     other = b"listen 10.0.0.4:81;\n"
     assert names(change("haproxy", after), change("nginx", other)) == [["nginx"], ["haproxy"]]
-    assert names(change("nginx", rest), change("haproxy", b"bind 127.0.0.127:9\n")) == [
+    assert names(change("nginx", rest), change("haproxy", b"bind 127.0.0.127:10009\n")) == [
         ["nginx"],
         ["haproxy"],
     ]

@@ -97,8 +97,8 @@ def test_listeners_on_other_machines_addresses_are_left_out(stand: Stand) -> Non
     plan = Planner(stand.host(settings), settings).plan(Scope.WHOLE, facts.derive(parse(A)))
     change = next(one for one in plan.changes if one.target.name == "nginx")
     assert change.expected
-    assert b"\nlisten 127.0.0.127:9;\n" in change.expected.content
-    assert "\nlisten 127.0.0.127:9;\n" in change.resting
+    assert b"\nlisten 127.0.0.127:10009;\n" in change.expected.content
+    assert "\nlisten 127.0.0.127:10009;\n" in change.resting
     assert plan.warnings == (
         "nginx: 10.0.0.4 is not an address of this machine; its listeners are left out",
     )

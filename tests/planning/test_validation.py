@@ -37,7 +37,7 @@ OLD = FileState(content=b"listen 10.0.0.4:81;\n", mode=0o644)
 def change(target: Target, actual: FileState | None = OLD, **values: Any) -> Change:
     """A change of a target's file."""
     made = Change(target=target, expected=NEW, actual=actual, outcome=Outcome.CHANGED)
-    return made._replace(reload=Reload.DUE, resting="listen 127.0.0.127:9;\n", **values)
+    return made._replace(reload=Reload.DUE, resting="listen 127.0.0.127:10009;\n", **values)
 
 
 def host(

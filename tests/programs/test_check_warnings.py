@@ -37,7 +37,7 @@ HTTP2 = f'"listen ... http2" is deprecated, use "http2" in {LIVE}:3 (and 1 more)
             ],
         ),
         ("frontend lbhook\n    bind 10.1.0.4:80\n", ["missing timeouts for frontend 'lbhook'"]),
-        ("# No rule leads here.\nlisten 127.0.0.127:9;\n", []),
+        ("# No rule leads here.\nlisten 127.0.0.127:10009;\n", []),
     ],
 )
 def test_warnings_about_a_file(content: str, expected: list[str]) -> None:

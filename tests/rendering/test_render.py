@@ -358,7 +358,7 @@ def test_resting_forms() -> None:
         "LB_INBOUND_COUNT=0",
     ]
     assert rest["nftables"].endswith("\n\ntable inet lbhook\ndelete table inet lbhook\n")
-    assert rest["nginx"].endswith("\nlisten 127.0.0.127:9;\n")
+    assert rest["nginx"].endswith("\nlisten 127.0.0.127:10009;\n")
 
 
 def test_an_own_target_rests_with_its_own_template() -> None:

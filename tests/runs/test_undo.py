@@ -6,6 +6,7 @@ from pathlib import Path, PurePosixPath
 import pytest
 
 from lbhook.deployment.report import Report
+from lbhook.runs import resting_forms
 from lbhook.runs.undo import Undo
 
 from ..stand import GROUP, NO_ENV, USER, Runner, Stand, body, contents, everything, outcomes, target
@@ -275,7 +276,7 @@ def test_rollback_of_a_first_install_leaves_what_nginx_includes(stand: Stand) ->
     assert rollback(stand, config).status == 0
 
 
-@pytest.mark.parametrize("own", ["listen 10.1.0.4:81;\n", "# mine\nlisten 127.0.0.127:9;\n"])
+@pytest.mark.parametrize("own", ["listen 10.1.0.4:81;\n", "# mine\nlisten 127.0.0.127:10009;\n"])
 def test_rollback_of_a_first_install_loses_nothing_of_the_owner_s(stand: Stand, own: str) -> None:
     """A file of his with listeners comes back at once; one without any stays kept, and comes back
     with the clean."""
@@ -289,6 +290,22 @@ def test_rollback_of_a_first_install_loses_nothing_of_the_owner_s(stand: Stand, 
     assert stand.apply(stand.settings(config), body(443)).status == 0
     assert undo(stand, config).clean().status == 0
     assert stand.text(LISTEN) == own
+
+
+def test_a_resting_form_of_another_version_is_nobody_s(stand: Stand) -> None:
+    """Laid down by its package, it is at rest, no original, and no listener to go back to."""
+    old = "# Written by lbhook; as it was.\nlisten 127.0.0.127:9;\n"
+    stand.put(LISTEN, old)
+    with_address(stand)
+    stand.runner = Runner(nginx)
+    settings = stand.settings(NO_ENV + NGINX)
+    assert PurePosixPath(LISTEN) in resting_forms.at_rest(stand.host(settings), settings)
+    assert stand.apply(settings, body(80)).status == 0
+    written = stand.text(LISTEN)
+    assert rollback(stand, NO_ENV + NGINX).status == 0
+    assert stand.text(LISTEN) == written
+    assert undo(stand, NO_ENV + NGINX).clean().status == 0
+    assert "\nlisten 127.0.0.127:10009;\n" in str(stand.text(LISTEN))
 
 
 def test_rollback_is_all_or_nothing(stand: Stand) -> None:

@@ -405,7 +405,7 @@ def test_an_included_file_that_is_dropped_rests(stand: Stand) -> None:
     stand.apply(stand.settings(NO_ENV + nginx), A)
     report = stand.apply(stand.settings(NO_ENV), A)
     assert outcomes(report) == {"nginx": ("removed", "none")}
-    assert "\nlisten 127.0.0.127:9;\n" in str(stand.text("/etc/nginx/lbhook/listen.conf"))
+    assert "\nlisten 127.0.0.127:10009;\n" in str(stand.text("/etc/nginx/lbhook/listen.conf"))
 
 
 def test_an_original_is_kept_before_it_is_replaced_and_named_in_the_plan(stand: Stand) -> None:
