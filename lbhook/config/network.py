@@ -3,6 +3,7 @@
 import ipaddress
 import re
 import urllib.parse
+from collections.abc import Iterable
 
 from .schema import Misfit, shaped, shown, suggestion, text, unfit
 
@@ -166,10 +167,17 @@ def protocol_number(name: str) -> int:
 
 @shaped(type="string")
 def interface(value: object) -> str:
-    """The name of a network interface, as the kernel allows it."""
-    if not re.fullmatch(r'(?:(?![/"\\*{};])[!-~]){1,15}', text(value)):
-        raise unfit(value, "the name of an interface")
+    """The name of a network interface, as the kernel allows it; with `*` behind it, of all whose
+    names begin so (nft(8), "iifname")."""
+    if not re.fullmatch(r'(?=.{1,15}\Z)(?:(?![/"\\*{};])[!-~])+\*?', text(value)):
+        raise unfit(value, 'the name of an interface, such as "docker0" or "br-*"')
     return text(value)
+
+
+def is_named(name: str, interfaces: Iterable[str]) -> bool:
+    """Whether `interfaces`, which `interface` has read, have an interface of this name among
+    them."""
+    return any(name == one or (one[-1] == "*" and name.startswith(one[:-1])) for one in interfaces)
 
 
 def _meant(written: str) -> str:

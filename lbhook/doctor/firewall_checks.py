@@ -16,6 +16,8 @@ from .findings import Check, Evidence, Finding, unsure
 
 # Without what sets hold: they may be huge, and nft takes half a minute for them.
 _LIST = ("nft", "--stateless", "--terse", "-nn", "list", "ruleset")
+# The bridge of a network of Docker's has a new name each time that it is made.
+_DOCKERS = re.compile(r"br-[0-9a-f]{12}")
 # Rules that name another protocol alone; the answers of TCP find the socket that waits for them.
 _NOT_UDP = re.compile(r"\b(tcp|icmp|icmpv6|sctp) |l4proto (tcp|6|icmp)\b")
 
@@ -78,9 +80,10 @@ CHECKS: tuple[Check, ...] = (drained, closed, untracked)
 def _closed(name: str, bridge: str, what: str) -> Iterator[Finding]:
     """What is closed to everybody or, of an address of their bridge, to containers."""
     if bridge:
+        lasting = "br-*" if _DOCKERS.fullmatch(bridge) else bridge
         yield unsure(
             f"{name} keeps containers on {bridge} from these: {what}",
-            f'`trusted_interfaces = ["{bridge}"]` in its `vars` lets them in',
+            f'`trusted_interfaces = ["{lasting}"]` in its `vars` lets them in',
         )
     else:
         yield unsure(

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from ..config.network import Network
+from ..config.network import Network, is_named
 from ..config.restrictions import Restriction
 from ..config.targets import Target
 from ..errors import ConfigError
@@ -61,13 +61,13 @@ def closed(
     """The sockets of this machine, and those `more`, that this firewall keeps everybody outside
     from. Of one for all addresses that is let in at some, a socket for each of those `near`, by
     their interface, where it is not."""
-    trusted = frozenset(target.vars["trusted_interfaces"])
+    trusted = target.vars["trusted_interfaces"]
     networks = machine.networks(trusted)
     doors = tuple(_doors(target.vars))
     ruled = _ruled(lb)
 
     def is_let_in(one: Socket) -> bool:
-        inside = one.device in trusted or _is_inside(one, networks)
+        inside = is_named(one.device, trusted) or _is_inside(one, networks)
         return inside or _is_open(one, doors) or ruled(one)
 
     found = []

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..config.network import Network
+from ..config.network import Network, is_named
 from ..metadata.reader import Address
 from ..processes import PATH
 from . import sockets
@@ -86,9 +86,9 @@ class Machine(ProcessTable):
                 f"{sockets.kernel_address(words[1])}/{sockets.kernel_address(words[7])}"
             )
             for words in routes
-            if words[0] in interfaces and words[2] == "00000000"
+            if is_named(words[0], interfaces) and words[2] == "00000000"
         ]
-        six = [ip for name, ip in self._ipv6() if name in interfaces]
+        six = [ip for name, ip in self._ipv6() if is_named(name, interfaces)]
         return (*four, *map(ipaddress.ip_network, six))
 
     def binds_anywhere(self, version: int) -> bool:

@@ -226,11 +226,17 @@ def test_protocols() -> None:
 
 def test_interfaces() -> None:
     """What the kernel takes as a name and nft reads as one word between quotes."""
-    assert network.interface("docker0") == "docker0"
-    for value in ("", "a b", "eth*", 'e"0', "x" * 16, "e;0", "a/b", "\x7f"):
-        assert refusal(network.interface, value) == [
-            ("", f"{schema.shown(value)} is not the name of an interface")
-        ]
+    for name in ("docker0", "br-*"):
+        assert network.interface(name) == name
+    wanted = 'the name of an interface, such as "docker0" or "br-*"'
+    for value in ("", "a b", "*", "e*h", "e**", 'e"0', "x" * 16, f"{'x' * 15}*", "e;0", "\x7f"):
+        assert refusal(network.interface, value) == [("", f"{schema.shown(value)} is not {wanted}")]
+
+
+def test_names_of_interfaces() -> None:
+    """The same, or one that begins as all those do that are meant."""
+    assert [network.is_named(name, ("lo", "br-*")) for name in ("lo", "br-", "br-1")] == [True] * 3
+    assert not any(network.is_named(name, ("lo", "br-*")) for name in ("", "lo0", "br", "xbr-1"))
 
 
 def test_choices() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import product
 
 import pytest
 
@@ -263,10 +264,13 @@ def test_what_containers_ask_of_the_machine_is_a_matter_of_trust(lab: Lab, polic
         lab.balance(ALL)
         lab.vm.apply()
         assert one(inside, "tcp", "172.17.0.1", 9000).state == "filtered"
-        choose(lab.vm, policy, 'trusted_interfaces = ["docker0"]')
-        lab.vm.apply()
-        assert one(inside, "tcp", "172.17.0.1", 9000).state == "open"
-        assert one(lab.client, "tcp", OWN, 9000).state == "filtered"
+        restrict = '[[targets.nftables.restrict]]\nport = 9000\nsources = ["192.0.2.0/24"]'
+        for name, more in product(("docker0", "dock*"), ("", restrict)):
+            choose(lab.vm, policy, f'trusted_interfaces = ["{name}"]\n{more}')
+            assert "9000  172." not in lab.vm.lbhook("plan").stdout
+            lab.vm.apply()
+            assert one(inside, "tcp", "172.17.0.1", 9000).state == "open"
+            assert one(lab.client, "tcp", OWN, 9000).state == "filtered"
 
 
 FAR = "10.2.0.9"

@@ -133,7 +133,14 @@ def test_of_a_socket_for_all_addresses_those_are_closed_that_no_rule_leads_to(
 
 @pytest.mark.parametrize(
     ("device", "trusted", "closed"),
-    [("docker0", ["docker0"], 0), ("docker0", ["virbr0"], 1), ("lo", [], 0), ("", ["docker0"], 1)],
+    [
+        ("docker0", ["docker0"], 0),
+        ("docker0", ["virbr0"], 1),
+        ("br-1f", ["docker0", "br-*"], 0),
+        ("br", ["br-*"], 1),
+        ("lo", [], 0),
+        ("", ["docker0"], 1),
+    ],
 )
 def test_a_socket_of_one_interface_is_open_if_that_is_trusted(
     tmp_path: Path, device: str, trusted: list[str], closed: int

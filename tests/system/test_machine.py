@@ -111,6 +111,7 @@ def test_networks_of_interfaces(machine: Machine) -> None:
         *("fe80::1/128", "fd00::4/128"),
     ]
     assert [str(one) for one in machine.networks(["docker0", "lo"])] == ["172.17.0.0/16", "::1/128"]
+    assert machine.networks(["docker*", "l*"]) == machine.networks(["docker0", "lo"])
     assert machine.networks([]) == ()
 
 
