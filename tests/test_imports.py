@@ -101,8 +101,8 @@ HOUSE: dict[str, tuple[str, ...]] = {
         *("nginx_listeners", "haproxy_listeners", "listeners"),
     ),
     "planning": (
-        *("scope", "validation", "verification", "one_file"),
-        *("orphans", "conflicts", "groups", "planner", "closing", "dry_run"),
+        *("scope", "recorded", "refusal", "validation", "verification", "one_file", "orphans"),
+        *("contents", "conflicts", "groups", "planner", "closing", "dry_run"),
     ),
     "tables": ("table_file", "changes", "loading"),
     "deployment": (

@@ -1,19 +1,18 @@
 """Candidates checked by the real programs: by themselves, then on this machine."""
 
-import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, NamedTuple
 
 from ..config.shipped import kind_of
-from ..config.snippets import origin
-from ..errors import ConfigError, RefusedError
+from ..errors import ConfigError
 from ..metadata.reader import Address
 from ..plan import Change, Outcome, Plan, Reload
 from ..processes import NOT_FOUND, Result, filled
 from ..programs import floating_ip
 from ..programs.host import Host, unit_of
 from ..storage import scratch
+from . import refusal
 
 if TYPE_CHECKING:
     from ..programs.daemon import Daemon
@@ -84,13 +83,13 @@ def examine(host: Host, changes: Sequence[Change], staged: Staged) -> Examined:
             refusals += [(change, one) for one in error.problems]
             continue
         if result and _unable(host, result):
-            warnings.append(f"{change.target.name}: not checked: {_first_line(result)}")
+            warnings.append(f"{change.target.name}: not checked: {refusal.first_line(result)}")
         elif result and not result.ok:
             skipped[change.path] = skip_unread(host, change)
             if skipped[change.path].touches_file:
-                refusals.append((change, _refusal(change, result, staged[change.path])))
+                refusals.append((change, refusal.text(change, result, staged[change.path])))
     if refusals:
-        raise _refused(refusals)
+        raise refusal.whole(refusals)
     going = tuple(skipped.get(one.path, one) for one in changes)
     return Examined(changes=going, warnings=tuple(warnings))
 
@@ -141,7 +140,7 @@ def examine_live(
             except ConfigError as error:
                 refusals += [(change, one) for one in error.problems]
     if refusals:
-        raise _refused(refusals)
+        raise refusal.whole(refusals)
     going = tuple(decided.get(one.path, one) for one in examined.changes)
     return Examined(changes=going, warnings=tuple(warnings))
 
@@ -183,7 +182,7 @@ def _examine_daemon(
         return [_unread(daemon, one) if daemon.unread(one.target) else one for one in changes]
     present = _present(daemon, changes, timeout)
     if present.ok:
-        raise _refused([(one, _refusal(one, tested, staged[one.path])) for one in changes])
+        raise refusal.whole([(one, refusal.text(one, tested, staged[one.path])) for one in changes])
     reason = f"{name} refuses its configuration without this change, too:\n{present.report()}"
     return [blocked(one, reason) for one in changes]
 
@@ -226,7 +225,7 @@ def _examine_command(host: Host, change: Change, candidate: Path) -> Change:
         if not present.ok:
             reason = f"its check fails with the file as it stands, too:\n{present.report()}"
             return blocked(change, reason)
-    raise _refused([(change, _refusal(change, tested, candidate))])
+    raise refusal.whole([(change, refusal.text(change, tested, candidate))])
 
 
 def _skipped(change: Change, reason: str) -> Change:
@@ -240,32 +239,3 @@ def blocked(change: Change, reason: str) -> Change:
 
 def _unread(daemon: "Daemon", change: Change) -> Change:
     return _skipped(change, daemon.unread(change.target) or "its program does not read it")
-
-
-def _refused(refusals: Sequence[tuple[Change, str]]) -> RefusedError:
-    error = RefusedError(*(text for _, text in refusals), hint="its file was not changed")
-    error.paths = tuple(dict.fromkeys(change.path for change, _ in refusals))
-    return error
-
-
-def _refusal(change: Change, result: Result, candidate: Path) -> str:
-    """The command, what it said, and the lines of the candidate that it names."""
-    said = result.report().replace(str(candidate), str(change.path))
-    text = f"{change.target.name}: {change.path}: refused by its check\n{said}"
-    lines = change.expected.content.decode().splitlines() if change.expected else []
-    numbers = sorted(
-        {int(one) for one in re.findall(rf"{re.escape(str(change.path))}:(\d+)", said)}
-    )
-    named = [_quoted(lines, number) for number in numbers if 0 < number <= len(lines)]
-    return "\n".join([text, *named])
-
-
-def _quoted(lines: Sequence[str], number: int) -> str:
-    """A line of the candidate; before it the place that it was written in, if that is another."""
-    snippet = origin(lines, number)
-    quoted = f"  {number:>5} | {lines[number - 1]}"
-    return f"  {snippet}:\n{quoted}" if snippet else quoted
-
-
-def _first_line(result: Result) -> str:
-    return result.report().replace("\n", ": ").split(":  ")[0]
