@@ -10,7 +10,7 @@ from .program import REPO
 
 # What these modules have to say is a result, a page, a file or HTTP, and no message.
 _NO_MESSAGES = {
-    *("cli/demo", "layout", "runs/metrics", "system/sd_notify", "rendering/provenance"),
+    *("cli/demo", "layout", "telling/metrics", "system/sd_notify", "rendering/provenance"),
     *("emulator/faults", "emulator/http"),
     *(
         "traffic/diagram",

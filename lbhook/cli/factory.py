@@ -23,11 +23,11 @@ if TYPE_CHECKING:
     from ..metadata.planned import Plans
     from ..programs.host import Host
     from ..runs.fetch import Fetch
-    from ..runs.history import History
     from ..runs.restoration import Restoration
     from ..runs.unconfirmed import Unconfirmed
     from ..runs.undo import Undo
     from ..runs.update import Update
+    from ..telling.history import History
 
 
 def update(
@@ -107,7 +107,7 @@ def unbegun(invocation: Invocation, root: "Path | None", error: LbhookError) -> 
     from ..config import permissions
     from ..config import settings as config
     from ..deployment.report import Report
-    from ..runs.publisher import Publisher
+    from ..telling.publisher import Publisher
 
     result = Report(outcome="failed", status=error.status, problems=error.problems, hint=error.hint)
     settings = config.Settings()
@@ -199,7 +199,7 @@ def say_held(invocation: Invocation, host: "Host") -> bool:
 
 def history(invocation: Invocation, root: "Path | None") -> "History":
     """Which rules came and went on this machine, or in a directory."""
-    from ..runs.history import History
+    from ..telling.history import History
 
     return History(_host(invocation.settings(), root))
 

@@ -109,8 +109,8 @@ def _record(result: "Report") -> None:
     """What came and went, in the journal: what a unit prints is there, by hand it would not be."""
     if not result.rules:
         return
-    from ..runs.history import LAST_GONE
     from ..system import journald
+    from ..telling.history import LAST_GONE
 
     lines = [(journald.INFO, line) for line in (*result.rules, result.summary())]
     gone = [] if result.lb.inbound_rules else [(journald.WARNING, LAST_GONE)]

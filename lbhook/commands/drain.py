@@ -108,8 +108,8 @@ def undrain(invocation: Invocation, /, as_json: bool) -> int:
 
 def _tell(draining: "Drain", text: str) -> "Drained | None":
     """Leave word of what is in force now, in the journal and in status.json."""
-    from ..runs.publisher import Publisher
     from ..system import journald
+    from ..telling.publisher import Publisher
 
     drained = draining.known()
     Publisher(draining.context).leave_drained(drained)

@@ -35,7 +35,7 @@ def history(invocation: Invocation, /, number: int, as_json: bool, root: "Path |
       lbhook history
       lbhook history -n 1 --json
     """
-    from ..runs import history as kept
+    from ..telling import history as kept
 
     found = factory.history(invocation, root)
     factory.say_held(invocation, found.host)

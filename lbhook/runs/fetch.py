@@ -46,7 +46,7 @@ class Fetch:
     def _measure(self, result: Report, seconds: float) -> None:
         """Where the answer is handed over, whoever takes it measures."""
         if not self.context.options.hand_over:
-            from .publisher import Publisher
+            from ..telling.publisher import Publisher
 
             Publisher(self.context).leave_metrics("fetch", result, seconds)
 

@@ -22,7 +22,7 @@ from ..planning.orphans import resting, said
 from ..planning.planner import Planner
 from ..planning.scope import Scope
 from ..storage import forms
-from . import metrics
+from ..telling import metrics
 
 _STILL = "this VM stays drained until it reboots; `lbhook undrain` ends that"
 _STAYS = (

@@ -1,5 +1,6 @@
 """One apply, from settling what an earlier run left to the report of this one."""
 
+import functools
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from pathlib import PurePosixPath
@@ -9,23 +10,22 @@ from ..config import permissions
 from ..context import Context
 from ..deployment.recovery import Recovery, settle
 from ..deployment.report import Report
-from ..errors import BusyError, HeldError, LbhookError, NoAnswerError, together
+from ..errors import HeldError, LbhookError, NoAnswerError, together
 from ..imds.answer import Fetched
 from ..imds.fetching import Fetcher
 from ..levers import standstill
 from ..levers.azure import AzuresLevers
 from ..levers.drain import Drain
 from ..levers.upkeep import Upkeep
-from ..memory.records import Applied, Standstill
+from ..memory.records import Standstill
 from ..metadata.facts import Facts
-from ..plan import Outcome, Plan
+from ..plan import Plan
 from ..planning.scope import Scope, scoped, unanswered
 from ..storage import lock
+from ..telling.publisher import Publisher
 from .execution import Execution
-from .history import LAST_GONE, History
-from .hooks import Hook
+from .in_force import InForce
 from .progress import Progress
-from .publisher import Publisher
 from .unconfirmed import Unconfirmed
 
 if TYPE_CHECKING:
@@ -89,10 +89,6 @@ class Update:
     def _publisher(self) -> Publisher:
         return Publisher(self.context)
 
-    @property
-    def _hook(self) -> Hook:
-        return Hook(self.context.host, self.context.settings.hooks)
-
     def _apply(self) -> Report:
         self.context.host.demand_rights(self.context.settings)
         permissions.demand(self.context.settings)
@@ -103,21 +99,9 @@ class Update:
             result = self._bring_in_step()
         except LbhookError as error:
             result = self._progress.ended(error)
-        unheeded = self._progress.unheeded
-        return self._tell(result.failing(unheeded) if unheeded else result)
-
-    def _tell(self, result: Report) -> Report:
-        """Tell the neighbours, or tell again what was owed; that it fails undoes nothing."""
-        if not (self._hook.wanted and self.context.options.load):
-            return result
-        try:
-            with self._locked(wait=0.0):
-                self._hook.pay()
-        except BusyError as error:
-            self.context.reporter.log(f"hooks: {error}; the next apply runs the hook")
-        except LbhookError as error:
-            return result.failing(error)
-        return result
+        untold = InForce(self.context, self._progress).tell()
+        failed = filter(None, (self._progress.unheeded, untold))
+        return functools.reduce(Report.failing, failed, result)
 
     def _bring_in_step(self) -> Report:
         with self._locked():
@@ -154,7 +138,8 @@ class Update:
         records = self._records(fetched)
         self._attempt(scope, lb, fetched.vm, records)
         if self._progress.outcome != "failed":
-            self._keep_applied(fetched, new=bool(records) or fetched.body is None)
+            new = bool(records) or fetched.body is None
+            InForce(self.context, self._progress).keep(fetched, new=new)
         outcome = self._progress.outcome
         if fetched.answer.metadata is None and (
             outcome == "unchanged" or (scope is Scope.MISSING and outcome != "failed")
@@ -176,41 +161,6 @@ class Update:
         self._progress.answer = last or self._progress.answer
         self._progress.lb = (last and last.lb) or Facts()
         return self._progress.report("kept")
-
-    def _keep_applied(self, fetched: Fetched, *, new: bool) -> None:
-        try:
-            changes = self._progress.done.changes
-            made = {str(one.path): one.made_of for one in changes if one.made_of}
-            skipped = {str(one.path): one.outcome is Outcome.SKIPPED for one in changes}
-            self.context.host.state.keep_made_of(made)
-            self.context.host.state.keep_applied(
-                Applied(
-                    *(fetched.read, made, self.context.host.proofs, skipped),
-                    judged=self.context.host.judged,
-                    rested=tuple(sorted(self.context.host.rested)),
-                )
-            )
-            if self.context.host.ports is not None:
-                self.context.host.state.keep_ports(self.context.host.ports)
-            whole = fetched.answer.whole
-            if whole is not None:
-                self._hook.note(whole)
-                self._note_rules(fetched, new=new)
-        except LbhookError as error:  # everything is in force by now
-            self.context.reporter.warn(str(error))
-
-    def _note_rules(self, fetched: Fetched, *, new: bool) -> None:
-        """Say which rules came and went, and write it down. A run that found nothing to do does
-        not look: its rules are those of the run before."""
-        answer, progress = fetched.answer, self._progress
-        if answer.whole is None or not (progress.acted or new):
-            return
-        outcome = "failed" if progress.errors else "changed"
-        progress.rules = History(self.context.host).note(
-            self._progress.lb.inbound_rules, answer.source, outcome
-        )
-        if progress.rules and not progress.lb.inbound_rules:
-            self.context.reporter.warn(LAST_GONE)
 
     def _standstill(self) -> Standstill | None:
         """Why nothing new may be applied, under the lock. What nobody confirmed in time is put

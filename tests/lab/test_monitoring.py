@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from lbhook.runs.metrics import HELP, HELP_OF_TRAFFIC, OUTCOMES
+from lbhook.telling.metrics import HELP, HELP_OF_TRAFFIC, OUTCOMES
 
 from ..test_docs import blocks, read, rows
 from .hosts import REPO, Host, require, wait_for

@@ -16,9 +16,9 @@ from lbhook.errors import LbhookError
 from lbhook.imds.fetching import Fetcher
 from lbhook.imds.last_good import LastGood
 from lbhook.memory.records import Port, Refused
-from lbhook.runs.history import History
 from lbhook.runs.restoration import Restoration
 from lbhook.runs.undo import Undo
+from lbhook.telling.history import History
 
 from .. import damage
 from ..stand import Stand, altered, body, target

@@ -13,8 +13,8 @@ from lbhook.deployment.report import Report
 from lbhook.emulator.server import Emulator
 from lbhook.errors import NoAnswerError, TerminatedError
 from lbhook.levers.drain import Drain
-from lbhook.runs import metrics, publisher
-from lbhook.runs.metrics import Measured
+from lbhook.telling import metrics, publisher
+from lbhook.telling.metrics import Measured
 
 from ..program import Ended, run_lbhook
 from ..stand import NO_ENV, USER, Runner, Stand, body, target

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 from lbhook.context import Options
-from lbhook.runs.history import Changed, History, to_text
+from lbhook.telling.history import Changed, History, to_text
 
 from ..program import BODIES, run_lbhook
 from ..stand import NO_ENV, Stand, body, target

@@ -6,7 +6,7 @@ import pytest
 
 from lbhook.firewall.kernel import Firewall, FirewallError
 from lbhook.firewall.verdict import Counter, TalliedRule, Tally
-from lbhook.runs.traffic_metrics import LAST_PROBE, MOST_LISTENERS, Traffic, seen
+from lbhook.telling.traffic_metrics import LAST_PROBE, MOST_LISTENERS, Traffic, seen
 
 from ..stand import Stand
 
