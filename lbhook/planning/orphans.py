@@ -15,7 +15,7 @@ _MISSED = "and it opens no port any more: put `listen` lines of your own there, 
 # Not a template: it only says that the target is not to be undone yet.
 _INSTALLED = "installed"
 _OURS = b"# Written by lbhook"
-_RESTING = re.compile(rb"(?<=127\.0\.0\.127):\d+")
+_RESTING = re.compile(rb"\b127\.\d+\.\d+\.127:\d+")
 
 
 def undo(host: Host, record: Installed, warn: Callable[[str], None]) -> Change:

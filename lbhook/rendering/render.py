@@ -1,5 +1,6 @@
 """(facts, target, loader) → text."""
 
+import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,7 +56,7 @@ class Renderer:
         return self._render(template, target, _NO_RULES, None, Values(target.vars))
 
     def _render(self, name: str, target: Target, lb: Facts, vm: object, values: Values) -> bytes:
-        context: dict[str, object] = {"lb": lb, "vars": values}
+        context: dict[str, object] = {"lb": lb, "vars": values, "resting": _resting(target)}
         if vm is not None:
             context["vm"] = vm
         where = name
@@ -112,6 +113,15 @@ def _shipped() -> BaseLoader:
     if SHIPPED_TEMPLATES.is_dir():
         return FileSystemLoader(SHIPPED_TEMPLATES)
     return PackageLoader("lbhook")  # out of the single file
+
+
+def _resting(target: Target) -> str:
+    """An address of loopback for each target: nginx does not start if one server block names the
+    same place twice, nor if another nginx has it."""
+    if target.name == target.kind:
+        return "127.0.0.127"
+    number = zlib.crc32(str(target.path).encode())
+    return f"127.{1 + number % 250}.{number // 250 % 250}.127"
 
 
 def _refused(target: Target, problem: str) -> ConfigError:

@@ -242,6 +242,26 @@ def test_two_targets_of_which_one_has_a_form_of_its_own(lab: Lab, tls: str) -> N
     assert one(lab.vm, "tcp", VM4, 443).state == "open"
 
 
+def test_one_block_for_two_targets_is_cleaned(lab: Lab) -> None:
+    """With its last rules, and then lbhook, gone, nginx takes both files, and starts with them."""
+    certify(lab)
+    include = INCLUDE.replace("listen.conf", "tls.conf")
+    configure(lab, site("site", f"{INCLUDE} {include} {SECURE}"))
+    plain, secure = "vars = {ports = [80]}", 'vars = {ports = [443], parameters = "ssl"}'
+    own = 'like = "nginx"\npath = "/etc/nginx/lbhook/tls.conf"'
+    text = f"[targets.nginx]\n{plain}\n[targets.nginx-tls]\n{own}\n{secure}\n"
+    lab.vm.write("/etc/lbhook/lbhook.toml", text)
+    lab.balance(body(WEB, TLS))
+    assert asked(lab).returncode == 0
+    start(lab, 443)
+    lab.balance(body(SQL))
+    assert asked(lab).returncode == 0
+    wait_for(lambda: not lab.vm.listens("tcp", 443), "the end of the last rule")
+    assert lab.vm.lbhook("clean").returncode == 0
+    stop(lab, 10009)
+    start(lab, 10009)
+
+
 def test_a_socket_for_both_families_is_shared_at_boot(lab: Lab) -> None:
     """`[::]:80 ipv6only=off` elsewhere, which no `listen 80;` can stand beside: nginx starts, and
     both sites are served."""

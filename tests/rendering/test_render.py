@@ -359,6 +359,8 @@ def test_resting_forms() -> None:
     ]
     assert rest["nftables"].endswith("\n\ntable inet lbhook\ndelete table inet lbhook\n")
     assert rest["nginx"].endswith("\nlisten 127.0.0.127:10009;\n")
+    second = shipped("nginx")._replace(name="tls", path=PurePosixPath("/etc/nginx/tls.conf"))
+    assert templates.rest(second).endswith(b"\nlisten 127.80.10.127:10009;\n")
 
 
 def test_an_own_target_rests_with_its_own_template() -> None:
