@@ -12,7 +12,6 @@ from .azure import Azure, azure_of
 from .machine import Machine
 from .rootfs import MACHINES, OTHERS, rootfs
 
-SHARES = pytest.StashKey[dict[str, str]]()
 # What `make test` boots on the newest release, too: one of each kind. All else there is booted by
 # `make boot-test RELEASE=forky`, and on the older ones always.
 NEWEST = "forky"
@@ -37,18 +36,13 @@ def azure() -> Iterator[Azure]:
 
 
 @pytest.fixture
-def machine(
-    request: pytest.FixtureRequest, image: Path, azure: Azure, tmp_path: Path
-) -> Iterator[Machine]:
+def machine(image: Path, azure: Azure, tmp_path: Path) -> Iterator[Machine]:
     """The machine as it is when lbhook has been installed; off."""
     built = Machine(image, tmp_path / "vm", azure.network)
     try:
         yield built
     finally:
         built.kill()
-        shares = request.config.stash.setdefault(SHARES, {})
-        name = request.node.name
-        shares.update({f"{name}, boot {at}": one for at, one in enumerate(built.shares, 1)})
 
 
 @pytest.fixture
@@ -90,14 +84,3 @@ def pytest_runtest_makereport(
         for one in machines.values():
             report.sections.append(("the machine's units", one.results()))
     return report
-
-
-def pytest_terminal_summary(
-    terminalreporter: pytest.TerminalReporter, config: pytest.Config
-) -> None:
-    """What lbhook took of each boot."""
-    shares = config.stash.get(SHARES, {})
-    if shares:
-        terminalreporter.section("lbhook's share of the boots")
-    for boot, share in shares.items():
-        terminalreporter.line(f"{boot}: {share}")

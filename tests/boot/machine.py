@@ -106,7 +106,6 @@ class Machine:
         self._apart: subprocess.Popen[bytes] | None = None
         self._cgroups: Cgroups | None = None
         self._nspawn = self._pid = 0
-        self.shares: list[str] = []
         for name in ("upper", "work", "root"):
             (place / name).mkdir(parents=True)
         (place / "upper").chmod(0o755)
@@ -153,9 +152,10 @@ class Machine:
         self.switch_on()
         self.wait_until_up(timeout)
         self.assert_sound(failed)
-        for unit in ("lbhook-restore", "lbhook"):
-            assert self.seconds(unit, "ExecMainExit") <= self.seconds("nginx", "InactiveExit")
-        self.shares.append(self.share())
+        ends, starts = "ExecMainExitTimestampMonotonic", "InactiveExitTimestampMonotonic"
+        units = ("lbhook-restore", "lbhook", "nginx")
+        *before, nginx = self.properties(units, ends, starts).values()
+        assert all(int(one[ends]) <= int(nginx[starts]) for one in before)
 
     def assert_sound(self, failed: Sequence[str] = (), idle: Sequence[str] = ()) -> None:
         """No unit was dropped for a cycle, no other failed, what is enabled is active but for
@@ -164,11 +164,12 @@ class Machine:
         assert "Traceback" not in self.journal()
         listed = self.run(["systemctl", "--failed", "--plain", "--no-legend"]).stdout
         assert [line.split()[0] for line in listed.splitlines()] == [*failed], self.journal()
+        found = self.properties((*ENABLED, "nginx.service"), "ConditionResult", "ActiveState")
         # A first boot has nothing to restore.
-        skipped = {one for one in ENABLED if self.show(one, "ConditionResult") == "no"}
+        skipped = {one for one in ENABLED if found[one]["ConditionResult"] == "no"}
         assert skipped <= {"lbhook-restore.service"}
-        for unit in {*ENABLED, "nginx.service"} - {*failed, *idle} - skipped:
-            assert self.active(unit) == "active", f"{unit}\n{self.journal()}"
+        for unit in {*found} - {*failed, *idle} - skipped:
+            assert found[unit]["ActiveState"] == "active", f"{unit}\n{self.journal()}"
 
     def results(self) -> str:
         """How the units that matter have ended, a line each, and what there was to say of the one
@@ -180,18 +181,6 @@ class Machine:
         said = {one: self.run(["systemctl", "show", one, *names], check=False) for one in units}
         lines = [f"{unit}: {' '.join(sorted(one.stdout.split()))}" for unit, one in said.items()]
         return "\n".join([*lines, self.journal("--unit=lbhook-fetch")])
-
-    def share(self) -> str:
-        """What lbhook took of the boot, as `systemd-analyze` has it."""
-        parts = {
-            unit: self.seconds(unit, "ExecMainExit") - self.seconds(unit, "ExecMainStart")
-            for unit in ("lbhook-restore", "lbhook-fetch", "lbhook")
-        }
-        whole = self.run(["systemd-analyze", "time"]).stdout.splitlines()[0]
-        chain = self.run(["systemd-analyze", "critical-chain", "nginx.service"]).stdout
-        own = [line.strip("└─ ") for line in chain.splitlines() if "lbhook" in line]
-        took = ", ".join(f"{unit} {seconds:.2f} s" for unit, seconds in parts.items())
-        return f"{took}; {whole}; in nginx's chain: {' '.join(own)}"
 
     def switch_on(self) -> None:
         """Switch on, and wait until systemd can be asked."""
@@ -303,6 +292,13 @@ class Machine:
     def show(self, unit: str, name: str) -> str:
         """One property of a unit."""
         return self.run(["systemctl", "show", unit, f"--property={name}", "--value"]).stdout.strip()
+
+    def properties(self, units: Sequence[str], *names: str) -> dict[str, dict[str, str]]:
+        """Properties of some units, all asked for at once."""
+        argv = ["systemctl", "show", *units, *(f"--property={name}" for name in names)]
+        parts = self.run(argv).stdout.split("\n\n")
+        found = [dict(line.split("=", 1) for line in part.split("\n") if line) for part in parts]
+        return dict(zip(units, found, strict=True))
 
     def active(self, unit: str) -> str:
         """The state of a unit."""
