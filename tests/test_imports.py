@@ -55,7 +55,7 @@ HOUSE: dict[str, tuple[str, ...]] = {
     ),
     "memory": (
         *("journal_entries", "generations", "journal", "records", "record_forms", "places"),
-        *("record_files", "state", "drains"),
+        *("record_files", "state", "salvage", "drains"),
     ),
     "rendering": (
         *("fingerprint", "template_errors", "sandbox", "render", "provenance", "annotation"),
@@ -115,9 +115,9 @@ HOUSE: dict[str, tuple[str, ...]] = {
             "reloads",
             "refusals",
             "revert",
+            "ledger",
             "transaction",
         ),
-        "salvage",
         *("deployment", "closures", "recovery"),
     ),
     "levers": ("standstill", "reach", "drain", "upkeep", "azure"),

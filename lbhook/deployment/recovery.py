@@ -6,12 +6,13 @@ from ..config import permissions
 from ..context import Context
 from ..errors import LbhookError, WriteError, together
 from ..imds.last_good import LastGood
+from ..memory import salvage
 from ..memory.records import Loaded
 from ..metadata.facts import Facts
 from ..planning.planner import Planner
 from ..planning.scope import Scope
 from ..programs.host import UNFINISHED, Host
-from . import closures, others, salvage
+from . import closures, others
 from .deployment import Deployment
 from .outcome import Done
 from .report import Report
@@ -75,7 +76,7 @@ def settle(host: Host, warn: Callable[[str], None]) -> None:
     given_up = host.journal.settle().given_up
     if was_open:
         warn(UNFINISHED)
-    for text in (*given_up, *state.set_aside(lambda: salvage.installed(host))):
+    for text in (*given_up, *state.set_aside(lambda: salvage.installed(state, host.journal))):
         warn(text)
     if not (host.live and entries):
         return

@@ -10,12 +10,13 @@ from pathlib import PurePosixPath
 
 from ..errors import RefusedError, ReloadError, WriteError
 from ..memory.journal_entries import Entry
-from ..memory.records import Installed, Loaded
+from ..memory.records import Loaded
 from ..plan import Change, Outcome, Plan, Reload
 from ..planning import validation
 from ..programs import floating_ip
 from ..programs.host import Host
 from . import candidates
+from .ledger import Ledger
 from .outcome import Done
 from .reloads import Loader
 
@@ -43,20 +44,18 @@ class Transaction:
         self.host = host
         self.plan = plan
         self.load = load
-        self.recorded = recorded
         self.checked = checked
-        self.records = records or {}
         self.last = last
         self.done = Done()
         self._loader = Loader(host)
-        self._loaded_before: Mapping[str, Loaded] = {}
+        self._ledger = Ledger(host, self._loader, recorded, records or {})
         self._stuck: frozenset[PurePosixPath] = frozenset()
         self._late: tuple[str, ...] = ()
 
     def carry_out(self) -> Done:
         """Do what the plan says. On any failure the machine is as it was, and the error says
         so; interrupted, too."""
-        self._loaded_before = self._loader.before = self.host.state.loaded()
+        self._ledger.open()
         touched = [one for one in self.plan.changes if one.touches_file]
         try:
             examined = self._replace_all(touched) if touched else self._only_load()
@@ -77,10 +76,10 @@ class Transaction:
             staged = self._stage(touched)
             examined = self._check(staged)
             going = [one for one in examined.changes if one.touches_file]
-            self._record_debts(going)
+            self._ledger.owe(going)
             self._replace(going)
             self._load(examined.changes, self._loader.load)
-            self._record(examined.changes)
+            self._ledger.settle(examined.changes)
             self._commit()
         except BaseException as error:
             self._put_back(error)
@@ -101,7 +100,7 @@ class Transaction:
         try:
             self._load(self.plan.changes, self._loader.pay)
         finally:
-            self._record(self.plan.changes)
+            self._ledger.settle(self.plan.changes)
         return validation.Examined(changes=self.plan.changes)
 
     def _entries(self, touched: Sequence[Change]) -> Iterator[Entry]:
@@ -109,21 +108,17 @@ class Transaction:
         tree, state = self.host.tree, self.host.state
         for change in touched:
             after = change.expected.digest if change.expected else ""
-            name, rest = change.target.name, change.resting if self.recorded else ""
+            name, rest = change.target.name, change.resting if self._ledger.recorded else ""
             yield Entry(change.path, change.actual, after, target=name, rest=rest)
-        if not self.recorded:
+        if not self._ledger.recorded:
             return
-        for record in self._records():
+        for record in self._ledger.own:
             yield Entry(path=record, before=tree.state(record), after="")
         for change in touched:
             original = state.original_file(change.path)
             if change.dropped or (change.original and change.actual):
                 after = change.actual.digest if change.actual else ""
                 yield Entry(path=original, before=tree.state(original), after=after)
-
-    def _records(self) -> Sequence[PurePosixPath]:
-        """lbhook's own files that change with the targets'."""
-        return (self.host.state.installed_file, *self.records) if self.recorded else ()
 
     def _stage(self, touched: Sequence[Change]) -> validation.Staged:
         tree = self.host.tree
@@ -146,39 +141,23 @@ class Transaction:
                 self.host.tree.discard(change.path)
         if not self.load:
             floating_ip.take_back(self.host, self.plan.changes)
-        if not self.recorded:
+        if not self._ledger.recorded:
             _demand_all(examined)
         return examined
-
-    def _record_debts(self, going: Sequence[Change]) -> None:
-        """Before a file is replaced, what is loaded of it is no longer known to be right."""
-        if self.host.live:
-            paths = {str(one.path) for one in going}
-            loaded = {path: one for path, one in self._loaded_before.items() if path not in paths}
-            foreign = {str(one.path): Installed.foreign(one) for one in going if one.original}
-            before = {path: one for path, one in self._loaded_before.items() if path in paths}
-            self.host.state.keep_debts(loaded, foreign, before)
 
     def _replace(self, going: Sequence[Change]) -> None:
         tree, state = self.host.tree, self.host.state
         for change in going:
-            self._keep_original(change)
-        for path in (*(one.path for one in going if one.actual), *self._records()):
+            self._ledger.keep_original(change)
+        for path in (*(one.path for one in going if one.actual), *self._ledger.own):
             tree.keep(path)
         for change in going:
             if change.expected:
                 tree.replace(change.path)
             else:
                 tree.remove(change.path)
-            if change.dropped and self.recorded:
+            if change.dropped and self._ledger.recorded:
                 tree.remove(state.original_file(change.path))
-
-    def _keep_original(self, change: Change) -> None:
-        tree, original = self.host.tree, self.host.state.original_file(change.path)
-        # Should the record have been lost, the copy that is there is the original still.
-        if change.original and change.actual and tree.state(original) is None:
-            tree.stage(original, change.actual)
-            tree.replace(original)
 
     def _load(self, changes: Sequence[Change], load: Callable[[Sequence[Change]], None]) -> None:
         if not self.host.live:
@@ -187,43 +166,6 @@ class Transaction:
             load(changes)
         else:
             self._loader.leave_owed(changes)
-
-    def _record(self, changes: Sequence[Change]) -> None:
-        """What is installed and what is loaded from now on."""
-        state = self.host.state
-        going = [one for one in changes if one.outcome not in (Outcome.SKIPPED, Outcome.BLOCKED)]
-        if self.recorded:
-            for change in going:
-                self._keep_original(change)
-                self._keep_copy(change)
-                if change.left:
-                    state.put_aside(change.path)
-            state.keep_installed(self._installed(going))
-        for path, content in self.records.items():
-            self.host.tree.write(path, content)
-        if self.host.live:
-            undone = [str(one.path) for one in going if one.dropped]
-            state.keep_loaded(self._loader.loaded(going), undone)
-
-    def _keep_copy(self, change: Change) -> None:
-        """Of a file that a reboot takes: the next boot need not render it."""
-        if change.dropped:
-            self.host.state.keep_copy(change.path, None)
-        elif change.rendered and change.expected:
-            self.host.state.keep_copy(change.path, change.expected.content)
-
-    def _installed(self, going: Sequence[Change]) -> Mapping[str, Installed]:
-        installed = self.host.state.installed()
-        for change in going:
-            path = str(change.path)
-            if change.dropped:
-                record = installed.pop(path)
-                if self._loader.results.get(path) in (Reload.OWED, Reload.FAILED):
-                    # The debt is paid from its record.
-                    installed[path] = record._replace(undone=True)
-            elif change.rendered and change.expected:
-                installed[path] = Installed.of(change, installed.get(path))
-        return installed
 
     def _all_done(self, examined: validation.Examined) -> Done:
         changes = tuple(self._with_result(one) for one in examined.changes)
@@ -259,7 +201,7 @@ class Transaction:
     def _put_back(self, error: BaseException) -> None:
         from .revert import PutBack
 
-        retreat = PutBack(self.host, self.plan, self._loader, self._loaded_before)
+        retreat = PutBack(self.host, self.plan, self._loader, self._ledger.before)
         try:
             retreat.carry_out(error)
         finally:
