@@ -91,9 +91,21 @@ HOUSE: dict[str, tuple[str, ...]] = {
         *("nf_tables", "statements", "listing", "registers", "rule_copy", "elements", "replica"),
         *("surroundings", "namespace"),
     ),
-    "firewall": (*("verdict", "packets", "clients", "traces", "decisions", "trial", "kernel"),),
+    "firewall": (
+        *("verdict", "packets", "legacy", "clients", "traces", "decisions", "trial", "kernel"),
+    ),
     "traffic": (
-        *("routes", "paths", "cut", "diagram", "html", "probes", "conntrack", "flows"),
+        *(
+            "routes",
+            "paths",
+            "cut",
+            "diagram",
+            "model_json",
+            "html",
+            "probes",
+            "conntrack",
+            "flows",
+        ),
         *("remedies", "trace_marks", "fates", "trace"),
     ),
     "judging": (

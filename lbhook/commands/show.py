@@ -60,7 +60,7 @@ def show(
     from ..metadata import facts
     from ..metadata.model import ABSENT, Metadata
     from ..programs import nftables
-    from ..traffic import diagram, paths
+    from ..traffic import diagram, model_json, paths
 
     if here and not as_json:
         raise click.UsageError("--here goes with --json")
@@ -75,7 +75,7 @@ def show(
     metadata = metadata or Metadata()
     lb = facts.derive(metadata)
     metadata = replace(metadata, warnings=(*metadata.warnings, *_unusual(update)))
-    value = {**diagram.to_json(lb, metadata), **guarded_json(answer.guarded)}
+    value = {**model_json.model(lb, metadata), **guarded_json(answer.guarded)}
     if as_json and not here:
         invocation.json(value)
         return status
@@ -89,7 +89,7 @@ def show(
     if html:
         _save(invocation, html, _page(lb, metadata, picture))
     elif as_json:
-        invocation.json({**value, "here": diagram.here_json(picture)})
+        invocation.json({**value, "here": model_json.here(picture)})
     else:
         text = diagram.to_text(lb, metadata, picture, everything=everything)
         invocation.console.out(colour.picture(text))

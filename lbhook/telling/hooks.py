@@ -36,13 +36,13 @@ class Hook:
         if not self.wanted:
             return
         # Imported only where there is a hook.
-        from ..traffic import diagram
+        from ..traffic import model_json
 
         record = self.host.state.told()
         told, owed, model = (
             record["told"],
             record["owed"],
-            diagram.to_json(facts.derive(metadata), metadata),
+            model_json.model(facts.derive(metadata), metadata),
         )
         now = {"model": model, "files": self._files()}
         if now == told and owed:

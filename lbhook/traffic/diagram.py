@@ -1,9 +1,8 @@
 """What `show` prints: what Azure says about this VM and where it leads here, as a picture in
-text, and as JSON."""
+text."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from ..layout import Row, aligned, count, fitting, place, table, width, wrapped
 from ..metadata.facts import Facts
@@ -13,73 +12,9 @@ from ..metadata.reader import Address
 from .paths import Picture, Way, rules_only
 
 T = TypeVar("T")
-VERSION = 1
 # What a picture shows of many, unless it is to show all: frontends, and rules of each.
 _MOST_GROUPS, _MOST_WAYS = 20, 10
 Group = tuple[tuple[Address, Address], list[Way]]
-
-
-def to_json(lb: Facts, metadata: Metadata) -> dict[str, Any]:
-    """The value of `show --json`: the normalised model."""
-    return {
-        "version": VERSION,
-        "public_ips": [_pair(one) for one in lb.public_ips],
-        **({"private_ips": [_pair(one) for one in lb.private_ips]} if lb.private_ips else {}),
-        "inbound_rules": [
-            {
-                "frontend_ip": str(rule.frontend_ip),
-                "frontend_port": rule.frontend_port,
-                "protocol": rule.protocol.value,
-                "private_ip": str(rule.private_ip),
-                "backend_port": rule.backend_port,
-                "floating_ip": rule.floating_ip,
-                "ha_ports": rule.ha_ports,
-                **({"by_configuration": rule.by_configuration} if rule.by_configuration else {}),
-            }
-            for rule in lb.inbound_rules
-        ],
-        "outbound_rules": [_pair(one) for one in lb.outbound_rules],
-        "tunnel_interfaces": [
-            {
-                "gateway_ip_address": str(one.gateway_ip_address),
-                "gateway_port": one.gateway_port,
-                "identifier": one.identifier,
-                "type": one.type,
-                "protocol": one.protocol,
-                "local_ip_address": str(one.local_ip_address),
-                "local_port": one.local_port,
-            }
-            for one in lb.tunnel_interfaces
-        ],
-        "listeners": [
-            {"ip": str(one.ip), "protocol": one.protocol.value, "port": one.port}
-            for one in lb.listeners
-        ],
-        "ha_ports": [str(one) for one in lb.ha_ports],
-        "floating_ips": [str(one) for one in lb.floating_ips],
-        "frontend_ips": [str(one) for one in lb.frontend_ips],
-        "warnings": list(metadata.warnings),
-    }
-
-
-def here_json(picture: Picture) -> dict[str, Any]:
-    """The value of `here` in `show --json --here`: each inbound rule on this machine, in the
-    order of `inbound_rules`."""
-    return {
-        "inbound_rules": [
-            {
-                "local": way.local,
-                "listening": _listening_json(way),
-                "verdict": asdict(way.verdict) if way.verdict else None,
-                "counter": asdict(way.counter) if way.counter else None,
-                **({"limits": _limits_json(way)} if way.limits else {}),
-                "problems": list(way.problems),
-            }
-            for way in picture.ways
-        ],
-        "also_open": list(picture.also_open),
-        "unseen": list(picture.unseen),
-    }
 
 
 def to_text(
@@ -164,17 +99,6 @@ def limit_words(way: Way) -> str:
     """Who alone may come, in a line; empty if everybody may."""
     said = "; ".join(map(str, way.limits))
     return f"{said}, once it is applied" if said and way.unlimited else said
-
-
-def _limits_json(way: Way) -> list[dict[str, Any]]:
-    return [
-        {"protocol": one.protocol, "port": one.port, "sources": [*map(str, one.sources)]}
-        for one in way.limits
-    ]
-
-
-def _listening_json(way: Way) -> list[dict[str, str]] | None:
-    return None if way.listening is None else [asdict(one) for one in way.listening]
 
 
 def _inbound(picture: Picture, *, everything: bool) -> str:
@@ -268,10 +192,6 @@ def _rows(ways: Sequence[Way]) -> list[str]:
 
 def _port(port: int) -> str:
     return f"{port or '*':>5}"
-
-
-def _pair(pair: AddressPair) -> dict[str, str]:
-    return {"frontend_ip": str(pair.frontend_ip), "private_ip": str(pair.private_ip)}
 
 
 def _pair_row(pair: AddressPair) -> Row:

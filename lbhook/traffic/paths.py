@@ -1,11 +1,11 @@
 """The way of each inbound rule through this machine: its address, who listens, the firewall."""
 
-import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from ..config.network import Network
 from ..config.restrictions import Restriction
+from ..firewall import legacy
 from ..firewall.kernel import Firewall, FirewallError
 from ..firewall.verdict import PROTOCOLS, Counter, Door, Element, Verdict
 from ..metadata.facts import Facts
@@ -20,11 +20,6 @@ from .routes import Routes
 # Sets of the firewall whose elements are places of inbound rules.
 _SETS = ("listeners4", "listeners6", "ha_ports4", "ha_ports6")
 _PROBES = ("probes4", "probes6")
-_LEGACY = ("iptables-legacy", "ip6tables-legacy")
-# What may keep packets from this machine, or its answers from leaving. Others translate, or are the
-# Azure agent's, whose rules in `security` are about its own requests.
-_FILTERING = ("filter", "mangle", "raw")
-_FILTERS = re.compile(r"(?m)^(-A |:(?=\S+ DROP))(INPUT|OUTPUT|PREROUTING|POSTROUTING) ")
 # One that stands for all, and has no service of its own.
 _ANY_PORT = 1
 # The chain that keeps others from what is restricted, under each policy.
@@ -141,12 +136,12 @@ def seen(
         )
         for rule in lb.inbound_rules
     )
-    legacy = _legacy_firewalls(host)
-    unjudged = (f"{one} has rules, which are not judged here" for one in legacy)
+    legacy_rules = legacy.programs(host) if host.root else ()
+    unjudged = (f"{one} has rules, which are not judged here" for one in legacy_rules)
     missed = (unseen, *unjudged, _unnamed(ways)) if ways else ()
     seen_by = None if unseen else firewall
     found = tuple(filter(None, missed))
-    return Picture(ways=ways, firewall=seen_by, probes=probes, unseen=found, legacy=legacy)
+    return Picture(ways=ways, firewall=seen_by, probes=probes, unseen=found, legacy=legacy_rules)
 
 
 def _from_within(door: Door, limits: Sequence[Limit], own: Collection[Address]) -> Door:
@@ -164,21 +159,6 @@ def _first(network: Network) -> Sequence[Address]:
 
 def _lets_in(verdict: Verdict | None) -> bool:
     return bool(verdict and verdict.action in ("accept", "translated"))
-
-
-def _legacy_firewalls(host: Host) -> tuple[str, ...]:
-    """The programs of iptables-legacy that have rules for what comes here, or for its answers,
-    which nft does not list; root sees them."""
-    if not host.root or not set(_FILTERING) & {*host.machine.legacy_tables()}:
-        return ()
-    saved = {one: host.run((f"{one}-save",)) for one in _LEGACY}
-    return tuple(one for one, said in saved.items() if said.ok and _filters(said.output))
-
-
-def _filters(saved: str) -> bool:
-    """Whether what iptables-save prints has any such rule."""
-    tables = saved.split("\n*")
-    return any(one.partition("\n")[0] in _FILTERING and _FILTERS.search(one) for one in tables)
 
 
 class _Waiting:

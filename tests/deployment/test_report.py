@@ -16,7 +16,7 @@ from lbhook.metadata.body import parse
 from lbhook.metadata.facts import Facts
 from lbhook.metadata.model import Metadata
 from lbhook.plan import Change, Closed, FileState, Outcome, Plan, Reload
-from lbhook.traffic import diagram
+from lbhook.traffic import model_json
 
 Body = Callable[[str], bytes]
 ENV = Target(name="env", template="lb.env.j2", path=PurePosixPath("/run/lbhook/lb.env"))
@@ -299,7 +299,7 @@ def test_json_of_show(body: Body) -> None:
             ("10.1.0.9", 2667, 801, "external"),
         )
     ]
-    value = diagram.to_json(facts.derive(metadata), metadata)
+    value = model_json.model(facts.derive(metadata), metadata)
     assert value == {
         "version": 1,
         "public_ips": [],

@@ -9,7 +9,7 @@ import pytest
 from lbhook.metadata.body import parse
 from lbhook.metadata.facts import derive
 from lbhook.metadata.ranges import Range, kind
-from lbhook.traffic import diagram, html
+from lbhook.traffic import diagram, html, model_json
 from lbhook.traffic.paths import Way, rules_only
 
 from ..program import Desk
@@ -89,11 +89,11 @@ def test_they_are_shown_as_what_they_are() -> None:
         "Public addresses of this VM\n  51.0.0.1  →  10.1.0.4\n\n"
         "Not public, though Azure lists them there\n  100.64.0.9  shared  →  10.1.0.4\n"
     )
-    value = diagram.to_json(lb, metadata)
+    value = model_json.model(lb, metadata)
     assert value["private_ips"] == [{"frontend_ip": "100.64.0.9", "private_ip": "10.1.0.4"}]
     assert "Not public, though Azure" in html.to_html(lb, metadata, rules_only(lb), "here")
     plain = parse(body("51.0.0.1"))
-    assert "private_ips" not in diagram.to_json(derive(plain), plain)
+    assert "private_ips" not in model_json.model(derive(plain), plain)
 
 
 def test_it_is_said_once(tmp_path: Path) -> None:

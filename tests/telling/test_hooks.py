@@ -58,11 +58,11 @@ def test_the_model_is_that_of_show(stand: Stand) -> None:
     update = stand.update(stand.settings(ONE), A)
     update.apply()
     from lbhook.metadata import facts
-    from lbhook.traffic import diagram
+    from lbhook.traffic import model_json
 
     metadata = update.ask().answer.metadata
     assert metadata
-    assert event(stand)["new"] == diagram.to_json(facts.derive(metadata), metadata)
+    assert event(stand)["new"] == model_json.model(facts.derive(metadata), metadata)
 
 
 def test_nothing_is_told_twice(stand: Stand) -> None:
