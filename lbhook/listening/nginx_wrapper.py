@@ -1,5 +1,6 @@
 """The smallest configuration of nginx in which a file of lbhook's can be checked by itself."""
 
+import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,9 +18,11 @@ _BLOCKS = {
 }
 _TLS = "ssl_certificate $hostname; ssl_certificate_key $hostname;"
 # Where nginx was built to put what it can't keep in memory. A test gives each such directory to the
-# user of its configuration, and takes it from the nginx that runs.
+# user of its configuration, and takes it from the nginx that runs; what is another user's a unit
+# could not remove afterwards.
 _KEPT = re.compile(r"--http-(client-body|proxy|fastcgi|uwsgi|scgi)-temp-path=")
 _AROUND = """
+{unless}user root;
 {module}
 pid {scratch}/pid;
 error_log stderr;
@@ -35,6 +38,7 @@ def around(target: Target, candidate: Path, module: str, scratch: str, built: st
     text = f"{_AROUND}{_BLOCKS[kind_of(target).context]}\n"
     paths = "".join(_paths(scratch, built))
     places = {"scratch": scratch, "candidate": candidate, "paths": paths}
+    places["unless"] = "#" if os.geteuid() else ""
     return text.format(module=module, upstream=upstream, tls=_tls(target), **places)
 
 

@@ -260,6 +260,27 @@ answer([result.ok, here, nginx.lacks_only(result, ())])
 
 
 @needs_nginx
+def test_a_check_by_itself_leaves_nothing_of_another_users(etc: Path) -> None:
+    """A unit that may give files away (a target with an `owner`) may not remove another's."""
+    target = f"Target(name='nginx', kind='nginx', template='', path=PurePosixPath({LIVE!r}))"
+    script = f"""
+from pathlib import PurePosixPath
+from lbhook.config.targets import Target
+from lbhook.processes import run as really
+seen = set()
+def looked(argv, **options):
+    done = really(argv, **options)
+    if "-p" in argv:
+        seen.update(one.stat().st_uid for one in Path(argv[argv.index("-p") + 1]).iterdir())
+    return done
+candidate = place / "by-itself"
+candidate.write_text("listen 127.0.0.1:83;")
+answer([Nginx(looked).check({target}, candidate).ok, [*seen]])
+"""
+    assert inside(etc, script) == [True, [0]]
+
+
+@needs_nginx
 @pytest.mark.needs("nginx-stream")
 def test_a_stream_is_checked_by_itself(tmp_path: Path) -> None:
     """In a stream block, beside the upstream that it names."""
