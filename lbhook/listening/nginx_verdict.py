@@ -96,11 +96,14 @@ def _family(scene: Scene, wide: Listen, wanted: Sequence[Listen], form: str) -> 
             return wider
         return narrow if narrow.lines else Verdict(notes=(_left_out(wide, problem),))
     held = {one.ip for one in scene.held or () if one.protocol == wide.protocol}
-    shares = wide.protocol == "udp"
-    can = narrow.lines and (shares or held.issuperset(one.ip for one in narrow.lines))
-    if problem or can or wide.ip not in held:
+    free = {one.ip for one in narrow.lines} <= held or wide.protocol == "udp"
+    # To share what another server block opens everywhere opens nothing.
+    having = [one.line for one in _peers(scene, wide) if one.ip == wide.ip and not narrow.lines]
+    if problem or (narrow.lines and free) or not (having or wide.ip in held):
         return narrow
     why = f"nginx listens on {wide.place}, and a reload can't narrow that; run once {_STOPPED}"
+    for line in having[:1]:
+        why = f'{line} listens on {wide.place}; give that an address, or set `listen = "port"`'
     return Verdict(wider.lines, (f"port {wide.port} stays open on every address: {why}",))
 
 
@@ -138,8 +141,7 @@ def _same(scene: Scene, one: Listen, other: Listen) -> bool:
 
 def _problem(scene: Scene, one: Listen) -> str:
     """Why nginx can't have a line, and what to do; empty if it can."""
-    found = (_unlike, _bare, _before, _at_start, _at_reload)
-    others = (problem(scene, one) for problem in found)
+    others = (each(scene, one) for each in (_unlike, _bare, _before, _at_start, _at_reload))
     return taken.by_another(scene.others, one) or next(filter(None, others), "")
 
 
@@ -202,8 +204,7 @@ def _at_reload(scene: Scene, one: Listen) -> str:
 
 
 def closes(scene: Scene, wanted: Sequence[Listen], found: Verdict) -> bool:
-    """Whether nginx has a port that rules lead to, and this file is not to have it: a reload closes
-    it, unless another file has it."""
+    """Whether nginx has a port that rules lead to, and this file is not to: a reload closes it."""
     held = any(each.protocol == wanted[0].protocol for each in scene.held or ())
     return held and not found.lines
 

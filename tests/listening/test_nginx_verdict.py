@@ -145,7 +145,14 @@ def test_what_is_left_out(at: Scene, note: str) -> None:
         (scene(), f"{V4}:80", ""),
         (scene(held=f"{V4}:80"), f"{V4}:80", ""),
         (scene(held="80"), "*:80", "port 80 stays open on every address: nginx listens on *:80"),
-        (scene(server("80")), "", f"{V4}:80 is left out: it would take connections from *:80 of"),
+        *(
+            (
+                scene(server("80"), held=held),
+                "*:80",
+                "port 80 stays open on every address: /etc/nginx/nginx.conf:1 listens on *:80;",
+            )
+            for held in (None, "", "80")
+        ),
         (
             scene(server("80 ssl")),
             "",
@@ -170,10 +177,8 @@ def test_the_form_of_addresses(at: Scene, places: str, note: str) -> None:
 
 def test_options_at_an_address_beside_every_address() -> None:
     """nginx would open both, and could not start."""
-    assert (
-        "would take connections from"
-        in judged(scene(server("80")), f"{V4}:80 backlog=7", "address")[1]
-    )
+    found, said = judged(scene(server("80")), f"{V4}:80 backlog=7", "address")
+    assert (found, "stays open on every address" in said) == ("*:80", True)
     own = scene(own="listen 80;")
     assert judged(own, f"{V4}:80 backlog=7", "address") == ("", "")
 
