@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from ipaddress import IPv4Address, IPv6Address
 
 # Cells to the left and to the right of an arrow.
@@ -85,3 +85,17 @@ def wrapped(text: str, first: str = "  ", others: str = "  ") -> str:
 def count(number: int, noun: str) -> str:
     """A number and its noun."""
     return f"{number} {noun}" + ("" if number == 1 else "s")
+
+
+def nearest(word: str, known: Collection[str]) -> str:
+    """`; did you mean "x"?`, or nothing if none is near."""
+    # Imported only where something is misspelt.
+    import difflib
+
+    near = difflib.get_close_matches(word, known, n=1)
+    return f'; did you mean "{near[0]}"?' if near else ""
+
+
+def suggestion(word: str, known: Collection[str]) -> str:
+    """The nearest, or what there is to choose from."""
+    return nearest(word, known) or (f"; known: {', '.join(known)}" if known else "")

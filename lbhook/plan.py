@@ -3,7 +3,6 @@
 import enum
 import functools
 import hashlib
-from collections.abc import Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import NamedTuple
 
@@ -135,24 +134,6 @@ class Change(NamedTuple):
         """The change left undone, because of an error."""
         return self._replace(outcome=Outcome.UNCHANGED, reload=Reload.NONE, failure=error)
 
-    def diff(self) -> str:
-        """The difference of the content as a unified diff, mode and owner as lines before it."""
-        # Imported only where a difference is shown.
-        import difflib
-
-        lines = []
-        if self.actual and self.expected:
-            lines += _attribute("mode", oct(self.actual.mode)[2:], oct(self.expected.mode)[2:])
-            if self.expected.uid >= 0:
-                old = f"{self.actual.uid}:{self.actual.gid}"
-                lines += _attribute("owner", old, f"{self.expected.uid}:{self.expected.gid}")
-        old_name = str(self.path) if self.actual else "/dev/null"
-        new_name = str(self.path) if self.expected else "/dev/null"
-        unified = difflib.unified_diff(
-            _lines(self.actual), _lines(self.expected), old_name, new_name, lineterm=""
-        )
-        return "".join(f"{line}\n" for line in [*lines, *unified])
-
 
 class Closed(NamedTuple):
     """What a firewall closes to everybody outside: a socket, or a tunnel. Of a protocol without
@@ -243,19 +224,3 @@ def same(expected: FileState, actual: FileState) -> bool:
         and expected.mode == actual.mode
         and (expected.uid < 0 or owner == (expected.uid, expected.gid))
     )
-
-
-def summary(changes: Sequence[Change]) -> Mapping[Outcome, int]:
-    """How many targets have each outcome, the frequent words of a report's last line."""
-    counts: dict[Outcome, int] = {}
-    for change in changes:
-        counts[change.outcome] = counts.get(change.outcome, 0) + 1
-    return counts
-
-
-def _attribute(what: str, old: str, new: str) -> list[str]:
-    return [f"old {what} {old}", f"new {what} {new}"] if old != new else []
-
-
-def _lines(state: FileState | None) -> list[str]:
-    return state.content.decode("utf-8", "backslashreplace").splitlines() if state else []

@@ -100,7 +100,7 @@ def _misused(invocation: "Invocation", error: "click.UsageError") -> int:
     text = error.format_message().rstrip(".")
     text = text[:1].lower() + text[1:]
     if isinstance(error, click.NoSuchOption):
-        from .config.schema import nearest
+        from .layout import nearest
 
         known = [name for one in error.ctx.command.params for name in one.opts] if error.ctx else []
         text = f"no such option: {error.option_name}{nearest(error.option_name, known)}"

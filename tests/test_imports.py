@@ -143,7 +143,9 @@ HOUSE: dict[str, tuple[str, ...]] = {
         *("findings", "imds_checks", "target_checks", "unit_checks", "traffic_checks"),
         *("firewall_checks", "container_checks", "walk"),
     ),
-    "emulator": ("replies", "faults", "playbook", "listener", "http", "server"),
+    "emulator": (
+        *("replies", "faults", "playbook", "script", "listener", "http", "service", "server"),
+    ),
     "cli": ("colour", "console", "invocation", "factory", "early_start", "options", "demo", "main"),
     "commands": (
         *("apply", "plan", "show", "doctor", "fetch", "history"),

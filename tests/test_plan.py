@@ -5,7 +5,8 @@ from pathlib import PurePosixPath
 import pytest
 
 from lbhook.config.targets import Target
-from lbhook.plan import Change, FileState, Outcome, Plan, Reload, compare, same, summary
+from lbhook.deployment.plan_report import diff
+from lbhook.plan import Change, FileState, Outcome, Plan, Reload, compare, same
 
 TARGET = Target(
     name="one", template="t.j2", path=PurePosixPath("/etc/one"), reload=("load", "{path}")
@@ -74,14 +75,14 @@ def test_a_reload_can_be_due_without_a_difference() -> None:
 
 def test_the_difference_of_content_mode_and_owner() -> None:
     """As a unified diff, attributes first."""
-    assert compare(TARGET, NEW, OLD, written=None, live=False).diff() == (
+    assert diff(compare(TARGET, NEW, OLD, written=None, live=False)) == (
         "old mode 640\nnew mode 644\nold owner 1:2\nnew owner 0:0\n"
         "--- /etc/one\n+++ /etc/one\n@@ -1 +1,2 @@\n 80\n+443\n"
     )
-    assert compare(TARGET, NEW, None, written=None, live=False).diff() == (
+    assert diff(compare(TARGET, NEW, None, written=None, live=False)) == (
         "--- /dev/null\n+++ /etc/one\n@@ -0,0 +1,2 @@\n+80\n+443\n"
     )
-    assert compare(TARGET, None, OLD, written=None, live=False).diff() == (
+    assert diff(compare(TARGET, None, OLD, written=None, live=False)) == (
         "--- /etc/one\n+++ /dev/null\n@@ -1 +0,0 @@\n-80\n"
     )
 
@@ -108,4 +109,3 @@ def test_there_is_something_to_do_or_not() -> None:
     ):
         change = Change(target=TARGET, expected=NEW, actual=NEW, outcome=outcome, reload=reload)
         assert Plan(changes=(nothing, change)).to_do is expected
-    assert summary([nothing, nothing]) == {Outcome.UNCHANGED: 2}

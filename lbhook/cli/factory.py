@@ -68,7 +68,7 @@ def _chosen(
     known = [target.name for target in settings.active()]
     for name in chosen.get("only", ()):
         if name not in known:
-            from ..config.schema import suggestion
+            from ..layout import suggestion
 
             raise UsageError(
                 f"--only {name}: no such target is on{suggestion(name, known)}",

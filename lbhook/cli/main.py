@@ -55,7 +55,7 @@ class Commands(click.Group):
     def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
         """The command; a usage error names the nearest."""
         if args and args[0] not in MODULES and not args[0].startswith("-"):
-            from ..config.schema import suggestion
+            from ..layout import suggestion
 
             known = [name for name in MODULES if name != "rest"]  # which is hidden
             ctx.fail(f"no such command: {args[0]}{suggestion(args[0], known)}")

@@ -93,9 +93,9 @@ def _wanted(name: str, settings: "Settings") -> tuple["Target", "list[Path]"]:
     """A known target, on or off, or one made of a template file; and where templates are."""
     from pathlib import Path, PurePosixPath
 
-    from ..config.schema import suggestion
     from ..config.snippets import with_snippets
     from ..config.targets import Target
+    from ..layout import suggestion
 
     known = {one.name: one for one in settings.targets}
     places = [Path(str(place)) for place in settings.paths.templates]

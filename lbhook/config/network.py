@@ -5,7 +5,8 @@ import re
 import urllib.parse
 from collections.abc import Iterable
 
-from .schema import Misfit, shaped, shown, suggestion, text, unfit
+from ..layout import suggestion
+from .schema import Misfit, shaped, shown, text, unfit
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network

@@ -7,9 +7,11 @@ editors, is its shape: never narrower than the reader.
 
 import json
 import re
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import PurePosixPath
 from typing import Any, TypeVar
+
+from ..layout import suggestion
 
 T = TypeVar("T")
 Read = Callable[[object], T]
@@ -19,6 +21,7 @@ _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|min|m|h|d|w)", re.ASCII)
 # What Linux takes of a name and of a path, in bytes; and what lbhook adds to the name of a file
 # that it is about to replace: `.NAME.lbhook-old`.
 _LONGEST_NAME, _LONGEST_PATH, _ADDED = 255, 4095, len("..lbhook-old")
+_LONGEST_LINE = 200
 # More than any wait or age, and less than what the system's timers can take.
 _LONGEST = 520 * _UNITS["w"]
 
@@ -55,20 +58,6 @@ def shown(value: object) -> str:
     return text if len(text) <= 60 else f"{text[:56]}..."
 
 
-def nearest(word: str, known: Collection[str]) -> str:
-    """`; did you mean "x"?`, or nothing if none is near."""
-    # Imported only where something is misspelt.
-    import difflib
-
-    near = difflib.get_close_matches(word, known, n=1)
-    return f'; did you mean "{near[0]}"?' if near else ""
-
-
-def suggestion(word: str, known: Collection[str]) -> str:
-    """The nearest, or what there is to choose from."""
-    return nearest(word, known) or (f"; known: {', '.join(known)}" if known else "")
-
-
 @shaped(type="string")
 def text(value: object) -> str:
     """A string."""
@@ -91,9 +80,6 @@ def whole(value: object) -> int:
     if not isinstance(value, int) or isinstance(value, bool):
         raise unfit(value, "a whole number")
     return value
-
-
-_LONGEST_LINE = 200
 
 
 _LENGTH_OF_TIME = r"^\s*(0|([0-9]+(\.[0-9]+)?\s*(ms|s|min|m|h|d|w)\s*)+)\s*$"

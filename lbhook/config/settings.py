@@ -5,6 +5,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
 from ..errors import ConfigError
+from ..layout import suggestion
 from ..paths import Paths
 from . import network, rules, schema
 from .rules import ConfiguredRule
@@ -139,7 +140,7 @@ def _settled(tables: Tables) -> Settings:
     known = (*SECTIONS, "rules", "targets")
     for key in tables.merged:
         if key not in known:
-            tables.note(f".{key}", f"unknown key{schema.suggestion(key, known)}")
+            tables.note(f".{key}", f"unknown key{suggestion(key, known)}")
     found = {
         name: tables.section(f".{name}", tables.merged.get(name, {}), keys)
         for name, keys in SECTIONS.items()

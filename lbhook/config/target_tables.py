@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import Any
 
+from ..layout import nearest, suggestion
 from ..paths import Paths
 from . import schema
 from .shipped import SHIPPED
@@ -66,7 +67,7 @@ class TargetTables:
         given = self.tables.section(at, keys, {**TARGET, **readers})
         kind = given.pop("like", name if name in SHIPPED else "")
         if kind and kind not in SHIPPED:
-            problem = f'"{kind}" is not a shipped target{schema.suggestion(kind, SHIPPED)}'
+            problem = f'"{kind}" is not a shipped target{suggestion(kind, SHIPPED)}'
             self.tables.note(f"{at}.like", problem)
             return None
         more = {key: given.pop(key, default) for key, (_, default) in beside.items()}
@@ -94,7 +95,7 @@ class TargetTables:
         missing = [key for key in ("template", "path") if key not in values]
         if missing:
             problem = f"a target of your own needs {' and '.join(missing)}"
-            self.tables.note(at, problem + schema.nearest(name, SHIPPED))
+            self.tables.note(at, problem + nearest(name, SHIPPED))
 
     def _vars(
         self, at: str, raw: object, kind: str, beside: Mapping[str, Any]

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from ..layout import suggestion
 from . import nesting, schema
 
 if sys.version_info >= (3, 11):
@@ -89,7 +90,7 @@ class Tables:
         for key, item in value.items():
             at = f"{path}.{key}"
             if key not in fields:
-                self.note(at, f"unknown key{schema.suggestion(key, fields)}")
+                self.note(at, f"unknown key{suggestion(key, fields)}")
                 continue
             with self.noting(at):
                 found[key] = fields[key](item)

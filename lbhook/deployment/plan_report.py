@@ -6,7 +6,7 @@ from typing import Any
 
 from ..layout import aligned
 from ..metadata.described import described
-from ..plan import Change, Closed, Outcome, Plan, Reload
+from ..plan import Change, Closed, FileState, Outcome, Plan, Reload
 from ..processes import filled
 from ..programs.nftables import drops
 from .report import VERSION, change_json, closed_json, counts, in_use, left_out
@@ -21,7 +21,7 @@ def plan_json(plan: Plan) -> dict[str, Any]:
         "to_do": plan.to_do,
         "counts": counts(plan.lb),
         "targets": [
-            {**change_json(one), "original": one.original, "diff": one.diff()}
+            {**change_json(one), "original": one.original, "diff": diff(one)}
             for one in plan.changes
         ],
         "closes": [*map(closed_json, plan.closes)],
@@ -44,7 +44,7 @@ def plan_text(plan: Plan) -> str:
         parts.append("".join(f"# {line}\n" for line in configured))
     for change in plan.changes:
         if change.touches_file:
-            parts.append(change.diff())
+            parts.append(diff(change))
         notes = _plan_notes(change)
         if notes:
             said = "\n".join(f"{change.target.name}: {note}" for note in notes)
@@ -95,3 +95,30 @@ def _plan_notes(change: Change) -> list[str]:
         if change.outcome is Outcome.CREATED and drops(change.target):
             notes.append(_SHUT_OUT)
     return notes
+
+
+def diff(change: Change) -> str:
+    """The difference of a content as a unified diff, mode and owner as lines before it."""
+    # Imported only where a difference is shown.
+    import difflib
+
+    lines = []
+    if change.actual and change.expected:
+        lines += _attribute("mode", oct(change.actual.mode)[2:], oct(change.expected.mode)[2:])
+        if change.expected.uid >= 0:
+            old = f"{change.actual.uid}:{change.actual.gid}"
+            lines += _attribute("owner", old, f"{change.expected.uid}:{change.expected.gid}")
+    old_name = str(change.path) if change.actual else "/dev/null"
+    new_name = str(change.path) if change.expected else "/dev/null"
+    unified = difflib.unified_diff(
+        _lines(change.actual), _lines(change.expected), old_name, new_name, lineterm=""
+    )
+    return "".join(f"{line}\n" for line in [*lines, *unified])
+
+
+def _attribute(what: str, old: str, new: str) -> list[str]:
+    return [f"old {what} {old}", f"new {what} {new}"] if old != new else []
+
+
+def _lines(state: FileState | None) -> list[str]:
+    return state.content.decode("utf-8", "backslashreplace").splitlines() if state else []

@@ -39,7 +39,7 @@ fault         what spoils the exchange, on every path:
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -47,6 +47,7 @@ from typing import Any
 
 from ..config import schema, toml_files
 from ..errors import ConfigError, UsageError
+from ..layout import suggestion
 from ..metadata.events import INTERRUPTING
 from ..resources import PLAYBOOKS
 from .faults import Step
@@ -64,41 +65,6 @@ class Playbook:
     steps: tuple[Step, ...] = ()
 
 
-class Script:
-    """Where a playbook stands by a monotonic clock; the caller holds a lock."""
-
-    def __init__(self, playbook: Playbook, clock: Callable[[], float]) -> None:
-        self._steps = (*playbook.steps, Step())
-        self._clock = clock
-        self._index = self._taken = 0
-        self._since = clock() if playbook.start == "launch" else None
-
-    def current(self) -> tuple[int, Step]:
-        """Return number and step that are in force now."""
-        step = self._steps[self._index]
-        while self._since is not None and step.seconds is not None:
-            if self._clock() - self._since < step.seconds:
-                break
-            step = self._next(self._since + step.seconds)
-        return self._index, step
-
-    def take(self, path: str) -> tuple[int, Step]:
-        """Count a request, and return number and step that it falls under."""
-        if self._since is None:
-            self._since = self._clock()
-        index, step = self.current()
-        if not step.concerns(path):
-            return index, Step()
-        self._taken += 1
-        if self._taken == step.requests:
-            self._next(self._clock())
-        return index, step
-
-    def _next(self, since: float) -> Step:
-        self._index, self._taken, self._since = self._index + 1, 0, since
-        return self._steps[self._index]
-
-
 def load(word: str | Path) -> Playbook:
     """Return a playbook that ships, by name, or one from a file.
 
@@ -109,7 +75,7 @@ def load(word: str | Path) -> Playbook:
         return parse(text, name=str(word))
     path = Path(word)
     if not path.is_file():
-        near = schema.suggestion(str(word), PLAYBOOKS)
+        near = suggestion(str(word), PLAYBOOKS)
         raise UsageError(f'"{word}" is neither a file nor a shipped playbook{near}')
     try:
         text = path.read_text(encoding="utf-8")

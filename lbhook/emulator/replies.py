@@ -13,8 +13,8 @@ from email.utils import formatdate
 from pathlib import Path
 from typing import Any
 
-from ..config import schema
 from ..errors import UsageError
+from ..layout import suggestion
 from ..resources import BODIES, shipped
 
 LOADBALANCER = "/metadata/loadbalancer"
@@ -116,9 +116,7 @@ def locate(text: str, beside: Path = Path()) -> Source:
     path = beside / text
     if path.is_file():
         return path
-    raise UsageError(
-        f'"{text}" is neither a file nor a known answer{schema.suggestion(text, names())}'
-    )
+    raise UsageError(f'"{text}" is neither a file nor a known answer{suggestion(text, names())}')
 
 
 def read(source: Source, wording: str = "older") -> Answer:

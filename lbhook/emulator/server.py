@@ -9,37 +9,23 @@ ours.
 from __future__ import annotations
 
 import contextlib
+import functools
 import socket
 import struct
 import threading
 import time
-import urllib.parse
-from collections import deque
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import BinaryIO
 
 from ..errors import UsageError
-from ..resources import shipped
 from . import http, listener
 from .faults import Step
 from .http import Asked, Delivery, Request
 from .listener import TICK
-from .playbook import Playbook, Script, load
-from .replies import (
-    EVENTS,
-    LOADBALANCER,
-    PROVISION,
-    Answer,
-    Source,
-    describe,
-    error,
-    handed_on,
-    locate,
-    provision,
-    read,
-    scheduled,
-)
+from .playbook import Playbook, load
+from .replies import Source, locate
+from .service import Service
 
 
 class Emulator:
@@ -65,15 +51,14 @@ class Emulator:
         on_request: Callable[[Request], None] | None = None,
         instance: bytes | Path | None = None,
     ) -> None:
-        self.body = body
-        self.instance = instance
         self.requests: list[Request] = []
         self.playbook = load(playbook) if isinstance(playbook, str | Path) else playbook
+        self._service = Service(self.playbook or Playbook(), limit, clock)
+        self.body = body
+        self.instance = instance
         self.address = (listener.local(listen[0]), listen[1])
-        self._limit = limit
         self._clock = clock
         self._on_request = on_request
-        self._recent: deque[float] = deque()
         self._lock = threading.Lock()
         self._stopping = threading.Event()
         self._connections: dict[threading.Thread, socket.socket] = {}
@@ -82,11 +67,20 @@ class Emulator:
     @property
     def body(self) -> Source:
         """What /metadata/loadbalancer says when no step of the playbook says otherwise."""
-        return self._body
+        return self._service.body
 
     @body.setter
     def body(self, source: Source) -> None:
-        self._body = locate(source) if isinstance(source, str) else source
+        self._service.body = locate(source) if isinstance(source, str) else source
+
+    @property
+    def instance(self) -> bytes | Path | None:
+        """What /metadata/instance says."""
+        return self._service.instance
+
+    @instance.setter
+    def instance(self, source: bytes | Path | None) -> None:
+        self._service.instance = source
 
     @property
     def url(self) -> str:
@@ -110,8 +104,7 @@ class Emulator:
         self.address = (self.address[0], self._listener.getsockname()[1])
         self._stopping.clear()
         self._started = self._clock()
-        self._script = Script(self.playbook or Playbook(), self._clock)
-        self._since: dict[int, float] = {}
+        self._service.begin()
         self._open = False
         self._follow_script()
         self._thread = threading.Thread(target=self._accept, name="emulator", daemon=True)
@@ -152,7 +145,7 @@ class Emulator:
         thread.start()
 
     def _follow_script(self) -> None:
-        refused = self._current()[1].fault == "refuse"
+        refused = self._service.current()[1].fault == "refuse"
         if refused and self._open:
             # A socket that is bound but does not listen refuses, and keeps the port for later.
             self._listener.close()
@@ -164,10 +157,6 @@ class Emulator:
             # At every look: whoever was spared because its answer belongs to the step before.
             with self._lock:
                 self._hang_up(self._connections.keys() - self._answering)
-
-    def _current(self) -> tuple[int, Step]:
-        with self._lock:
-            return self._script.current()
 
     def _hang_up(self, threads: Iterable[threading.Thread]) -> None:
         for thread in threads:
@@ -188,7 +177,10 @@ class Emulator:
         if asked is None:
             return False
         try:
-            index, step, answer = self._decide(asked, connection)
+            with self._lock:
+                self._answering.add(threading.current_thread())
+            user = functools.partial(listener.user, connection)
+            index, step, answer = self._service.answer(asked, user)
             delivery = http.deliver(step, answer, asked)
             begun = delivery.at_once or delivery.slowly
             self._record(asked, answer.status if begun else None, answer.note)
@@ -197,32 +189,6 @@ class Emulator:
             with self._lock:
                 self._answering.discard(threading.current_thread())
         return self._drip(connection, delivery) and self._end(connection, delivery, index, step)
-
-    def _decide(self, asked: Asked, connection: socket.socket) -> tuple[int, Step, Answer]:
-        with self._lock:
-            self._answering.add(threading.current_thread())
-            if self._guarded and asked.path == PROVISION:
-                return -1, Step(), provision(finished=self._script.current()[1].by_agent)
-            if self._throttled():
-                return -1, Step(), error("throttled")
-            index, step = self._script.take(asked.path)
-        if step.users and not step.concerns_user(listener.user(connection)):
-            step = Step()
-        answer = step.spoil(self._sound(asked, step, index))
-        return index, step, handed_on(answer) if self._guarded and step.by_agent else answer
-
-    @property
-    def _guarded(self) -> bool:
-        return bool(self.playbook and self.playbook.guarded)
-
-    def _throttled(self) -> bool:
-        now = self._clock()
-        while self._recent and now - self._recent[0] >= 1.0:
-            self._recent.popleft()
-        if self._limit is not None and len(self._recent) >= self._limit:
-            return True
-        self._recent.append(now)
-        return False
 
     def _record(self, asked: Asked, status: int | None, note: str) -> None:
         request = Request(
@@ -258,19 +224,4 @@ class Emulator:
         return delivery.ending == "keep"
 
     def _over(self, index: int, step: Step) -> bool:
-        return step.seconds is not None and self._current()[0] != index
-
-    def _sound(self, asked: Asked, step: Step, index: int) -> Answer:
-        path = asked.path.rstrip("/")
-        wrong = http.refusal(asked, path)
-        if wrong:
-            return wrong
-        if path == "/metadata/versions":
-            return Answer(note="versions", body=shipped("versions.json"))
-        if path == EVENTS:
-            since = self._since.setdefault(index, time.time())
-            return scheduled(step.events, index + 1, since, self.instance)
-        if path == LOADBALANCER:
-            return read(step.answer or self.body, step.wording)
-        query = dict(urllib.parse.parse_qsl(asked.query))
-        return describe(self.instance, path, query, step.tag)
+        return step.seconds is not None and self._service.current()[0] != index

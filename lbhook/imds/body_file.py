@@ -3,8 +3,8 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from ..config.schema import nearest
 from ..errors import UsageError
+from ..layout import nearest
 from ..metadata.body import parse
 from ..metadata.reader import MOST_BYTES
 from ..resources import BODIES, shipped

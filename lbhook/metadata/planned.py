@@ -6,8 +6,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import chain
 
-from ..config.schema import suggestion
 from ..errors import MetadataError, UsageError
+from ..layout import suggestion
 from .body import parse
 from .described import described
 from .model import AddressPair, InboundRule, Metadata, with_rules

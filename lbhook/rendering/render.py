@@ -16,10 +16,10 @@ from jinja2 import (
 )
 from jinja2.sandbox import SandboxedEnvironment
 
-from ..config.schema import nearest
 from ..config.shipped import SHIPPED
 from ..config.targets import Target
 from ..errors import ConfigError
+from ..layout import nearest
 from ..metadata.facts import Facts, on_every_address
 from . import template_errors
 from .fingerprint import SHIPPED_TEMPLATES

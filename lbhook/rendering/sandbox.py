@@ -12,7 +12,7 @@ from jinja2.bccache import Bucket
 from jinja2.sandbox import SandboxedEnvironment
 from jinja2.utils import missing
 
-from ..config.schema import suggestion
+from ..layout import suggestion
 from ..metadata.facts import Facts, Listener
 from ..metadata.model import AddressPair, InboundRule
 

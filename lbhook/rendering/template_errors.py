@@ -4,7 +4,7 @@ import linecache
 import re
 from collections.abc import Collection, Mapping
 
-from ..config.schema import nearest
+from ..layout import nearest
 
 # jinja2's own, and those that end them.
 _TAGS = (

@@ -261,7 +261,7 @@ def test_json_of_a_plan(lb: Facts) -> None:
                 "outcome": "changed",
                 "reload": "none",
                 "original": False,
-                "diff": change(ENV, Outcome.CHANGED).diff(),
+                "diff": plan_report.diff(change(ENV, Outcome.CHANGED)),
             }
         ],
         "closes": [{"protocol": "tcp", "port": 9000, "ip": "::", "program": "python3"}],

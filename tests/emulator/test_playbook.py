@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from lbhook.emulator.faults import Step
-from lbhook.emulator.playbook import Playbook, Script, load, parse
+from lbhook.emulator.playbook import Playbook, load, parse
 from lbhook.emulator.replies import Answer, error, locate, names, read
+from lbhook.emulator.script import Script
 from lbhook.errors import ConfigError, UsageError
 from lbhook.resources import BODIES, PLAYBOOKS
 
