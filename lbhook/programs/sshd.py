@@ -26,6 +26,8 @@ _UNITS = re.compile(r"(?m)^(?:Id|Triggers)=(?:.* )?(?:ssh|sshd|dropbear)(?:@\S*)
 _STARTS = re.compile(r"(?:ssh|sshd|dropbear)(?:[-@](?!keygen).*)?\.(?:service|socket)")
 # Those whose configuration is in the usual place.
 _SERVICES = {"ssh.service", "sshd.service"}
+# Ubuntu's, from 24.04 on: it makes ssh.socket listen where sshd_config says.
+_GENERATOR = "/usr/lib/systemd/system-generators", "sshd-socket-generator"
 # A unit with such a name may be that of a client: a tunnel, an agent.
 _CLIENT = re.compile(r"(?m)^ExecStart=\S*/(?:autossh|ssh|ssh-agent)\s")
 
@@ -62,7 +64,7 @@ def places(
     starting = _starting(machine)
     if not listens and any(one.endswith(".socket") for one in starting):
         found.update(*_sockets(run, lambda unit, _: unit in starting))
-    if _SERVICES & starting:
+    if _SERVICES & starting or ("ssh.socket" in starting and _is_generated(machine)):
         files = Files(machine.text, machine.names)
         found.update(sshd_config.configured(files, default=not listens))
     if keep or len({_daemon(unit) for unit in starting}) > len(there - {frozenset()}):
@@ -145,6 +147,11 @@ def _starting(machine: Machine) -> set[str]:
     wants = (machine.root / "etc/systemd/system").glob("*.wants/*")
     named = [one.relative_to(machine.root) for one in wants if _STARTS.fullmatch(one.name)]
     return {one.name for one in named if not _CLIENT.search(machine.text(str(one)) or "")}
+
+
+def _is_generated(machine: Machine) -> bool:
+    directory, name = _GENERATOR
+    return name in machine.names(directory)
 
 
 def _daemon(unit: str) -> str:

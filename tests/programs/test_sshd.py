@@ -377,6 +377,28 @@ def test_a_port_is_open_before_sshd_is_told_to_take_it(tmp_path: Path) -> None:
     assert found(tmp_path) == ["0.0.0.0:22", "*:2222"]
 
 
+@pytest.mark.parametrize("generated", [True, False])
+def test_a_port_is_open_before_its_socket_is_told_to_take_it(
+    tmp_path: Path, *, generated: bool
+) -> None:
+    """Where systemd takes the ports of the socket from sshd's own file, as on Ubuntu 24.04; where
+    they are the unit's alone, that file opens nothing."""
+    configure(tmp_path, "Port 2224", enabled=False)
+    link = tmp_path / "etc/systemd/system/ssh.service.requires/ssh.socket"
+    for unit in (link, tmp_path / "etc/systemd/system/sockets.target.wants/ssh.socket"):
+        unit.parent.mkdir(parents=True)
+        unit.symlink_to("/usr/lib/systemd/system/ssh.socket")
+    if generated:
+        generator = tmp_path / "usr/lib/systemd/system-generators/sshd-socket-generator"
+        generator.parent.mkdir(parents=True)
+        generator.touch()
+    socket(tmp_path, ":: 2222", 7)
+    process(tmp_path, 1, "systemd", 7)
+    shown = UNITS.format(id="ssh.socket", triggers="ssh.service", state="active")
+    more = ["*:2224"] if generated else []
+    assert found(tmp_path, shown=shown) == ["*:2222", "10.0.0.4:2223", *more]
+
+
 def test_an_sshd_that_does_not_start_opens_nothing(tmp_path: Path) -> None:
     """It is installed and disabled: neither its configuration nor where it was last counts."""
     configure(tmp_path, "Port 2222\n", enabled=False)
