@@ -32,9 +32,9 @@ def closed(evidence: Evidence) -> Iterator[Finding]:
     own = _listeners(evidence)
     for one in closing.standing:
         if not _is_own(one, own):
-            found.setdefault(closing.bridge(one), []).append(one)
-    for bridge, some in found.items():
-        yield from _closed(firewall.name, bridge, named(some))
+            found.setdefault(closing.inner(one), []).append(one)
+    for device, some in found.items():
+        yield from _closed(firewall.name, device, named(some))
 
 
 def untracked(evidence: Evidence) -> Iterator[Finding]:
@@ -77,12 +77,12 @@ def drained(evidence: Evidence) -> Iterator[Finding]:
 CHECKS: tuple[Check, ...] = (drained, closed, untracked)
 
 
-def _closed(name: str, bridge: str, what: str) -> Iterator[Finding]:
-    """What is closed to everybody or, of an address of their bridge, to containers."""
-    if bridge:
-        lasting = "br-*" if _DOCKERS.fullmatch(bridge) else bridge
+def _closed(name: str, device: str, what: str) -> Iterator[Finding]:
+    """What is closed to everybody or, of an address of theirs, to containers or a VPN."""
+    if device:
+        lasting = "br-*" if _DOCKERS.fullmatch(device) else device
         yield unsure(
-            f"{name} keeps containers on {bridge} from these: {what}",
+            f"{name} keeps what comes by {device} from these: {what}",
             f'`trusted_interfaces = ["{lasting}"]` in its `vars` lets them in',
         )
     else:

@@ -18,6 +18,8 @@ from ..traffic.cut import Cut
 from ..traffic.routes import Routes
 
 _OURS = "inet lbhook "
+# Those of OpenVPN and Tailscale are of the first kind.
+_VPNS = ("tun", "wireguard")
 
 
 def closes(
@@ -65,12 +67,12 @@ class Closing:
         """What it keeps closed, and no other table does."""
         return self._named([one for one in self._sockets if not self._is_out_of_reach(one, _OURS)])
 
-    def bridge(self, closed: Closed) -> str:
-        """The bridge of containers that it has an address of, or is bound to, and no other; empty
-        if none."""
+    def inner(self, closed: Closed) -> str:
+        """The bridge of containers or interface of a VPN that it has an address of, or is bound to,
+        and no other; empty if none."""
         ip, _, bound = closed.ip.partition("%")
         device = bound or self._near.get(ip_address(ip), "")
-        return device if device in self._bridges else ""
+        return device if device in self._inner else ""
 
     @cached_property
     def _near(self) -> Mapping[Address, str]:
@@ -162,10 +164,17 @@ class Closing:
 
     @cached_property
     def _bridges(self) -> frozenset[str]:
+        return self._of_kinds("bridge")
+
+    @cached_property
+    def _inner(self) -> frozenset[str]:
+        return self._of_kinds("bridge", *_VPNS)
+
+    def _of_kinds(self, *kinds: str) -> frozenset[str]:
         """Those that the way out does not take: a machine's own network may be on a bridge."""
         routes = Routes(self.host.run)
         outside = {way.device for version in (4, 6) if (way := routes.far(version))}
-        return tunnels.bridges(self.host.run) - outside
+        return tunnels.of_kinds(self.host.run, kinds) - outside
 
     def _is_anothers(self, verdict: Verdict) -> bool:
         """A port that another program gets is not this socket's; only before that it is judged."""

@@ -6,7 +6,7 @@
 import ipaddress
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from ..metadata.reader import Address
@@ -46,9 +46,9 @@ def ports(run: Run) -> Mapping[int, str]:
     return {data["port"]: name for name, data in links if isinstance(data.get("port"), int)}
 
 
-def bridges(run: Run) -> frozenset[str]:
-    """The bridges of this network namespace, such as those that containers are on."""
-    listed = (one for one in _listed(run) if one["linkinfo"].get("info_kind") == "bridge")
+def of_kinds(run: Run, kinds: Collection[str]) -> frozenset[str]:
+    """The interfaces of some kinds, such as the bridges that containers are on."""
+    listed = (one for one in _listed(run) if one["linkinfo"].get("info_kind") in kinds)
     return frozenset(one["ifname"] for one in listed)
 
 

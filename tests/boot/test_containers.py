@@ -184,7 +184,7 @@ def test_docker_s_rules_that_somebody_has_flushed(vm: Machine, azure: Azure) -> 
     begin(vm, azure, DOCKER)
     inner, outer = (it for it in doctor(vm) if "docker-proxy" in it)
     # The rule leads to the VM's address, and docker-proxy listens at the other network's, too.
-    assert inner.startswith("nftables keeps containers on br-")
+    assert inner.startswith("nftables keeps what comes by br-")
     assert "from these: tcp 8080 on fd00:d::1 (docker-proxy) > " in inner
     assert outer == (
         "nftables closes these, because no rule or setting opens them: tcp 8090 on ::"
@@ -226,7 +226,7 @@ def test_names_of_podman_s_containers(vm: Machine, azure: Azure) -> None:
     assert "10.89.0.2" not in shell(vm, ask)
     (closed,) = (it for it in doctor(vm) if "aardvark-dns" in it)
     assert closed.startswith(
-        "nftables keeps containers on podman1 from these: tcp 53 on 10.89.0.1 ("
+        "nftables keeps what comes by podman1 from these: tcp 53 on 10.89.0.1 ("
     )
     setting = closed.split("`")[1]
     assert setting == 'trusted_interfaces = ["podman1"]'

@@ -296,10 +296,23 @@ def test_a_socket_of_a_bridge_is_its_guests_affair(lab: Lab) -> None:
     wait_for(lambda: lab.vm.listens("udp", 67), "port 67")
     lab.vm.apply()
     said = " ".join(lab.vm.lbhook("doctor", check=False).stdout.split())
-    assert re.search(r"keeps containers on virbr0 from these: [^`]*udp 67 on 0.0.0.0%virbr0", said)
+    assert re.search(r"keeps what comes by virbr0 from these: [^`]*udp 67 on 0.0.0.0%virbr0", said)
     configure(lab.vm, "enforce", 'trusted_interfaces = ["virbr0"]')
     lab.vm.apply()
     assert "udp 67" not in lab.vm.lbhook("doctor", check=False).stdout
+
+
+def test_a_socket_at_the_address_of_a_vpn_is_for_those_who_come_by_it(lab: Lab) -> None:
+    """The doctor says what lets these in alone: `allow` would let in others, too."""
+    lab.balance(body(WEB[1]))
+    lab.vm.links("tuntap add tailscale0 mode tun")
+    lab.vm.links("addr add 100.64.0.2/32 dev tailscale0\nlink set tailscale0 up")
+    lab.vm.serve("tcp,100.64.0.2,3000")
+    configure(lab.vm, "enforce")
+    lab.vm.apply()
+    said = " ".join(lab.vm.lbhook("doctor", check=False).stdout.split())
+    assert re.search(r"what comes by tailscale0 from these: [^`]*tcp 3000 on 100.64.0.2", said)
+    assert '`trusted_interfaces = ["tailscale0"]`' in said
 
 
 def test_where_a_server_is_closed_that_a_rule_leads_to_is_told(lab: Lab) -> None:
@@ -338,6 +351,26 @@ def test_udp_that_is_not_tracked_has_no_answers_and_the_doctor_says_so(
     configure(lab.vm, "enforce", f'allow = [{{ protocol = "udp", from = "{CLIENT4}" }}]')
     lab.vm.apply()
     assert one(lab.vm, "udp", CLIENT4, 53).state == "open"
+
+
+@pytest.mark.parametrize("policy", ["enforce", "prerouting"])
+def test_an_icmp_error_about_what_is_not_tracked_arrives(lab: Lab, policy: str) -> None:
+    """Without it, a server never learns that its packets are too large for the way."""
+    configure(lab.vm, policy)
+    lab.balance(body(rule(FRONT4, 81, VM4, 9001)))
+    lab.vm.serve("tcp,::,9001")
+    lab.vm.apply()
+    notrack = ("PREROUTING -p tcp --dport", "OUTPUT -p tcp --sport")
+    rules = [f"iptables -t raw -A {one} 9001 -j CT --notrack" for one in notrack]
+    lab.vm.run(["sh", "-euc", "\n".join(rules)])
+    lab.fabric.links(f"route replace {CLIENT4} dev client0 mtu 1000")
+    talk = Talk.connect(lab.client, FRONT4, 81)
+    talk.send("x" * 2000)
+    heard = 0
+    while heard < 2000:
+        said = talk.receive()
+        assert said
+        heard += len(str(said))
 
 
 @pytest.mark.parametrize(
