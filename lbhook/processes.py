@@ -22,6 +22,13 @@ _MOST_OUTPUT = 16 * 1024 * 1024
 _TOO_MUCH = 4 * _MOST_OUTPUT
 _MOST_LINES = 40
 _LOOK = 0.02
+# While PID 1 is replaced, as by an upgrade of systemd, nobody takes connections for a moment.
+_OF_MANAGER = ("systemctl", "systemd-run")
+_REPLACED = re.compile(
+    "Failed to (connect to .*|get properties): "
+    "(Connection refused|Connection reset by peer|Transport endpoint is not connected)"
+)
+_TRIES, _PAUSE = 20, 0.1
 _END_WITH_PARENT = 1  # PR_SET_PDEATHSIG of linux/prctl.h
 TIMED_OUT = 124
 TALKED_TOO_MUCH = 125
@@ -77,6 +84,17 @@ def run(
     stdin: bytes = b"",
 ) -> Result:
     """Run a command to its end, or to the end of its time."""
+    for _ in range(_TRIES if argv[0] in _OF_MANAGER else 1):
+        result = _run(argv, timeout, env, stdin)
+        if result.ok or not _REPLACED.fullmatch(result.output.strip()):
+            break
+        time.sleep(_PAUSE)
+    return result
+
+
+def _run(
+    argv: Sequence[str], timeout: float, env: Mapping[str, str] | None, stdin: bytes
+) -> Result:
     # Not a pipe: its end would come with that of the last daemon that the command started.
     kept = os.memfd_create("output", os.MFD_CLOEXEC)
     begin = time.monotonic()

@@ -236,3 +236,25 @@ def test_a_copy_ends_with_its_process() -> None:
         time.sleep(0.01)
     else:
         assert not Path(f"/proc/{copy}").exists()
+
+
+@pytest.mark.parametrize(
+    ("said", "calls"),
+    [
+        ("Failed to connect to bus: Connection refused", 3),
+        ("Failed to get properties: Connection reset by peer", 3),
+        ("Failed to get properties: Transport endpoint is not connected", 3),
+        ("Failed to connect to bus: No such file or directory", 1),
+        ("curl: Failed to connect to port 80: Connection refused", 1),
+    ],
+)
+def test_a_manager_that_is_replaced_is_asked_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: str, calls: int
+) -> None:
+    """An upgrade of systemd or libc executes PID 1 anew, and nobody answers for a moment."""
+    script = f'echo >>{tmp_path}/calls; test $(wc -l <{tmp_path}/calls) = 3 || {{ echo "{said}" >&2; exit 1; }}'  # noqa: E501
+    (tmp_path / "systemctl").write_text(f"#!/bin/sh\n{script}\n")
+    (tmp_path / "systemctl").chmod(0o755)
+    monkeypatch.setattr("lbhook.processes.PATH", f"{tmp_path}")
+    assert run(("systemctl", "show", "nginx.service")).ok == (calls == 3)
+    assert len((tmp_path / "calls").read_text().splitlines()) == calls
