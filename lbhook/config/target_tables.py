@@ -64,7 +64,9 @@ class TargetTables:
         keys = {key: value for key, value in raw.items() if key != "vars"}
         beside = _beside(raw.get("like", name))
         readers = {key: read for key, (read, _) in beside.items()}
-        given = self.tables.section(at, keys, {**TARGET, **readers})
+        given = self.tables.section(
+            at, keys, {**_strays(raw.get("like", name)), **TARGET, **readers}
+        )
         kind = given.pop("like", name if name in SHIPPED else "")
         if kind and kind not in SHIPPED:
             problem = f'"{kind}" is not a shipped target{suggestion(kind, SHIPPED)}'
@@ -108,7 +110,8 @@ class TargetTables:
             return raw
         variables = SHIPPED[kind].variables
         readers = {name: read for name, (read, _) in variables.items()}
-        elsewhere = {name: _misplaced(f"[[{at.lstrip('.')}.{name}]]") for name in beside}
+        place = f"is no variable; write it as [[{at.lstrip('.')}."
+        elsewhere = {name: _misplaced(f"{place}{name}]]") for name in beside}
         given = self.tables.section(f"{at}.vars", raw, {**readers, **elsewhere})
         values = {**{name: default for name, (_, default) in variables.items()}, **given, **beside}
         with self.tables.noting(at):
@@ -132,11 +135,18 @@ def _beside(kind: object) -> Mapping[str, tuple[schema.Read[Any], Any]]:
     return SHIPPED[kind].beside if isinstance(kind, str) and kind in SHIPPED else {}
 
 
-def _misplaced(heading: str) -> schema.Read[Any]:
+def _strays(kind: object) -> Mapping[str, schema.Read[Any]]:
+    """The variables of targets of this kind, where none belongs."""
+    variables = SHIPPED[kind].variables if isinstance(kind, str) and kind in SHIPPED else {}
+    place = "is a variable; write it as vars = {"
+    return {name: _misplaced(f"{place} {name} = ... }}") for name in variables}
+
+
+def _misplaced(problem: str) -> schema.Read[Any]:
     """Takes nothing, and says where it belongs."""
 
     def read(_: object) -> Any:
-        raise schema.Misfit(("", f"is no variable; write it as {heading}"))
+        raise schema.Misfit(("", problem))
 
     return read
 

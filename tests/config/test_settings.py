@@ -233,6 +233,16 @@ owner = 5
     )
 
 
+def test_a_variable_beside_vars() -> None:
+    """The mistake that is made most: it says where the key belongs."""
+    text = '[targets.nginx]\nports = [80]\n[targets.tls]\nlike = "nginx"\npath = "/x"\n'
+    text += 'parameter = "ssl"\n'
+    assert problems(text) == (
+        "lbhook.toml: targets.nginx.ports: is a variable; write it as vars = { ports = ... }",
+        'lbhook.toml: targets.tls.parameter: unknown key; did you mean "parameters"?',
+    )
+
+
 def test_hooks_and_metrics() -> None:
     """Off by default; a textfile is one that node_exporter reads, and no target's."""
     text = '[hooks]\nchanged = ["tell", "{summary}"]\ntimeout = "5s"\n'
