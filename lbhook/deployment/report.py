@@ -85,8 +85,10 @@ class Report(NamedTuple):
     @property
     def _verb(self) -> str:
         """What was done; the first run after a boot may only have loaded what was there."""
-        touched = any(one.touches_file for one in self.changes)
-        return "changed" if touched or not self.changes else "no file changed, reloaded"
+        if any(one.touches_file for one in self.changes) or not self.changes:
+            return "changed"
+        failed = any(one.reload is Reload.FAILED for one in self.changes)
+        return "no file changed, not all reloaded" if failed else "no file changed, reloaded"
 
     def summary(self) -> str:
         """The last line of the text, and the unit's status line."""

@@ -335,6 +335,9 @@ def test_a_run_that_only_reloaded_does_not_say_changed() -> None:
     loaded = change(WEB, Outcome.UNCHANGED, actual=NEW, reload=Reload.DONE)
     shown = Report(outcome="changed", changes=(loaded,)).summary()
     assert shown.startswith("no file changed, reloaded: 0 inbound rules")
+    failed = loaded._replace(reload=Reload.FAILED)
+    shown = Report(outcome="changed", changes=(loaded, failed)).summary()
+    assert shown.startswith("no file changed, not all reloaded: 0 inbound rules")
 
 
 def test_why_a_target_is_blocked_is_said_once() -> None:
