@@ -18,8 +18,6 @@ from ..traffic.cut import Cut
 from ..traffic.routes import Routes
 
 _OURS = "inet lbhook "
-# Those of OpenVPN and Tailscale are of the first kind.
-_VPNS = ("tun", "wireguard")
 
 
 def closes(
@@ -84,8 +82,17 @@ class Closing:
         return tunnels.found(self.host.run) if self.host.find("ip") else ()
 
     @cached_property
+    def _translated(self) -> frozenset[Socket]:
+        """What may be a port that rules send elsewhere, and is no socket's."""
+        host = self.host
+        asked = host.root and host.kernel and host.find("nft")
+        if self.target.vars["policy"] != "prerouting" or not asked:
+            return frozenset()
+        return tunnels.translated(host.run, (*host.machine.listening(), *host.machine.bound()))
+
+    @cached_property
     def _sockets(self) -> list[Socket]:
-        more = [one.socket for one in self._tunnels]
+        more = [*(one.socket for one in self._tunnels), *self._translated]
         return nftables.closed(self.target, self.lb, self.host.machine, more, self._outside)
 
     @cached_property
@@ -131,6 +138,8 @@ class Closing:
             return self._has_no_address(socket)
         verdicts = {one: self._verdicts[one] for one in doors}
         left = [one for one in doors if not self._keeps_out(verdicts[one], ours)]
+        if socket._replace(ip=_anywhere(socket)) in self._translated:
+            left = [one for one in left if verdicts[one].action == "translated"]
         used = self._connections(socket)
         beside = (self._verdicts[one] for one in self._beside.get(socket, ()))
         if any(map(self._is_anothers, (*verdicts.values(), *beside))) and not used:
@@ -168,7 +177,7 @@ class Closing:
 
     @cached_property
     def _inner(self) -> frozenset[str]:
-        return self._of_kinds("bridge", *_VPNS)
+        return self._of_kinds("bridge", "tun", "wireguard")  # of Tailscale and OpenVPN: tun
 
     def _of_kinds(self, *kinds: str) -> frozenset[str]:
         """Those that the way out does not take: a machine's own network may be on a bridge."""
@@ -189,7 +198,8 @@ class Closing:
     def _named(self, sockets: Sequence[Socket]) -> tuple[Closed, ...]:
         """Each once, with who has it and how many from outside are connected to it."""
         programs = self.host.machine.holders({one.inode for one in sockets})
-        tunnelled = {one.socket: one.name for one in self._tunnels}
+        tunnelled = dict.fromkeys(self._translated, "translated")
+        tunnelled |= {one.socket: one.name for one in self._tunnels}
         kernels = any(one.protocol == "udp" and one.inode not in programs for one in sockets)
         ports = tunnels.ports(self.host.run) if kernels and self.host.find("ip") else {}
         found = {
@@ -237,5 +247,6 @@ def _place(socket: Socket) -> str:
 
 
 def _door(socket: Socket, ip: Address, device: str) -> Door:
-    number = PROTOCOLS[socket.protocol]
-    return Door(destination=ip, protocol=number, port=socket.port, device=device)
+    return Door(
+        destination=ip, protocol=PROTOCOLS[socket.protocol], port=socket.port, device=device
+    )

@@ -1,12 +1,14 @@
-"""Tunnels that end at this machine: the kernel takes their packets, and no program has a socket.
+"""What takes packets of this machine's without the socket of a program: tunnels that end here, and
+ports that rules of nftables translate.
 
-`ip-link(8)` names the kinds; those over UDP have a socket of the kernel's in /proc/net/udp.
+`ip-link(8)` names the kinds of tunnels; those over UDP have a socket of the kernel's in
+/proc/net/udp.
 """
 
 import ipaddress
 import json
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from ..metadata.reader import Address
@@ -15,6 +17,10 @@ from ..system.machine import Socket
 
 _LINKS = ("ip", "-details", "-json", "link", "show", "up")
 _STATES = ("ip", "xfrm", "state")
+# Without what sets hold: they may be huge, and nft takes half a minute for them.
+_RULES = ("nft", "--stateless", "--terse", "-nn", "list", "ruleset")
+_TRANSLATES = re.compile(r"\b(?:dnat|redirect)\b", re.IGNORECASE)
+_PORTS = re.compile(r"\b(tcp|udp|th) dport (\{[^}]*\}|[\d-]+)")
 # The protocols that carry each kind, as `allow` names them.
 _CARRIED = {
     "ipip": ("ipip",),
@@ -26,6 +32,7 @@ _CARRIED = {
 _MODES = {"ipip6": ("ipip",), "ip6ip6": ("ipv6",)}
 _SIX = ("ip6gre", "ip6gretap", "ip6erspan", "ip6tnl", "vti6")
 _ANY: Mapping[int, Address] = {4: ipaddress.IPv4Address(0), 6: ipaddress.IPv6Address(0)}
+_OF_TABLES = {"ip": (_ANY[4],), "ip6": (_ANY[6],), "inet": (_ANY[4], _ANY[6])}
 
 
 class Tunnel(NamedTuple):
@@ -38,6 +45,13 @@ class Tunnel(NamedTuple):
 def found(run: Run) -> tuple[Tunnel, ...]:
     """The tunnels of this network namespace, as far as `ip` shows them."""
     return tuple(dict.fromkeys((*_links(run), *_states(run))))
+
+
+def translated(run: Run, sockets: Iterable[Socket]) -> frozenset[Socket]:
+    """The ports that rules of destination NAT name and none of these sockets has, at every address;
+    of a range, its ends. Some may be about what leaves this machine."""
+    here = {(one.protocol, one.port) for one in sockets if not one.ip.is_loopback}
+    return frozenset(one for one in _translated(run) if (one.protocol, one.port) not in here)
 
 
 def ports(run: Run) -> Mapping[int, str]:
@@ -69,6 +83,18 @@ def _states(run: Run) -> Iterator[Tunnel]:
         if ends and "encap type espinudp" not in state:
             own, protocol = _address(ends[1], 4), ends[2].replace("comp", "ipcomp")
             yield Tunnel(Socket(ip=own, port=0, inode=0, protocol=protocol), "ipsec")
+
+
+def _translated(run: Run) -> Iterator[Socket]:
+    family = ""
+    for line in run(_RULES).output.splitlines():
+        if line.startswith("table "):
+            family = line.split()[1]
+        for protocol, numbers in _PORTS.findall(line) if _TRANSLATES.search(line) else ():
+            for port in map(int, re.findall(r"\d+", numbers)):
+                for name in ("tcp", "udp") if protocol == "th" else (protocol,):
+                    for ip in _OF_TABLES.get(family, ()):
+                        yield Socket(ip, port, 0, name, ipv6_only=True)
 
 
 def _listed(run: Run) -> list[dict[str, Any]]:

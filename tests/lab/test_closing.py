@@ -15,7 +15,7 @@ from .hosts import REPO, Popen, wait_for
 from .knock import one
 from .lab import Lab
 from .neighbours import choose, configure
-from .rules import ALL, FRONT4, WEB
+from .rules import ALL, FRONT4, OWN, WEB
 from .talk import Talk
 from .vm import NFT, Vm
 
@@ -313,6 +313,24 @@ def test_a_socket_at_the_address_of_a_vpn_is_for_those_who_come_by_it(lab: Lab) 
     said = " ".join(lab.vm.lbhook("doctor", check=False).stdout.split())
     assert re.search(r"what comes by tailscale0 from these: [^`]*tcp 3000 on 100.64.0.2", said)
     assert '`trusted_interfaces = ["tailscale0"]`' in said
+
+
+def test_a_port_that_rules_send_elsewhere_is_told_before_it_is_closed(lab: Lab) -> None:
+    """It may be an operator's way to sshd, or a container's without a proxy: no socket has it, and
+    only what is judged before destination NAT closes it."""
+    lab.balance(body(WEB[1], public=[(OWN, VM4)]))
+    sent = "iptables -t nat -A {} -p tcp --dport {} -j REDIRECT --to-ports 9000"
+    for chain, port in (("PREROUTING", "2222"), ("OUTPUT", "2223"), ("PREROUTING", "8001:8002")):
+        lab.vm.run(["sh", "-euc", sent.format(chain, port)])
+    told = []
+    for policy in ("enforce", "prerouting"):
+        configure(lab.vm, policy, "allow = [{ port = 9000 }]")
+        told.append(re.findall(r"tcp +(\d+) +0.0.0.0 +translated", lab.vm.lbhook("plan").stdout))
+        assert one(lab.client, "tcp", OWN, 2222).state == "open"
+    assert told == [[], ["2222", "8001", "8002"]]
+    assert {2222, 8001, 8002} <= {it["port"] for it in lab.vm.apply()["closes"]}
+    assert one(lab.client, "tcp", OWN, 2222).state == "filtered"
+    assert "translated" not in lab.vm.lbhook("plan").stdout
 
 
 def test_where_a_server_is_closed_that_a_rule_leads_to_is_told(lab: Lab) -> None:
