@@ -87,9 +87,9 @@ def rests(content: bytes, form: bytes) -> bool:
 
 
 def said(content: bytes) -> frozenset[bytes]:
-    """What a file says, without comments, and wherever it rests."""
+    """What a file says, without comments, and wherever and by whatever name it rests."""
     lines = (line.strip() for line in _RESTING.sub(b"", content).splitlines())
-    return frozenset(line for line in lines if line and not line.startswith(b"#"))
+    return frozenset(one for one in lines if one and not one.startswith((b"#", b"frontend ")))
 
 
 def leave(host: Host, target: Target, actual: FileState, warn: Callable[[str], None]) -> Change:

@@ -16,7 +16,7 @@ from jinja2 import (
 )
 from jinja2.sandbox import SandboxedEnvironment
 
-from ..config.shipped import SHIPPED
+from ..config.shipped import SHIPPED, kind_of
 from ..config.targets import Target
 from ..errors import ConfigError
 from ..layout import nearest
@@ -116,9 +116,9 @@ def _shipped() -> BaseLoader:
 
 
 def _resting(target: Target) -> str:
-    """An address of loopback for each target: nginx does not start if one server block names the
+    """An address of loopback for each path: nginx does not start if one server block names the
     same place twice, nor if another nginx has it."""
-    if target.name == target.kind:
+    if target.kind and str(target.path) == kind_of(target).defaults["path"]:
         return "127.0.0.127"
     number = zlib.crc32(str(target.path).encode())
     return f"127.{1 + number % 250}.{number // 250 % 250}.127"

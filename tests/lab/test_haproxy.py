@@ -357,6 +357,19 @@ def test_a_target_that_is_dropped_leaves_what_haproxy_can_start_with(haproxy: La
     wait_for(lambda: one(haproxy.client, "tcp", FRONT4, 80).state == "refused", "a closed port")
 
 
+def test_a_target_that_gets_another_path_leaves_what_haproxy_can_start_with(haproxy: Lab) -> None:
+    """Its old file rests beside the new one, which has the same frontend."""
+    haproxy.vm.apply()
+    path = "/etc/haproxy/conf.d/00-lbhook.cfg"
+    text = haproxy.vm.read("/etc/lbhook/lbhook.toml")
+    moved = text.replace("[targets.haproxy]\n", f'[targets.haproxy]\npath = "{path}"\n')
+    haproxy.vm.write("/etc/lbhook/lbhook.toml", moved)
+    assert haproxy.vm.lbhook("apply").returncode == 0
+    assert "frontend lbhook" in haproxy.vm.read(path)
+    haproxy.vm.run(["haproxy", "-c", "-f", MAIN, "-f", "/etc/haproxy/conf.d"])
+    wait_for(lambda: one(haproxy.client, "tcp", FRONT4, 80).state == "open", "the open port")
+
+
 def test_a_haproxy_without_a_master_is_told_apart(lab: Lab) -> None:
     """It takes no signal for a reload: that is said, and the firewall goes on."""
     lab.vm.path("/etc/haproxy/conf.d").mkdir(parents=True)
