@@ -1,7 +1,7 @@
 """From an answer to a plan: every target rendered, compared with the disk, and with what the
 programs of this machine have loaded."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
 from ..config.settings import Settings
@@ -52,7 +52,7 @@ class Planner:
                 changes.append(_unplanned(target, error))
         if not cache.is_sure():
             changes = [one._replace(made_of="") for one in changes]
-        changes += self._dropped(scope)
+        changes += self._dropped(scope, _unread(changes) if scope is Scope.WHOLE else ())
         changes = [self._unless(one, self._listeners.closing(one.target)) for one in changes]
         if conflicts.found(changes):
             changes = [validation.skip_unread(self.host, one) for one in changes]
@@ -123,9 +123,10 @@ class Planner:
             return change
         return change._replace(target=target.alone(), reload=Reload.NONE)
 
-    def _dropped(self, scope: Scope) -> list[Change]:
+    def _dropped(self, scope: Scope, unread: Collection[str]) -> list[Change]:
         """Installed files that are no target's any more. One that has only got another name
-        stays where it is."""
+        stays where it is, and so does that of a target whose new file is still `unread`: until
+        then its program has the old one."""
         if self.only:
             return []
         wanted = {str(one.path) for one in self.settings.active()}
@@ -133,7 +134,8 @@ class Planner:
         known = {**self._owing(scope), **self._recorded.installed}
         for path, record in one_file.others(self.host.tree, self.settings, known):
             try:
-                change = None if path in wanted else self._undone(scope, record)
+                stays = path in wanted or record.name in unread
+                change = None if stays else self._undone(scope, record)
                 changes += [change] if change else []
             except LbhookError as error:
                 changes.append(_unplanned(record.target(), error))
@@ -150,6 +152,10 @@ class Planner:
             known = self._recorded.loaded.get(record.path)
             return orphans.owed(self.host, record, known) if self.host.live else None
         return orphans.undo(self.host, record, self.warnings.append)
+
+
+def _unread(changes: Sequence[Change]) -> Collection[str]:
+    return {one.target.name for one in changes if one.outcome is Outcome.SKIPPED}
 
 
 def _unplanned(target: Target, error: LbhookError) -> Change:

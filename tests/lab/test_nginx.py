@@ -499,6 +499,26 @@ def test_a_target_that_goes_while_its_file_is_included(lab: Lab) -> None:
     assert "includes" not in asked(lab).stderr
 
 
+def test_a_target_that_gets_another_path_keeps_its_site(lab: Lab) -> None:
+    """Until nginx includes the new file, it has the old one; then that goes to rest."""
+    configure(lab, site("site"))
+    lab.balance(body(WEB))
+    assert asked(lab).returncode == 0
+    start(lab, 80)
+    client = Asker(lab.vm, VM4, 80)
+    moved = "/etc/nginx/lbhook/web.conf"
+    lab.vm.write("/etc/lbhook/lbhook.toml", f'[targets.nginx]\npath = "{moved}"\n')
+    for _ in range(2):
+        done = asked(lab)
+        assert done.returncode == 0
+        assert f"put `include {moved};`" in done.stdout
+        assert listeners(lab) == ["80", "[::]:80"]
+    configure(lab, site("site", f"include {moved};"))
+    assert asked(lab).returncode == 0
+    assert listeners(lab) == ["127.0.0.127:10009"]
+    assert set(client.stop()) == {"site"}
+
+
 def test_lines_for_single_addresses(lab: Lab) -> None:
     """Those that rules lead to are lbhook's; one that no rule leads to stays in its block."""
     configure(lab, site("old", f"listen 127.0.0.1:80; listen {VM4}:80;"))
