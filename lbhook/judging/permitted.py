@@ -10,11 +10,10 @@ from .surroundings import Surroundings
 
 
 def forbidden(around: Surroundings) -> Callable[[int], str]:
-    """Tells why it may not open a port that it has not got, and what to do; empty if it may, or if
-    it does not run. Without workers haproxy has given up its rights, and has them again when it
-    starts."""
-    machine, pid = around.host.machine, around.main_pid
-    own = rights.of_process(machine.status(pid) if machine.children(pid) else "")
+    """Tells why it may not open a port that it has not got, as it runs or would start, and what to
+    do; empty if it may. Without workers haproxy has given up its rights, and has them again when
+    it starts."""
+    machine, own = around.host.machine, _rights(around)
     first, held = machine.first_port(), {one.port for one in around.held or ()}
     lacks = f"{around.program}, as user {own.user or 'root'}, has no CAP_NET_BIND_SERVICE for it"
 
@@ -25,6 +24,15 @@ def forbidden(around: Surroundings) -> Callable[[int], str]:
         return f"{lacks}; give it that in its unit and restart it once, or {rest}"
 
     return why
+
+
+def _rights(around: Surroundings) -> rights.Rights:
+    host, pid = around.host, around.main_pid
+    if pid or not host.machine.has_systemd():
+        return rights.of_process(host.machine.status(pid) if host.machine.children(pid) else "")
+    command = host.services.command(around.unit, around.program)
+    program = host.machine.root / command[0].lstrip("/") if command else None
+    return rights.of_unit(host.units.properties(around.unit), program)
 
 
 def versions(around: Surroundings) -> Sequence[int]:

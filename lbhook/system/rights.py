@@ -1,7 +1,9 @@
 """Whose rights a program has, for a command that is to find what it finds: setpriv(1)."""
 
+import os
 import re
 from collections.abc import Mapping
+from pathlib import Path
 from typing import NamedTuple
 
 from .. import accounts
@@ -37,13 +39,21 @@ def of_process(status: str) -> Rights:
     return Rights("" if user == "0" else user, groups, binds)
 
 
-def of_unit(values: Mapping[str, str]) -> Rights:
-    """Those that a unit gives, by its properties; root's where its user is made when it starts
-    (DynamicUser=)."""
+def of_unit(values: Mapping[str, str], program: Path | None = None) -> Rights:
+    """Those that a unit gives, by its properties, or its `program` (setcap(8)); root's where its
+    user is made when it starts (DynamicUser=)."""
     user = values.get("User", "")
     known = accounts.numbers(user)
     if not known or known[0] == 0:
         return Rights()
     group = values.get("Group", "") or known[1]
-    binds = _BIND in values.get("AmbientCapabilities", "")
+    binds = _BIND in values.get("AmbientCapabilities", "") or bool(program and _raises(program))
     return Rights(user, (f"--regid={group}", "--init-groups"), binds)
+
+
+def _raises(program: Path) -> bool:
+    """Whether whoever runs it gets rights by its file, whichever these are."""
+    try:
+        return bool(os.getxattr(program, "security.capability"))
+    except OSError:
+        return False

@@ -10,7 +10,7 @@ import pytest
 from ..lab.fabric import VM4
 from ..lab.hosts import wait_for
 from .azure import Azure
-from .machine import SETTINGS, Machine
+from .machine import SETTINGS, SITE, Machine
 
 WAYS = {
     "shell": ["lbhook", "apply"],
@@ -255,3 +255,59 @@ def test_nginx_that_could_not_start_with_its_listeners(machine: Machine, azure: 
     assert machine.firewall_ports() == {8081}
     assert apply(machine, "timer") == 0
     machine.assert_listens(":8081")
+
+
+# As hardened units have it: nobody of it is ever root.
+UNPRIVILEGED = """[Service]
+User=www-data
+RuntimeDirectory=nginx
+LogsDirectory=nginx
+StateDirectory=nginx
+PIDFile=/run/nginx/nginx.pid
+"""
+BARE = "pid /run/nginx/nginx.pid;\nevents {}\n"
+
+
+def test_an_nginx_that_is_never_root(machine: Machine, azure: Azure) -> None:
+    """What its user may not open is left out before it first starts, too; it starts with the rest,
+    and at rest."""
+    machine.drop_in("nginx.service", UNPRIVILEGED)
+    machine.write("/etc/nginx/nginx.conf", f"{BARE}http {{ {SITE} }}\n")
+    azure.send(443, 8081)
+    machine.boot()
+    machine.stop_timer()
+    machine.assert_listens(":8081")
+    assert "port 443 is left out: nginx, as user www-data" in machine.said("--unit=lbhook")
+    assert apply(machine, "timer") == 0, machine.said("--unit=lbhook-refresh")
+    machine.run(["lbhook", "clean"])
+    machine.assert_listens("127.0.0.127:10009")
+    machine.run(["systemctl", "restart", "nginx"])
+    machine.assert_listens("127.0.0.127:10009")
+
+
+DATABASE = """[Unit]
+After=nginx.service
+[Service]
+User=nobody
+ExecStart=systemd-socket-activate --listen=5432 /bin/true
+[Install]
+WantedBy=multi-user.target
+"""
+
+
+def test_the_port_of_another_users_program(machine: Machine, azure: Azure) -> None:
+    """The timer knows whose it is, and leaves it to that at the next boot, when nginx is first."""
+    machine.write("/etc/systemd/system/database.service", DATABASE)
+    machine.enable("database.service")
+    azure.send(8080)
+    machine.boot()
+    machine.stop_timer()
+    azure.send(8080, 5432)
+    assert apply(machine, "timer") == 0
+    said = "port 5432 is left out: systemd-socket- has [::]:5432"
+    assert said in machine.said("--unit=lbhook-refresh")
+    machine.power_off()
+    machine.boot()
+    machine.stop_timer()
+    machine.assert_listens(":8080")
+    assert "*:5432" in machine.listeners("systemd-socket-")

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from lbhook.judging.permitted import parted, versions
+from lbhook.judging.permitted import forbidden, parted, versions
 from lbhook.judging.surroundings import Surroundings
 from lbhook.listening.nginx_config import Listen
 from lbhook.metadata.facts import Listener
@@ -61,3 +61,14 @@ def test_listeners_of_the_other_family_go(tmp_path: Path) -> None:
         " it there, or set `except_ports = [443]` to leave the port alone"
     )
     assert parted(around, [[six]])[0] == []
+
+
+def test_who_does_not_run_has_the_rights_of_its_unit(tmp_path: Path) -> None:
+    """Before a boot starts it: a port that it may not open would keep it from starting."""
+    stand = Stand(tmp_path, Runner(lambda _: (0, "User=nobody\nActiveState=inactive\n")))
+    around = Surroundings(stand.host(stand.settings("")), (), (), False)
+    assert forbidden(around)(443) == ""
+    (tmp_path / "machine/run/systemd/system").mkdir(parents=True)
+    around = Surroundings(stand.host(stand.settings("")), (), (), False)
+    assert forbidden(around)(8443) == ""
+    assert forbidden(around)(443).startswith("nginx, as user nobody, has no CAP_NET_BIND_SERVICE")

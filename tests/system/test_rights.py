@@ -2,6 +2,7 @@
 
 import os
 import pwd
+import struct
 import subprocess
 from pathlib import Path
 
@@ -60,6 +61,18 @@ def test_those_of_a_process(status: str, expected: Rights) -> None:
 def test_those_of_a_unit(values: dict[str, str], expected: Rights) -> None:
     """By names; the group of a user may have another one."""
     assert rights.of_unit(values) == expected
+
+
+def test_a_program_that_has_rights_by_its_file(tmp_path: Path) -> None:
+    """As by `setcap cap_net_bind_service=+ep`; without them its user decides."""
+    if os.geteuid() != 0:
+        lacking("not root")
+    program = tmp_path / "nginx"
+    program.touch()
+    assert not rights.of_unit({"User": "nobody"}, program).binds
+    # struct vfs_cap_data of linux/capability.h, revision 2.
+    os.setxattr(program, "security.capability", struct.pack("<5I", 0x02000001, 1 << 10, 0, 0, 0))
+    assert rights.of_unit({"User": "nobody"}, program).binds
 
 
 @pytest.mark.needs("setpriv")
