@@ -215,7 +215,7 @@ def stuck(scene: Scene) -> str:
     sockets = [one for one in opened(scene.rest) if one.server != OURS]
     for one, other in unopenable(sockets, scene.held or ()):
         why = f"{one.line} needs {one.place}, but nginx listens on {other.place}"
-        return f"nginx can't reload: {why}; run `systemctl restart nginx` once"
+        return f"nginx can't reload: {why}; run once {_STOPPED}"
     held = {(one.protocol, one.ip, one.port) for one in scene.held or ()}
     new = [one for one in sockets if (one.protocol, one.ip, one.port) not in held]
     for one in new if scene.held is not None else ():

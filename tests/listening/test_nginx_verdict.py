@@ -224,13 +224,15 @@ def test_a_socket_for_both_families_that_nginx_holds(form: str) -> None:
             "80",
             f"{V4}:80",
             (),
-            "needs *:80, but nginx listens on 10.1.0.4:80; run `systemctl restart nginx` once",
+            "needs *:80, but nginx listens on 10.1.0.4:80; run once "
+            "`systemctl stop nginx`, `lbhook apply`, `systemctl start nginx`",
         ),
         (
             f"{V4}:80",
             "80",
             (),
-            "needs 10.1.0.4:80, but nginx listens on *:80; run `systemctl restart nginx` once",
+            "needs 10.1.0.4:80, but nginx listens on *:80; run once "
+            "`systemctl stop nginx`, `lbhook apply`, `systemctl start nginx`",
         ),
         (
             "80",
