@@ -35,6 +35,12 @@ class Knock:
         """Whether an answer to it is on its way out."""
         return self.back.reached("postrouting") and not self.back.stopped
 
+    @property
+    def is_lost(self) -> bool:
+        """Whether it has come nowhere, and no rule says why."""
+        ended = self.forth.reached("input") or self.forth.reached("forward")
+        return not (ended or self.forth.stopped)
+
     def begin(self, port: int) -> None:
         """Forget what became of it, and come from another port."""
         self.flow = replace(self.flow, source_port=port)

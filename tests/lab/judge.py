@@ -8,7 +8,9 @@ import json
 import sys
 from typing import TYPE_CHECKING
 
+from lbhook.firewall.decisions import Knock
 from lbhook.firewall.kernel import Firewall
+from lbhook.firewall.trial import Trial
 from lbhook.firewall.verdict import PROTOCOLS, Door, Verdict
 
 from .hosts import REPO
@@ -18,12 +20,25 @@ if TYPE_CHECKING:
     from .hosts import Host
 
 
-def judge(host: Host, *targets: Target, source: str = "") -> dict[Target, Verdict]:
-    """The verdict on each target: on packets from `source`, or from nobody in particular."""
-    order = json.dumps({"source": source, "targets": targets})
+def judge(host: Host, *targets: Target, source: str = "", lost: int = 0) -> dict[Target, Verdict]:
+    """The verdict on each target: on packets from `source`, or from nobody in particular. So many
+    of those packets are lost first."""
+    order = json.dumps({"source": source, "targets": targets, "lost": lost})
     argv = [sys.executable, "-m", "tests.lab.judge"]
     said = host.run(argv, stdin=order, env={"PYTHONPATH": str(REPO)}).stdout
     return dict(zip(targets, (Verdict(**one) for one in json.loads(said)), strict=True))
+
+
+class Lossy(Trial):
+    """A copy whose cables drop the first packets."""
+
+    lost = 0
+
+    def _out(self, knock: Knock, packet: bytes = b"") -> None:
+        if self.lost:
+            self.lost -= 1
+        else:
+            super()._out(knock, packet)
 
 
 def _main() -> None:
@@ -39,7 +54,8 @@ def _main() -> None:
         )
         for protocol, ip, port in order["targets"]
     ]
-    verdicts = Firewall().judge(doors, {})
+    Lossy.lost = order["lost"]
+    verdicts = Lossy(["eth0"], {}).judge(doors) if Lossy.lost else Firewall().judge(doors, {})
     json.dump([dataclasses.asdict(one) for one in verdicts], sys.stdout)
 
 

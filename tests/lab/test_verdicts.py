@@ -90,6 +90,16 @@ def test_rules_of_nftables(lab: Lab) -> None:
     assert compare(lab) == {"accept", "drop"}
 
 
+def test_packets_that_are_lost(lab: Lab) -> None:
+    """They are sent anew: a cable of the copy drops what comes before the kernel has seen to it,
+    and its rules say nothing of that."""
+    lab.vm.run(["nft", "-f", "-"], stdin=OWN)
+    doors = [Target(protocol, VM4, port) for protocol, port in product(PROTOCOLS, PORTS)]
+    sound = judge(lab.vm, *doors)
+    assert {one.action for one in sound.values()} == {"accept", "drop"}
+    assert judge(lab.vm, *doors, lost=1) == judge(lab.vm, *doors, lost=len(doors)) == sound
+
+
 @pytest.mark.needs("iptables-nft")
 def test_rules_of_iptables(lab: Lab) -> None:
     """nft only names its matches; what they are about it says in words."""
