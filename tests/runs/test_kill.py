@@ -2,10 +2,8 @@
 
 import errno
 import json
-import os
 import shutil
-import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
@@ -39,27 +37,17 @@ OWN = (
 )
 
 
-class PowerGoneError(BaseException):
-    """After this nothing reaches the disk any more, whoever handles it."""
-
-
 @dataclass
-class Power:
-    """Goes before a given step; counts steps until then."""
+class Steps:
+    """The steps of a run, each seen before it is taken."""
 
-    goes_before: int = 0
-    steps: list[str] = field(default_factory=list)
-    error: type[BaseException] = PowerGoneError
-    gone: bool = False
+    taken: list[str] = field(default_factory=list)
+    look: Callable[[], None] = lambda: None
 
     def step(self, name: str, path: PurePosixPath) -> None:
-        """Count a step, or raise."""
-        if self.gone and self.error is PowerGoneError:
-            raise PowerGoneError
-        self.steps.append(f"{name} {path}")
-        if len(self.steps) == self.goes_before:
-            self.gone = True
-            raise self.error
+        """Note a step."""
+        self.taken.append(f"{name} {path}")
+        self.look()
 
 
 @dataclass
@@ -67,13 +55,13 @@ class Programs:
     """Programs that remember what they have loaded, as they do over a kill of lbhook."""
 
     disk: Path
-    power: Power
+    steps: Steps
     memory: dict[str, str | None] = field(default_factory=dict)
     broken_by: str = ""
 
     def __call__(self, argv: tuple[str, ...]) -> tuple[int, str] | None:
         """One command, which may fail over what the file has."""
-        self.power.step("run", PurePosixPath("/", *argv))
+        self.steps.step("run", PurePosixPath("/", *argv))
         for name in self.concerned(argv):
             file = self.disk / "etc" / name
             content = file.read_text() if file.exists() else None
@@ -100,7 +88,7 @@ class Scene:
 
     def prepare(self) -> None:
         """The machine before the run that is disturbed."""
-        stand, programs = self.machine(self.place, Power())
+        stand, programs = self.machine(self.place, Steps())
         stand.template("ports.j2")
         stand.put("/etc/two", "mine\n", 0o640)
         if self.before:
@@ -108,20 +96,20 @@ class Scene:
             assert stand.apply(stand.settings(NO_ENV + config), answer).status == 0
             (self.place / "memory").write_text(json.dumps(programs.memory), encoding="utf-8")
 
-    def machine(self, place: Path, power: Power) -> tuple[Stand, Programs]:
+    def machine(self, place: Path, steps: Steps) -> tuple[Stand, Programs]:
         """The machine at a place, with what its programs remember."""
         place.mkdir(exist_ok=True)
-        programs = Programs(place / "disk", power, broken_by=self.broken_by)
+        programs = Programs(place / "disk", steps, broken_by=self.broken_by)
         kept = place / "memory"
         if kept.exists():
             programs.memory = json.loads(kept.read_text(encoding="utf-8"))
-        return Stand(place, runner=Runner(programs), step=power.step), programs
+        return Stand(place, runner=Runner(programs), step=steps.step), programs
 
-    def copy(self, name: str, power: Power) -> tuple[Stand, Programs, Settings]:
+    def copy(self, name: str, steps: Steps) -> tuple[Stand, Programs, Settings]:
         """The machine once more, to be disturbed."""
         place = self.place.with_name(name)
         shutil.copytree(self.place, place)
-        stand, programs = self.machine(place, power)
+        stand, programs = self.machine(place, steps)
         return stand, programs, stand.settings(NO_ENV + self.after[0])
 
     def apply(self, stand: Stand, settings: Settings) -> int:
@@ -140,29 +128,18 @@ PUT_BACK = {
     "put-back of a removal": ((ALL, OLD), (LESS, NEW), "8443"),
 }
 SCENES = {**QUIET, **PUT_BACK}
-MEMORY = Path("/dev/shm")  # hundreds of runs, each with dozens of syncs
-
-
-@pytest.fixture
-def place(tmp_path: Path) -> Iterator[Path]:
-    """A directory in memory, where there is such a thing."""
-    if not os.access(MEMORY, os.W_OK):
-        yield tmp_path
-        return
-    with tempfile.TemporaryDirectory(dir=MEMORY) as directory:
-        yield Path(directory)
 
 
 @pytest.fixture(params=SCENES)
-def scene(request: pytest.FixtureRequest, place: Path) -> Scene:
+def scene(request: pytest.FixtureRequest, tmp_path: Path) -> Scene:
     """Each scene in turn, prepared."""
-    return staged(place, request.param)
+    return staged(tmp_path, request.param)
 
 
 @pytest.fixture(params=QUIET)
-def quiet_scene(request: pytest.FixtureRequest, place: Path) -> Scene:
+def quiet_scene(request: pytest.FixtureRequest, tmp_path: Path) -> Scene:
     """Each scene in which nothing fails, prepared."""
-    return staged(place, request.param)
+    return staged(tmp_path, request.param)
 
 
 def staged(place: Path, name: str) -> Scene:
@@ -192,24 +169,32 @@ def in_force(stand: Stand, programs: Programs) -> tuple[object, object, dict[str
     return kept, loaded, memory
 
 
-def disturbed(
-    scene: Scene, error: type[BaseException]
-) -> Iterator[tuple[str, Stand, Programs, Settings]]:
-    """The scene stopped before each of its steps in turn."""
-    for number, step in enumerate(steps_of(scene), 1):
-        stand, programs, settings = scene.copy(f"at-{number}", Power(number, error=error))
-        with pytest.raises(error):
-            scene.apply(stand, settings)
-        yield f"{number}: {step}", stand, programs, settings
+def killed(scene: Scene) -> Iterator[tuple[str, Stand, Programs, Settings]]:
+    """The machine as each step of a run finds it, in turn: so a kill before the step leaves it."""
+    steps = Steps()
+    stand, programs, settings = scene.copy("killed", steps)
+    found: list[tuple[Path, dict[str, str | None]]] = []
+
+    def look() -> None:
+        found.append((stand.place.with_name(f"at-{len(found)}"), {**programs.memory}))
+        shutil.copytree(stand.place, found[-1][0], symlinks=True)
+
+    steps.look = look
+    scene.apply(stand, settings)
+    for step, (place, memory) in zip(steps.taken, found, strict=True):
         shutil.rmtree(stand.place)
+        place.rename(stand.place)
+        again, programs_again = scene.machine(stand.place, Steps())
+        programs_again.memory = memory
+        yield f"{place.name}: {step}", again, programs_again, settings
 
 
 def steps_of(scene: Scene) -> list[str]:
     """What a run of the scene does."""
-    power = Power()
-    stand, _, settings = scene.copy("counted", power)
+    steps = Steps()
+    stand, _, settings = scene.copy("counted", steps)
     scene.apply(stand, settings)
-    return power.steps
+    return steps.taken
 
 
 def texts(stand: Stand) -> list[str | None]:
@@ -228,7 +213,7 @@ def each_whole(scene: Scene, found: list[str | None], *allowed: list[str | None]
 def between(scene: Scene) -> list[str | None]:
     """What the files hold before they are put back."""
     sound = Scene(scene.place, scene.before, scene.after)
-    stand, _, settings = sound.copy("sound", Power())
+    stand, _, settings = sound.copy("sound", Steps())
     sound.apply(stand, settings)
     return texts(stand)
 
@@ -236,46 +221,59 @@ def between(scene: Scene) -> list[str | None]:
 def test_a_kill_before_any_step_is_made_good_by_the_next_run(scene: Scene) -> None:
     """Promise 3: stopped dead anywhere, each file is whole, and the next run ends as a quiet one
     would have, with every reload paid."""
-    origin, _ = scene.machine(scene.place, Power())
-    quiet, known, settings = scene.copy("quiet", Power())
+    origin, _ = scene.machine(scene.place, Steps())
+    quiet, known, settings = scene.copy("quiet", Steps())
     status = scene.apply(quiet, settings)
     allowed = [set(row) for row in zip(texts(origin), texts(quiet), between(scene), strict=True)]
-    for step, stand, programs, after in disturbed(scene, PowerGoneError):
+    for step, stand, programs, after in killed(scene):
         for text, whole in zip(texts(stand), allowed, strict=True):
             assert text in whole, step
-        again, programs_again = scene.machine(stand.place, Power())
-        programs_again.memory = programs.memory
-        assert scene.apply(again, after) == status, step
-        assert settled(again, programs_again) == settled(quiet, known), step
+        assert scene.apply(stand, after) == status, step
+        assert settled(stand, programs) == settled(quiet, known), step
 
 
 def test_a_kill_before_any_step_is_settled_without_an_answer(scene: Scene) -> None:
     """Promise 3: the next run settles the unfinished one with or without an answer: each file
     is whole, and each program has what its file says."""
-    origin, _ = scene.machine(scene.place, Power())
-    quiet, _, settings = scene.copy("quiet", Power())
+    origin, _ = scene.machine(scene.place, Steps())
+    quiet, _, settings = scene.copy("quiet", Steps())
     scene.apply(quiet, settings)
     allowed = [{*row, "none\n"} for row in zip(texts(origin), texts(quiet), strict=True)]
-    for step, stand, programs, after in disturbed(scene, PowerGoneError):
-        again, programs_again = scene.machine(stand.place, Power())
-        programs_again.memory = programs.memory
-        assert again.apply(after, None).status == 75, step
-        for name, text, whole in zip(NAMES, texts(again), allowed, strict=True):
+    for step, stand, programs, after in killed(scene):
+        assert stand.apply(after, None).status == 75, step
+        for name, text, whole in zip(NAMES, texts(stand), allowed, strict=True):
             assert text in whole, step
-            assert programs_again.memory.get(name, text) == text, step
-        assert not again.host(after).journal.unfinished(), step
+            assert programs.memory.get(name, text) == text, step
+        assert not stand.host(after).journal.unfinished(), step
+
+
+@dataclass
+class Interrupted(Steps):
+    """Steps with an interrupt before one of them."""
+
+    before: int = 0
+
+    def step(self, name: str, path: PurePosixPath) -> None:
+        """Note a step, or interrupt."""
+        super().step(name, path)
+        if len(self.taken) == self.before:
+            raise KeyboardInterrupt
 
 
 def test_interrupted_anywhere_a_run_puts_everything_back(quiet_scene: Scene) -> None:
     """Promise 2: an interrupt before any step leaves every group of files and its programs as
     they were or, once it was through, as they should be."""
-    origin, _ = quiet_scene.machine(quiet_scene.place, Power())
-    quiet, _, settings = quiet_scene.copy("quiet", Power())
+    origin, _ = quiet_scene.machine(quiet_scene.place, Steps())
+    quiet, _, settings = quiet_scene.copy("quiet", Steps())
     quiet_scene.apply(quiet, settings)
-    for step, stand, programs, _ in disturbed(quiet_scene, KeyboardInterrupt):
+    for number, step in enumerate(steps_of(quiet_scene), 1):
+        stand, programs, after = quiet_scene.copy(f"at-{number}", Interrupted(before=number))
+        with pytest.raises(KeyboardInterrupt):
+            quiet_scene.apply(stand, after)
         assert each_whole(quiet_scene, texts(stand), texts(origin), texts(quiet)), step
         for name, text in programs.memory.items():
             assert text == stand.text(f"/etc/{name}"), step
+        shutil.rmtree(stand.place)
 
 
 class DiskError(OSError):
@@ -286,17 +284,18 @@ class DiskError(OSError):
 
 
 @dataclass
-class Disk(Power):
+class Disk(Steps):
     """A disk that is full from a given step on: once, or for good."""
 
+    full_before: int = 0
     for_good: bool = False
 
     def step(self, name: str, path: PurePosixPath) -> None:
         """Count a step, or refuse it."""
-        self.steps.append(f"{name} {path}")
-        full = len(self.steps) == self.goes_before
+        super().step(name, path)
+        full = len(self.taken) == self.full_before
         # Names, and what is there already, take no more room.
-        grows = name in ("open", "write", "mkdir") and len(self.steps) > self.goes_before
+        grows = name in ("open", "write", "mkdir") and len(self.taken) > self.full_before
         if name != "run" and (full or (self.for_good and grows)):
             raise DiskError
 
@@ -307,15 +306,16 @@ def test_an_error_of_the_disk_at_any_step_puts_everything_back(
 ) -> None:
     """Promise 2: whatever fails, and if it stays so, no set of files is mixed; and once there is
     room again the next run ends as a quiet one would have."""
-    origin, _ = quiet_scene.machine(quiet_scene.place, Power())
-    quiet, known, settings = quiet_scene.copy("quiet", Power())
+    origin, _ = quiet_scene.machine(quiet_scene.place, Steps())
+    quiet, known, settings = quiet_scene.copy("quiet", Steps())
     quiet_scene.apply(quiet, settings)
     for number, step in enumerate(steps_of(quiet_scene), 1):
-        stand, programs, after = quiet_scene.copy(f"at-{number}", Disk(number, for_good=for_good))
+        disk = Disk(full_before=number, for_good=for_good)
+        stand, programs, after = quiet_scene.copy(f"at-{number}", disk)
         status = quiet_scene.apply(stand, after)
         whole = {73: [texts(origin), texts(quiet)], 0: [texts(quiet)]}[status]
         assert each_whole(quiet_scene, texts(stand), *whole), f"{number}: {step}"
-        again, programs_again = quiet_scene.machine(stand.place, Power())
+        again, programs_again = quiet_scene.machine(stand.place, Steps())
         programs_again.memory = programs.memory
         assert quiet_scene.apply(again, after) == 0, f"{number}: {step}"
         # What one run did in the quiet scene two have done here: the last is what rollback undoes.
