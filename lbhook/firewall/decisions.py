@@ -100,7 +100,9 @@ class Decisions:
             return Verdict(action="accept") if knock.answered else self._named(stop, "unknown")
         if forth.reached("input") and _same(forth.flow_at("input"), knock.flow):
             return self._answered(knock)
-        if forth.reached("input") or forth.reached("forward"):
+        if forth.reached("input"):
+            return replace(self._translation(forth), to=_moved(forth, knock.flow))
+        if forth.reached("forward"):
             return self._translation(forth)
         if self._translation(forth).chain and not self.forwarding[knock.flow.version]:
             name = _FORWARDING[knock.flow.version]

@@ -18,7 +18,8 @@ class Verdict:
     `chain` and `rule` have what drops it, or can't be judged, as in "ip filter INPUT" and
     "handle 7"; `by_source` says that it would be let in from a source that a rule names, and
     `answer` that it is let in and what answers it is dropped, `later` that it is answered and what
-    its client sends next is dropped. `to` is where it was redirected to before it was dropped.
+    its client sends next is dropped. `to` is where on this machine it was redirected to, and
+    perhaps dropped.
     """
 
     action: str = ""

@@ -14,7 +14,7 @@ from ..plan import Change, Closed
 from ..programs import nftables, tunnels
 from ..programs.host import Host
 from ..system.sockets import Socket
-from ..traffic.cut import Cut
+from ..traffic import cut
 from ..traffic.routes import Routes
 
 _OURS = "inet lbhook "
@@ -34,18 +34,16 @@ class Closing:
     """What one firewall closes on one host. The kernel tells which of it other rules close as well,
     but for protocols without ports and, in a unit, where it can't be asked."""
 
-    def __init__(
-        self, target: Target, lb: Facts, host: Host, asked: Firewall | None = None
-    ) -> None:
+    def __init__(self, target: Target, lb: Facts, host: Host, ask: Firewall | None = None) -> None:
         self.target = target
         self.lb = lb
         self.host = host
-        self._firewall = asked or Firewall()
+        self._firewall = ask or Firewall()
 
     @property
     def coming(self) -> tuple[Closed, ...]:
         """What it will close that is open now, to everybody or to some who are connected."""
-        return (*self._closing, *Cut(self.target, self.host, self._firewall).coming)
+        return (*self._closing, *cut.Cut(self.target, self.host, self._firewall).coming)
 
     @property
     def _closing(self) -> tuple[Closed, ...]:
@@ -53,11 +51,10 @@ class Closing:
             return ()
         reached = [one for one in self._sockets if not self._is_out_of_reach(one, "")]
         found = self._named([one for one in reached if not self._is_beside_a_rule(one)])
+        found += cut.moved(self.target, self.lb, self.host, self._firewall, self._sockets)
         said = self.host.state.closed()
         # Who has a socket is looked up in all of /proc: not before anything was said.
-        shut = self._named(
-            [one for one in self._sockets if self._is_shut_by_us(one)] if said else ()
-        )
+        shut = self._named([one for one in self._sockets if said and self._is_shut_by_us(one)])
         return tuple(one for one in found if str(one) not in said or one not in shut)
 
     @property

@@ -47,6 +47,11 @@ def found(run: Run) -> tuple[Tunnel, ...]:
     return tuple(dict.fromkeys((*_links(run), *_states(run))))
 
 
+def translates(run: Run) -> bool:
+    """Whether any rule of nftables has destination NAT."""
+    return bool(_TRANSLATES.search(run(_RULES).output))
+
+
 def translated(run: Run, sockets: Iterable[Socket]) -> frozenset[Socket]:
     """The ports that rules of destination NAT name and none of these sockets has, at every address;
     of a range, its ends. Some may be about what leaves this machine."""

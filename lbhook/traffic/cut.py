@@ -1,16 +1,20 @@
-"""Who is connected to a port that the firewall restricts, and would not be let in again."""
+"""What rules lead to and the firewall would keep out all the same: clients of a port that it
+restricts, and ports that another table redirects to one that it closes."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from ipaddress import ip_address
 
 from ..config.restrictions import limits
 from ..config.targets import Target
 from ..firewall.kernel import Firewall, FirewallError
 from ..firewall.verdict import PROTOCOLS, Door
+from ..metadata.facts import Facts
 from ..metadata.reader import Address
 from ..metadata.restricted import Limit
 from ..plan import Closed
+from ..programs import tunnels
 from ..programs.host import Host
 from ..system.sockets import Socket
 from .paths import RESTRICT
@@ -99,6 +103,43 @@ class Cut:
             return frozenset()
         out = [one.action == "drop" and one.chain == RESTRICT for one in found]
         return frozenset(one for one, is_out in zip(some, out, strict=True) if is_out)
+
+
+def moved(
+    target: Target, lb: Facts, host: Host, firewall: Firewall, closed: Iterable[Socket]
+) -> tuple[Closed, ...]:
+    """What rules lead to, and is redirected to one of these sockets that `target` closes, where the
+    kernel can be asked. By policy `prerouting` it is judged before that."""
+    asked = host.root and host.kernel and host.find("nft") and host.find("ip")
+    if target.vars["policy"] != "enforce" or not asked or not tunnels.translates(host.run):
+        return ()
+    near = Routes(host.run).interfaces()
+    ruled = [one for one in lb.listeners if one.ip in near and one.protocol.value in PROTOCOLS]
+    doors = [
+        Door(
+            destination=one.ip,
+            protocol=PROTOCOLS[one.protocol.value],
+            port=one.port,
+            device=near[one.ip],
+        )
+        for one in ruled
+    ]
+    try:
+        found = zip(ruled, firewall.judge(doors, {}), strict=True)
+    except FirewallError:
+        return ()
+    return tuple(
+        Closed(one.protocol.value, one.port, str(one.ip), f"redirected to {verdict.to}")
+        for one, verdict in found
+        if verdict.action == "translated" and verdict.to
+        if _has(closed, one.protocol.value, verdict.to)
+    )
+
+
+def _has(closed: Iterable[Socket], protocol: str, to: str) -> bool:
+    ip, _, port = to.rpartition(":")
+    there = ip_address(ip.strip("[]"))
+    return any(one.protocol == protocol and one.covers(there, int(port)) for one in closed)
 
 
 def _door(caller: Caller, devices: Mapping[Address, str]) -> Door:

@@ -70,7 +70,7 @@ class Way:
     @property
     def problems(self) -> tuple[str, ...]:
         """What keeps the traffic of this rule from being answered."""
-        handed_on = self.verdict and self.verdict.action == "translated"
+        handed_on = self.verdict and (self.verdict.action == "translated" or self.verdict.to)
         found = {
             "not an address of this machine": self.local is False,
             "nobody listens": self.listening == () and self.local is not False and not handed_on,

@@ -56,7 +56,8 @@ class Advice:
         table, _, name = chain.rpartition(" ")
         if to and table == "inet lbhook":
             return (
-                f"let in {to}, where it is redirected to, by an `allow` in the `vars` of nftables"
+                f"let in {to}, where it is redirected to, by an `allow` in the `vars` of nftables,"
+                ' or set policy = "prerouting" there, which judges before'
             )
         if chain == ROUTING:
             return _REMEDY

@@ -90,3 +90,31 @@ def test_a_socket_that_systemd_keeps_for_sshd_is_followed(machine: Machine, azur
     wait_for(lambda: reaches(azure, 2223) == ["open"], "sshd's socket")
     machine.run(["lbhook", "apply", "--cached"])
     assert reaches(azure, 2223) == ["open"]
+
+
+GENERATOR = "/usr/lib/systemd/system-generators/sshd-socket-generator"
+# What Ubuntu's does, for the ports of one drop-in.
+GENERATE = f"""#!/bin/sh
+mkdir -p "$1/ssh.socket.d"
+sed -n 's/^Port /ListenStream=/p' {DROP_IN} | sed '1i [Socket]\\nListenStream=' \\
+    >"$1/ssh.socket.d/addresses.conf"
+"""
+
+
+def test_a_socket_whose_ports_are_made_from_sshd_config(machine: Machine, azure: Azure) -> None:
+    """As on Ubuntu 24.04: what is added to the file is open before the socket is started anew."""
+    machine.write(GENERATOR, GENERATE)
+    machine.path(GENERATOR).chmod(0o755)
+    machine.enable("ssh.socket", "sockets.target")
+    machine.write(DROP_IN, "Port 2222\n")
+    azure.send(WEB)
+    machine.boot()
+    assert reaches(azure, 2222) == ["open"]
+    machine.write(DROP_IN, "Port 2223\n")
+    machine.run(["systemctl", "start", "lbhook-refresh"])
+    machine.run(["systemctl", "daemon-reload"])
+    machine.run(["systemctl", "stop", "ssh.service", "ssh.socket"])
+    machine.run(["systemctl", "start", "ssh.socket"])
+    assert reaches(azure, 2223, 2222) == ["open", "refused"]
+    machine.run(["lbhook", "apply", "--cached"])
+    assert reaches(azure, 2223, 2222) == ["open", "filtered"]

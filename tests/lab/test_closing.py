@@ -333,6 +333,28 @@ def test_a_port_that_rules_send_elsewhere_is_told_before_it_is_closed(lab: Lab) 
     assert "translated" not in lab.vm.lbhook("plan").stdout
 
 
+def test_what_is_redirected_to_a_port_that_closes_is_told(lab: Lab) -> None:
+    """The rule leads to 80, a server has 8085, and a rule of nat is between: unsaid, the site
+    would be down. Judged before that, it goes on."""
+    lab.balance(body(rule(FRONT4, 80, VM4, 80), rule(FRONT4, 81, VM4, 9000)))
+    lab.vm.serve("tcp,::,8085")
+    redirect = "iptables -t nat -A PREROUTING -p tcp --dport {} -j REDIRECT --to-ports {}"
+    for ports in ((80, 8085), (9000, 22)):
+        lab.vm.run(["sh", "-euc", redirect.format(*ports)])
+    told = []
+    for policy in ("enforce", "prerouting"):
+        configure(lab.vm, policy)
+        told.append(re.findall(r"tcp +(\d+) .* redirected to (.*)", lab.vm.lbhook("plan").stdout))
+    assert told == [[("80", f"{VM4}:8085")], []]
+    assert one(lab.client, "tcp", FRONT4, 80).state == "open"
+    lab.vm.apply()
+    assert one(lab.client, "tcp", FRONT4, 80).state == "open"
+    configure(lab.vm, "enforce")
+    assert f"tcp 80 on {VM4} (redirected to {VM4}:8085)" in lab.vm.lbhook("apply").stderr
+    assert one(lab.client, "tcp", FRONT4, 80).state == "filtered"
+    assert "redirected to" not in lab.vm.lbhook("plan").stdout
+
+
 def test_where_a_server_is_closed_that_a_rule_leads_to_is_told(lab: Lab) -> None:
     """It waits at all addresses, and the rule leads to one of them."""
     configure(lab.vm, "enforce")

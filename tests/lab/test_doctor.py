@@ -440,7 +440,8 @@ def test_what_is_redirected_is_closed_where_it_goes(well: Lab) -> None:
     assert wrong(well) == (
         f"traffic: {VM4} tcp 8081 (frontend {FRONT4}:81) is redirected to {VM4}:6, and dropped by"
         f" chain inet lbhook input (policy drop) > let in {VM4}:6, where it is redirected to, by an"
-        " `allow` in the `vars` of nftables"
+        ' `allow` in the `vars` of nftables, or set policy = "prerouting" there, which judges'
+        " before"
     )
 
 
