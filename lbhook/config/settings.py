@@ -75,12 +75,9 @@ def load(file: Path | None = None) -> Settings:
     """
     main = file or DEFAULT_FILE
     tables = Tables()
-    if file or main.exists():
-        tables.read(main)
-    drop_ins = main.with_name(f"{main.name}.d")
-    if drop_ins.is_dir():
-        for drop_in in sorted(drop_ins.glob("*.toml")):
-            tables.read(drop_in)
+    tables.read(main, needed=file is not None)
+    for drop_in in tables.drop_ins(main.with_name(f"{main.name}.d")):
+        tables.read(drop_in)
     return _settled(tables)
 
 

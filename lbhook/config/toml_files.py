@@ -15,6 +15,7 @@ else:
     import tomli as tomllib
 
 DEFAULT_FILE = Path("/etc/lbhook/lbhook.toml")
+_ABSENT = (FileNotFoundError, NotADirectoryError)
 
 
 def decoded(text: str) -> dict[str, Any]:
@@ -43,15 +44,30 @@ class Tables:
         self.files: list[Path] = []
         self.problems: list[str] = []
 
-    def read(self, file: Path) -> None:
-        """Merge a file in; what can't be read is a problem like any other."""
-        self.files.append(file)
+    def read(self, file: Path, *, needed: bool = True) -> None:
+        """Merge a file in; what can't be read is a problem like any other, and so is a file that
+        is `needed` and not there."""
         try:
-            self.add(file, file.read_text(encoding="utf-8"))
+            text = file.read_text(encoding="utf-8")
         except OSError as error:
+            if not needed and isinstance(error, _ABSENT):
+                return
             self.problems.append(f"{file}: {error.strerror}")
         except UnicodeDecodeError as error:
             self.problems.append(f"{file}: not UTF-8 at byte {error.start}")
+        else:
+            self.add(file, text)
+        self.files.append(file)
+
+    def drop_ins(self, place: Path) -> list[Path]:
+        """The files of a directory, in order of name; none if it is not there."""
+        try:
+            return sorted(one for one in place.iterdir() if one.name.endswith(".toml"))
+        except _ABSENT:
+            return []
+        except OSError as error:
+            self.problems.append(f"{place}: {error.strerror}")
+            return []
 
     def add(self, file: Path, text: str) -> None:
         """Merge the text of a file in."""

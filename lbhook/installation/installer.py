@@ -63,6 +63,9 @@ class Installation:
             self._run("systemd-sysusers", "lbhook.conf")
             self._run("systemctl", "enable", *units)
         self._run_booted("daemon-reload")
+        host = self.undo.context.host
+        for lack in unit_limits.unread(self.undo.context.settings) if host.live else ():
+            self.undo.context.reporter.warn(f"{lack.text}; {lack.remedy}")
         if start:
             self._run_booted("start", *units)
         later = not (start or packaged)
@@ -206,7 +209,7 @@ class Installation:
         """Take directories away that nobody uses any more."""
         tree, places = self.undo.context.host.tree, {one.path.parent for one in there}
         drop_ins = [one for one in places if one.suffix == ".d"]
-        ours = [*DIRECTORIES, CONFIGURATION.parent] if len(there) > 1 else []
+        ours = [*DIRECTORIES, CONFIGURATION.parent, _SHARE / "lbhook"] if len(there) > 1 else []
         for place in (*drop_ins, *ours):
             if not tree.names(place):
                 tree.remove_directory(place)

@@ -93,7 +93,7 @@ def lacking(host: Host, settings: Settings, *, thorough: bool = False) -> tuple[
     units = _effective(host) if asked else {}
     found = [*_absent(host, settings)]
     found += [one for need in asked for one in _limits(host, need, units)]
-    return tuple(dict.fromkeys((*found, *_unread(settings))))
+    return tuple(dict.fromkeys((*found, *unread(settings))))
 
 
 def _is_theirs(settings: Settings) -> bool:
@@ -220,9 +220,10 @@ def _absent(host: Host, settings: Settings) -> Iterator[Lack]:
             yield Lack(text, "`sudo lbhook install` makes it")
 
 
-def _unread(settings: Settings) -> Iterator[Lack]:
-    """Whether the user that asks Azure can read the configuration."""
-    ways = dict.fromkeys(way for file in settings.files for way in (file.parent, file))
+def unread(settings: Settings) -> Iterator[Lack]:
+    """What of the units' configuration the user that asks Azure can't read."""
+    files = (DEFAULT_FILE, *(settings.files if _is_theirs(settings) else ()))
+    ways = dict.fromkeys(way for file in files for way in (file.parent, file))
     for path in ways:
         if not open_to_all(path, entered=path == DEFAULT_FILE.parent):
             text = f"{path}: the user {USER}, which lbhook-fetch.service runs as, can't read it"

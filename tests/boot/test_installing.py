@@ -82,13 +82,18 @@ def test_the_single_file(bare: Machine) -> None:
 
 def test_under_a_strict_umask(bare: Machine) -> None:
     """As hardened images have it: the user that asks Azure can read what `install` puts down. A
-    configuration that he can't read is said, with the command that fixes it."""
-    run(bare, ["umask 027; python3 lbhook.pyz install"])
-    text = r"[targets.nftables]\n[targets.nginx]\n"
-    run(bare, [f"umask 027; printf '{text}' >{CONFIGURATION}.d/vm.toml"])
-    said = bare.run(["lbhook", "plan"]).stderr
-    (fixes,) = re.findall(r"vm.toml: the user lbhook, .*can't read it; `(.*)`", said)
-    run(bare, [fixes])
+    configuration that he can't read is said, by its directories too, with the commands that fix it;
+    until then he refuses to ask without it."""
+    bare.run(["rm", "-r", "/etc/lbhook"])
+    place = f"{CONFIGURATION}.d"
+    run(bare, [f"umask 027; mkdir -p {place}; cat >{place}/vm.toml <<END\n{SETTINGS}END\n"])
+    said = bare.run(["sh", "-c", "umask 027; python3 /root/lbhook.pyz install"]).stderr
+    fixes = re.findall(r"the user lbhook, .*can't read it; `(.*)`", said)
+    assert [one.split()[-1] for one in fixes] == ["/etc/lbhook", place, f"{place}/vm.toml"]
+    assert "can't read it" in bare.run(["lbhook", "plan"]).stderr
+    bare.run(["systemctl", "start", "lbhook-fetch"], check=False)
+    assert "lbhook.toml: Permission denied" in bare.said("--unit=lbhook-fetch")
+    run(bare, fixes)
     assert "can't read it" not in bare.run(["lbhook", "plan"]).stderr
     run(bare, ["systemctl start lbhook.service lbhook-refresh.timer"])
     assert_in_force(bare, 8080)

@@ -155,6 +155,25 @@ def test_a_named_file_must_be_there(tmp_path: Path) -> None:
     assert caught.value.problems == (f"{tmp_path / 'lbhook.toml'}: No such file or directory",)
 
 
+def test_what_may_not_be_read_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As by the user that asks Azure, where `umask 027` was in force: not as if nothing were there,
+    and each by its path. Without any file all defaults hold."""
+    monkeypatch.setattr(config, "DEFAULT_FILE", main := tmp_path / "lbhook.toml")
+    assert config.load().files == ()
+
+    def closed(*_: object, **__: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "read_text", closed)
+    monkeypatch.setattr(Path, "iterdir", closed)
+    with pytest.raises(ConfigError) as caught:
+        config.load()
+    assert caught.value.problems == (
+        f"{main}: Permission denied",
+        f"{main}.d: Permission denied",
+    )
+
+
 def test_a_file_that_is_not_text(tmp_path: Path) -> None:
     """The byte that is not UTF-8 is named; a directory is not read."""
     file = tmp_path / "lbhook.toml"

@@ -130,6 +130,19 @@ def test_on_a_machine_that_runs_systemd(stand: Stand, installing: Make, now: boo
 
 
 @needs_root
+def test_a_configuration_that_the_units_can_not_read(
+    stand: Stand, installing: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As `mkdir` leaves it under `umask 027`: said before they are started."""
+    file = stand.place / "made/lbhook.toml"
+    file.parent.mkdir(mode=0o750)
+    monkeypatch.setattr("lbhook.programs.unit_limits.DEFAULT_FILE", file)
+    installing(live=True).install()
+    (said,) = (one for one in stand.warnings if "which lbhook-fetch" in one)
+    assert said.endswith(f"can't read it; `chmod go+rX {file.parent}`")
+
+
+@needs_root
 def test_where_no_systemd_runs(stand: Stand, installing: Make) -> None:
     """In a chroot units are enabled, and nobody is told; without systemctl that is said."""
     installing(live=True).install(start=True)
@@ -199,6 +212,7 @@ def test_uninstall_takes_it_all_away(stand: Stand, installing: Make, program: Ex
     after = contents(stand.disk, without=("run/lbhook", "etc/nginx"))
     assert {name: file for name, file in after.items() if file[2]} == before
     assert not [name for name in after if "lbhook/" in name and name.startswith("etc/lbhook")]
+    assert not (stand.disk / "usr/local/share/lbhook").exists()
     report = installing(program, text).uninstall()
     assert (report.status, report.outcome, report.changes) == (0, "unchanged", ())
 

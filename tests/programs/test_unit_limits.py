@@ -228,12 +228,15 @@ def test_names_that_systemd_would_read_otherwise(directory: str, written: str) -
     assert written in unit_limits.drop_in([need])
 
 
-def test_a_configuration_that_only_root_can_read(stand: Stand) -> None:
-    """As `umask 027` leaves it: the user that asks Azure would ask without it."""
+def test_a_configuration_that_only_root_can_read(
+    stand: Stand, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As `umask 027` leaves it: the user that asks Azure can't go by it."""
     host, settings = asked(stand, "")
     file = DEFAULT_FILE.with_name("lbhook.toml.d") / "absent.toml"
     assert unit_limits.lacking(host, settings._replace(files=(file,))) == ()
-    found = unit_limits._unread(settings._replace(files=(closed(stand.place),)))
+    monkeypatch.setattr(unit_limits, "DEFAULT_FILE", stand.place / "lbhook.toml")
+    found = unit_limits.unread(settings._replace(files=(closed(stand.place),)))
     assert [one.remedy for one in found] == [f"`chmod go+rX {stand.place}/closed.toml`"]
 
 
