@@ -1,10 +1,16 @@
-"""The processes of this machine: what each is, and which holds a socket, as /proc has it."""
+"""The processes of this machine: what each is, and which holds a socket, as /proc has it.
+
+Whose descriptors are another user's, a process sees with CAP_DAC_READ_SEARCH alone, which lbhook's
+units do not have. There a socket is told by the user who made it.
+"""
 
 import contextlib
 import os
 import re
 from collections.abc import Collection
 from pathlib import Path
+
+from . import sockets
 
 
 class ProcessTable:
@@ -18,17 +24,49 @@ class ProcessTable:
         return {inode: self.program(pid) for inode, pid in self.holding(inodes).items()}
 
     def holding(self, inodes: Collection[int]) -> dict[int, int]:
-        """A process that holds each of these sockets, as far as it can be read: the oldest,
-        but systemd only where it keeps a socket for a program that does not run yet."""
+        """A process that holds each of these sockets, as far as it can be told: the oldest,
+        but systemd only where it keeps a socket for a program that does not run yet. Of another
+        user whose processes are not all of one unit, none."""
         found: dict[int, int] = {}
         for pid in (*(one for one in self._pids() if one != 1), 1):
             with contextlib.suppress(OSError):  # gone, or another user's
-                for inode in self.inodes(pid).intersection(inodes):
+                for inode in self._inodes(pid).intersection(inodes):
                     found.setdefault(inode, pid)
+        left = {*inodes} - found.keys()
+        made = self._made() if left else {}
+        makers = {inode: user for inode, user in made.items() if inode in left}
+        theirs: dict[int, list[int]] = {}
+        for pid in self._pids() if makers else ():
+            theirs.setdefault(self.user(pid), []).append(pid)
+        for inode, user in makers.items():
+            if len({self.unit(pid) for pid in theirs.get(user, ())}) == 1:
+                found[inode] = theirs[user][0]
         return found
 
     def inodes(self, pid: int) -> frozenset[int]:
-        """The sockets that a process holds."""
+        """The sockets that a process holds; of another user's, those that this user made and that
+        wait for somebody. Raises `OSError` if nobody can tell."""
+        try:
+            return self._inodes(pid)
+        except PermissionError:
+            user = self.user(pid)
+            made = frozenset(inode for inode, maker in self._made().items() if maker == user)
+            if not made:
+                raise
+            return made
+
+    def _made(self) -> dict[int, int]:
+        """The users, but root, who made the sockets that wait for TCP or UDP."""
+        states = (("tcp", sockets.LISTEN), ("udp", sockets.UNCONNECTED))
+        rows = (
+            one
+            for protocol, state in states
+            for name in (protocol, f"{protocol}6")
+            for one in sockets.rows(self._text(f"proc/self/net/{name}"), state)
+        )
+        return {int(one[9]): int(one[7]) for one in rows if one[7] != "0"}
+
+    def _inodes(self, pid: int) -> frozenset[int]:
         # By descriptors: nginx has one for each listener, and a path for each takes twice as long.
         place = os.open(self.root / f"proc/{pid}/fd", os.O_RDONLY | os.O_DIRECTORY)
         found = set()

@@ -23,7 +23,7 @@ LIMITS = {
     "RuntimeDirectory": "lbhook",
     "StateDirectory": "lbhook",
     "ReadWritePaths": " ".join(values("lbhook.service", "ReadWritePaths")),
-    "CapabilityBoundingSet": "cap_dac_read_search cap_net_admin cap_sys_ptrace",
+    "CapabilityBoundingSet": "cap_net_admin cap_sys_ptrace",
 }
 OWN = 'template = "a.j2"\npath = "{}/own"\n'
 

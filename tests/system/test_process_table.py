@@ -1,10 +1,17 @@
 """What each process is and which has a socket, from a /proc that is made up."""
 
+import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from lbhook.system.process_table import ProcessTable
+
+from ..conftest import lacking
+from ..program import REPO
 
 STATUS = "Name:\tnginx\nPPid:\t12\nUid:\t0\t33\t33\t33\n"
 
@@ -61,3 +68,40 @@ def test_the_process_of_a_socket(table: ProcessTable, tmp_path: Path) -> None:
         (tmp_path / f"proc/{pid}/fd/1").symlink_to(f"socket:[{pid}]")
     assert table.holding({1, 11, 13}) == {1: 1, 11: 77, 13: 5}
     assert (table.unit(77), table.unit(5)) == ("nginx.service", "")
+
+
+SERVER = """
+import os, socket, sys
+made = socket.create_server(("127.0.0.1", 0))
+print(os.fstat(made.fileno()).st_ino, flush=True)
+sys.stdin.read()
+"""
+ASK = """
+import json, sys
+from lbhook.system.process_table import ProcessTable
+pid, inode = map(int, sys.argv[1:])
+found = ProcessTable().holding({inode})
+print(json.dumps([found.get(inode) == pid, inode in ProcessTable().inodes(pid)]))
+"""
+
+
+@pytest.mark.needs("setpriv")
+def test_the_socket_of_another_user(tmp_path: Path) -> None:
+    """Root without CAP_DAC_READ_SEARCH, as in lbhook's units, can't look into its process, and
+    knows the user who made it."""
+    if os.geteuid() != 0:
+        lacking("not root")
+    nobody_else = "--reuid=60123", "--regid=60123", "--clear-groups"
+    serve = ["setpriv", *nobody_else, sys.executable, "-c", SERVER]
+    with subprocess.Popen(
+        serve, cwd=tmp_path, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as server:
+        assert server.stdout
+        inode = server.stdout.readline().strip()
+        limits = "--bounding-set=-all,+net_admin,+sys_ptrace", "--inh-caps=-all"
+        ask = ["setpriv", *limits, sys.executable, "-c", ASK, str(server.pid), inode]
+        said = subprocess.run(
+            ask, cwd=REPO, capture_output=True, text=True, check=True, env={"PYTHONPATH": str(REPO)}
+        )
+        server.communicate()
+    assert json.loads(said.stdout) == [True, True]
