@@ -56,9 +56,9 @@ ACCOUNT = {"passwd": "lbhook:x:990:990::/:/usr/sbin/nologin\n", "group": "lbhook
 # --register=no --keep-unit: PID 1 of the real machine need not be systemd. The machine's name is
 # that of a directory in the real /run; the host's name is the same for all.
 BOOT = """
-image=$1 place=$2 name=$3 calls=$4
+layers=$1 place=$2 name=$3 calls=$4
 shift 4
-mount -t overlay -o "lowerdir=$image,upperdir=$place/upper,workdir=$place/work" \\
+mount -t overlay -o "lowerdir=$layers,upperdir=$place/upper,workdir=$place/work" \\
     overlay "$place/root"
 for group in "$@"; do echo 0 >"$group/cgroup.procs"; done
 export SYSTEMD_NSPAWN_UNIFIED_HIERARCHY=1
@@ -102,7 +102,7 @@ class Machine:
         calls: str = "",
     ) -> None:
         self._image, self._place, self._network = image, place, network
-        self._source, self._calls = source, calls
+        self._layers, self._calls = str(image), calls
         self._apart: subprocess.Popen[bytes] | None = None
         self._cgroups: Cgroups | None = None
         self._nspawn = self._pid = 0
@@ -113,14 +113,12 @@ class Machine:
         self.write("/etc/machine-id", "0123456789abcdef0123456789abcdef\n")
         self.write("/etc/cloud/cloud-init.disabled", "")
         if not bare:
-            self._install()
+            self._install(source)
 
-    def _install(self) -> None:
+    def _install(self, source: Path) -> None:
         """As a package would: program, units, configuration, resting form."""
         upper = self._place / "upper"
-        shutil.copytree(_package(self._image, self._source), upper / PACKAGE)
-        unit_files = shutil.ignore_patterns("*.sysusers")
-        shutil.copytree(self._source / "systemd", upper / UNITS, ignore=unit_files)
+        self._layers = f"{_package(self._image, source)}:{self._image}"
         for name, line in ACCOUNT.items():
             self.write(f"/etc/{name}", (self._image / "etc" / name).read_text() + line)
         for unit, target in ENABLED.items():
@@ -188,7 +186,7 @@ class Machine:
         self._cgroups = Cgroups()
         groups = map(str, self._cgroups.trees)
         name = (self._cgroups.name, self._calls)
-        words = [netns, BOOT, str(self._image), str(self._place), *name, *groups]
+        words = [netns, BOOT, self._layers, str(self._place), *name, *groups]
         alone = ["setpriv", "--pdeathsig", "KILL", "--", "unshare", "--mount", "--"]
         with (self._place / "console").open("ab") as console:
             self._apart = subprocess.Popen(
@@ -383,23 +381,27 @@ class Machine:
 
 
 def _package(image: Path, source: Path) -> Path:
-    """What a package has of a checkout, with bytecode by the image's own Python: without it each
-    start would compile everything, since the units may not write there. Made once in a run."""
-    place = shared() / f"package-{image.name}-{source.name}"
+    """What a package has of a checkout, as a layer below each machine, with bytecode by the image's
+    own Python: without it each start would compile everything, since the units may not write there.
+    Made once in a run."""
+    place = shared() / f"layer-{image.name}-{source.name}"
     with alone(place.with_suffix(".lock")):
         if not place.exists():
-            new = place.with_suffix(".new")
+            layer = place.with_suffix(".new")
+            new = layer / PACKAGE
             without = shutil.ignore_patterns("__pycache__")
             shutil.copytree(source / "lbhook", new, ignore=without)
             for name in ("templates", "systemd"):
                 shutil.copytree(source / name, new / name)
+            unit_files = shutil.ignore_patterns("*.sysusers")
+            shutil.copytree(source / "systemd", layer / UNITS, ignore=unit_files)
             words = ["compile", str(image), str(new), f"/{PACKAGE}"]
             subprocess.run(
                 ["unshare", "--mount", "sh", "-euc", COMPILE, *words],
                 check=True,
                 env={"PATH": PATH},
             )
-            new.rename(place)
+            layer.rename(place)
     return place
 
 
