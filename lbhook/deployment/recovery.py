@@ -41,7 +41,9 @@ class Recovery:
             self.context.reporter.warn(
                 "this disk was captured from another VM: its files go back to their resting forms"
             )
-            self.context.host.tree.remove(self.context.host.state.told_file)
+            state = self.context.host.state
+            for theirs in (state.told_file, state.history_file):
+                self.context.host.tree.remove(theirs)
             return self._deploy(Scope.REST)
         return self._pay(load)
 

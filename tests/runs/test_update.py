@@ -564,6 +564,9 @@ def test_a_captured_disk_is_put_to_rest(stand: Stand) -> None:
     assert (stand.text("/etc/one"), stand.text("/etc/two")) == ("none\n", "none\n")
     assert stand.runner.taken() == ["load one", "load two"]
     assert outcomes(report)["one"] == ("changed", "done")
+    # Its rules came to another VM.
+    assert not host.state.history()["changes"]
+    assert stand.apply(settings, A).rules
 
 
 def test_a_captured_disk_keeps_no_rule_whose_template_needs_one(stand: Stand) -> None:
