@@ -42,6 +42,8 @@ PROGRAMS = {
     ),
 }
 _MOMENT = 1.0
+# systemd 252 calls it `--kill-whom`, of which this is a beginning.
+_MAIN = ("--kill-who=main",)
 _SETTLING = ("activating", "reloading", "deactivating", "refreshing", "maintenance")
 _ENDED = ("inactive", "failed")
 # haproxy says that it is reloading for as long as its new worker tries to listen.
@@ -193,17 +195,23 @@ class Services:
     def _signal(self, unit: Unit, number: int) -> Reload:
         workers = self.machine.children(unit.main_pid)
         try:
-            self.kill(unit.main_pid, number)
+            self._send(unit, number)
             # For some milliseconds after its start and after each reload haproxy loses signals.
             lossy = unit.name == "haproxy.service" and workers
             if lossy and not self.renewed(unit.main_pid, workers, _MOMENT):
-                self.kill(unit.main_pid, number)
+                self._send(unit, number)
         except ProcessLookupError:
             return Reload.NONE
-        except PermissionError:
-            problem = f"{unit.name}: may not signal its main process {unit.main_pid}"
-            raise ReloadError(problem, hint="run as root; in a unit, CAP_KILL is needed") from None
         return Reload.DONE
+
+    def _send(self, unit: Unit, number: int) -> None:
+        try:
+            self.kill(unit.main_pid, number)
+        except PermissionError:
+            # Of a process of another user (`User=`) lbhook's units may not; PID 1 may.
+            if not self.run(("systemctl", "kill", *_MAIN, f"--signal={number}", unit.name)).ok:
+                problem = f"{unit.name}: may not signal its main process {unit.main_pid}"
+                raise ReloadError(problem, hint="run as root") from None
 
     def _is_program(self, unit: Unit) -> bool:
         """Whether the main process is the program itself, and not what a container runs in."""
