@@ -28,12 +28,13 @@ _ANY4, _ANY6 = ipaddress.IPv4Address(0), ipaddress.IPv6Address(0)
 
 class Bind(NamedTuple):
     """A place that a line binds: an address, unspecified for all of its family, and the first and
-    last of its ports. `line` is its file and line."""
+    last of its ports. `line` is its file and line; `secure` says that clients speak TLS there."""
 
     ip: Address
     first: int
     last: int
     line: str
+    secure: bool = False
 
     def has(self, ip: Address, port: int) -> bool:
         """Whether it takes connections to an address and port."""
@@ -50,7 +51,7 @@ def binds(name: str, files: Files, env: Mapping[str, str], v6only: bool = False)
         for place, options in _bound(words) if "namespace" not in words else ():
             alone = v6only and "v4v6" not in options
             for ip, first, last in _places(place, files, alone or "v6only" in options):
-                yield Bind(ip, first, last, f"{name}:{number}")
+                yield Bind(ip, first, last, f"{name}:{number}", "ssl" in options)
 
 
 def taken(
@@ -69,8 +70,9 @@ def taken(
 def _problem(binds: Sequence[Bind], others: Sequence[Taken], one: Listener) -> str:
     for each in binds:
         if each.has(one.ip, one.port):
+            words = " and put what it has from `ssl` on into `parameters`" if each.secure else ""
             leave = f"`except_ports = [{one.port}]`"
-            return f"{each.line} binds it; take that line away, or set {leave}"
+            return f"{each.line} binds it; take that line away{words}, or set {leave}"
     return by_another(others, Listen(one.ip, one.port))
 
 

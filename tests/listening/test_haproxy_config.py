@@ -103,7 +103,7 @@ def test_what_is_said() -> None:
     four, six = (
         Listener(ip=ip, protocol=Protocol.TCP, port=443, rules=()) for ip in (HERE4, HERE6)
     )
-    there = found("listen web\n    bind *:443 ssl\n")
+    there = found("listen web\n    bind *:443\n")
     assert taken(there, [], [four]) == (
         (four,),
         "port 443 is left out: /etc/haproxy/haproxy.cfg:2 binds it; take that line away, or set"
@@ -113,3 +113,13 @@ def test_what_is_said() -> None:
     assert gone == (four,)
     assert said.startswith("port 443 on 10.1.0.4 is left out: ")
     assert taken(there, [], [six])[0] == ()
+
+
+def test_tls_goes_along_with_its_line() -> None:
+    """Who does what is said has no plain HTTP where clients speak TLS."""
+    one = Listener(ip=HERE4, protocol=Protocol.TCP, port=443, rules=())
+    _, said = taken(found("listen web\n    bind *:443 ssl crt /a.pem\n"), [], [one])
+    assert said == (
+        "port 443 is left out: /etc/haproxy/haproxy.cfg:2 binds it; take that line away and put"
+        " what it has from `ssl` on into `parameters`, or set `except_ports = [443]`"
+    )
