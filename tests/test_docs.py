@@ -1,6 +1,7 @@
 """The documentation: what it shows is run, what it lists is compared with the code."""
 
 import ast
+import functools
 import json
 import os
 import re
@@ -559,6 +560,12 @@ def test_statuses() -> None:
     assert documented == {0, 1, 130, 143, *classes}
 
 
+@functools.cache
+def texts_of_the_code() -> str:
+    """All of them, a line each."""
+    return "\n".join(text for text, _ in messages.said(everything=True)).replace("`", "")
+
+
 @pytest.mark.parametrize(
     ("page", "heading"),
     [
@@ -571,7 +578,7 @@ def test_statuses() -> None:
 )
 def test_messages_are_lbhook_s(page: str, heading: str) -> None:
     """Each message of the tables is one that the code has, but for what `...` stands for."""
-    texts = "\n".join(text for text, _ in messages.said(everything=True)).replace("`", "")
+    texts = texts_of_the_code()
     for cells in rows(page, heading):
         for message in names(cells[0]):
             for part in re.split(r"\.\.\.(?: is not (?=.))?", message):

@@ -1,6 +1,7 @@
 """The wings: who imports whom, who may touch what, and what a start has to load."""
 
 import ast
+import functools
 import importlib
 import re
 import shutil
@@ -205,6 +206,7 @@ def _module(place: str, name: str) -> str:
 _WINGS = tuple(wing for wing, modules in HOUSE.items() if modules)
 
 
+@functools.cache
 def of(module: str) -> tuple[set[str], set[str]]:
     """What a module imports."""
     file = PACKAGE.joinpath(*module.split(".")).with_suffix(".py")
