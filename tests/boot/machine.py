@@ -114,6 +114,9 @@ class Machine:
         self.write("/etc/cloud/cloud-init.disabled", "")
         if not bare:
             self._install(source)
+        # No first boot of an image has ld.so's cache, users and catalogs still to make.
+        self.write("/etc/.updated", "")
+        self.write("/var/.updated", "")
 
     def _install(self, source: Path) -> None:
         """As a package would: program, units, configuration, resting form."""
