@@ -52,12 +52,40 @@ def _leave(number: int, frame: "FrameType | None") -> None:
     os._exit(130 if number == signal.SIGINT else 143)
 
 
+def _stamp() -> object:
+    """What tells the file that was started from any other that takes its place."""
+    try:
+        found = os.stat(sys.argv[0])  # noqa: PTH116  (before anything is imported)
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino, found.st_mtime_ns
+
+
+def _failed(invocation: "Invocation", began: object) -> int:
+    """What nobody foresaw: an upgrade took away what was still to be imported, or a bug."""
+    from .errors import BUG, NoAnswerError
+
+    if _stamp() == began:
+        import traceback
+
+        invocation.console.bug(traceback.format_exc())
+        invocation.console.problems(("this is a bug in lbhook; no change was applied",), "")
+        return BUG
+    said = "replaced by another lbhook while it ran; the next run settles what this one began"
+    try:
+        invocation.console.problems((said,), "")
+    except ImportError:
+        sys.stderr.write(f"lbhook: {said}\n")
+    return NoAnswerError.status
+
+
 def _run() -> int:
+    began = _stamp()
     import click
 
     from .cli.invocation import Invocation
     from .cli.main import cli
-    from .errors import BUG, INTERRUPTED, TERMINATED, LbhookError, TerminatedError
+    from .errors import INTERRUPTED, TERMINATED, LbhookError, TerminatedError
 
     invocation = Invocation()
     try:
@@ -81,11 +109,7 @@ def _run() -> int:
         invocation.console.problems(("terminated; nothing is left half done",), "")
         return TERMINATED
     except Exception:
-        import traceback
-
-        invocation.console.bug(traceback.format_exc())
-        invocation.console.problems(("this is a bug in lbhook; no change was applied",), "")
-        return BUG
+        return _failed(invocation, began)
     finally:
         invocation.console.done()
 
