@@ -52,7 +52,7 @@ class Tables:
         except OSError as error:
             if not needed and isinstance(error, _ABSENT):
                 return
-            self.problems.append(f"{file}: {error.strerror}")
+            self.problems.append(_unread(file, error))
         except UnicodeDecodeError as error:
             self.problems.append(f"{file}: not UTF-8 at byte {error.start}")
         else:
@@ -66,7 +66,7 @@ class Tables:
         except _ABSENT:
             return []
         except OSError as error:
-            self.problems.append(f"{place}: {error.strerror}")
+            self.problems.append(_unread(place, error))
             return []
 
     def add(self, file: Path, text: str) -> None:
@@ -120,3 +120,14 @@ class Tables:
         except schema.Misfit as misfit:
             for place, problem in misfit.problems:
                 self.note(f"{path}{place}", problem)
+
+
+def _unread(path: Path, error: OSError) -> str:
+    """Why a file could not be read; of one that is not to be, what lets it."""
+    if not isinstance(error, PermissionError):
+        return f"{path}: {error.strerror}"
+    # Imported only where it is needed, which is nearly never.
+    import shlex
+
+    remedy = f"run as root, or `chmod go+rX {shlex.quote(str(path))}`"
+    return f"{path}: {error.strerror}; {remedy}"

@@ -169,8 +169,8 @@ def test_what_may_not_be_read_is_said(tmp_path: Path, monkeypatch: pytest.Monkey
     with pytest.raises(ConfigError) as caught:
         config.load()
     assert caught.value.problems == (
-        f"{main}: Permission denied",
-        f"{main}.d: Permission denied",
+        f"{main}: Permission denied; run as root, or `chmod go+rX {main}`",
+        f"{main}.d: Permission denied; run as root, or `chmod go+rX {main}.d`",
     )
 
 
