@@ -3,7 +3,7 @@
 import ipaddress
 import os
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -115,6 +115,9 @@ class Machine(ProcessTable):
         told = self.kernel.bound() if self.kernel else None
         return tuple(self._sockets("udp", sockets.UNCONNECTED)) if told is None else told
 
+    def _made(self) -> Mapping[int, int]:
+        return {one.inode: one.group for one in (*self.listening(), *self.bound()) if one.group}
+
     def others(self) -> tuple[Socket, ...]:
         """What waits for other protocols in this network namespace: SCTP and UDP-Lite, and raw
         sockets, which have no port."""
@@ -170,9 +173,7 @@ class Machine(ProcessTable):
 
     def is_confined(self) -> bool:
         """Whether this process was told never to gain rights, as by a unit that is hardened."""
-        return (
-            re.search(r"^NoNewPrivs:\s1$", self._text("proc/self/status"), re.MULTILINE) is not None
-        )
+        return bool(re.search(r"(?m)^NoNewPrivs:\s1$", self._text("proc/self/status")))
 
     def has_ipv6(self) -> bool:
         """Whether the kernel has IPv6 at all, be it without an address."""

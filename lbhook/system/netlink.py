@@ -29,7 +29,8 @@ _ATTRIBUTE = struct.pack("=HH", 8, 1)
 # linux/sock_diag.h, inet_diag.h: sockets of a family, protocol and state.
 _BY_FAMILY = 20
 _SOCKETS = struct.Struct("=BBBBI48x")
-_MESSAGE, _V6ONLY = 72, 11  # what is behind so many bytes are attributes; INET_DIAG_SKV6ONLY
+_MESSAGE = 72  # what is behind so many bytes are attributes
+_V6ONLY, _CGROUP = 11, 21  # INET_DIAG_SKV6ONLY, INET_DIAG_CGROUP_ID (from Linux 5.7 on)
 _LISTENING = {"tcp": (socket.IPPROTO_TCP, 1 << 10), "udp": (socket.IPPROTO_UDP, 1 << 7)}
 _MOST_BYTES = 1 << 16  # the kernel puts no more than 32 KiB into one message of a dump
 _PATIENCE = 2.0
@@ -96,8 +97,10 @@ def _socket(said: bytes) -> Socket:
     is_six = said[0] == socket.AF_INET6
     ip = _address(said[8:24] if is_six else said[8:12])
     port, inode = int.from_bytes(said[4:6], "big"), int.from_bytes(said[68:72], sys.byteorder)
-    only = _is_ipv6_only(said) if is_six else None
-    return Socket(ip, port, inode, ipv6_only=only, device=_device(said[40:44]))
+    more = _attributes(said)
+    only = bool(more[_V6ONLY][0]) if is_six and _V6ONLY in more else None
+    group = int.from_bytes(more.get(_CGROUP, b""), sys.byteorder)
+    return Socket(ip, port, inode, ipv6_only=only, device=_device(said[40:44]), group=group)
 
 
 def _device(index: bytes) -> str:
@@ -107,16 +110,15 @@ def _device(index: bytes) -> str:
     return ""
 
 
-def _is_ipv6_only(said: bytes) -> bool | None:
-    """What the kernel adds for each socket of IPv6 that listens or is bound
-    (net/ipv4/inet_diag.c); None if it is too old for that."""
-    at = _MESSAGE
+def _attributes(said: bytes) -> dict[int, bytes]:
+    """What the kernel adds for each socket that listens or is bound (net/ipv4/inet_diag.c), less
+    if it is too old."""
+    found, at = {}, _MESSAGE
     while at + 4 < len(said):
         length, kind = struct.unpack_from("=HH", said, at)
-        if kind == _V6ONLY:
-            return bool(said[at + 4])
+        found[kind] = said[at + 4 : at + length]
         at += max(4, length + 3 & ~3)
-    return None
+    return found
 
 
 @functools.cache  # thousands of sockets have a few addresses

@@ -1,16 +1,14 @@
 """The processes of this machine: what each is, and which holds a socket, as /proc has it.
 
 Whose descriptors are another user's, a process sees with CAP_DAC_READ_SEARCH alone, which lbhook's
-units do not have. There a socket is told by the user who made it.
+units do not have. There the kernel tells in which control group a socket was made.
 """
 
 import contextlib
 import os
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from pathlib import Path
-
-from . import sockets
 
 
 class ProcessTable:
@@ -24,47 +22,50 @@ class ProcessTable:
         return {inode: self.program(pid) for inode, pid in self.holding(inodes).items()}
 
     def holding(self, inodes: Collection[int]) -> dict[int, int]:
-        """A process that holds each of these sockets, as far as it can be told: the oldest,
-        but systemd only where it keeps a socket for a program that does not run yet. Of another
-        user whose processes are not all of one unit, none."""
+        """A process that holds each of these sockets, as far as it can be told: the oldest, of
+        another user's the oldest of its control group; but systemd only where it keeps a socket for
+        a program that does not run yet."""
         found: dict[int, int] = {}
+        unseen = []
         for pid in (*(one for one in self._pids() if one != 1), 1):
-            with contextlib.suppress(OSError):  # gone, or another user's
+            try:
                 for inode in self._inodes(pid).intersection(inodes):
                     found.setdefault(inode, pid)
-        left = {*inodes} - found.keys()
-        made = self._made() if left else {}
-        makers = {inode: user for inode, user in made.items() if inode in left}
-        theirs: dict[int, list[int]] = {}
-        for pid in self._pids() if makers else ():
-            theirs.setdefault(self.user(pid), []).append(pid)
-        for inode, user in makers.items():
-            if len({self.unit(pid) for pid in theirs.get(user, ())}) == 1:
-                found[inode] = theirs[user][0]
-        return found
+            except PermissionError:
+                unseen.append(pid)
+            except OSError:
+                continue  # gone
+        made = self._made() if unseen and {*inodes} - found.keys() else {}
+        groups = {self._group(pid): pid for pid in reversed(unseen if made else ())}
+        more = {inode: groups[made[inode]] for inode in inodes if made.get(inode) in groups}
+        return more | found
 
     def inodes(self, pid: int) -> frozenset[int]:
-        """The sockets that a process holds; of another user's, those that this user made and that
-        wait for somebody. Raises `OSError` if nobody can tell."""
+        """The sockets that a process holds; of another user's, those that wait for somebody and
+        were made in its control group. Raises `OSError` if nobody can tell."""
         try:
             return self._inodes(pid)
         except PermissionError:
-            user = self.user(pid)
-            made = frozenset(inode for inode, maker in self._made().items() if maker == user)
-            if not made:
+            group, made = self._group(pid), self._made()
+            found = frozenset(inode for inode, one in made.items() if one == group)
+            if not found:
                 raise
-            return made
+            return found
 
-    def _made(self) -> dict[int, int]:
-        """The users, but root, who made the sockets that wait for TCP or UDP."""
-        states = (("tcp", sockets.LISTEN), ("udp", sockets.UNCONNECTED))
-        rows = (
-            one
-            for protocol, state in states
-            for name in (protocol, f"{protocol}6")
-            for one in sockets.rows(self._text(f"proc/self/net/{name}"), state)
-        )
-        return {int(one[9]): int(one[7]) for one in rows if one[7] != "0"}
+    def _made(self) -> Mapping[int, int]:
+        """The control groups in which sockets were made, by inode, as far as that can be told."""
+        return {}
+
+    def _group(self, pid: int) -> int:
+        """The number of the control group (version 2) of a process; 0 if that is not known, or if
+        it is that of a session, in which a user starts anything."""
+        said = self._text(f"proc/{pid}/cgroup")
+        path = re.search(r"(?m)^0::/(?!.*/session-)(.+)", said)
+        mounts = [self.root / "sys/fs/cgroup", self.root / "sys/fs/cgroup/unified"]
+        for place in [mount / path[1] for mount in mounts] if path else ():
+            with contextlib.suppress(OSError):
+                return place.stat().st_ino
+        return 0
 
     def _inodes(self, pid: int) -> frozenset[int]:
         # By descriptors: nginx has one for each listener, and a path for each takes twice as long.

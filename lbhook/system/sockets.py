@@ -23,7 +23,8 @@ class Socket(NamedTuple):
     not connected. `port` is 0 where `protocol` has no ports. `ipv6_only` says whether one for IPv6
     takes no IPv4 (IPV6_V6ONLY of ipv6(7)); None where nobody can tell, as /proc does not. What does
     not come by the interface `device` never gets to it (SO_BINDTODEVICE of socket(7)); it is empty
-    where that is open to all, or nobody can tell."""
+    where that is open to all, or nobody can tell. `group` is the number of the control group in
+    which it was made; 0 where nobody can tell."""
 
     ip: Address
     port: int
@@ -31,6 +32,7 @@ class Socket(NamedTuple):
     protocol: str = "tcp"
     ipv6_only: bool | None = None
     device: str = ""
+    group: int = 0
 
     @property
     def versions(self) -> tuple[int, ...]:

@@ -1,9 +1,12 @@
 """What each process is and which has a socket, from a /proc that is made up."""
 
+import contextlib
 import json
 import os
+import re
 import subprocess
 import sys
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -78,30 +81,58 @@ sys.stdin.read()
 """
 ASK = """
 import json, sys
-from lbhook.system.process_table import ProcessTable
-pid, inode = map(int, sys.argv[1:])
-found = ProcessTable().holding({inode})
-print(json.dumps([found.get(inode) == pid, inode in ProcessTable().inodes(pid)]))
+from lbhook.system.machine import Machine
+from lbhook.system.netlink import Kernel
+table = Machine(kernel=Kernel())
+holding = table.holding({*map(int, sys.argv[2::2])})
+print(json.dumps([
+    [holding.get(inode) == pid, sorted(table.inodes(pid)) == [inode]]
+    for pid, inode in zip(*(iter(map(int, sys.argv[1:])),) * 2)
+]))
 """
 
 
-@pytest.mark.needs("setpriv")
-def test_the_socket_of_another_user(tmp_path: Path) -> None:
-    """Root without CAP_DAC_READ_SEARCH, as in lbhook's units, can't look into its process, and
-    knows the user who made it."""
+@pytest.fixture
+def groups() -> Iterator[tuple[Path, Path]]:
+    """Two control groups, as those of two units."""
     if os.geteuid() != 0:
         lacking("not root")
+    mounts = re.findall(r"(?m)^\S+ (\S+) cgroup2 ", Path("/proc/mounts").read_text())
+    if not mounts:
+        lacking("no control groups of version 2")
+    names = (f"lbhook-test-{os.getpid()}-of-{name}" for name in ("one", "another"))
+    one, another = places = [Path(mounts[0]) / name for name in names]
+    try:
+        for place in places:
+            place.mkdir()
+        yield one, another
+    finally:
+        for place in places:
+            place.rmdir()
+
+
+@pytest.mark.needs("setpriv")
+def test_the_sockets_of_other_users(tmp_path: Path, groups: Sequence[Path]) -> None:
+    """Root without CAP_DAC_READ_SEARCH, as in lbhook's units, can't look into their processes, and
+    knows the control groups that their sockets were made in, of two units of one user's, too."""
     nobody_else = "--reuid=60123", "--regid=60123", "--clear-groups"
     serve = ["setpriv", *nobody_else, sys.executable, "-c", SERVER]
-    with subprocess.Popen(
-        serve, cwd=tmp_path, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    ) as server:
-        assert server.stdout
-        inode = server.stdout.readline().strip()
-        limits = "--bounding-set=-all,+net_admin,+sys_ptrace", "--inh-caps=-all"
-        ask = ["setpriv", *limits, sys.executable, "-c", ASK, str(server.pid), inode]
+    limits = "--bounding-set=-all,+net_admin,+sys_ptrace", "--inh-caps=-all"
+    ask = ["setpriv", *limits, sys.executable, "-c", ASK]
+    with contextlib.ExitStack() as stack:
+        for group in groups:
+            enter = ["sh", "-c", f'echo $$ >{group}/cgroup.procs; exec "$@"', "sh"]
+            started = subprocess.Popen(
+                (*enter, *serve),
+                cwd=tmp_path,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                text=True,
+            )
+            server = stack.enter_context(started)
+            assert server.stdout
+            ask += [str(server.pid), server.stdout.readline().strip()]
         said = subprocess.run(
             ask, cwd=REPO, capture_output=True, text=True, check=True, env={"PYTHONPATH": str(REPO)}
         )
-        server.communicate()
-    assert json.loads(said.stdout) == [True, True]
+    assert json.loads(said.stdout) == [[True, True], [True, True]]
