@@ -54,7 +54,8 @@ def translates(run: Run) -> bool:
 
 def translated(run: Run, sockets: Iterable[Socket]) -> frozenset[Socket]:
     """The ports that rules of destination NAT name and none of these sockets has, at every address;
-    of a range, its ends. Some may be about what leaves this machine."""
+    of a range, its ends. Some, in chains that others jump to, may be about what leaves this
+    machine."""
     here = {(one.protocol, one.port) for one in sockets if not one.ip.is_loopback}
     return frozenset(one for one in _translated(run) if (one.protocol, one.port) not in here)
 
@@ -91,11 +92,15 @@ def _states(run: Run) -> Iterator[Tunnel]:
 
 
 def _translated(run: Run) -> Iterator[Socket]:
-    family = ""
+    family, leaves = "", False
     for line in run(_RULES).output.splitlines():
         if line.startswith("table "):
             family = line.split()[1]
-        for protocol, numbers in _PORTS.findall(line) if _TRANSLATES.search(line) else ():
+        if line.endswith("{"):
+            leaves = False
+        leaves = leaves or " hook output " in line
+        is_one = _TRANSLATES.search(line) and not leaves
+        for protocol, numbers in _PORTS.findall(line) if is_one else ():
             for port in map(int, re.findall(r"\d+", numbers)):
                 for name in ("tcp", "udp") if protocol == "th" else (protocol,):
                     for ip in _OF_TABLES.get(family, ()):

@@ -264,3 +264,25 @@ def test_what_is_in_use_from_outside_is_said_loudly(tmp_path: Path) -> None:
         "nftables: closed to the outside, because no rule or setting opens it:"
         " tcp 5432 on 0.0.0.0, tcp 9000 on 0.0.0.0",
     )
+
+
+SENT = """table ip nat {
+	chain OUTPUT {
+		type nat hook output priority -100; policy accept;
+		ip daddr != 127.0.0.0/8 tcp dport 443 redirect to :3128
+	}
+
+	chain PREROUTING {
+		type nat hook prerouting priority dstnat; policy accept;
+		tcp dport 2222 redirect to :22
+	}
+}
+"""
+
+
+def test_what_this_machine_sends_elsewhere_is_no_port_of_it(tmp_path: Path) -> None:
+    """As by a proxy of its own; also where the kernel can't be asked, as in a unit."""
+    here = host(tmp_path, ruleset=SENT)
+    prerouting = change(firewall('policy = "prerouting"'))
+    closed = Closed(protocol="tcp", port=2222, ip="0.0.0.0", program="translated")
+    assert closing.closes([prerouting], RULES, here, Told(None)) == (closed,)
