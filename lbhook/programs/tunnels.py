@@ -20,7 +20,7 @@ _STATES = ("ip", "xfrm", "state")
 # Without what sets hold: they may be huge, and nft takes half a minute for them.
 _RULES = ("nft", "--stateless", "--terse", "-nn", "list", "ruleset")
 _TRANSLATES = re.compile(r"\b(?:dnat|redirect)\b", re.IGNORECASE)
-_PORTS = re.compile(r"\b(tcp|udp|th) dport (\{[^}]*\}|[\d-]+)")
+_PORTS = re.compile(r"\b(tcp|udp|th) dport (?:map )?(\{[^}]*\}|[\d-]+)")
 # The protocols that carry each kind, as `allow` names them.
 _CARRIED = {
     "ipip": ("ipip",),

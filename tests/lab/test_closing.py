@@ -322,12 +322,15 @@ def test_a_port_that_rules_send_elsewhere_is_told_before_it_is_closed(lab: Lab) 
     sent = "iptables -t nat -A {} -p tcp --dport {} -j REDIRECT --to-ports 9000"
     for chain, port in (("PREROUTING", "2222"), ("OUTPUT", "2223"), ("PREROUTING", "8001:8002")):
         lab.vm.run(["sh", "-euc", sent.format(chain, port)])
+    chain = "chain p { type nat hook prerouting priority dstnat; "
+    rule = "ip protocol tcp redirect to :tcp dport map { 8003 : 9000, 8004 : 9000 }; }"
+    lab.vm.run(["nft", "-f", "-"], stdin=f"table ip own {{\n{chain}{rule}\n}}")
     told = []
     for policy in ("enforce", "prerouting"):
         configure(lab.vm, policy, "allow = [{ port = 9000 }]")
         told.append(re.findall(r"tcp +(\d+) +0.0.0.0 +translated", lab.vm.lbhook("plan").stdout))
         assert one(lab.client, "tcp", OWN, 2222).state == "open"
-    assert told == [[], ["2222", "8001", "8002"]]
+    assert told == [[], ["2222", "8001", "8002", "8003", "8004"]]
     assert {2222, 8001, 8002} <= {it["port"] for it in lab.vm.apply()["closes"]}
     assert one(lab.client, "tcp", OWN, 2222).state == "filtered"
     assert "translated" not in lab.vm.lbhook("plan").stdout
