@@ -142,7 +142,7 @@ HOUSE: dict[str, tuple[str, ...]] = {
     "installation": ("completion", "contents", "single_file", "executable", "installer"),
     "doctor": (
         *("findings", "imds_checks", "target_checks", "unit_checks", "traffic_checks"),
-        *("firewall_checks", "container_checks", "walk"),
+        *("platform_checks", "firewall_checks", "container_checks", "walk"),
     ),
     "emulator": (
         *("replies", "faults", "playbook", "script", "listener", "http", "service", "server"),

@@ -17,6 +17,7 @@ from . import (
     container_checks,
     firewall_checks,
     imds_checks,
+    platform_checks,
     target_checks,
     traffic_checks,
     unit_checks,
@@ -31,7 +32,10 @@ _WAY: Mapping[str, Sequence[Check]] = {
     "Azure": imds_checks.CHECKS,
     "Targets": target_checks.CHECKS,
     "Units": unit_checks.CHECKS,
-    "Traffic": (*traffic_checks.CHECKS, *firewall_checks.CHECKS, *container_checks.CHECKS),
+    "Traffic": (
+        *(*traffic_checks.CHECKS, *platform_checks.CHECKS),
+        *(*firewall_checks.CHECKS, *container_checks.CHECKS),
+    ),
 }
 _ANYWHERE = ("Azure", "Targets")
 _SIGNS = {Level.WRONG: "!", Level.UNSURE: "?", Level.NOTE: "-"}

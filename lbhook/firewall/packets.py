@@ -9,9 +9,11 @@ from dataclasses import dataclass
 
 from .verdict import Door
 
-TCP, UDP = 6, 17
+TCP, UDP, ICMPV6 = 6, 17, 58
 _SYN, _ACK, _RESET = 0x02, 0x10, 0x04
 _WINDOW, _HOPS = 64240, 54
+# A neighbour says where it is, as it was asked (RFC 4861): it may have come over no router.
+_ADVERTISEMENT, _SOLICITED, _NEAR = 136, 0x6000, 255
 # As Linux offers them: segment size, selective acknowledgement, timestamps, window scale; later
 # packets have timestamps alone.
 _OFFERED = bytes.fromhex("020405b40402080a0001e2400000000001030307")
@@ -45,6 +47,10 @@ def first(flow: Flow) -> bytes:
     """The first packet, from the IP header on."""
     if flow.protocol == UDP:
         return _ip(flow, _udp(flow))
+    if flow.protocol == ICMPV6:
+        # Which has no ports: what is reserved tells one from another.
+        said = struct.pack("!BBHHH", _ADVERTISEMENT, 0, 0, _SOLICITED, flow.source_port)
+        return _ip(flow, _summed(flow, said + flow.source, 2), _NEAR)
     return _ip(flow, _tcp(flow, _SYN, 1, 0, _OFFERED))
 
 
@@ -73,6 +79,9 @@ def read(network: bytes, transport: bytes) -> Flow | None:
         return Flow(network[9], network[12:16], ports[0], network[16:20], ports[1])
     if network[0] >> 4 == 6 and len(network) >= 40 and network[6] in (TCP, UDP):
         return Flow(network[6], network[8:24], ports[0], network[24:40], ports[1])
+    if network[0] >> 4 == 6 and len(network) >= 40 and transport[:1] == bytes([_ADVERTISEMENT]):
+        told = int.from_bytes(transport[6:8], "big")
+        return Flow(network[6], network[8:24], told, network[24:40], 0)
     return None
 
 
@@ -123,9 +132,9 @@ def _summed(flow: Flow, segment: bytes, at: int) -> bytes:
     return segment[:at] + (_checksum(covered) or 0xFFFF).to_bytes(2, "big") + segment[at + 2 :]
 
 
-def _ip(flow: Flow, segment: bytes) -> bytes:
+def _ip(flow: Flow, segment: bytes, hops: int = _HOPS) -> bytes:
     if flow.version == 6:
-        head = struct.pack("!IHBB", 6 << 28, len(segment), flow.protocol, _HOPS)
+        head = struct.pack("!IHBB", 6 << 28, len(segment), flow.protocol, hops)
         return head + flow.source + flow.destination + segment
     size = 20 + len(segment)
     head = struct.pack("!BBHHHBBH", 0x45, 0, size, 1, 0x4000, _HOPS, flow.protocol, 0)

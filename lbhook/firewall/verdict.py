@@ -39,8 +39,9 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Door:
-    """Where a packet goes: an address and a port here, by an interface. `user` is whose socket
-    answers. A `source` is who sends it, and without one nobody in particular does."""
+    """Where a packet goes: an address and a port here, by an interface; of ICMPv6, port 0, it is
+    the advertisement of a neighbour. `user` is whose socket answers. A `source` is who sends it,
+    and without one nobody in particular does."""
 
     destination: Address
     protocol: int

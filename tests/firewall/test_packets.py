@@ -2,11 +2,12 @@
 
 import ipaddress
 import struct
+from dataclasses import replace
 
 import pytest
 
 from lbhook.firewall import packets
-from lbhook.firewall.packets import TCP, UDP, Flow
+from lbhook.firewall.packets import ICMPV6, TCP, UDP, Flow
 
 FOUR = Flow(
     TCP,
@@ -22,6 +23,7 @@ SIX = Flow(
     ipaddress.ip_address("2001:db8::4").packed,
     53,
 )
+NEIGHBOUR = replace(SIX, protocol=ICMPV6, port=0)
 
 
 def _sum(content: bytes) -> int:
@@ -38,11 +40,13 @@ def test_checksums() -> None:
     packet = packets.first(FOUR)
     assert _sum(packet[:20]) == 0xFFFF
     assert _sum(packet[12:20] + struct.pack("!HH", TCP, len(packet) - 20) + packet[20:]) == 0xFFFF
-    packet = packets.first(SIX)
-    assert _sum(packet[8:40] + struct.pack("!II", len(packet) - 40, UDP) + packet[40:]) == 0xFFFF
+    for flow in (SIX, NEIGHBOUR):
+        packet = packets.first(flow)
+        pseudo = packet[8:40] + struct.pack("!II", len(packet) - 40, flow.protocol)
+        assert _sum(pseudo + packet[40:]) == 0xFFFF
 
 
-@pytest.mark.parametrize("flow", [FOUR, SIX])
+@pytest.mark.parametrize("flow", [FOUR, SIX, NEIGHBOUR])
 def test_a_frame_is_read_as_it_was_written(flow: Flow) -> None:
     """Both ends, and the first packet of a connection."""
     frame = packets.framed(packets.first(flow), bytes(6), bytes(6))

@@ -14,7 +14,7 @@ from .hosts import REPO, require, wait_for
 from .knock import one as knock_once
 from .lab import Lab
 from .neighbours import build, choose
-from .rules import ADMIN, ALL, FRONT4, PAIRS, WEB
+from .rules import ADMIN, ALL, FRONT4, FRONT6, PAIRS, WEB
 from .vm import LISTEN, NFT, NGINX
 
 CACHED = "--cached"
@@ -433,6 +433,56 @@ def test_another_table_drops_it(well: Lab, firewall: str, place: str, remedy: st
     assert knock_once(well.client, "tcp", FRONT4, 81).state in ("filtered", "refused")
 
 
+OWN_INPUT = """
+table inet own {{
+    chain i {{
+        type filter hook input priority filter; policy drop;
+        ct state established,related accept
+        iif lo accept
+        meta l4proto {{ tcp, udp, icmp }} accept
+        {}
+    }}
+}}
+"""
+NEIGHBOURS = "icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert } ip6 hoplimit 255 accept"
+
+
+@pytest.mark.parametrize(("more", "state"), [("", "filtered"), (NEIGHBOURS, "open")])
+def test_rules_that_drop_neighbour_discovery(well: Lab, more: str, state: str) -> None:
+    """It is part of no connection, and IPv6 ends without it, whatever port is let in."""
+    well.vm.run(["nft", "-f", "-"], stdin=OWN_INPUT.format(more))
+    well.fabric.run(["ip", "-6", "neighbour", "flush", "dev", "vm0"])
+    assert knock_once(well.client, "tcp", FRONT6, 80).state == state
+    found = [it for it in doctor(well)["wrong"] if "neighbour discovery" in it]
+    said = (
+        "traffic: neighbour discovery (ICMPv6) is dropped by chain inet own i (policy drop): IPv6"
+        f" of {VM6} ends within minutes > accept ICMPv6 there, as `ip6tables -I INPUT -p ipv6-icmp"
+        " -j ACCEPT` does"
+    )
+    assert found == ([] if more else [said])
+
+
+@pytest.mark.parametrize(
+    ("rules", "state", "place"),
+    [
+        (f"ip saddr {PROBE4} tcp dport 443 drop", "filtered", "(handle 2)"),
+        ("policy drop; ip saddr 198.51.100.0/24 accept", "filtered", "(policy drop)"),
+        (f"policy drop; ip saddr {{ 198.51.100.0/24, {PROBE4} }} accept", "open", ""),
+    ],
+)
+def test_rules_that_drop_health_probes(well: Lab, rules: str, state: str, place: str) -> None:
+    """As where fail2ban has banned who probes, or a list of who may come lacks it: clients are let
+    in, and Azure sends none."""
+    chain = f"chain i {{ type filter hook input priority filter; {rules}; }}"
+    well.vm.run(["nft", "-f", "-"], stdin=f"table inet own {{\n{chain}\n}}")
+    assert knock_once(well.fabric, "tcp", VM4, 443, PROBE4).state == state
+    found = [it for it in doctor(well)["wrong"] if "health probes" in it]
+    assert len(found) == bool(place)
+    for it in found:
+        assert it.startswith(f"traffic: health probes from {PROBE4} to tcp 443")
+        assert f", or replies to them, are dropped by chain inet own i {place}: Azure" in it
+
+
 def test_what_is_redirected_is_closed_where_it_goes(well: Lab) -> None:
     """Loading the table again would help nobody: the port that it is redirected to is not open."""
     chain = "chain p { type nat hook prerouting priority dstnat; tcp dport 8081 redirect to :6; }"
@@ -507,7 +557,8 @@ def test_a_rule_that_nobody_can_judge(well: Lab) -> None:
 
 
 def test_only_some_sources_are_let_in(well: Lab) -> None:
-    """To a public frontend everybody comes; who comes to an internal one only its owner knows."""
+    """To a public frontend everybody comes; who comes to an internal one only its owner knows, but
+    for Azure's probes."""
     chain = "chain in { type filter hook input priority 0; policy drop;"
     chain += " ct state established accept; ip saddr 10.0.0.0/8 accept; meta nfproto ipv6 accept; }"
     well.vm.run(["nft", f"table inet own {{ {chain}; }}"])
@@ -516,7 +567,9 @@ def test_only_some_sources_are_let_in(well: Lab) -> None:
     found = doctor(well)
     place = "inet own in (policy drop)"
     assert [it.partition(" > ")[0] for it in found["wrong"]] == [
-        f"traffic: {VM4} tcp 443 (frontend {FRONT4}:80) is dropped by chain {place}"
+        f"traffic: {VM4} tcp 443 (frontend {FRONT4}:80) is dropped by chain {place}",
+        f"traffic: health probes from {PROBE4} to tcp 8081, 443, or replies to them, are dropped by"
+        f" chain {place}: Azure sends no new connections here",
     ]
     assert found["unsure"] == [
         f"traffic: {VM4} tcp 8081 (frontend {INSIDE}:81) is dropped by chain {place},"
