@@ -51,7 +51,8 @@ class Closing:
             return ()
         reached = [one for one in self._sockets if not self._is_out_of_reach(one, "")]
         found = self._named([one for one in reached if not self._is_beside_a_rule(one)])
-        found += cut.moved(self.target, self.lb, self.host, self._firewall, self._sockets)
+        if self._sockets and self._verdicts is not None:
+            found += cut.moved(self.target, self.lb, self.host, self._firewall, self._sockets)
         said = self.host.state.closed()
         # Who has a socket is looked up in all of /proc: not before anything was said.
         shut = self._named([one for one in self._sockets if said and self._is_shut_by_us(one)])

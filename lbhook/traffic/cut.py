@@ -108,10 +108,10 @@ class Cut:
 def moved(
     target: Target, lb: Facts, host: Host, firewall: Firewall, closed: Iterable[Socket]
 ) -> tuple[Closed, ...]:
-    """What rules lead to, and is redirected to one of these sockets that `target` closes, where the
-    kernel can be asked. By policy `prerouting` it is judged before that."""
-    asked = host.root and host.kernel and host.find("nft") and host.find("ip")
-    if target.vars["policy"] != "enforce" or not asked or not tunnels.translates(host.run):
+    """What rules lead to, and is redirected to one of these sockets that `target` closes. By policy
+    `prerouting` it is judged before that."""
+    asked = target.vars["policy"] == "enforce" and host.find("nft") and host.find("ip")
+    if not (asked and tunnels.translates(host.run)):
         return ()
     near = Routes(host.run).interfaces()
     ruled = [one for one in lb.listeners if one.ip in near and one.protocol.value in PROTOCOLS]

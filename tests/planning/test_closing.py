@@ -286,3 +286,11 @@ def test_what_this_machine_sends_elsewhere_is_no_port_of_it(tmp_path: Path) -> N
     prerouting = change(firewall('policy = "prerouting"'))
     closed = Closed(protocol="tcp", port=2222, ip="0.0.0.0", program="translated")
     assert closing.closes([prerouting], RULES, here, Told(None)) == (closed,)
+
+
+def test_where_the_kernel_is_not_asked_no_rule_of_it_is_listed(tmp_path: Path) -> None:
+    """Nobody could say what they come to; a unit at a boot has no time to lose."""
+    run = Runner(lambda _: (0, "[]"))
+    here = altered(host(tmp_path, "tcp,0.0.0.0,9000"), run=run)
+    assert len(closing.closes([change(firewall())], RULES, here, Told(None))) == 1
+    assert [one for one in run.taken() if one.startswith("nft")] == []
