@@ -29,6 +29,7 @@ def _read_ahead() -> None:
     from pathlib import Path
 
     from ..deployment import deployment  # noqa: F401
+    from ..judging import haproxy_listeners, nginx_listeners  # noqa: F401
     from ..memory.places import Places
     from ..paths import Paths
     from ..runs.update import Update  # noqa: F401

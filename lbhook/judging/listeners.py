@@ -2,6 +2,8 @@
 and haproxy's those that they can take; judged before a file is rendered from them."""
 
 from collections.abc import Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING
 
 from ..config.settings import Settings
 from ..config.shipped import kind_of
@@ -10,10 +12,13 @@ from ..metadata import facts
 from ..metadata.facts import Facts
 from ..metadata.reader import Address
 from ..programs.host import Host, unit_of
-from .configurations import Configurations
-from .haproxy_listeners import HaproxyListeners
 from .judged import Judged
-from .nginx_listeners import NginxListeners
+
+# Imported where there is a target of either: before the network is up there is none.
+if TYPE_CHECKING:
+    from .configurations import Configurations
+    from .haproxy_listeners import HaproxyListeners
+    from .nginx_listeners import NginxListeners
 
 
 class Listeners:
@@ -21,10 +26,9 @@ class Listeners:
 
     def __init__(self, host: Host, settings: Settings, only: Sequence[str] = ()) -> None:
         self.host = host
+        self.settings = settings
         self.planned = settings.active(only)
-        self._configurations = Configurations(host, settings.active())
         self._of_nginx: dict[str, NginxListeners] = {}
-        self._haproxy = HaproxyListeners(host, self._configurations)
 
     def here(self, target: Target, lb: Facts) -> tuple[Facts, tuple[str, ...], tuple[str, ...]]:
         """For a program that would fail to bind them: without addresses that are not here; which
@@ -65,8 +69,22 @@ class Listeners:
         rules lead to and no file of it is to have any more. Asked when all are judged."""
         return self._nginx(target).closing() if self._daemon(target) == "nginx" else ""
 
-    def _nginx(self, target: Target) -> NginxListeners:
+    @cached_property
+    def _configurations(self) -> "Configurations":
+        from .configurations import Configurations
+
+        return Configurations(self.host, self.settings.active())
+
+    @cached_property
+    def _haproxy(self) -> "HaproxyListeners":
+        from .haproxy_listeners import HaproxyListeners
+
+        return HaproxyListeners(self.host, self._configurations)
+
+    def _nginx(self, target: Target) -> "NginxListeners":
         """All targets of one nginx are judged together."""
+        from .nginx_listeners import NginxListeners
+
         unit = unit_of(target)
         if unit not in self._of_nginx:
             found = NginxListeners(self.host, self._configurations, self.planned, unit)
