@@ -80,7 +80,7 @@ class Decisions:
                 continue
             if doubt and not _harmless(doubt.action, found.action):
                 named = self._named(event)
-                return replace(named, action="unknown", rule=f"{named.rule}, {doubt.statement}")
+                return named._replace(action="unknown", rule=f"{named.rule}, {doubt.statement}")
         if self.copy.refused:
             return Verdict(action="unknown", chain=self.copy.refused[0], rule="its hook")
         return found
@@ -95,13 +95,13 @@ class Decisions:
     def _plain(self, knock: Knock) -> Verdict:
         forth, stop = knock.forth, knock.forth.stopped
         if stop and stop.verdict == DROP:
-            return replace(self._named(stop, "drop"), to=_moved(forth, knock.flow))
+            return self._named(stop, "drop")._replace(to=_moved(forth, knock.flow))
         if stop:
             return Verdict(action="accept") if knock.answered else self._named(stop, "unknown")
         if forth.reached("input") and _same(forth.flow_at("input"), knock.flow):
             return self._answered(knock)
         if forth.reached("input"):
-            return replace(self._translation(forth), to=_moved(forth, knock.flow))
+            return self._translation(forth)._replace(to=_moved(forth, knock.flow))
         if forth.reached("forward"):
             return self._translation(forth)
         if self._translation(forth).chain and not self.forwarding[knock.flow.version]:
@@ -113,10 +113,10 @@ class Decisions:
         """The same of what is let in, by its answer and by the packet after that."""
         back, then = knock.back.stopped, knock.then.stopped
         if back and back.verdict == DROP:
-            return replace(self._named(back, "drop"), answer=True)
+            return self._named(back, "drop")._replace(answer=True)
         if then:
             action = "drop" if then.verdict == DROP else "unknown"
-            return replace(self._named(then, action), later=action == "drop")
+            return self._named(then, action)._replace(later=action == "drop")
         if not knock.then.events or _same(knock.then.flow_at("input"), knock.flow):
             return Verdict(action="accept")
         # One that is not tracked at first is translated by a rule that meets it later.
@@ -169,7 +169,7 @@ def agreed(verdicts: Sequence[Verdict]) -> Verdict:
     if len({one.action for one in verdicts}) == 1:
         return verdicts[0]
     named = next((one for one in verdicts if one.chain), verdicts[0])
-    return replace(named, action="unknown", answer=False)
+    return named._replace(action="unknown", answer=False)
 
 
 def _moved(journey: Journey, sent: Flow) -> str:

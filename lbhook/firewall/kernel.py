@@ -4,7 +4,6 @@ import contextlib
 import json
 import struct
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from .. import processes
@@ -118,7 +117,7 @@ def _tried(
         from .trial import Trial
 
         try:
-            found = [asdict(one) for one in ask(Trial(devices, absent, askable))]
+            found = [one._asdict() for one in ask(Trial(devices, absent, askable))]
             return json.dumps(found).encode()
         except (OSError, ValueError, LookupError, struct.error) as error:
             return json.dumps(_why(error)).encode()

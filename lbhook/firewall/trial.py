@@ -13,7 +13,6 @@ import select
 import socket
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from typing import TypeVar
 
 from ..metadata.reader import Address
@@ -74,7 +73,7 @@ class Trial:
         for some in _batches(list(dict.fromkeys(doors)), _BATCH):
             found.update(self._judged(some))
         for door in self._opened([one for one in found if found[one].action == "drop"]):
-            found[door] = replace(found[door], by_source=not found[door].answer)
+            found[door] = found[door]._replace(by_source=not found[door].answer)
         return [found[door] for door in doors]
 
     def call(self, destination: Address, port: int, device: str) -> tuple[Verdict, Verdict]:

@@ -1,7 +1,7 @@
 """What is asked of the kernel, and what it says: a door, a verdict, a counter."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from ..metadata.reader import Address
 
@@ -11,8 +11,7 @@ Element = tuple[str, ...]
 ROUTING = "routing"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Verdict:
+class Verdict(NamedTuple):
     """What becomes of a packet: accept, drop, translated (to another address or port), unknown.
 
     `chain` and `rule` have what drops it, or can't be judged, as in "ip filter INPUT" and
@@ -37,8 +36,7 @@ class Verdict:
         return f"{where} ({self.rule})" if self.rule else where
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Door:
+class Door(NamedTuple):
     """Where a packet goes: an address and a port here, by an interface; of ICMPv6, port 0, it is
     the advertisement of a neighbour. `user` is whose socket answers. A `source` is who sends it,
     and without one nobody in particular does."""
@@ -51,16 +49,14 @@ class Door:
     source: Address | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Counter:
+class Counter(NamedTuple):
     """What an element of the firewall has let in: of a connection only the first packets."""
 
     packets: int
     bytes: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TalliedRule:
+class TalliedRule(NamedTuple):
     """A rule of a table: by its comment, if it has one; `counter` is None if it does not count, or
     more than once."""
 
@@ -69,8 +65,7 @@ class TalliedRule:
     counter: Counter | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Tally:
+class Tally(NamedTuple):
     """What a table has counted: rules by their chain, in their order, and elements by their set."""
 
     rules: Mapping[str, tuple[TalliedRule, ...]]

@@ -4,8 +4,8 @@ iptables can't print."""
 import contextlib
 import ipaddress
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from itertools import islice
+from typing import NamedTuple
 
 from ..system.nlmsg import (
     NETFILTER,
@@ -33,8 +33,7 @@ SIZES = {IPV4: 4, IPV6: 16, PROTOCOL: 1, PORT: 2, MARK: 4, INTERFACE: 16}
 _TRIES = 8
 
 
-@dataclass(frozen=True, slots=True)
-class Rule:
+class Rule(NamedTuple):
     """A rule as it is listed."""
 
     family: int
@@ -44,16 +43,13 @@ class Rule:
     expressions: bytes
 
 
-@dataclass(slots=True)
 class Set:
     """A set or a map; `whole` is false if it has more elements than are copied."""
 
-    family: int
-    table: str
-    name: str
-    parts: Mapping[int, bytes]
-    elements: list[bytes] = field(default_factory=list)
-    whole: bool = True
+    def __init__(self, family: int, table: str, name: str, parts: Mapping[int, bytes]) -> None:
+        self.family, self.table, self.name, self.parts = family, table, name, parts
+        self.elements: list[bytes] = []
+        self.whole = True
 
     @property
     def key_length(self) -> int:
@@ -61,15 +57,15 @@ class Set:
         return as_number(self.parts.get(5, b""))
 
 
-@dataclass(slots=True)
 class Listing:
     """All that is to be copied."""
 
-    tables: list[tuple[int, str, int]] = field(default_factory=list)
-    chains: list[tuple[int, str, str, Mapping[int, bytes]]] = field(default_factory=list)
-    objects: list[tuple[int, str, Mapping[int, bytes]]] = field(default_factory=list)
-    sets: list[Set] = field(default_factory=list)
-    rules: list[Rule] = field(default_factory=list)
+    def __init__(self) -> None:
+        self.tables: list[tuple[int, str, int]] = []
+        self.chains: list[tuple[int, str, str, Mapping[int, bytes]]] = []
+        self.objects: list[tuple[int, str, Mapping[int, bytes]]] = []
+        self.sets: list[Set] = []
+        self.rules: list[Rule] = []
 
 
 def listed(channel: Channel) -> Listing:

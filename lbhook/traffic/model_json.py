@@ -61,8 +61,8 @@ def here(picture: Picture) -> dict[str, Any]:
             {
                 "local": way.local,
                 "listening": _listening_json(way),
-                "verdict": asdict(way.verdict) if way.verdict else None,
-                "counter": asdict(way.counter) if way.counter else None,
+                "verdict": way.verdict._asdict() if way.verdict else None,
+                "counter": way.counter._asdict() if way.counter else None,
                 **({"limits": _limits_json(way)} if way.limits else {}),
                 "problems": list(way.problems),
             }

@@ -1,7 +1,7 @@
 """The way of each inbound rule through this machine: its address, who listens, the firewall."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from ..config.network import Network
 from ..config.restrictions import Restriction
@@ -148,7 +148,7 @@ def _from_within(door: Door, limits: Sequence[Limit], own: Collection[Address]) 
     """The same, knocked at by somebody whom a limit lets in; the same where there is none."""
     networks = (one for limit in limits if limit.covers(door.port) for one in limit.sources)
     few = (ip for one in networks for ip in _first(one) if ip not in own)
-    return replace(door, source=next(few, None))
+    return door._replace(source=next(few, None))
 
 
 def _first(network: Network) -> Sequence[Address]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import ipaddress
 import json
 import sys
@@ -56,7 +55,7 @@ def _main() -> None:
     ]
     Lossy.lost = order["lost"]
     verdicts = Lossy(["eth0"], {}).judge(doors) if Lossy.lost else Firewall().judge(doors, {})
-    json.dump([dataclasses.asdict(one) for one in verdicts], sys.stdout)
+    json.dump([one._asdict() for one in verdicts], sys.stdout)
 
 
 if __name__ == "__main__":

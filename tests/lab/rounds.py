@@ -8,7 +8,6 @@ sides stay between rounds, so that a round is a few tenths of a second.
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import ipaddress
 import json
 import re
@@ -190,7 +189,7 @@ def _judge(order: dict[str, Any]) -> Any:
         verdicts = Firewall().judge(asked, {})
     except FirewallError as error:
         verdicts = [Verdict(action="unknown", rule=str(error))] * len(asked)
-    return [dataclasses.asdict(one) for one in verdicts]
+    return [one._asdict() for one in verdicts]
 
 
 def _refused(nft: str, shell: str, rules: str, *, whole: bool) -> str:

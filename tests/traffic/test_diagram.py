@@ -3,7 +3,6 @@
 import ipaddress
 import json
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -118,9 +117,9 @@ def test_what_is_wrong_is_marked() -> None:
     ("frontend", "verdict", "said", "marked"),
     [
         ("10.1.0.9", DROPPED, "dropped by inet lbhook input", True),
-        ("50.0.0.1", replace(DROPPED, by_source=True), "dropped by inet lbhook input", True),
-        ("10.1.0.9", replace(DROPPED, by_source=True), "open to some", False),
-        ("50.0.0.1", replace(DROPPED, action="unknown"), "unknown: inet lbhook input", False),
+        ("50.0.0.1", DROPPED._replace(by_source=True), "dropped by inet lbhook input", True),
+        ("10.1.0.9", DROPPED._replace(by_source=True), "open to some", False),
+        ("50.0.0.1", DROPPED._replace(action="unknown"), "unknown: inet lbhook input", False),
     ],
 )
 def test_what_the_firewall_does(frontend: str, verdict: Verdict, said: str, marked: bool) -> None:
