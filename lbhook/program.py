@@ -81,28 +81,21 @@ def _failed(invocation: "Invocation", began: object) -> int:
 
 def _run() -> int:
     began = _stamp()
-    import click
-
     from .cli.invocation import Invocation
-    from .cli.main import cli
+    from .cli.work import of_a_unit
     from .errors import INTERRUPTED, TERMINATED, LbhookError, TerminatedError
 
     invocation = Invocation()
+    run = of_a_unit(sys.argv[1:], invocation) or _command_line(invocation)
     try:
         _on_endings(_terminate)
         if signal.getsignal(signal.SIGINT) is _leave:
             signal.signal(signal.SIGINT, signal.default_int_handler)
-        return int(cli(obj=invocation, prog_name="lbhook", standalone_mode=False) or 0)
-    except click.exceptions.Exit as end:
-        return end.exit_code
-    except click.UsageError as error:
-        return _misused(invocation, error)
+        return run()
     except LbhookError as error:
         invocation.console.error(error)
         return error.status
-    except SystemExit:  # click's answer to a pipe that nobody reads, which is no failure
-        return 0
-    except (KeyboardInterrupt, click.Abort):
+    except KeyboardInterrupt:
         invocation.console.problems(("interrupted; nothing is left half done",), "")
         return INTERRUPTED
     except TerminatedError:
@@ -112,6 +105,27 @@ def _run() -> int:
         return _failed(invocation, began)
     finally:
         invocation.console.done()
+
+
+def _command_line(invocation: "Invocation") -> "Callable[[], int]":
+    """The command that a command line asks for, to be called for its exit status."""
+    import click
+
+    from .cli.main import cli
+
+    def call() -> int:
+        try:
+            return int(cli(obj=invocation, prog_name="lbhook", standalone_mode=False) or 0)
+        except click.exceptions.Exit as end:
+            return end.exit_code
+        except click.UsageError as error:
+            return _misused(invocation, error)
+        except SystemExit:  # click's answer to a pipe that nobody reads, which is no failure
+            return 0
+        except click.Abort:
+            raise KeyboardInterrupt from None
+
+    return call
 
 
 def _misused(invocation: "Invocation", error: "click.UsageError") -> int:

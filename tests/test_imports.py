@@ -147,7 +147,10 @@ HOUSE: dict[str, tuple[str, ...]] = {
     "emulator": (
         *("replies", "faults", "playbook", "script", "listener", "http", "service", "server"),
     ),
-    "cli": ("colour", "console", "invocation", "factory", "early_start", "options", "demo", "main"),
+    "cli": (
+        *("colour", "console", "invocation", "factory", "early_start", "work", "options"),
+        *("demo", "main"),
+    ),
     "commands": (
         *("apply", "plan", "show", "doctor", "fetch", "history"),
         *("restore", "rollback", "drain"),

@@ -1,14 +1,24 @@
-"""Colour on a terminal; click leaves it out where there is none."""
+"""Colour on a terminal."""
 
 import os
+import sys
 from typing import Any
 
-import click
+
+def is_seen() -> bool:
+    """Whether somebody reads results or messages on a terminal."""
+    return any(stream is not None and stream.isatty() for stream in (sys.stdout, sys.stderr))
 
 
 def styled(text: str, **style: Any) -> str:
-    """Text as `click.style` dresses it, unless the environment asks for none (no-color.org)."""
-    return text if os.environ.get("NO_COLOR") else click.style(text, **style)
+    """Text as `click.style` dresses it, unless nobody sees it or the environment asks for none
+    (no-color.org)."""
+    if os.environ.get("NO_COLOR") or not is_seen():
+        return text
+    # Imported where there is a terminal: units have none.
+    import click
+
+    return click.style(text, **style)
 
 
 def diff(text: str) -> str:

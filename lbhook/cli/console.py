@@ -7,10 +7,8 @@ import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-import click
-
 from ..errors import LbhookError, WriteError
-from .colour import styled
+from .colour import is_seen, styled
 
 if TYPE_CHECKING:
     from ..context import Reporter
@@ -204,7 +202,15 @@ def _write(text: str | bytes, *, err: bool = False) -> None:
     if stream is None:  # closed before lbhook began
         return
     try:
-        click.echo(text, nl=False, err=err)
+        if is_seen():
+            import click  # leaves colour out of what is redirected
+
+            click.echo(text, nl=False, err=err)
+        elif isinstance(text, bytes):
+            stream.buffer.write(text)
+        else:
+            stream.write(text)
+        stream.flush()
     except OSError as error:
         # What is still in the buffer goes nowhere, so that Python does not complain at its exit.
         nowhere = os.open(os.devnull, os.O_WRONLY)

@@ -2,8 +2,6 @@
 
 from typing import TYPE_CHECKING
 
-import click
-
 from .console import Console
 
 if TYPE_CHECKING:
@@ -65,6 +63,3 @@ class Invocation:
         from ..deployment import report
 
         return self.end(result, report.undone_text(result), as_json=as_json)
-
-
-pass_invocation = click.make_pass_decorator(Invocation, ensure=True)

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from ..config import schema
 
 F = TypeVar("F", bound=Callable[..., Any])
+pass_invocation = click.make_pass_decorator(Invocation, ensure=True)
 
 
 def duration(value: str) -> float:

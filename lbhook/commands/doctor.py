@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..cli import colour, factory, options
-from ..cli.invocation import Invocation, pass_invocation
+from ..cli.invocation import Invocation
 from ..errors import NoAnswerError, RightsError, TraceError
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 @options.source
 @options.targets
 @click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON.")
-@pass_invocation
+@options.pass_invocation
 def doctor(invocation: Invocation, /, as_json: bool, **options: Any) -> int:
     """Walk the way from Azure to the listening socket; say what is wrong, and what to do.
 
@@ -66,7 +66,7 @@ def doctor(invocation: Invocation, /, as_json: bool, **options: Any) -> int:
     "--wait", default="30s", show_default=True, metavar="DURATION", help="Stop after this time."
 )
 @click.option("--json", "as_json", is_flag=True, help="Print what was seen as JSON.")
-@pass_invocation
+@options.pass_invocation
 def trace(
     invocation: Invocation, /, port: int, source: str | None, most: int, wait: str, as_json: bool
 ) -> int:

@@ -6,7 +6,7 @@ import click
 
 from ..cli import factory, options
 from ..cli.console import minutes
-from ..cli.invocation import Invocation, pass_invocation
+from ..cli.invocation import Invocation
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 @click.option("--persist", is_flag=True, help="Outlast reboots.")
 @click.option("--reason", type=options.line, metavar="TEXT", default="", help="Why, in a line.")
 @options.outcome
-@pass_invocation
+@options.pass_invocation
 def drain(
     invocation: Invocation, /, as_json: bool, wait: float | None, lasts: float | None, **how: Any
 ) -> int:
@@ -91,7 +91,7 @@ def _wait(invocation: Invocation, draining: "Drain", limit: float, *, as_json: b
 @click.command(short_help="Put this VM back into rotation.")
 @options.general
 @options.outcome
-@pass_invocation
+@options.pass_invocation
 def undrain(invocation: Invocation, /, as_json: bool) -> int:
     """Answer Azure's health probes again, so that its load balancer sends new connections here.
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import click
 
 from ..cli import options
-from ..cli.invocation import Invocation, pass_invocation
+from ..cli.invocation import Invocation
 from ..errors import INTERRUPTED, TERMINATED, TerminatedError, UsageError
 from ..installation import completion
 
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     metavar="N",
     help="Requests a second before 429; 0 is no limit.",
 )
-@pass_invocation
+@options.pass_invocation
 def emulate(
     invocation: Invocation, /, listen: str, body: str, playbook: str | None, limit: int
 ) -> int:
@@ -78,7 +78,7 @@ def emulate(
 
 @click.command(short_help="The main job from end to end; no root, no Azure.")
 @options.general
-@pass_invocation
+@options.pass_invocation
 def demo(invocation: Invocation) -> int:
     """Show the main job from end to end, in a throw-away directory.
 

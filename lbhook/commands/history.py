@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import click
 
 from ..cli import factory, options
-from ..cli.invocation import Invocation, pass_invocation
+from ..cli.invocation import Invocation
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     help="The last N changes.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the changes as JSON.")
-@pass_invocation
+@options.pass_invocation
 def history(invocation: Invocation, /, number: int, as_json: bool, root: "Path | None") -> int:
     """List the rules that came and went on this machine, with time, outcome and source.
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import click
 
 from ..cli import factory, options
-from ..cli.invocation import Invocation, pass_invocation
+from ..cli.invocation import Invocation
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -26,7 +26,7 @@ _FOLLOWS = "the timer applies Azure's rules within 5 minutes, `lbhook apply` at 
     "--reason", type=options.line, default="", metavar="TEXT", help="Why: every command says it."
 )
 @options.outcome
-@pass_invocation
+@options.pass_invocation
 def hold(
     invocation: Invocation,
     /,
@@ -57,7 +57,7 @@ def hold(
 @options.general
 @options.root
 @options.outcome
-@pass_invocation
+@options.pass_invocation
 def resume(invocation: Invocation, /, as_json: bool, root: "Path | None") -> int:
     """End a hold, or what follows an apply that was put back.
 
@@ -73,7 +73,7 @@ def resume(invocation: Invocation, /, as_json: bool, root: "Path | None") -> int
 @click.command(short_help="Keep what `apply --confirm` has applied.")
 @options.general
 @options.outcome
-@pass_invocation
+@options.pass_invocation
 def confirm(invocation: Invocation, /, as_json: bool) -> int:
     """Keep what `apply --confirm` has applied: it is not put back.
 

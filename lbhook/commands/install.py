@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import click
 
 from ..cli import factory, options
-from ..cli.invocation import Invocation, pass_invocation
+from ..cli.invocation import Invocation
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 @options.root
 @click.option("--now", is_flag=True, help="Start the units too.")
 @options.outcome
-@pass_invocation
+@options.pass_invocation
 def install(invocation: Invocation, /, as_json: bool, now: bool, root: "Path | None") -> int:
     """For pip and the single file, do what a package does: install the units, a user for fetching,
     shell completion, configuration and resting forms, and enable the units.
@@ -41,7 +41,7 @@ def install(invocation: Invocation, /, as_json: bool, now: bool, root: "Path | N
 @options.general
 @options.root
 @options.outcome
-@pass_invocation
+@options.pass_invocation
 def uninstall(invocation: Invocation, /, as_json: bool, root: "Path | None") -> int:
     """Stop the units, do what `clean` does, and take away what `install` put into place.
 
@@ -58,7 +58,7 @@ def uninstall(invocation: Invocation, /, as_json: bool, root: "Path | None") -> 
 @options.general
 @options.root
 @click.option("--list", "listed", is_flag=True, help="Only list what is at rest, with digests.")
-@pass_invocation
+@options.pass_invocation
 def rest(invocation: Invocation, /, listed: bool, root: "Path | None") -> int:
     """For packages: put down the resting forms that are missing; never touch what is there."""
     from ..runs import resting_forms

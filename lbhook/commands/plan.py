@@ -5,7 +5,7 @@ from typing import Any
 import click
 
 from ..cli import colour, factory, options
-from ..cli.invocation import Invocation, pass_invocation
+from ..cli.invocation import Invocation
 from ..errors import together
 
 
@@ -17,7 +17,7 @@ from ..errors import together
 @click.option("--reload", is_flag=True, help="As with `apply --reload`.")
 @click.option("--exit-code", is_flag=True, help="End with 1 if there is something to do.")
 @click.option("--json", "as_json", is_flag=True, help="Print the plan as JSON.")
-@pass_invocation
+@options.pass_invocation
 def plan(invocation: Invocation, /, as_json: bool, exit_code: bool, **options: Any) -> int:
     """Show what `apply` would do: a diff for each file, and reloads. Changes nothing.
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..cli import colour, factory, options
-from ..cli.invocation import Invocation, pass_invocation
+from ..cli.invocation import Invocation
 from ..errors import UsageError
 from ..installation import completion
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 @options.targets
 @options.planned
 @click.argument("target", metavar="TARGET|FILE.j2", shell_complete=completion.targets)
-@pass_invocation
+@options.pass_invocation
 def render(invocation: Invocation, /, target: str, **options: Any) -> int:
     """Print one rendered file, of a target that is on or off, or of a template of your own.
 
@@ -50,7 +50,7 @@ def render(invocation: Invocation, /, target: str, **options: Any) -> int:
 @options.planned
 @click.option("--json", "as_json", is_flag=True, help="Print lines and sources as JSON.")
 @click.argument("target", metavar="TARGET|FILE.j2", shell_complete=completion.targets)
-@pass_invocation
+@options.pass_invocation
 def explain(invocation: Invocation, /, target: str, as_json: bool, **options: Any) -> int:
     """Print a rendered file, and beside each line the rule or setting that it came from.
 

@@ -4,8 +4,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ..cli import factory, options
-from ..cli.invocation import Invocation, pass_invocation
+from ..cli import options, work
+from ..cli.invocation import Invocation
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 @options.general
 @options.root
 @options.outcome
-@pass_invocation
+@options.pass_invocation
 def restore(invocation: Invocation, /, as_json: bool, root: "Path | None") -> int:
     """Load the last good firewall, addresses and env file, before there is a network.
 
@@ -26,9 +26,4 @@ def restore(invocation: Invocation, /, as_json: bool, root: "Path | None") -> in
     Example:
       sudo lbhook restore
     """
-    from ..deployment import report
-
-    result = factory.restoring(invocation, root).carry_out()
-    text = report.restored_text(result)
-    invocation.console.manager.status(text.splitlines()[-1])
-    return invocation.end(result, "" if result.problems else text, as_json=as_json)
+    return work.restore(invocation, as_json, root)

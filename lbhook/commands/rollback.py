@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import click
 
 from ..cli import factory, options
-from ..cli.invocation import Invocation, pass_invocation
+from ..cli.invocation import Invocation
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -22,7 +22,7 @@ _UNTIL = (
 @options.root
 @click.option("--unconfirmed", is_flag=True, help="Only an apply that nobody has confirmed.")
 @options.outcome
-@pass_invocation
+@options.pass_invocation
 def rollback(
     invocation: Invocation, /, as_json: bool, root: "Path | None", unconfirmed: bool
 ) -> int:
@@ -63,7 +63,7 @@ def _revert(invocation: Invocation, waiting: "Unconfirmed", *, as_json: bool, lo
 @options.general
 @options.root
 @options.outcome
-@pass_invocation
+@options.pass_invocation
 def clean(invocation: Invocation, /, as_json: bool, root: "Path | None") -> int:
     """Take back everything lbhook wrote: the last step before an image is captured.
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..cli import colour, factory, options
-from ..cli.invocation import Invocation, pass_invocation
+from ..cli.invocation import Invocation
 from ..errors import NoAnswerError, WriteError
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     metavar="FILE",
     help="Write the picture as a page to FILE (- is stdout).",
 )
-@pass_invocation
+@options.pass_invocation
 def show(
     invocation: Invocation,
     /,
