@@ -268,25 +268,6 @@ PIDFile=/run/nginx/nginx.pid
 BARE = "pid /run/nginx/nginx.pid;\nevents {}\n"
 
 
-def test_an_nginx_that_is_never_root(machine: Machine, azure: Azure) -> None:
-    """What its user may not open is left out before it first starts, too; it starts with the rest,
-    and at rest."""
-    machine.drop_in("nginx.service", UNPRIVILEGED)
-    machine.write("/etc/nginx/nginx.conf", f"{BARE}http {{ {SITE} }}\n")
-    azure.send(443, 8081)
-    machine.boot()
-    machine.stop_timer()
-    machine.assert_listens(":8081")
-    assert "port 443 is left out: nginx, as user www-data" in machine.said("--unit=lbhook")
-    azure.send(443, 8082)
-    assert apply(machine, "timer") == 0
-    machine.assert_listens(":8082")
-    machine.run(["lbhook", "clean"])
-    machine.assert_listens("127.0.0.127:10009")
-    machine.run(["systemctl", "restart", "nginx"])
-    machine.assert_listens("127.0.0.127:10009")
-
-
 DATABASE = """[Unit]
 After=nginx.service
 [Service]
@@ -295,6 +276,29 @@ ExecStart=systemd-socket-activate --listen=5432 /bin/true
 [Install]
 WantedBy=multi-user.target
 """
+
+
+def test_an_nginx_that_is_never_root(machine: Machine, azure: Azure) -> None:
+    """What its user may not open is left out before it first starts, too; it starts with the rest,
+    and at rest. The port of another program of that user is not taken for its own."""
+    machine.drop_in("nginx.service", UNPRIVILEGED)
+    machine.write("/etc/systemd/system/app.service", DATABASE.replace("nobody", "www-data"))
+    machine.enable("app.service")
+    machine.write("/etc/nginx/nginx.conf", f"{BARE}http {{ {SITE} }}\n")
+    azure.send(443, 8081)
+    machine.boot()
+    machine.stop_timer()
+    machine.assert_listens(":8081")
+    assert "port 443 is left out: nginx, as user www-data" in machine.said("--unit=lbhook")
+    azure.send(443, 8082, 5432)
+    assert apply(machine, "timer") == 0
+    machine.assert_listens(":8082")
+    said = "port 5432 is left out: systemd-socket- has [::]:5432"
+    assert said in machine.said("--unit=lbhook-refresh")
+    machine.run(["lbhook", "clean"])
+    machine.assert_listens("127.0.0.127:10009")
+    machine.run(["systemctl", "restart", "nginx"])
+    machine.assert_listens("127.0.0.127:10009")
 
 
 def test_the_port_of_another_users_program(machine: Machine, azure: Azure) -> None:
