@@ -15,7 +15,8 @@ _MISSED = "and it opens no port any more: put `listen` lines of your own there, 
 # Not a template: it only says that the target is not to be undone yet.
 _INSTALLED = "installed"
 _OURS = b"# Written by lbhook"
-_RESTING = re.compile(rb"\b127\.\d+\.\d+\.127:\d+")
+# Where a file rests, or did in earlier versions: at ports 9 and 10.
+_RESTING = re.compile(rb"\b127\.\d+\.\d+\.127:(?:9|10|10009|10010)\b")
 
 
 def undo(host: Host, record: Installed, warn: Callable[[str], None]) -> Change:

@@ -291,6 +291,18 @@ def test_a_resting_form_of_another_version_is_nobody_s(stand: Stand) -> None:
     assert "\nlisten 127.0.0.127:10009;\n" in str(stand.text(LISTEN))
 
 
+def test_an_edited_resting_form_is_its_owner_s(stand: Stand) -> None:
+    """A port of his own at the address of one: it is kept, and given back."""
+    own = "# Written by lbhook; edited since.\nlisten 127.0.0.127:8443;\n"
+    stand.put(LISTEN, own)
+    with_address(stand)
+    stand.runner = Runner(nginx)
+    assert stand.apply(stand.settings(NO_ENV + NGINX), body(80)).status == 0
+    assert stand.text(LISTEN) != own
+    assert undo(stand, NO_ENV + NGINX).clean().status == 0
+    assert stand.text(LISTEN) == own
+
+
 def test_rollback_is_all_or_nothing(stand: Stand) -> None:
     """A target that is blocked by somebody else's mistake keeps the others where they are."""
     config = NO_ENV + NGINX + target("one")
