@@ -1,11 +1,12 @@
 """How a run ends that could not go on."""
 
-import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from ..program import ENVIRONMENT
 
 SCRIPT = """
 import os, sys
@@ -29,7 +30,7 @@ def test_an_upgrade_while_it_runs_is_no_bug(tmp_path: Path, replaced: bool) -> N
     script.write_text(SCRIPT.format(replaced=replaced))
     Path(f"{script}.new").write_text("")
     argv = [sys.executable, str(script)]
-    env = {**os.environ, "JOURNAL_STREAM": "1:1"}
+    env = {**ENVIRONMENT, "JOURNAL_STREAM": "1:1"}
     done = subprocess.run(argv, capture_output=True, text=True, timeout=60, check=False, env=env)
     assert ("Traceback" in done.stderr) is not replaced
     if replaced:
