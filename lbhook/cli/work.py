@@ -1,7 +1,7 @@
 """Fetch, apply and restore: what each does with its options, and says.
 
 What lbhook's units start is known by its words. To read them as a command line takes click, and
-that a fifth of what such a run takes.
+that a tenth of what such a run takes.
 """
 
 import os

@@ -11,11 +11,10 @@ from ..plan import Closed
 from ..planning.closing import Closing
 from ..programs.daemon import places
 from ..programs.nftables import drops
+from ..programs.tunnels import RULES
 from ..traffic import probes
 from .findings import Check, Evidence, Finding, unsure
 
-# Without what sets hold: they may be huge, and nft takes half a minute for them.
-_LIST = ("nft", "--stateless", "--terse", "-nn", "list", "ruleset")
 # The bridge of a network of Docker's has a new name each time that it is made.
 _DOCKERS = re.compile(r"br-[0-9a-f]{12}")
 # Rules that name another protocol alone; the answers of TCP find the socket that waits for them.
@@ -43,7 +42,7 @@ def untracked(evidence: Evidence) -> Iterator[Finding]:
     if not firewall or not evidence.host.root:
         return
     chain = ""
-    for line in evidence.host.run(_LIST).output.splitlines():
+    for line in evidence.host.run(RULES).output.splitlines():
         words = line.split()
         if line.startswith("table "):
             table = " ".join(words[1:3])

@@ -46,8 +46,8 @@ def _is_open(way: Way) -> bool:
 
 
 def _neighbours(ways: Sequence[Way]) -> Iterator[Door]:
-    six = (one for one in ways if one.rule.private_ip.version == 6)
-    for one in tuple(six)[:1]:
+    one = next((one for one in ways if one.rule.private_ip.version == 6), None)
+    if one:
         ip, device = one.rule.private_ip, one.device
         yield Door(destination=ip, protocol=ICMPV6, port=0, device=device, source=_ROUTER)
 

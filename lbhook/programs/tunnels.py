@@ -18,7 +18,7 @@ from ..system.machine import Socket
 _LINKS = ("ip", "-details", "-json", "link", "show", "up")
 _STATES = ("ip", "xfrm", "state")
 # Without what sets hold: they may be huge, and nft takes half a minute for them.
-_RULES = ("nft", "--stateless", "--terse", "-nn", "list", "ruleset")
+RULES = ("nft", "--stateless", "--terse", "-nn", "list", "ruleset")
 _TRANSLATES = re.compile(r"\b(?:dnat|redirect)\b", re.IGNORECASE)
 _PORTS = re.compile(r"\b(tcp|udp|th) dport (?:map )?(\{[^}]*\}|[\d-]+)")
 # The protocols that carry each kind, as `allow` names them.
@@ -49,7 +49,7 @@ def found(run: Run) -> tuple[Tunnel, ...]:
 
 def translates(run: Run) -> bool:
     """Whether any rule of nftables has destination NAT."""
-    return bool(_TRANSLATES.search(run(_RULES).output))
+    return bool(_TRANSLATES.search(run(RULES).output))
 
 
 def translated(run: Run, sockets: Iterable[Socket]) -> frozenset[Socket]:
@@ -93,7 +93,7 @@ def _states(run: Run) -> Iterator[Tunnel]:
 
 def _translated(run: Run) -> Iterator[Socket]:
     family, leaves = "", False
-    for line in run(_RULES).output.splitlines():
+    for line in run(RULES).output.splitlines():
         if line.startswith("table "):
             family = line.split()[1]
         if line.endswith("{"):
